@@ -1,0 +1,195 @@
+//! The format of the byte stream in a kernel pipe.
+//!
+//! A frame is a header of 8 bytes, a payload and a trailer of 8 bytes. Every byte of a header has its
+//! top bit set, so that it differs from filler, which is zeros, and so that a reader that died can be
+//! followed byte by byte: the bytes of a header that have arrived are those that are not 0. The
+//! trailer is a random cookie of the pipe, without a zero byte, by which one who lost the place finds
+//! the end of a frame.
+//!
+//! A message that fits an atomic write (pipe(7), `PIPE_BUF`) is one [`Kind::Whole`] frame. A longer
+//! one is [`Kind::First`] (its length, no payload), then [`Kind::Part`]s, then one [`Kind::Last`],
+//! which is atomic: the message is whole when that frame is there and not before. After a sender left
+//! a message unfinished the next one writes filler over what may be missing of the frame that was
+//! under way, and then [`Kind::Died`] or [`Kind::Withdrawn`].
+
+use crate::error::Fault;
+use crate::sys::pipe::ATOMIC;
+
+/// Bytes of a header, and of a trailer.
+pub(super) const EDGE: usize = 8;
+
+/// Longest payload of a frame that is written all at once or not at all.
+pub(super) const ATOMIC_PAYLOAD: usize = ATOMIC - 2 * EDGE;
+
+/// Longest payload of a part.
+pub(super) const PART_PAYLOAD: usize = 256 * 1024;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Whole = 1,
+    First = 2,
+    Part = 3,
+    Last = 4,
+    Died = 5,
+    Withdrawn = 6,
+}
+
+/// A header whose values have been checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    /// Payload bytes; for `First`, bytes of the whole message, which has no payload of its own.
+    pub(super) len: u64,
+}
+
+const KIND_BITS: u32 = 3;
+const TOP_BITS: u64 = 0x8080_8080_8080_8080;
+/// Longest length that a header can tell: 53 bits.
+const LEN_MAX: u64 = (1 << (56 - KIND_BITS)) - 1;
+
+impl Header {
+    /// The eight bytes, lowest first.
+    pub(super) fn encode(self) -> [u8; EDGE] {
+        debug_assert!(self.len <= LEN_MAX);
+        let value = self.len << KIND_BITS | u64::from(self.kind as u8);
+        std::array::from_fn(|i| 0x80 | (value >> (7 * i) & 0x7f) as u8)
+    }
+
+    /// Bytes that follow the header, the trailer apart.
+    pub(super) fn payload(self) -> usize {
+        match self.kind {
+            Kind::First => 0,
+            // `decode` has bounded it.
+            _ => self.len as usize,
+        }
+    }
+
+    /// Whether the frame was written by one atomic write.
+    pub(super) fn is_atomic(self) -> bool {
+        self.kind != Kind::Part
+    }
+
+    /// Checks eight bytes that have all arrived.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Corrupted`] for what no correct sender writes.
+    pub(super) fn decode(word: u64) -> Result<Self, Fault> {
+        if word & TOP_BITS != TOP_BITS {
+            return Err(Fault::Corrupted);
+        }
+        let bytes = word.to_le_bytes();
+        let value = (0..EDGE).fold(0, |value, i| value | u64::from(bytes[i] & 0x7f) << (7 * i));
+        let kinds = [
+            Kind::Whole,
+            Kind::First,
+            Kind::Part,
+            Kind::Last,
+            Kind::Died,
+            Kind::Withdrawn,
+        ];
+        let index = (value & 7).wrapping_sub(1) as usize;
+        let kind = *kinds.get(index).ok_or(Fault::Corrupted)?;
+        let len = value >> KIND_BITS;
+        let max = match kind {
+            Kind::Whole | Kind::Last => ATOMIC_PAYLOAD as u64,
+            Kind::Part => PART_PAYLOAD as u64,
+            Kind::First => LEN_MAX,
+            Kind::Died | Kind::Withdrawn => 0,
+        };
+        if len > max {
+            Err(Fault::Corrupted)
+        } else {
+            Ok(Self { kind, len })
+        }
+    }
+}
+
+/// How many bytes of a header or trailer have arrived in a word that was 0, lowest byte first.
+pub(super) fn arrived(word: u64) -> usize {
+    EDGE - word.leading_zeros() as usize / 8
+}
+
+/// Shifts filler out of a word that a header is being read into.
+pub(super) fn without_filler(word: u64) -> u64 {
+    if word == 0 {
+        0
+    } else {
+        word >> (word.trailing_zeros() / 8 * 8)
+    }
+}
+
+/// How many pipe slots, of a page each, a message of `len` takes at most.
+///
+/// The kernel puts the first `n mod page` bytes of a write where the last slot has room, or in a slot
+/// of their own, and then fills slots.
+pub(super) fn slots_for(len: usize, page: usize) -> usize {
+    let frames = len.div_ceil(PART_PAYLOAD) + 2;
+    (len + frames * 2 * EDGE) / page + 2 * frames
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_is_decoded_and_has_no_zero_byte() {
+        for header in [
+            Header {
+                kind: Kind::Whole,
+                len: 0,
+            },
+            Header {
+                kind: Kind::Whole,
+                len: ATOMIC_PAYLOAD as u64,
+            },
+            Header {
+                kind: Kind::First,
+                len: 1 << 30,
+            },
+            Header {
+                kind: Kind::First,
+                len: LEN_MAX,
+            },
+            Header {
+                kind: Kind::Part,
+                len: PART_PAYLOAD as u64,
+            },
+            Header {
+                kind: Kind::Died,
+                len: 0,
+            },
+        ] {
+            let bytes = header.encode();
+            assert!(bytes.iter().all(|&byte| byte >= 0x80));
+            assert_eq!(Header::decode(u64::from_le_bytes(bytes)).unwrap(), header);
+        }
+    }
+
+    #[test]
+    fn impossible_headers_are_corruption() {
+        let too_long = Header {
+            kind: Kind::Whole,
+            len: ATOMIC_PAYLOAD as u64 + 1,
+        };
+        let word = u64::from_le_bytes(too_long.encode());
+        for word in [0, u64::MAX, TOP_BITS, word, word & !0x80] {
+            assert!(
+                matches!(Header::decode(word), Err(Fault::Corrupted)),
+                "{word:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn filler_before_a_header_is_shifted_out() {
+        let word = u64::from_le_bytes([0, 0, 0, 0x81, 0x82, 0x83, 0x84, 0x85]);
+        let rest = without_filler(word);
+        assert_eq!(rest.to_le_bytes(), [0x81, 0x82, 0x83, 0x84, 0x85, 0, 0, 0]);
+        assert_eq!(arrived(rest), 5);
+        assert_eq!(without_filler(0), 0);
+        assert_eq!(arrived(0), 0);
+    }
+}

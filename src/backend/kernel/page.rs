@@ -1,0 +1,89 @@
+//! What the holders of a kernel pipe's ends share beside the pipe: one page.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use crossbeam_utils::CachePadded;
+
+use crate::ring::custody::Custody;
+use crate::ring::lock::SideLock;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::memory::{SharedPage, page_size, sealed_memfd};
+
+/// The shared words.
+#[repr(C)]
+pub(super) struct Shared {
+    pub(super) tx: CachePadded<TxSide>,
+    pub(super) rx: CachePadded<RxSide>,
+    /// The pipe's trailer; written before anybody else can see the page, and never 0 in any byte.
+    cookie: AtomicU64,
+}
+
+/// The senders' words, written under their lock.
+#[repr(C)]
+pub(super) struct TxSide {
+    pub(super) lock: SideLock,
+    /// One of [`crate::segment::layout::message`]: what has become of the message being sent.
+    pub(super) state: AtomicU32,
+    /// Bytes of the frame that is being written by more than one write; 0 when there is none. At
+    /// most so many are missing if the writer dies.
+    pub(super) in_flight: AtomicU64,
+}
+
+/// The receivers' words, written under their lock, and by the kernel on behalf of its owner.
+#[repr(C)]
+pub(super) struct RxSide {
+    pub(super) lock: SideLock,
+    /// Who is inside a message that is received in parts.
+    pub(super) custody: Custody,
+    /// The header of the frame at hand, as far as it has arrived; 0 between frames. read(2) writes
+    /// here, so that no death can come between taking a header and noting it.
+    pub(super) header: AtomicU64,
+    /// The same for the trailer: bytes here mean that the whole payload has been taken.
+    pub(super) trailer: AtomicU64,
+    /// How many bytes of a trailer one who lost the place has matched last.
+    pub(super) matched: AtomicU32,
+}
+
+/// The page, mapped.
+pub(super) struct Page {
+    page: SharedPage,
+    /// Kept open for handing over; `None` where memfd was refused, when only `fork` shares the page.
+    _memfd: Option<OwnedFd>,
+}
+
+impl Page {
+    /// Makes a page and its cookie.
+    pub(super) fn create() -> io::Result<Self> {
+        let memfd = match sealed_memfd(c"shmpipe-kernel", page_size()) {
+            Ok(fd) => Some(fd),
+            Err(error) if crate::backend::shm::is_refused(&error) => None,
+            Err(error) => return Err(error),
+        };
+        let page = Self {
+            page: SharedPage::new(memfd.as_ref())?,
+            _memfd: memfd,
+        };
+        page.shared().cookie.store(new_cookie(), Ordering::Relaxed);
+        Ok(page)
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        const { assert!(size_of::<Shared>() <= 4096) };
+        // SAFETY: page-aligned, a page long, mapped while `self` lives; every field is an atomic,
+        // for which any bit pattern is valid.
+        unsafe { self.page.as_ptr().cast::<Shared>().as_ref() }
+    }
+
+    pub(super) fn cookie(&self) -> u64 {
+        self.shared().cookie.load(Ordering::Relaxed)
+    }
+}
+
+/// A random word without a zero byte. From the standard library's per-process random keys: it has to
+/// differ from payload by chance, not to withstand a liar, who could read the page anyway.
+fn new_cookie() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    let word = RandomState::new().hash_one(std::process::id());
+    word | 0x0101_0101_0101_0101
+}

@@ -1,0 +1,309 @@
+//! Taking frames out of a kernel pipe so that a death at any instruction leaves the next receiver able
+//! to find its place.
+//!
+//! Headers and trailers are read straight into shared memory. A frame at hand is therefore in one of
+//! these states, which whoever takes the lock can tell apart:
+//! - header 0: between frames.
+//! - header there, atomic frame, trailer 0: nothing of the payload has been taken, since payload and
+//!   trailer of such a frame come out in one read.
+//! - header there, atomic frame, trailer there: all of it has been taken, by one who died then.
+//! - header there, not atomic: only who is inside the message knows; anybody else looks for the
+//!   trailer in the stream.
+
+use super::End;
+use super::frame::{EDGE, Header, Kind, arrived, without_filler};
+use super::page::RxSide;
+use crate::backend::Destination;
+use crate::error::Fault;
+use crate::segment::layout::message;
+use crate::sync::{AtomicU64, Ordering};
+use crate::sys::pipe::{self, target};
+
+/// How far the bytes at hand went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress<T> {
+    /// This is there.
+    Got(T),
+    /// The pipe is empty and its senders live.
+    Empty,
+    /// The pipe is empty for good.
+    End,
+}
+
+/// How much of the frame at hand one end has taken, payload and trailer together.
+#[derive(Debug, Default)]
+pub(super) struct Payload {
+    taken: usize,
+    trailer: [u8; EDGE],
+}
+
+/// The receivers' side; all calls are made under its lock.
+#[derive(Clone, Copy)]
+pub(super) struct Side<'a> {
+    end: &'a End,
+}
+
+impl<'a> Side<'a> {
+    pub(super) fn new(end: &'a End) -> Self {
+        Self { end }
+    }
+
+    pub(super) fn shared(self) -> &'a RxSide {
+        &self.end.page.shared().rx
+    }
+
+    /// What the senders noted of their last message in parts.
+    pub(super) fn senders_state(self) -> u32 {
+        self.end.page.shared().tx.state.load(Ordering::Relaxed)
+    }
+
+    /// Comes to a state in which the frame at hand, if any, can be taken by this end, which
+    /// `is_inside` a message of its own or not.
+    pub(super) fn find_frame(self, is_inside: bool) -> Result<Progress<()>, Fault> {
+        let shared = self.shared();
+        let word = shared.header.load(Ordering::Relaxed);
+        if arrived(word) < EDGE {
+            return Ok(Progress::Got(()));
+        }
+        let header = Header::decode(word)?;
+        if header.is_atomic() {
+            if shared.trailer.load(Ordering::Relaxed) != 0 {
+                self.close_frame();
+                if header.kind == Kind::Last && shared.custody.state() == message::ORPHANED {
+                    shared.custody.set_state(message::WHOLE);
+                }
+            }
+            return Ok(Progress::Got(()));
+        }
+        if is_inside {
+            Ok(Progress::Got(()))
+        } else {
+            self.find_trailer()
+        }
+    }
+
+    /// Reads on until the pipe's cookie has gone by. Never reads past it: with `matched` bytes of the
+    /// cookie seen, it cannot end sooner than the rest of it.
+    fn find_trailer(self) -> Result<Progress<()>, Fault> {
+        let shared = self.shared();
+        let cookie = self.end.page.cookie().to_ne_bytes();
+        let mut window = cookie;
+        let mut matched = (shared.matched.load(Ordering::Relaxed) as usize).min(EDGE);
+        while matched < EDGE {
+            let mut bytes = [0; EDGE];
+            let wanted = EDGE - matched;
+            // SAFETY: a local of at least `wanted` bytes.
+            let read = match unsafe { self.read(&[target(bytes.as_mut_ptr(), wanted)]) }? {
+                Progress::Got(read) => read,
+                Progress::Empty => return Ok(Progress::Empty),
+                Progress::End => return Ok(Progress::End),
+            };
+            // What has been seen last: the matched beginning of the cookie, then the new bytes.
+            let seen = matched + read;
+            window[matched..seen].copy_from_slice(&bytes[..read]);
+            matched = (0..=seen)
+                .rev()
+                .find(|&len| window[seen - len..seen] == cookie[..len])
+                .unwrap_or(0);
+            window = cookie;
+            shared
+                .matched
+                .store(u32::try_from(matched).unwrap_or(0), Ordering::Relaxed);
+        }
+        self.close_frame();
+        Ok(Progress::Got(()))
+    }
+
+    /// The header of the frame at hand, once it is there.
+    pub(super) fn header(self) -> Result<Progress<Header>, Fault> {
+        let shared = self.shared();
+        loop {
+            let word = shared.header.load(Ordering::Relaxed);
+            let have = arrived(word);
+            if have == EDGE {
+                return Header::decode(word).map(Progress::Got);
+            }
+            let rest = target(byte_of(&shared.header, have), EDGE - have);
+            // SAFETY: the bytes of the shared word that have not arrived.
+            let read = match unsafe { self.read(&[rest]) }? {
+                Progress::Got(read) => read,
+                Progress::Empty => return Ok(Progress::Empty),
+                Progress::End => return Ok(Progress::End),
+            };
+            let word = shared.header.load(Ordering::Relaxed);
+            let bytes = word.to_le_bytes();
+            // Filler ends whatever came before it: a header whose writer died.
+            let start = bytes[..have + read]
+                .iter()
+                .rposition(|&byte| byte == 0)
+                .map_or(0, |i| i + 1);
+            let rest = if start < EDGE { word >> (8 * start) } else { 0 };
+            shared.header.store(without_filler(rest), Ordering::Relaxed);
+        }
+    }
+
+    /// The frame at hand is done with. In this order: a trailer without a header is no frame.
+    fn close_frame(self) {
+        let shared = self.shared();
+        shared.header.store(0, Ordering::Release);
+        shared.trailer.store(0, Ordering::Release);
+        shared.matched.store(0, Ordering::Relaxed);
+    }
+
+    /// Takes a whole message to where the caller wants it.
+    pub(super) fn take_whole(
+        self,
+        header: Header,
+        into: &mut Destination<'_>,
+    ) -> Result<usize, Fault> {
+        let len = header.payload();
+        match into {
+            Destination::Slice(slice) => {
+                if slice.len() < len {
+                    return Err(Fault::BufferTooSmall { needed: len });
+                }
+                // SAFETY: the slice is long enough.
+                unsafe { self.take_atomic(slice.as_mut_ptr(), len) }?;
+            }
+            Destination::Buffer(buffer) => {
+                buffer.clear();
+                buffer
+                    .try_reserve(len)
+                    .map_err(|error| Fault::Io(error.into()))?;
+                // SAFETY: `len` bytes are reserved.
+                unsafe { self.take_atomic(buffer.as_mut_ptr(), len) }?;
+                // SAFETY: `take_atomic` has written `len` reserved bytes.
+                unsafe { buffer.set_len(len) };
+            }
+        }
+        Ok(len)
+    }
+
+    /// Takes a frame that has no payload.
+    pub(super) fn take_nothing(self, header: Header) -> Result<(), Fault> {
+        debug_assert_eq!(header.payload(), 0);
+        // SAFETY: nothing is written to it.
+        unsafe { self.take_atomic(std::ptr::null_mut(), 0) }
+    }
+
+    /// Takes payload and trailer of an atomic frame in one read.
+    ///
+    /// # Safety
+    ///
+    /// `start` is valid for writes of `len` bytes.
+    unsafe fn take_atomic(self, start: *mut u8, len: usize) -> Result<(), Fault> {
+        let shared = self.shared();
+        let targets = [
+            target(start, len),
+            target(byte_of(&shared.trailer, 0), EDGE),
+        ];
+        let targets = if len == 0 {
+            &targets[1..]
+        } else {
+            &targets[..]
+        };
+        // SAFETY: by the caller, and the shared word.
+        let outcome = unsafe { self.read(targets) }?;
+        let found = shared.trailer.load(Ordering::Relaxed);
+        if outcome != Progress::Got(len + EDGE) || found != self.end.page.cookie() {
+            return Err(Fault::Corrupted);
+        }
+        self.close_frame();
+        Ok(())
+    }
+
+    /// Takes what is there of a part (or all of a last part) to the end of `bytes`.
+    ///
+    /// A part without its trailer is one whose sender died; what follows says so.
+    pub(super) fn take_part(
+        self,
+        header: Header,
+        payload: &mut Payload,
+        total: u64,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Progress<()>, Fault> {
+        let len = header.payload();
+        let rest = len.saturating_sub(payload.taken);
+        if (bytes.len() + rest) as u64 > total {
+            return Err(Fault::Corrupted);
+        }
+        bytes
+            .try_reserve(rest)
+            .map_err(|error| Fault::Io(error.into()))?;
+        if header.is_atomic() {
+            let old = bytes.len();
+            let spare = bytes.spare_capacity_mut().as_mut_ptr().cast();
+            // SAFETY: `len` bytes are reserved, of which none is taken.
+            unsafe { self.take_atomic(spare, len) }?;
+            // SAFETY: `take_atomic` has written `len` reserved bytes behind the old ones.
+            unsafe { bytes.set_len(old + len) };
+            return Ok(Progress::Got(()));
+        }
+        while payload.taken < len + EDGE {
+            let rest = len.saturating_sub(payload.taken);
+            let behind = payload.taken.saturating_sub(len);
+            let spare = bytes.spare_capacity_mut().as_mut_ptr().cast();
+            let trailer = &mut payload.trailer[behind..];
+            let targets = [
+                target(spare, rest),
+                target(trailer.as_mut_ptr(), trailer.len()),
+            ];
+            let targets = if rest == 0 {
+                &targets[1..]
+            } else {
+                &targets[..]
+            };
+            // SAFETY: `rest` bytes are reserved, and the local has the others.
+            let read = match unsafe { self.read(targets) }? {
+                Progress::Got(read) => read,
+                other => return Ok(other.nothing()),
+            };
+            payload.taken += read;
+            // SAFETY: the read has initialised so many bytes of the reserved ones.
+            unsafe { bytes.set_len(bytes.len() + read.min(rest)) };
+        }
+        *payload = Payload::default();
+        self.close_frame();
+        Ok(Progress::Got(()))
+    }
+
+    /// Takes a frame and drops it. Interrupted, it leaves the rest to [`find_frame`](Self::find_frame).
+    pub(super) fn skip_payload(
+        self,
+        header: Header,
+        payload: &mut Payload,
+    ) -> Result<Progress<()>, Fault> {
+        let mut bytes = Vec::new();
+        *payload = Payload::default();
+        let outcome = self.take_part(header, payload, u64::MAX, &mut bytes);
+        *payload = Payload::default();
+        outcome
+    }
+
+    /// # Safety
+    ///
+    /// Each target is valid for writes of its length.
+    unsafe fn read(self, targets: &[libc::iovec]) -> Result<Progress<usize>, Fault> {
+        // SAFETY: by the caller.
+        match unsafe { pipe::read(self.end.pipe(), targets) }? {
+            None => Ok(Progress::Empty),
+            Some(0) => Ok(Progress::End),
+            Some(read) => Ok(Progress::Got(read)),
+        }
+    }
+}
+
+impl<T> Progress<T> {
+    /// An interruption, for a step of another kind.
+    fn nothing(self) -> Progress<()> {
+        match self {
+            Self::End => Progress::End,
+            _ => Progress::Empty,
+        }
+    }
+}
+
+/// Byte `index` of a shared word, for the kernel to write.
+fn byte_of(word: &AtomicU64, index: usize) -> *mut u8 {
+    word.as_ptr().cast::<u8>().wrapping_add(index)
+}

@@ -1,0 +1,228 @@
+//! Receiving through a kernel pipe.
+
+use std::io;
+use std::sync::Arc;
+
+use nix::poll::PollFlags;
+
+use super::End;
+use super::frame::{Header, Kind};
+use super::reading::{Payload, Progress, Side};
+use crate::backend::{self, Destination, Fate};
+use crate::error::Fault;
+use crate::ring::custody::{self, Partial, Turn};
+use crate::ring::lock::Guard;
+use crate::segment::layout::message;
+use crate::sys::clock::Patience;
+use crate::sys::socket;
+
+/// One handle to the receiving side.
+pub(crate) struct Rx {
+    end: Arc<End>,
+    fate: Fate,
+    /// The parts taken so far of a message that goes in parts.
+    partial: Partial,
+    /// What of the frame at hand has gone to `partial`.
+    payload: Payload,
+}
+
+impl Rx {
+    pub(super) fn new(end: Arc<End>) -> Self {
+        Self {
+            end,
+            fate: Fate::Open,
+            partial: Partial::new(),
+            payload: Payload::default(),
+        }
+    }
+
+    fn recv_open(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+        let Self {
+            end,
+            partial,
+            payload,
+            ..
+        } = self;
+        let side = Side::new(end);
+        let rx = side.shared();
+        let mut kept: Option<Guard<'_>> = None;
+        loop {
+            let guard = match kept.take() {
+                Some(guard) => guard,
+                None => rx.lock.lock(patience)?,
+            };
+            if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
+                rx.custody.wait_for(holder, guard, patience)?;
+                continue;
+            }
+            match take(side, partial, payload, &mut into)? {
+                Progress::Got(len) => return Ok(len),
+                Progress::End => return Err(end_of_file(side, partial)),
+                Progress::Empty => {}
+            }
+            if patience.is_over() {
+                partial.let_go();
+                return Err(Fault::NotNow);
+            }
+            if partial.is_open() {
+                kept = Some(guard);
+            } else {
+                drop(guard);
+            }
+            socket::wait(end.pipe(), PollFlags::POLLIN, patience.deadline())?;
+        }
+    }
+
+    fn poll_open(&mut self, patience: Patience) -> Result<bool, Fault> {
+        let Self {
+            end,
+            partial,
+            payload,
+            ..
+        } = self;
+        let side = Side::new(end);
+        let rx = side.shared();
+        loop {
+            let guard = rx.lock.lock(patience)?;
+            if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
+                rx.custody.wait_for(holder, guard, patience)?;
+                continue;
+            }
+            match next_for_us(side, partial, payload)? {
+                Progress::Got(_) | Progress::End => return Ok(true),
+                Progress::Empty => {}
+            }
+            drop(guard);
+            if patience.is_over() {
+                return Ok(false);
+            }
+            socket::wait(end.pipe(), PollFlags::POLLIN, patience.deadline())?;
+        }
+    }
+}
+
+fn end_of_file(side: Side<'_>, partial: &mut Partial) -> Fault {
+    let sender_state = side.senders_state();
+    partial.end_of_file(&side.shared().custody, sender_state)
+}
+
+/// Finds the next frame that is for this end: passes over what is left of a message that is nobody's.
+fn next_for_us(
+    side: Side<'_>,
+    partial: &mut Partial,
+    payload: &mut Payload,
+) -> Result<Progress<Header>, Fault> {
+    let custody = &side.shared().custody;
+    loop {
+        match side.find_frame(partial.is_open())? {
+            Progress::Got(()) => {}
+            Progress::Empty => return Ok(Progress::Empty),
+            Progress::End => return Ok(Progress::End),
+        }
+        let header = match side.header()? {
+            Progress::Got(header) => header,
+            other => return Ok(other),
+        };
+        let passed = match header.kind {
+            Kind::Whole | Kind::First if partial.is_open() => return Err(Fault::Corrupted),
+            Kind::Whole | Kind::First => return Ok(Progress::Got(header)),
+            Kind::Died | Kind::Part | Kind::Last if partial.is_open() => {
+                return Ok(Progress::Got(header));
+            }
+            Kind::Part | Kind::Last if custody.state() != message::ORPHANED => {
+                return Err(Fault::Corrupted);
+            }
+            Kind::Part | Kind::Last | Kind::Died | Kind::Withdrawn => {
+                side.skip_payload(header, payload)?
+            }
+        };
+        match passed {
+            Progress::Got(()) if header.kind != Kind::Part => partial.close(custody),
+            Progress::Got(()) => {}
+            Progress::Empty => return Ok(Progress::Empty),
+            Progress::End => return Ok(Progress::End),
+        }
+    }
+}
+
+/// Takes frames until a message is whole or the pipe is empty.
+fn take(
+    side: Side<'_>,
+    partial: &mut Partial,
+    payload: &mut Payload,
+    into: &mut Destination<'_>,
+) -> Result<Progress<usize>, Fault> {
+    let custody = &side.shared().custody;
+    loop {
+        let header = match next_for_us(side, partial, payload)? {
+            Progress::Got(header) => header,
+            Progress::Empty => return Ok(Progress::Empty),
+            Progress::End => return Ok(Progress::End),
+        };
+        match header.kind {
+            Kind::Whole => {
+                let len = side.take_whole(header, into)?;
+                partial.close(custody);
+                return Ok(Progress::Got(len));
+            }
+            Kind::First => {
+                partial.close(custody);
+                partial.begin(custody, header.len, into)?;
+                *payload = Payload::default();
+                side.take_nothing(header)?;
+            }
+            Kind::Died | Kind::Withdrawn => {
+                side.take_nothing(header)?;
+                partial.close(custody);
+                return Err(Fault::Aborted);
+            }
+            Kind::Part | Kind::Last => {
+                let (total, bytes) = partial.parts(into)?;
+                match side.take_part(header, payload, total, bytes)? {
+                    Progress::Got(()) if header.kind == Kind::Last => {
+                        return partial.finish(custody, into).map(Progress::Got);
+                    }
+                    Progress::Got(()) => {}
+                    Progress::Empty => return Ok(Progress::Empty),
+                    Progress::End => return Ok(Progress::End),
+                }
+            }
+        }
+    }
+}
+
+impl backend::Rx for Rx {
+    fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+        self.fate.check()?;
+        let outcome = self.recv_open(into, patience);
+        self.fate.seal(outcome)
+    }
+
+    fn poll(&mut self, patience: Patience) -> Result<bool, Fault> {
+        self.fate.check()?;
+        match self.poll_open(patience) {
+            Err(Fault::NotNow) => Ok(false),
+            outcome => self.fate.seal(outcome),
+        }
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self::new(Arc::clone(&self.end)))
+    }
+
+    fn capacity(&self) -> usize {
+        self.end.capacity()
+    }
+}
+
+impl Drop for Rx {
+    fn drop(&mut self) {
+        if !self.partial.is_open() {
+            return;
+        }
+        let side = Side::new(&self.end);
+        if let Ok(_guard) = side.shared().lock.lock(custody::farewell()) {
+            self.partial.abandon(&side.shared().custody);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Sending through a kernel pipe.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use nix::poll::PollFlags;
+
+use super::End;
+use super::frame::{ATOMIC_PAYLOAD, EDGE, Header, Kind, PART_PAYLOAD, slots_for};
+use crate::backend::{self, Fate};
+use crate::error::Fault;
+use crate::segment::layout::message;
+use crate::sync::Ordering;
+use crate::sys::clock::{Deadline, Patience};
+use crate::sys::memory::page_size;
+use crate::sys::{pipe, socket};
+
+/// One handle to the sending side.
+pub(crate) struct Tx {
+    end: Arc<End>,
+    fate: Fate,
+}
+
+/// The senders' side under its lock.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    end: &'a End,
+    patience: Patience,
+}
+
+impl Tx {
+    pub(super) fn new(end: Arc<End>) -> Self {
+        Self {
+            end,
+            fate: Fate::Open,
+        }
+    }
+
+    fn send_once(&self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
+        let side = Side {
+            end: &self.end,
+            patience,
+        };
+        let tx = &self.end.page.shared().tx;
+        loop {
+            let guard = tx.lock.lock(patience)?;
+            side.make_good()?;
+            if bytes.len() > ATOMIC_PAYLOAD {
+                return side.send_in_parts(bytes);
+            }
+            if side.write_atomic(
+                Header {
+                    kind: Kind::Whole,
+                    len: bytes.len() as u64,
+                },
+                bytes,
+            )? {
+                return Ok(());
+            }
+            // Others may send while we wait for room.
+            drop(guard);
+            side.wait_for_room()?;
+        }
+    }
+}
+
+impl Side<'_> {
+    fn set_state(self, state: u32) {
+        self.end
+            .page
+            .shared()
+            .tx
+            .state
+            .store(state, Ordering::Relaxed);
+    }
+
+    /// Writes a whole frame or nothing; false when there is no room.
+    fn write_atomic(self, header: Header, payload: &[u8]) -> Result<bool, Fault> {
+        let header = header.encode();
+        let trailer = self.end.page.cookie().to_ne_bytes();
+        let parts = [
+            IoSlice::new(&header),
+            IoSlice::new(payload),
+            IoSlice::new(&trailer),
+        ];
+        Ok(self.write(&parts)?.is_some())
+    }
+
+    fn write(self, parts: &[IoSlice<'_>]) -> Result<Option<usize>, Fault> {
+        pipe::write(self.end.pipe(), parts).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Fault::Disconnected,
+            _ => Fault::Io(error),
+        })
+    }
+
+    /// Waits until a slot is free.
+    fn wait_for_room(self) -> Result<(), Fault> {
+        let deadline = match self.patience {
+            Patience::Until(deadline) if !deadline.passed() => deadline,
+            _ => return Err(Fault::NotNow),
+        };
+        let found = socket::wait(self.end.pipe(), PollFlags::POLLOUT, deadline)?;
+        if found.hung_up {
+            Err(Fault::Disconnected)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes a frame or filler by as many writes as it takes.
+    fn write_all(self, mut parts: &mut [IoSlice<'_>]) -> Result<(), Fault> {
+        loop {
+            match self.write(parts)? {
+                Some(written) => IoSlice::advance_slices(&mut parts, written),
+                None => self.wait_for_room()?,
+            }
+            if parts.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes a frame that may take more than one write, noting that it is under way.
+    fn write_part(self, payload: &[u8]) -> Result<(), Fault> {
+        let in_flight = &self.end.page.shared().tx.in_flight;
+        let header = Header {
+            kind: Kind::Part,
+            len: payload.len() as u64,
+        }
+        .encode();
+        let trailer = self.end.page.cookie().to_ne_bytes();
+        in_flight.store((payload.len() + 2 * EDGE) as u64, Ordering::Relaxed);
+        let mut parts = [
+            IoSlice::new(&header),
+            IoSlice::new(payload),
+            IoSlice::new(&trailer),
+        ];
+        self.write_all(&mut parts)?;
+        in_flight.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes an atomic frame, waiting for room.
+    fn write_frame(self, header: Header, payload: &[u8]) -> Result<(), Fault> {
+        while !self.write_atomic(header, payload)? {
+            self.wait_for_room()?;
+        }
+        Ok(())
+    }
+
+    fn send_in_parts(self, bytes: &[u8]) -> Result<(), Fault> {
+        if self.patience == Patience::Never {
+            self.check_room_for(bytes.len())?;
+        }
+        self.set_state(message::OPEN);
+        let outcome = self.write_parts(bytes);
+        // What the next sender has to make good is noted; a disconnected pipe has no next.
+        self.set_state(if outcome.is_ok() {
+            message::WHOLE
+        } else {
+            message::WITHDRAWN
+        });
+        outcome
+    }
+
+    fn write_parts(self, bytes: &[u8]) -> Result<(), Fault> {
+        self.write_frame(
+            Header {
+                kind: Kind::First,
+                len: bytes.len() as u64,
+            },
+            &[],
+        )?;
+        let (body, last) = bytes.split_at(bytes.len() - ATOMIC_PAYLOAD);
+        for part in body.chunks(PART_PAYLOAD) {
+            self.write_part(part)?;
+        }
+        self.write_frame(
+            Header {
+                kind: Kind::Last,
+                len: last.len() as u64,
+            },
+            last,
+        )
+    }
+
+    /// Whether a message in parts fits now without waiting. The kernel tells only how many bytes are
+    /// in the pipe; in the worst case they take twice as many slots, so this may say no too early.
+    fn check_room_for(self, len: usize) -> Result<(), Fault> {
+        let slots = self.end.capacity() / page_size();
+        let needed = slots_for(len, page_size());
+        if needed > slots {
+            let mut max = slots * page_size();
+            while slots_for(max, page_size()) > slots {
+                max -= page_size();
+            }
+            return Err(Fault::TooLarge { len, max });
+        }
+        let used = pipe::queued(self.end.pipe())?;
+        let taken = if used == 0 {
+            0
+        } else {
+            2 * used.div_ceil(page_size()) + 1
+        };
+        if needed + taken > slots {
+            // A pipe without readers is never going to have the room.
+            let now = Deadline::after(std::time::Duration::ZERO);
+            let found = socket::wait(self.end.pipe(), PollFlags::empty(), now)?;
+            return Err(if found.hung_up {
+                Fault::Disconnected
+            } else {
+                Fault::NotNow
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes good what the owner before left unfinished: fills up its frame and tells receivers what
+    /// has become of the message. Killed in the middle, the next one does it all again; filler is
+    /// passed over however much there is.
+    fn make_good(self) -> Result<(), Fault> {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        let tx = &self.end.page.shared().tx;
+        let state = tx.state.load(Ordering::Relaxed);
+        if state == message::WHOLE {
+            return Ok(());
+        }
+        let mut missing = tx.in_flight.load(Ordering::Relaxed);
+        if missing > (PART_PAYLOAD + 2 * EDGE) as u64 {
+            return Err(Fault::Corrupted);
+        }
+        while missing > 0 {
+            let here = missing.min(ZEROS.len() as u64);
+            // `here` fits a page, so it is written whole or not at all.
+            let zeros = &ZEROS[..here as usize];
+            while self.write(&[IoSlice::new(zeros)])?.is_none() {
+                self.wait_for_room()?;
+            }
+            missing -= here;
+            tx.in_flight.store(missing, Ordering::Relaxed);
+        }
+        let kind = if state == message::WITHDRAWN {
+            Kind::Withdrawn
+        } else {
+            Kind::Died
+        };
+        self.write_frame(Header { kind, len: 0 }, &[])?;
+        self.set_state(message::WHOLE);
+        Ok(())
+    }
+}
+
+impl backend::Tx for Tx {
+    fn send(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
+        self.fate.check()?;
+        let outcome = self.send_once(bytes, patience);
+        self.fate.seal(outcome)
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self::new(Arc::clone(&self.end)))
+    }
+
+    fn capacity(&self) -> usize {
+        self.end.capacity()
+    }
+}

@@ -1,0 +1,102 @@
+//! Records of messages that go in parts, on the receiving side.
+
+use super::rx::{self, View};
+use crate::backend::Destination;
+use crate::error::Fault;
+use crate::ring::custody::Partial;
+use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, Header, LAST};
+use crate::segment::layout::message;
+
+/// Takes one record of a message in parts, or the record that follows one that was cut short.
+/// Returns the message's length when that makes it whole.
+pub(super) fn take_record(
+    view: View<'_>,
+    partial: &mut Partial,
+    header: Header,
+    into: &mut Destination<'_>,
+) -> Result<Option<usize>, Fault> {
+    if header.has(FIRST) {
+        return begin(view, partial, header, into);
+    }
+    if partial.is_open() {
+        return go_on(view, partial, header, into);
+    }
+    match view.custody().state() {
+        message::ORPHANED => {
+            skip(view, header);
+            Ok(None)
+        }
+        _ => Err(Fault::Corrupted),
+    }
+}
+
+fn begin(
+    view: View<'_>,
+    partial: &mut Partial,
+    header: Header,
+    into: &mut Destination<'_>,
+) -> Result<Option<usize>, Fault> {
+    let was_cut_short = partial.is_open();
+    partial.close(view.custody());
+    if was_cut_short {
+        // The next call begins with this record.
+        if header.has(AFTER_DEATH) {
+            return Err(Fault::Aborted);
+        }
+        if !header.has(AFTER_WITHDRAWAL) {
+            return Err(Fault::Corrupted);
+        }
+    }
+    if header.has(LAST) {
+        let len = rx::deliver(view, header, into)?;
+        view.reader.consume(header);
+        return Ok(Some(len));
+    }
+    partial.begin(view.custody(), view.reader.prefix(), into)?;
+    let (total, bytes) = partial.parts(into)?;
+    rx::append(view, header, true, bytes)?;
+    if bytes.len() as u64 >= total {
+        return Err(Fault::Corrupted);
+    }
+    view.reader.consume(header);
+    Ok(None)
+}
+
+fn go_on(
+    view: View<'_>,
+    partial: &mut Partial,
+    header: Header,
+    into: &mut Destination<'_>,
+) -> Result<Option<usize>, Fault> {
+    let (total, bytes) = partial.parts(into)?;
+    if (bytes.len() + header.len) as u64 > total {
+        return Err(Fault::Corrupted);
+    }
+    rx::append(view, header, false, bytes)?;
+    view.reader.consume(header);
+    if header.has(LAST) {
+        partial.finish(view.custody(), into).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Passes over the records of a message whose receiver is gone, as far as they are there.
+pub(super) fn skip_orphaned(view: View<'_>) -> Result<(), Fault> {
+    while view.custody().state() == message::ORPHANED {
+        match view.reader.peek()? {
+            Some(header) if header.has(FIRST) => view.custody().set_state(message::WHOLE),
+            Some(header) => skip(view, header),
+            None => break,
+        }
+    }
+    view.settle();
+    Ok(())
+}
+
+fn skip(view: View<'_>, header: Header) {
+    view.reader.consume(header);
+    if header.has(LAST) {
+        view.custody().set_state(message::WHOLE);
+    }
+}

@@ -1,0 +1,316 @@
+//! Receiving through shared memory.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{End, parts};
+use crate::backend::{self, Destination, Fate};
+use crate::error::Fault;
+use crate::ring::custody::{self, Custody, Partial, Turn};
+use crate::ring::lock::Guard;
+use crate::ring::reader::Reader;
+use crate::ring::record::{FIRST, Header, LAST, PREFIX};
+use crate::sync::Ordering;
+use crate::sys::clock::Patience;
+use crate::wait::life_line::LifeLine;
+use crate::wait::sleep::{Place, Wait, Woken};
+use crate::wait::spin::Spinner;
+
+/// Room is given back at the latest when it is this fraction of the ring.
+const LAZY_FRACTION: u64 = 8;
+
+/// One handle to the receiving side.
+pub(crate) struct Rx {
+    end: Arc<End>,
+    life_line: LifeLine,
+    spinner: Spinner,
+    fate: Fate,
+    /// The parts taken so far of a message that goes in parts.
+    partial: Partial,
+}
+
+/// The parts of a receiver that its calls share, apart from its own state.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) end: &'a End,
+    pub(super) reader: Reader<'a>,
+    pub(super) place: Place<'a>,
+}
+
+impl<'a> View<'a> {
+    #[inline]
+    fn new(end: &'a End) -> Self {
+        let control = end.segment.control();
+        let reader = Reader {
+            control,
+            storage: end.segment.storage(),
+            rules: end.rules,
+        };
+        let place = Place {
+            event: &control.data,
+            number: &control.rx.epoch,
+            socket: end.socket(),
+        };
+        Self { end, reader, place }
+    }
+
+    #[inline]
+    pub(super) fn custody(self) -> &'a Custody {
+        &self.reader.control.rx.custody
+    }
+
+    /// After records were taken: gives their room back when it is time to, and rings for it.
+    #[inline]
+    pub(super) fn settle(self) {
+        let control = self.reader.control;
+        if control.room.is_armed()
+            || self.reader.unpublished() >= self.reader.rules.capacity() / LAZY_FRACTION
+        {
+            self.give_room_back(false);
+        }
+    }
+
+    /// Before reporting an empty ring or sleeping: gives all room back.
+    fn settle_empty(self) {
+        if self.reader.control.room.is_armed() || self.reader.unpublished() != 0 {
+            self.give_room_back(true);
+        }
+    }
+
+    fn give_room_back(self, is_empty: bool) {
+        self.reader.publish_head();
+        let read = self.reader.control.rx.read.load(Ordering::Relaxed);
+        self.reader
+            .control
+            .room
+            .ring_for_room(self.end.socket(), read, is_empty);
+    }
+}
+
+/// What one look at the ring under the lock came to.
+enum Attempt {
+    /// A message of this length went to its destination.
+    Received(usize),
+    /// The ring is empty; so far nothing, or only parts, of a message.
+    Empty,
+}
+
+impl Rx {
+    pub(super) fn new(end: Arc<End>) -> Self {
+        Self {
+            end,
+            life_line: LifeLine::default(),
+            spinner: Spinner::new(),
+            fate: Fate::Open,
+            partial: Partial::new(),
+        }
+    }
+
+    fn recv_open(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+        let Self {
+            end,
+            life_line,
+            spinner,
+            partial,
+            ..
+        } = self;
+        let view = View::new(end);
+        let mut wait = Wait::new(patience.deadline());
+        let mut woken = Woken::Look;
+        // Kept from one look to the next only in the middle of a message.
+        let mut kept: Option<Guard<'_>> = None;
+        loop {
+            let guard = match kept.take() {
+                Some(guard) => guard,
+                None => view.reader.control.rx.lock.lock(patience)?,
+            };
+            if let Turn::Held(holder) = partial.take_turn(view.custody())? {
+                view.custody().wait_for(holder, guard, patience)?;
+                continue;
+            }
+            if let Attempt::Received(len) = take(view, partial, &mut into)? {
+                return Ok(len);
+            }
+            view.settle_empty();
+            let gone = woken == Woken::HungUp
+                || life_line.is_gone_by_close(view.place.event, end.socket())?
+                || patience.is_over() && life_line.is_gone(view.place.event, end.socket())?;
+            if gone {
+                if view.reader.peek()?.is_some() {
+                    // Sent between the look at the ring and the look at the life-line.
+                    kept = Some(guard);
+                    continue;
+                }
+                let sender_state = view.reader.control.tx.state.load(Ordering::Relaxed);
+                return Err(partial.end_of_file(view.custody(), sender_state));
+            }
+            if patience.is_over() {
+                partial.let_go();
+                return Err(Fault::NotNow);
+            }
+            let ready = || view.reader.has_record();
+            if partial.is_open() {
+                woken = wait.step(view.place, None, spinner, ready)?;
+                kept = Some(guard);
+            } else {
+                woken = wait.step(view.place, Some(guard), spinner, ready)?;
+            }
+        }
+    }
+
+    fn poll_open(&mut self, patience: Patience) -> Result<bool, Fault> {
+        let Self {
+            end,
+            life_line,
+            spinner,
+            partial,
+            ..
+        } = self;
+        let view = View::new(end);
+        let mut wait = Wait::new(patience.deadline());
+        let mut woken = Woken::Look;
+        loop {
+            let guard = view.reader.control.rx.lock.lock(patience)?;
+            if let Turn::Held(holder) = partial.take_turn(view.custody())? {
+                view.custody().wait_for(holder, guard, patience)?;
+                continue;
+            }
+            parts::skip_orphaned(view)?;
+            if view.reader.peek()?.is_some() || woken == Woken::HungUp {
+                return Ok(true);
+            }
+            view.settle_empty();
+            if life_line.is_gone_by_close(view.place.event, end.socket())?
+                || patience.is_over() && life_line.is_gone(view.place.event, end.socket())?
+            {
+                return Ok(true);
+            }
+            if patience.is_over() {
+                return Ok(false);
+            }
+            let ready = || view.reader.has_record();
+            woken = wait.step(view.place, Some(guard), spinner, ready)?;
+        }
+    }
+}
+
+/// Takes records until a message is whole or the ring is empty.
+#[inline]
+fn take(
+    view: View<'_>,
+    partial: &mut Partial,
+    into: &mut Destination<'_>,
+) -> Result<Attempt, Fault> {
+    let Some(header) = view.reader.peek()? else {
+        return Ok(Attempt::Empty);
+    };
+    if header.flags == FIRST | LAST && !partial.is_under_way(view.custody()) {
+        let len = deliver(view, header, into)?;
+        view.reader.consume(header);
+        view.settle();
+        return Ok(Attempt::Received(len));
+    }
+    take_in_parts(view, partial, into)
+}
+
+/// Copies the payload of a whole message to where the caller wants it.
+#[inline]
+pub(super) fn deliver(
+    view: View<'_>,
+    header: Header,
+    into: &mut Destination<'_>,
+) -> Result<usize, Fault> {
+    let len = header.len;
+    match into {
+        Destination::Slice(slice) => {
+            if slice.len() < len {
+                return Err(Fault::BufferTooSmall { needed: len });
+            }
+            // SAFETY: `header` was just peeked under the lock, and the slice is long enough.
+            unsafe { view.reader.copy_out(header, false, slice.as_mut_ptr()) };
+        }
+        Destination::Buffer(buffer) => {
+            buffer.clear();
+            append(view, header, false, buffer)?;
+        }
+    }
+    Ok(len)
+}
+
+/// Appends a record's payload to `buffer`, which grows by what is there and never by a claim.
+pub(super) fn append(
+    view: View<'_>,
+    header: Header,
+    has_prefix: bool,
+    buffer: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let len = header.len - if has_prefix { PREFIX } else { 0 };
+    buffer
+        .try_reserve(len)
+        .map_err(|error| Fault::Io(error.into()))?;
+    let spare = buffer.spare_capacity_mut().as_mut_ptr();
+    // SAFETY: `header` was just peeked under the lock, and `len` bytes are reserved.
+    unsafe { view.reader.copy_out(header, has_prefix, spare.cast()) };
+    // SAFETY: the copy has initialised `len` bytes behind the old length.
+    unsafe { buffer.set_len(buffer.len() + len) };
+    Ok(())
+}
+
+#[cold]
+fn take_in_parts(
+    view: View<'_>,
+    partial: &mut Partial,
+    into: &mut Destination<'_>,
+) -> Result<Attempt, Fault> {
+    loop {
+        let Some(header) = view.reader.peek()? else {
+            return Ok(Attempt::Empty);
+        };
+        if let Some(len) = parts::take_record(view, partial, header, into)? {
+            view.settle();
+            return Ok(Attempt::Received(len));
+        }
+        view.settle();
+    }
+}
+
+impl backend::Rx for Rx {
+    #[inline]
+    fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+        self.fate.check()?;
+        let outcome = self.recv_open(into, patience);
+        self.fate.seal(outcome)
+    }
+
+    fn poll(&mut self, patience: Patience) -> Result<bool, Fault> {
+        self.fate.check()?;
+        match self.poll_open(patience) {
+            Err(Fault::NotNow) => Ok(false),
+            outcome => self.fate.seal(outcome),
+        }
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self::new(Arc::clone(&self.end)))
+    }
+
+    fn capacity(&self) -> usize {
+        self.end.segment.storage().capacity()
+    }
+}
+
+impl Drop for Rx {
+    fn drop(&mut self) {
+        if !self.partial.is_open() {
+            return;
+        }
+        let view = View::new(&self.end);
+        let Ok(_guard) = view.reader.control.rx.lock.lock(custody::farewell()) else {
+            return;
+        };
+        if self.partial.abandon(view.custody()) {
+            // Makes room for the sender; what is wrong with the ring is for others to report.
+            let _ = parts::skip_orphaned(view);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Sending through shared memory.
+
+use std::io;
+use std::sync::Arc;
+
+use super::End;
+use crate::backend::{self, Fate};
+use crate::error::Fault;
+use crate::ring::record::{LAST, PREFIX, Rules, span_of};
+use crate::ring::writer::Writer;
+use crate::segment::layout::message;
+use crate::sys::clock::Patience;
+use crate::wait::life_line::LifeLine;
+use crate::wait::sleep::{Place, Wait, Woken};
+use crate::wait::spin::Spinner;
+
+/// One handle to the sending side.
+pub(crate) struct Tx {
+    end: Arc<End>,
+    life_line: LifeLine,
+    spinner: Spinner,
+    fate: Fate,
+}
+
+/// The parts of a sender that its calls share, apart from its own state.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    end: &'a End,
+    writer: Writer<'a>,
+    place: Place<'a>,
+}
+
+impl<'a> View<'a> {
+    #[inline]
+    fn new(end: &'a End) -> Self {
+        let control = end.segment.control();
+        let writer = Writer {
+            control,
+            storage: end.segment.storage(),
+            rules: end.rules,
+        };
+        let place = Place {
+            event: &control.room,
+            number: &control.tx.epoch,
+            socket: end.socket(),
+        };
+        Self { end, writer, place }
+    }
+
+    /// Tells receivers that there is a new record.
+    #[inline]
+    fn ring(self) {
+        self.writer.control.data.ring(self.end.socket());
+    }
+
+    /// Before a sleep: says at how much room to be woken.
+    fn prepare_to_sleep(self, wait: &Wait) {
+        if wait.will_sleep() {
+            self.place.event.set_wake_at(self.writer.half_empty_at());
+        }
+    }
+}
+
+impl Tx {
+    pub(super) fn new(end: Arc<End>) -> Self {
+        Self {
+            end,
+            life_line: LifeLine::default(),
+            spinner: Spinner::new(),
+            fate: Fate::Open,
+        }
+    }
+
+    fn send_open(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
+        let Self {
+            end,
+            life_line,
+            spinner,
+            ..
+        } = self;
+        let view = View::new(end);
+        let (writer, rules) = (view.writer, end.rules);
+        if life_line.is_gone_in_passing(&writer.control.room, end.socket())? {
+            return Err(Fault::Disconnected);
+        }
+        let need = room_needed(rules, bytes.len(), patience)?;
+        let mut wait = Wait::new(patience.deadline());
+        let mut woken = Woken::Look;
+        loop {
+            let guard = writer.control.tx.lock.lock(patience)?;
+            if guard.owner_died() {
+                writer.recover()?;
+            }
+            if writer.has_room(need)? {
+                if bytes.len() > rules.part_max() {
+                    return send_in_parts(view, bytes, &mut wait, spinner);
+                }
+                writer.publish(None, bytes, writer.opening_flags() | LAST);
+                writer.set_state(message::WHOLE);
+                view.ring();
+                return Ok(());
+            }
+            if woken == Woken::HungUp
+                || life_line.is_gone_by_close(&writer.control.room, end.socket())?
+            {
+                return Err(Fault::Disconnected);
+            }
+            if patience.is_over() {
+                view.place.event.set_hungry();
+                let gone = life_line.is_gone(&writer.control.room, end.socket())?;
+                return Err(if gone {
+                    Fault::Disconnected
+                } else {
+                    Fault::NotNow
+                });
+            }
+            view.prepare_to_sleep(&wait);
+            woken = wait.step(view.place, Some(guard), spinner, || {
+                writer.has_room_by_head(need)
+            })?;
+        }
+    }
+}
+
+/// Sends a message of several parts, the first of which has room, all under one hold of the lock.
+/// Its state tells whoever comes next when it was left unfinished.
+fn send_in_parts(
+    view: View<'_>,
+    bytes: &[u8],
+    wait: &mut Wait,
+    spinner: &mut Spinner,
+) -> Result<(), Fault> {
+    let writer = view.writer;
+    let part_max = writer.rules.part_max();
+    let (first, mut rest) = bytes.split_at(part_max - PREFIX);
+    let flags = writer.opening_flags();
+    writer.set_state(message::OPEN);
+    writer.publish(Some(bytes.len() as u64), first, flags);
+    view.ring();
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at(part_max.min(rest.len()));
+        if let Err(fault) = wait_for_room(view, span_of(part.len()), wait, spinner) {
+            writer.set_state(message::WITHDRAWN);
+            return Err(fault);
+        }
+        writer.publish(None, part, if after.is_empty() { LAST } else { 0 });
+        view.ring();
+        rest = after;
+    }
+    writer.set_state(message::WHOLE);
+    Ok(())
+}
+
+/// Waits in the middle of a message, keeping the lock.
+fn wait_for_room(
+    view: View<'_>,
+    need: u64,
+    wait: &mut Wait,
+    spinner: &mut Spinner,
+) -> Result<(), Fault> {
+    let writer = view.writer;
+    let mut woken = Woken::Look;
+    loop {
+        if writer.has_room(need)? {
+            wait.restart();
+            return Ok(());
+        }
+        if woken == Woken::HungUp {
+            return Err(Fault::Disconnected);
+        }
+        if wait.is_over() {
+            return Err(Fault::NotNow);
+        }
+        view.prepare_to_sleep(wait);
+        woken = wait.step(view.place, None, spinner, || writer.has_room_by_head(need))?;
+    }
+}
+
+/// Room that must be there before a send begins: all of it where it may not wait later.
+fn room_needed(rules: Rules, len: usize, patience: Patience) -> Result<u64, Fault> {
+    if len <= rules.part_max() {
+        return Ok(span_of(len));
+    }
+    if patience != Patience::Never {
+        return Ok(span_of(rules.part_max()));
+    }
+    let max = rules.at_once_max();
+    if len > max {
+        Err(Fault::TooLarge { len, max })
+    } else {
+        Ok(rules.span_of_message(len))
+    }
+}
+
+impl backend::Tx for Tx {
+    #[inline]
+    fn send(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
+        self.fate.check()?;
+        let outcome = self.send_open(bytes, patience);
+        self.fate.seal(outcome)
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self::new(Arc::clone(&self.end)))
+    }
+
+    fn capacity(&self) -> usize {
+        self.end.segment.storage().capacity()
+    }
+}

@@ -1,0 +1,164 @@
+//! The end of a two-way pipe: a receiver of one direction and a sender of the other.
+
+use std::io;
+use std::time::Duration;
+
+use crate::{
+    Backend, Message, Messages, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
+    Sender, TryRecvError, TrySendError,
+};
+
+/// One end of a two-way pipe, made by [`duplex`](crate::duplex).
+///
+/// The two directions are separate pipes: a full one does not stop the other, and
+/// [`split`](Self::split) hands them to two threads.
+#[derive(Debug)]
+pub struct Connection {
+    receiver: Receiver,
+    sender: Sender,
+}
+
+impl Connection {
+    pub(crate) fn new(receiver: Receiver, sender: Sender) -> Self {
+        Self { receiver, sender }
+    }
+
+    /// Takes the two directions apart. Each half then counts by itself: the peer gets end-of-file
+    /// when the last sender half is gone, and a broken pipe when the last receiver half is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (left, mut right) = shmpipe::duplex()?;
+    /// let (mut rx, tx) = left.split();
+    /// drop(tx);
+    /// assert!(matches!(right.recv(), Err(shmpipe::RecvError::Disconnected)));
+    /// right.send(b"this way is still open")?;
+    /// assert_eq!(rx.recv()?.len(), 22);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn split(self) -> (Receiver, Sender) {
+        (self.receiver, self.sender)
+    }
+
+    /// As [`Sender::send`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
+        self.sender.send(message)
+    }
+
+    /// As [`Sender::try_send`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
+        self.sender.try_send(message)
+    }
+
+    /// As [`Sender::send_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send_timeout(
+        &mut self,
+        message: &[u8],
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError> {
+        self.sender.send_timeout(message, timeout)
+    }
+
+    /// As [`Receiver::recv`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
+        self.receiver.recv()
+    }
+
+    /// As [`Receiver::try_recv`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
+        self.receiver.try_recv()
+    }
+
+    /// As [`Receiver::recv_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
+        self.receiver.recv_timeout(timeout)
+    }
+
+    /// As [`Receiver::recv_into`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
+        self.receiver.recv_into(buf)
+    }
+
+    /// As [`Receiver::poll`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        self.receiver.poll(timeout)
+    }
+
+    /// As [`Receiver::messages`].
+    pub fn messages(&mut self) -> Messages<'_> {
+        self.receiver.messages()
+    }
+
+    /// Makes another handle to this end. Dropping either changes nothing for the other.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system reports.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            receiver: self.receiver.try_clone()?,
+            sender: self.sender.try_clone()?,
+        })
+    }
+
+    /// Bytes that each direction holds, framing included.
+    pub fn capacity(&self) -> usize {
+        self.sender.capacity()
+    }
+
+    /// What carries the bytes.
+    pub fn backend(&self) -> Backend {
+        self.sender.backend()
+    }
+}
+
+/// As for [`Receiver`].
+impl io::Read for Connection {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.receiver.read(buf)
+    }
+}
+
+/// As for [`Sender`].
+impl io::Write for Connection {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.sender.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sender.flush()
+    }
+}

@@ -1,0 +1,203 @@
+//! Every error that the public calls return.
+//!
+//! The set follows crossbeam-channel: one small enum for each family of calls, in which a variant
+//! appears only where it can happen. Inside the crate all of them come from one [`Fault`].
+
+use std::{fmt, io};
+
+/// What can go wrong inside a backend; the public enums below are its projections.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// Every end of the opposite side is gone.
+    Disconnected,
+    /// The call's patience ended first: full, empty, or past the deadline.
+    NotNow,
+    /// The message can never be sent this way.
+    TooLarge { len: usize, max: usize },
+    /// The caller's buffer cannot take the next message, which stays.
+    BufferTooSmall { needed: usize },
+    /// A sender died inside the message that was being received.
+    Aborted,
+    /// The shared memory holds a value that no correct peer writes.
+    Corrupted,
+    /// The operating system refused.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<nix::Error> for Fault {
+    fn from(errno: nix::Error) -> Self {
+        Self::Io(errno.into())
+    }
+}
+
+const DISCONNECTED_SEND: &str = "every receiver is gone";
+const DISCONNECTED_RECV: &str = "every sender is gone";
+const CORRUPTED: &str = "the pipe's shared memory holds an impossible value";
+
+/// Declares one public error enum with its `Display`, `Error` and conversions.
+macro_rules! error_enum {
+    (
+        $(#[$meta:meta])* $name:ident, timeless: [$($quiet:ident: $quiet_doc:literal, $quiet_text:literal, $quiet_kind:ident)?],
+        disconnected: $disconnected:ident, $disconnected_kind:ident,
+        { $($body:tt)* }, display($f:ident): { $($display:tt)* }, kind: { $($kind:tt)* }, fault: { $($fault:tt)* }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        #[non_exhaustive]
+        pub enum $name {
+            $(#[doc = $quiet_doc] $quiet,)?
+            /// Every end of the opposite side, in every process, is gone.
+            Disconnected,
+            $($body)*
+            /// The pipe's shared memory holds a value that no correct peer writes. The end stays
+            /// unusable: every later call returns the same.
+            Corrupted,
+            /// The operating system refused a call that the pipe needs.
+            Io(io::Error),
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, $f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$quiet => $f.write_str($quiet_text),)?
+                    Self::Disconnected => $f.write_str($disconnected),
+                    Self::Corrupted => $f.write_str(CORRUPTED),
+                    Self::Io(error) => error.fmt($f),
+                    $($display)*
+                }
+            }
+        }
+
+        impl std::error::Error for $name {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                match self {
+                    Self::Io(error) => Some(error),
+                    _ => None,
+                }
+            }
+        }
+
+        impl From<$name> for io::Error {
+            fn from(error: $name) -> Self {
+                let kind = match &error {
+                    $($name::$quiet => io::ErrorKind::$quiet_kind,)?
+                    $name::Disconnected => io::ErrorKind::$disconnected_kind,
+                    $name::Corrupted => io::ErrorKind::InvalidData,
+                    $($kind)*
+                    $name::Io(_) => {
+                        let $name::Io(inner) = error else { unreachable!() };
+                        return inner;
+                    }
+                };
+                io::Error::new(kind, error)
+            }
+        }
+
+        impl From<Fault> for $name {
+            fn from(fault: Fault) -> Self {
+                match fault {
+                    Fault::Disconnected => Self::Disconnected,
+                    Fault::Corrupted => Self::Corrupted,
+                    Fault::Io(error) => Self::Io(error),
+                    $(Fault::NotNow => Self::$quiet,)?
+                    $($fault)*
+                    #[allow(unreachable_patterns, reason = "each enum names the faults it can meet")]
+                    other => unreachable!("{} cannot be {other:?}", stringify!($name)),
+                }
+            }
+        }
+    };
+}
+
+macro_rules! send_error {
+    ($(#[$meta:meta])* $name:ident [$($quiet:tt)*]) => {
+        error_enum! {
+            $(#[$meta])* $name, timeless: [$($quiet)*],
+            disconnected: DISCONNECTED_SEND, BrokenPipe,
+            {
+                /// The message is longer than this call can ever send; nothing was sent.
+                TooLarge {
+                    /// Length of the refused message in bytes.
+                    len: usize,
+                    /// Longest message that the call takes, in bytes.
+                    max: usize,
+                },
+            },
+            display(f): {
+                Self::TooLarge { len, max } => {
+                    write!(f, "a message of {len} bytes is over the limit of {max} bytes")
+                }
+            },
+            kind: { $name::TooLarge { .. } => io::ErrorKind::InvalidInput, },
+            fault: { Fault::TooLarge { len, max } => Self::TooLarge { len, max }, }
+        }
+    };
+}
+
+macro_rules! recv_error {
+    ($(#[$meta:meta])* $name:ident [$($quiet:tt)*]) => {
+        error_enum! {
+            $(#[$meta])* $name, timeless: [$($quiet)*],
+            disconnected: DISCONNECTED_RECV, UnexpectedEof,
+            {
+                /// The caller's buffer is smaller than the next message, which stays in the pipe.
+                BufferTooSmall {
+                    /// Length of the waiting message in bytes.
+                    needed: usize,
+                },
+                /// A sender died inside the message that was being received. Reported once for
+                /// each such message; the next call receives the message after it.
+                Aborted,
+            },
+            display(f): {
+                Self::BufferTooSmall { needed } => {
+                    write!(f, "the next message needs a buffer of {needed} bytes")
+                }
+                Self::Aborted => f.write_str("a sender died inside the message"),
+            },
+            kind: {
+                $name::BufferTooSmall { .. } => io::ErrorKind::InvalidInput,
+                $name::Aborted => io::ErrorKind::InvalidData,
+            },
+            fault: {
+                Fault::BufferTooSmall { needed } => Self::BufferTooSmall { needed },
+                Fault::Aborted => Self::Aborted,
+            }
+        }
+    };
+}
+
+send_error! {
+    /// Why [`Sender::send`](crate::Sender::send) failed.
+    ///
+    /// As an [`io::Error`] its kinds are `BrokenPipe`, `InvalidInput` and `InvalidData`.
+    SendError []
+}
+send_error! {
+    /// Why [`Sender::try_send`](crate::Sender::try_send) failed.
+    TrySendError [Full: "There is no room now; nothing was sent.", "the pipe is full", WouldBlock]
+}
+send_error! {
+    /// Why [`Sender::send_timeout`](crate::Sender::send_timeout) failed.
+    SendTimeoutError [Timeout: "No room came in time; nothing was sent.", "timed out waiting for room in the pipe", TimedOut]
+}
+recv_error! {
+    /// Why [`Receiver::recv`](crate::Receiver::recv) failed.
+    ///
+    /// As an [`io::Error`] its kinds are `UnexpectedEof`, `InvalidInput` and `InvalidData`.
+    RecvError []
+}
+recv_error! {
+    /// Why [`Receiver::try_recv`](crate::Receiver::try_recv) failed.
+    TryRecvError [Empty: "No message is there now.", "the pipe is empty", WouldBlock]
+}
+recv_error! {
+    /// Why [`Receiver::recv_timeout`](crate::Receiver::recv_timeout) failed.
+    RecvTimeoutError [Timeout: "No message came in time.", "timed out waiting for a message", TimedOut]
+}

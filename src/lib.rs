@@ -1,0 +1,30 @@
+#![doc = include_str!("front_page.md")]
+
+#[cfg(not(all(
+    target_os = "linux",
+    target_pointer_width = "64",
+    target_endian = "little"
+)))]
+compile_error!("shmpipe needs 64-bit little-endian Linux: memfd, futex, and its byte map");
+
+mod backend;
+mod connection;
+mod error;
+mod message;
+mod options;
+mod receiver;
+mod ring;
+mod segment;
+mod sender;
+mod sync;
+mod sys;
+mod wait;
+
+pub use connection::Connection;
+pub use error::{
+    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+};
+pub use message::{Message, Messages};
+pub use options::{Backend, PipeOptions, duplex, pipe};
+pub use receiver::Receiver;
+pub use sender::Sender;

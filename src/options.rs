@@ -1,0 +1,226 @@
+//! How a pipe is made: `pipe`, `duplex`, and the builder behind both.
+
+use std::{fmt, io};
+
+use crate::backend::{kernel, shm};
+use crate::{Connection, Receiver, Sender};
+
+/// What carries the bytes of a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// A ring in shared memory (memfd_create(2)) with futex(2) wake-up.
+    SharedMemory,
+    /// A kernel pipe (pipe(2)).
+    Kernel,
+}
+
+impl fmt::Display for Backend {
+    /// Writes the name that `SHMPIPE_BACKEND` takes: `shm` or `kernel`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::SharedMemory => "shm",
+            Self::Kernel => "kernel",
+        })
+    }
+}
+
+/// Environment variable that chooses the backend where the code chose none.
+const BACKEND_VARIABLE: &str = "SHMPIPE_BACKEND";
+
+/// Default capacity in bytes, that of a Linux pipe (pipe(7)).
+pub(crate) const DEFAULT_CAPACITY: usize = 64 * 1024;
+
+/// Makes a one-way pipe with the default options.
+///
+/// Reader first, as pipe(2), `std::io::pipe` and `multiprocessing.Pipe(False)`. Both descriptors
+/// sets are close-on-exec.
+///
+/// # Errors
+///
+/// As [`PipeOptions::pipe`].
+///
+/// # Examples
+///
+/// ```
+/// let (mut rx, mut tx) = shmpipe::pipe()?;
+/// tx.send(b"one whole message")?;
+/// assert_eq!(&*rx.recv()?, b"one whole message");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn pipe() -> io::Result<(Receiver, Sender)> {
+    PipeOptions::new().pipe()
+}
+
+/// Makes a two-way pipe with the default options, as `multiprocessing.Pipe()`.
+///
+/// What one end sends the other receives; the two directions do not wait for each other.
+///
+/// # Errors
+///
+/// As [`PipeOptions::pipe`].
+///
+/// # Examples
+///
+/// ```
+/// let (mut left, mut right) = shmpipe::duplex()?;
+/// left.send(b"ping")?;
+/// assert_eq!(&*right.recv()?, b"ping");
+/// right.send(b"pong")?;
+/// assert_eq!(&*left.recv()?, b"pong");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn duplex() -> io::Result<(Connection, Connection)> {
+    PipeOptions::new().duplex()
+}
+
+/// Chooses capacity, backend and limits before a pipe is made.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{Backend, PipeOptions};
+///
+/// let (rx, tx) = PipeOptions::new().capacity(1 << 20).backend(Backend::Kernel).pipe()?;
+/// assert_eq!(tx.backend(), Backend::Kernel);
+/// assert_eq!(rx.capacity(), 1 << 20);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until pipe() or duplex() is called"]
+pub struct PipeOptions {
+    capacity: Option<usize>,
+    backend: Option<Backend>,
+    max_message: Option<usize>,
+}
+
+impl Default for PipeOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PipeOptions {
+    /// The defaults: 64 KiB for each direction, no limit on a message, the backend from
+    /// `SHMPIPE_BACKEND` or else shared memory with the kernel pipe as its fall-back.
+    pub const fn new() -> Self {
+        Self {
+            capacity: None,
+            backend: None,
+            max_message: None,
+        }
+    }
+
+    /// Sets how many bytes each direction holds, framing included.
+    ///
+    /// Rounded up to a power of two of at least one page. Messages may be longer than this; they
+    /// are then received while they are still being sent.
+    pub const fn capacity(mut self, bytes: usize) -> Self {
+        self.capacity = Some(bytes);
+        self
+    }
+
+    /// Sets the backend; there is then no fall-back, and `SHMPIPE_BACKEND` is not read.
+    pub const fn backend(mut self, backend: Backend) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// Sets the length in bytes over which a send fails with `TooLarge` and sends nothing.
+    pub const fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = Some(bytes);
+        self
+    }
+
+    /// Makes a one-way pipe.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: a capacity of 0 or one that no power of two in `usize` holds, or a
+    ///   `SHMPIPE_BACKEND` that names no backend; the message has the value.
+    /// - `OutOfMemory`: the capacity is beyond the memory that is free; pages are taken now, so
+    ///   that there is no SIGBUS later.
+    /// - `PermissionDenied`: a kernel pipe larger than `/proc/sys/fs/pipe-max-size` was asked for
+    ///   without `CAP_SYS_RESOURCE`.
+    /// - Whatever memfd_create(2), mmap(2), socketpair(2) or pipe2(2) reports, `EMFILE` first of
+    ///   all. Nothing stays open after an error.
+    pub fn pipe(&self) -> io::Result<(Receiver, Sender)> {
+        let capacity = self.checked_capacity()?;
+        let limit = self.max_message.unwrap_or(usize::MAX);
+        let shared = || {
+            let (rx, tx) = shm::pair(capacity)?;
+            Ok((
+                Receiver::shared_memory(rx),
+                Sender::shared_memory(tx, limit),
+            ))
+        };
+        let kernel = || {
+            let (rx, tx) = kernel::pair(capacity, self.capacity.is_some())?;
+            Ok((Receiver::kernel(rx), Sender::kernel(tx, limit)))
+        };
+        match self.chosen_backend()? {
+            Some(Backend::SharedMemory) => shared(),
+            Some(Backend::Kernel) => kernel(),
+            None => match shared() {
+                Err(error) if shm::is_refused(&error) => kernel(),
+                outcome => outcome,
+            },
+        }
+    }
+
+    /// Makes a two-way pipe: two one-way pipes, crossed.
+    ///
+    /// # Errors
+    ///
+    /// As [`pipe`](Self::pipe).
+    pub fn duplex(&self) -> io::Result<(Connection, Connection)> {
+        let (left_rx, right_tx) = self.pipe()?;
+        let options = self.clone().backend(left_rx.backend());
+        let (right_rx, left_tx) = options.pipe()?;
+        Ok((
+            Connection::new(left_rx, left_tx),
+            Connection::new(right_rx, right_tx),
+        ))
+    }
+
+    fn checked_capacity(&self) -> io::Result<usize> {
+        let asked = self.capacity.unwrap_or(DEFAULT_CAPACITY);
+        if asked == 0 {
+            return Err(invalid_input(
+                "a capacity of 0 bytes cannot hold a message".into(),
+            ));
+        }
+        asked
+            .max(crate::sys::memory::page_size())
+            .checked_next_power_of_two()
+            .filter(|&rounded| rounded <= crate::segment::MAX_CAPACITY)
+            .ok_or_else(|| {
+                let max = crate::segment::MAX_CAPACITY;
+                invalid_input(format!(
+                    "a capacity of {asked} bytes is over the limit of {max} bytes"
+                ))
+            })
+    }
+
+    fn chosen_backend(&self) -> io::Result<Option<Backend>> {
+        if self.backend.is_some() {
+            return Ok(self.backend);
+        }
+        let Some(value) = std::env::var_os(BACKEND_VARIABLE) else {
+            return Ok(None);
+        };
+        match value.to_str() {
+            Some("") => Ok(None),
+            Some("shm") => Ok(Some(Backend::SharedMemory)),
+            Some("kernel") => Ok(Some(Backend::Kernel)),
+            _ => Err(invalid_input(format!(
+                "{BACKEND_VARIABLE}={} names no backend; use shm or kernel",
+                value.display()
+            ))),
+        }
+    }
+}
+
+fn invalid_input(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}

@@ -1,0 +1,342 @@
+//! The receiving end.
+
+use std::time::Duration;
+use std::{fmt, io, mem};
+
+use crate::backend::{Destination, Rx, kernel, shm};
+use crate::error::Fault;
+use crate::sys::clock::{Deadline, Patience};
+use crate::{Backend, Message, Messages, RecvError, RecvTimeoutError, TryRecvError};
+
+/// A buffer larger than this is given back once messages have become small again.
+const KEPT_BUFFER: usize = 1 << 20;
+
+/// The receiving end of a pipe.
+///
+/// Any number of clones, threads and forked processes may hold one; each message goes to exactly
+/// one of them. When the last holder anywhere is gone, senders get `Disconnected`.
+///
+/// A message is copied out of the pipe into a buffer that this end owns and lends as [`Message`], so
+/// no other process can change it any more:
+///
+/// ```compile_fail
+/// # let (mut rx, _tx) = shmpipe::pipe().unwrap();
+/// let first = rx.recv().unwrap();
+/// let second = rx.recv().unwrap(); // the buffer is still lent to `first`
+/// drop(first);
+/// ```
+pub struct Receiver {
+    flavor: Flavor,
+    /// The last message; lent out by `recv`, eaten up by `read`.
+    buffer: Vec<u8>,
+    /// Bytes of `buffer` that the byte-stream view has not handed out yet.
+    unread: usize,
+    /// An error that `read` met after it had bytes to return; reported by the next call.
+    deferred: Option<Fault>,
+}
+
+enum Flavor {
+    SharedMemory(shm::Rx),
+    Kernel(kernel::Rx),
+}
+
+impl Receiver {
+    pub(crate) fn shared_memory(rx: shm::Rx) -> Self {
+        Self {
+            flavor: Flavor::SharedMemory(rx),
+            buffer: Vec::new(),
+            unread: 0,
+            deferred: None,
+        }
+    }
+
+    pub(crate) fn kernel(rx: kernel::Rx) -> Self {
+        Self {
+            flavor: Flavor::Kernel(rx),
+            buffer: Vec::new(),
+            unread: 0,
+            deferred: None,
+        }
+    }
+
+    fn receive(
+        flavor: &mut Flavor,
+        into: Destination<'_>,
+        patience: Patience,
+    ) -> Result<usize, Fault> {
+        match flavor {
+            Flavor::SharedMemory(rx) => rx.recv(into, patience),
+            Flavor::Kernel(rx) => rx.recv(into, patience),
+        }
+    }
+
+    fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
+        let start = self.buffer.len() - mem::take(&mut self.unread);
+        if start < self.buffer.len() {
+            return Ok(Message::new(&mut self.buffer, start));
+        }
+        if let Some(fault) = self.deferred.take() {
+            return Err(fault);
+        }
+        let into = Destination::Buffer(&mut self.buffer);
+        let outcome = Self::receive(&mut self.flavor, into, patience);
+        if outcome.is_err() {
+            self.buffer.clear();
+        }
+        let len = outcome?;
+        if self.buffer.capacity() > KEPT_BUFFER && len < self.buffer.capacity() / 8 {
+            self.buffer.shrink_to(len);
+        }
+        Ok(Message::new(&mut self.buffer, 0))
+    }
+
+    /// Receives the next message, blocking while the pipe is empty.
+    ///
+    /// After a [`Read`](io::Read) that took a part of a message, the rest of it comes first.
+    ///
+    /// # Errors
+    ///
+    /// - [`Disconnected`](RecvError::Disconnected): every sender is gone and every message has been
+    ///   received. It stays.
+    /// - [`Aborted`](RecvError::Aborted): a sender died inside this message; the stream goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(b"last words")?;
+    /// drop(tx);
+    /// assert_eq!(&*rx.recv()?, b"last words");
+    /// assert!(matches!(rx.recv(), Err(shmpipe::RecvError::Disconnected)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
+        self.recv_within(Patience::FOREVER).map_err(Into::into)
+    }
+
+    /// Receives the next message if one is there; never blocks.
+    ///
+    /// A message longer than the capacity arrives in parts; this call takes the parts that are
+    /// there, keeps them in this end and reports `Empty` until a later call finds the last one.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// assert!(matches!(rx.try_recv(), Err(shmpipe::TryRecvError::Empty)));
+    /// tx.send(b"")?;
+    /// assert!(rx.try_recv()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
+        self.recv_within(Patience::Never).map_err(Into::into)
+    }
+
+    /// Receives the next message, blocking no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout), not before its time.
+    /// Nothing is lost by it: the parts of a long message that had arrived are kept.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (mut rx, _tx) = shmpipe::pipe()?;
+    /// let outcome = rx.recv_timeout(Duration::from_millis(1));
+    /// assert!(matches!(outcome, Err(shmpipe::RecvTimeoutError::Timeout)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
+        self.recv_within(Patience::Until(Deadline::after(timeout)))
+            .map_err(Into::into)
+    }
+
+    /// Receives the next message into `buf` and returns its length, blocking while the pipe is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`BufferTooSmall`](RecvError::BufferTooSmall) with the length
+    /// that is needed; the message stays, and what `buf` then holds is unspecified.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(b"seven b")?;
+    /// let mut buf = [0; 16];
+    /// assert_eq!(rx.recv_into(&mut buf)?, 7);
+    /// assert_eq!(&buf[..7], b"seven b");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
+        if self.unread > 0 {
+            let needed = self.unread;
+            if buf.len() < needed {
+                return Err(RecvError::BufferTooSmall { needed });
+            }
+            return Ok(self.take_unread(buf));
+        }
+        if let Some(fault) = self.deferred.take() {
+            return Err(fault.into());
+        }
+        Self::receive(&mut self.flavor, Destination::Slice(buf), Patience::FOREVER)
+            .map_err(Into::into)
+    }
+
+    /// Waits until [`recv`](Self::recv) would not block, and tells whether it would not: true when a
+    /// message is there or the pipe is at its end. `None` waits without limit, `Some(0)` not at all.
+    ///
+    /// A message longer than the capacity counts as there when its first part is. With several
+    /// holders of this end another one may take the message first.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system reports; a corrupted pipe counts as ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (mut rx, tx) = shmpipe::pipe()?;
+    /// assert!(!rx.poll(Some(Duration::ZERO))?);
+    /// drop(tx);
+    /// assert!(rx.poll(None)?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        if self.unread > 0 || self.deferred.is_some() {
+            return Ok(true);
+        }
+        let patience = match timeout {
+            None => Patience::FOREVER,
+            Some(Duration::ZERO) => Patience::Never,
+            Some(timeout) => Patience::Until(Deadline::after(timeout)),
+        };
+        let outcome = match &mut self.flavor {
+            Flavor::SharedMemory(rx) => rx.poll(patience),
+            Flavor::Kernel(rx) => rx.poll(patience),
+        };
+        match outcome {
+            Ok(ready) => Ok(ready),
+            Err(Fault::Io(error)) => Err(error),
+            Err(_) => Ok(true),
+        }
+    }
+
+    /// Iterates over the messages until end-of-file, blocking while the pipe is empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(b"a")?;
+    /// tx.send(b"b")?;
+    /// drop(tx);
+    /// assert_eq!(rx.messages().collect::<Vec<_>>(), [b"a", b"b"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn messages(&mut self) -> Messages<'_> {
+        Messages::new(self)
+    }
+
+    /// Makes another handle to this end. Dropping either changes nothing for the other.
+    ///
+    /// What this handle has taken already (the rest of a message after a `Read`, the first parts of
+    /// a long one) stays with this handle.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system reports.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(match &self.flavor {
+            Flavor::SharedMemory(rx) => Self::shared_memory(rx.try_clone()?),
+            Flavor::Kernel(rx) => Self::kernel(rx.try_clone()?),
+        })
+    }
+
+    /// Bytes that the pipe holds, framing included.
+    pub fn capacity(&self) -> usize {
+        match &self.flavor {
+            Flavor::SharedMemory(rx) => rx.capacity(),
+            Flavor::Kernel(rx) => rx.capacity(),
+        }
+    }
+
+    /// What carries the bytes.
+    pub fn backend(&self) -> Backend {
+        match self.flavor {
+            Flavor::SharedMemory(_) => Backend::SharedMemory,
+            Flavor::Kernel(_) => Backend::Kernel,
+        }
+    }
+
+    /// Receives one message for the byte-stream view: straight into `buf` where it fits, else by
+    /// way of our own buffer.
+    fn read_message(&mut self, buf: &mut [u8], patience: Patience) -> Result<usize, Fault> {
+        match Self::receive(&mut self.flavor, Destination::Slice(buf), patience) {
+            Err(Fault::BufferTooSmall { .. }) => {
+                self.unread = self.recv_within(patience)?.len();
+                Ok(self.take_unread(buf))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Moves as much of the message begun by `read` as fits.
+    fn take_unread(&mut self, buf: &mut [u8]) -> usize {
+        let start = self.buffer.len() - self.unread;
+        let len = self.unread.min(buf.len());
+        buf[..len].copy_from_slice(&self.buffer[start..start + len]);
+        self.unread -= len;
+        len
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("backend", &self.backend())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The byte-stream view: message edges vanish and empty messages are skipped.
+impl io::Read for Receiver {
+    /// Blocks until there is at least one byte, then takes what is there, of several messages if
+    /// they fit; `Ok(0)` is end-of-file.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut filled = self.take_unread(buf);
+        while filled < buf.len() {
+            let patience = if filled == 0 {
+                Patience::FOREVER
+            } else {
+                Patience::Never
+            };
+            let outcome = match self.deferred.take() {
+                Some(fault) => Err(fault),
+                None => self.read_message(&mut buf[filled..], patience),
+            };
+            match outcome {
+                Ok(len) => filled += len,
+                Err(Fault::Disconnected) if filled == 0 => return Ok(0),
+                Err(Fault::NotNow) => break,
+                Err(fault) if filled == 0 => return Err(RecvError::from(fault).into()),
+                // The bytes come first. `Aborted` is told only once, so it is kept, not dropped.
+                Err(fault) => {
+                    self.deferred = Some(fault);
+                    break;
+                }
+            }
+        }
+        Ok(filled)
+    }
+}

@@ -1,0 +1,288 @@
+//! Who is inside a message that is received in parts, and what becomes of the message when that
+//! receiver times out, is dropped or dies. Both backends use it.
+//!
+//! A receiver notes itself as *holder* in shared memory when it takes a first part, and takes all
+//! parts under one hold of the side lock. When its patience ends inside the message it keeps the
+//! parts in private memory, stays the holder and lets go of the lock. The others then wait until it
+//! goes on or is gone; that it is gone is proven by its process's number, which is never used twice
+//! (`sys::process`), and not by time.
+
+use std::mem;
+use std::time::Duration;
+
+use super::lock::Guard;
+use crate::backend::Destination;
+use crate::error::Fault;
+use crate::segment::layout::message;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::clock::{Deadline, Patience};
+use crate::sys::futex;
+use crate::sys::process::Process;
+
+/// How often a receiver that is kept out by a holder looks whether the holder has died. The only
+/// timed wait of the crate: the holder wakes the others when it goes on, but nothing wakes them when
+/// it dies.
+const HOLDER_LOOK: Duration = Duration::from_millis(10);
+
+/// How long a dropped end waits for the lock to give up a message that it holds.
+pub(crate) const FAREWELL: Duration = Duration::from_millis(100);
+
+/// Most bytes that are set aside for a message before its parts arrive.
+const FIRST_RESERVE: u64 = 1 << 20;
+
+/// The shared words. Written under the receivers' lock; `holder` is also a futex word, on which
+/// receivers that are kept out sleep.
+#[repr(C)]
+pub(crate) struct Custody {
+    /// `WHOLE`, `OPEN` or `ORPHANED` of [`message`].
+    state: AtomicU32,
+    /// Process id of the holder while the state is `OPEN`; 0 is nobody.
+    holder: AtomicU32,
+    /// What tells that process from others of the same id.
+    birth: AtomicU64,
+    /// Which of that process's ends it is.
+    end: AtomicU64,
+}
+
+/// Whether a receiver may take what is in the pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Ours,
+    /// This living process has the first parts of the message at hand.
+    Held(u32),
+}
+
+impl Custody {
+    #[inline]
+    pub(crate) fn state(&self) -> u32 {
+        self.state.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_state(&self, state: u32) {
+        self.state.store(state, Ordering::Relaxed);
+    }
+
+    fn holder(&self) -> Process {
+        Process {
+            id: self.holder.load(Ordering::Relaxed),
+            birth: self.birth.load(Ordering::Relaxed),
+        }
+    }
+
+    fn clear_holder(&self) {
+        self.holder.store(0, Ordering::Relaxed);
+    }
+
+    /// Lets go of the lock and sleeps until the holder may have gone on; the caller looks again.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NotNow`] when patience ended.
+    pub(crate) fn wait_for(
+        &self,
+        holder: u32,
+        guard: Guard<'_>,
+        patience: Patience,
+    ) -> Result<(), Fault> {
+        drop(guard);
+        if patience.is_over() {
+            return Err(Fault::NotNow);
+        }
+        let deadline = patience.deadline().at_most(HOLDER_LOOK);
+        if futex::wait(&self.holder, holder, deadline).is_err() {
+            std::thread::sleep(HOLDER_LOOK);
+        }
+        Ok(())
+    }
+}
+
+/// The parts that one end has taken.
+pub(crate) struct Partial {
+    /// What tells this end from others of its process.
+    id: u64,
+    /// The whole message's length as its first part claims it, and what has arrived of it.
+    open: Option<(u64, Vec<u8>)>,
+    /// Whether the lock was let go inside the message, so that others may be waiting for us.
+    has_let_go: bool,
+}
+
+impl Partial {
+    pub(crate) fn new() -> Self {
+        static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        Self {
+            id: LAST.fetch_add(1, Ordering::Relaxed) + 1,
+            open: None,
+            has_let_go: false,
+        }
+    }
+
+    /// Whether this end is inside a message.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Whether this end, or one that is gone, is inside a message. Under the lock.
+    #[inline]
+    pub(crate) fn is_under_way(&self, custody: &Custody) -> bool {
+        self.open.is_some() || custody.state() != message::WHOLE
+    }
+
+    /// Finds out whose message is at hand. Under the lock, just taken or kept.
+    ///
+    /// # Errors
+    ///
+    /// What the look after the holder's process reports.
+    #[inline]
+    pub(crate) fn take_turn(&mut self, custody: &Custody) -> Result<Turn, Fault> {
+        if self.is_under_way(custody) {
+            self.take_open_turn(custody)
+        } else {
+            Ok(Turn::Ours)
+        }
+    }
+
+    #[cold]
+    fn take_open_turn(&mut self, custody: &Custody) -> Result<Turn, Fault> {
+        if custody.state() != message::OPEN {
+            // The message that this end was inside has been ended by others, who took it for dead.
+            self.open = None;
+            return Ok(Turn::Ours);
+        }
+        if self.open.is_some() && self.is_holder(custody) {
+            return Ok(Turn::Ours);
+        }
+        // In a forked child this is a copy of what the parent's end has taken.
+        self.open = None;
+        let holder = custody.holder();
+        if holder.id != 0 && holder.watch()?.is_some() {
+            return Ok(Turn::Held(holder.id));
+        }
+        custody.clear_holder();
+        custody.set_state(message::ORPHANED);
+        Ok(Turn::Ours)
+    }
+
+    fn is_holder(&self, custody: &Custody) -> bool {
+        custody.end.load(Ordering::Relaxed) == self.id && custody.holder() == Process::current()
+    }
+
+    /// Begins a message of `total` bytes, of which the first part follows; before that part is
+    /// taken out of the pipe.
+    ///
+    /// # Errors
+    ///
+    /// `BufferTooSmall`, or `Io` when memory is short; the message then stays.
+    pub(crate) fn begin(
+        &mut self,
+        custody: &Custody,
+        total: u64,
+        into: &Destination<'_>,
+    ) -> Result<(), Fault> {
+        check_fits(total, into)?;
+        let mut bytes = Vec::new();
+        let reserve = usize::try_from(total.min(FIRST_RESERVE)).unwrap_or(0);
+        bytes
+            .try_reserve(reserve)
+            .map_err(|error| Fault::Io(error.into()))?;
+        self.open = Some((total, bytes));
+        let process = Process::current();
+        custody.birth.store(process.birth, Ordering::Relaxed);
+        custody.end.store(self.id, Ordering::Relaxed);
+        custody.holder.store(process.id, Ordering::Relaxed);
+        custody.set_state(message::OPEN);
+        Ok(())
+    }
+
+    /// What has arrived so far and what the whole message claims to be.
+    ///
+    /// # Errors
+    ///
+    /// `BufferTooSmall` when the caller's slice cannot take the whole message; [`Fault::Corrupted`]
+    /// outside a message.
+    pub(crate) fn parts(&mut self, into: &Destination<'_>) -> Result<(u64, &mut Vec<u8>), Fault> {
+        let (total, bytes) = self.open.as_mut().ok_or(Fault::Corrupted)?;
+        check_fits(*total, into)?;
+        Ok((*total, bytes))
+    }
+
+    /// Hands the whole message over and returns its length.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Corrupted`] when it is not as long as it claimed.
+    pub(crate) fn finish(
+        &mut self,
+        custody: &Custody,
+        into: &mut Destination<'_>,
+    ) -> Result<usize, Fault> {
+        let (total, bytes) = self.open.take().ok_or(Fault::Corrupted)?;
+        self.close(custody);
+        let len = bytes.len();
+        if len as u64 != total {
+            return Err(Fault::Corrupted);
+        }
+        match into {
+            Destination::Buffer(buffer) => **buffer = bytes,
+            Destination::Slice(slice) => slice[..len].copy_from_slice(&bytes),
+        }
+        Ok(len)
+    }
+
+    /// The message under way is over for everybody; what this end has of it is dropped.
+    pub(crate) fn close(&mut self, custody: &Custody) {
+        self.open = None;
+        if custody.state() != message::WHOLE {
+            custody.set_state(message::WHOLE);
+            custody.clear_holder();
+        }
+        if mem::take(&mut self.has_let_go) {
+            futex::wake(&custody.holder, i32::MAX);
+        }
+    }
+
+    /// The caller's patience ended: others may find the lock free inside our message from now on.
+    pub(crate) fn let_go(&mut self) {
+        self.has_let_go = self.open.is_some();
+    }
+
+    /// What the end of the pipe means to this end, under the lock; `sender_state` is what the senders
+    /// noted of their last message in parts.
+    pub(crate) fn end_of_file(&mut self, custody: &Custody, sender_state: u32) -> Fault {
+        if self.open.is_none() {
+            return Fault::Disconnected;
+        }
+        self.close(custody);
+        match sender_state {
+            message::WITHDRAWN => Fault::Disconnected,
+            _ => Fault::Aborted,
+        }
+    }
+
+    /// This end goes away: whoever receives next passes over the rest of its message. Under the lock;
+    /// tells whether there is such a rest.
+    pub(crate) fn abandon(&mut self, custody: &Custody) -> bool {
+        let is_ours = custody.state() == message::OPEN && self.is_holder(custody);
+        self.open = None;
+        if is_ours {
+            custody.set_state(message::ORPHANED);
+            custody.clear_holder();
+            futex::wake(&custody.holder, i32::MAX);
+        }
+        is_ours
+    }
+}
+
+/// Refuses a message that the caller's slice cannot take; it stays where it is.
+fn check_fits(total: u64, into: &Destination<'_>) -> Result<(), Fault> {
+    let needed = usize::try_from(total).map_err(|_| Fault::Corrupted)?;
+    match into {
+        Destination::Slice(slice) if slice.len() < needed => Err(Fault::BufferTooSmall { needed }),
+        _ => Ok(()),
+    }
+}
+
+/// The patience of a farewell.
+pub(crate) fn farewell() -> Patience {
+    Patience::Until(Deadline::after(FAREWELL))
+}

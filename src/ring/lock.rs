@@ -1,0 +1,246 @@
+//! The side lock: one word in shared memory that serialises one side and survives its owner.
+//!
+//! The word is 0 when free, else the owner's thread id, by the robust-futex ABI
+//! (Documentation/locking/robust-futex-ABI.rst). Before it touches the word a thread announces it
+//! in its own `list_op_pending` ([`Thread::announce`]); if the thread dies anywhere between that and
+//! the take-back, the kernel marks the word `OWNER_DIED` and wakes a waiter. The next owner learns
+//! it from [`Guard::owner_died`] and finds nothing to repair, only to look at.
+//!
+//! Who sleeps, and why no sleeper is forgotten:
+//! - A waiter sets `WAITERS` and sleeps only while the word has an owner.
+//! - An unlock clears the owner and leaves `WAITERS`, so whoever takes the lock next inherits the
+//!   duty to wake; the bit goes only after a wake that found nobody. A thread that slept and then
+//!   takes the lock keeps the bit.
+//! - An unlocker killed between the release and the wake, or a woken waiter killed before it took
+//!   the lock, still has the announcement; the kernel sees a word without owner and wakes the next.
+
+use crate::error::Fault;
+use crate::sync::{AtomicU32, Ordering, spin_hint};
+use crate::sys::clock::{Deadline, Patience};
+use crate::sys::futex::{self, OWNER_DIED, TID_MASK, WAITERS};
+use crate::sys::thread::{Pending, Thread};
+
+/// How many looks a contender takes before it sleeps or gives up: a side is held for some tens of
+/// nanoseconds unless its owner was preempted or is inside a long message.
+const LOOKS: u32 = 200;
+
+/// How long a contender sleeps at a time where futex(2) is refused.
+const BLIND_SLEEP: std::time::Duration = std::time::Duration::from_micros(100);
+
+/// The lock word of one side.
+#[repr(transparent)]
+pub(crate) struct SideLock {
+    word: AtomicU32,
+}
+
+impl SideLock {
+    /// Takes the lock, waiting as long as `patience` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NotNow`] when patience ended; `Io` where this thread cannot own a robust lock.
+    #[inline]
+    pub(crate) fn lock(&self, patience: Patience) -> Result<Guard<'_>, Fault> {
+        let thread = Thread::current()?;
+        let pending = thread.announce(&self.word);
+        // SYNC: side-lock
+        let taken =
+            self.word
+                .compare_exchange(0, thread.id(), Ordering::Acquire, Ordering::Relaxed);
+        let guard = Guard {
+            lock: self,
+            pending: Some(pending),
+            owner_died: false,
+        };
+        match taken {
+            Ok(_) => Ok(guard),
+            Err(_) => self.lock_contended(guard, patience),
+        }
+    }
+
+    /// `guard` carries the announcement and does not own the word yet.
+    #[cold]
+    fn lock_contended<'a>(
+        &'a self,
+        mut guard: Guard<'a>,
+        patience: Patience,
+    ) -> Result<Guard<'a>, Fault> {
+        let id = guard.thread().id();
+        let mut looks = 0;
+        let mut slept = 0;
+        loop {
+            let seen = self.word.load(Ordering::Relaxed);
+            if seen & TID_MASK == 0 {
+                let wanted = id | (seen & WAITERS) | slept;
+                // SYNC: side-lock
+                let taken =
+                    self.word
+                        .compare_exchange(seen, wanted, Ordering::Acquire, Ordering::Relaxed);
+                if taken.is_ok() {
+                    guard.owner_died = seen & OWNER_DIED != 0;
+                    return Ok(guard);
+                }
+                continue;
+            }
+            if looks < LOOKS {
+                looks += 1;
+                spin_hint();
+                continue;
+            }
+            let deadline = match patience {
+                Patience::Until(deadline) if !deadline.passed() => deadline,
+                _ => {
+                    guard.abandon();
+                    return Err(Fault::NotNow);
+                }
+            };
+            if self.mark_waiters(seen) {
+                slept = WAITERS;
+                sleep(&self.word, seen | WAITERS, deadline);
+            }
+        }
+    }
+
+    /// Sets `WAITERS` beside the owner in `seen`; false when the word has changed.
+    fn mark_waiters(&self, seen: u32) -> bool {
+        seen & WAITERS != 0
+            || self
+                .word
+                .compare_exchange(seen, seen | WAITERS, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    #[inline]
+    fn unlock(&self, id: u32) {
+        // SYNC: side-lock
+        if self
+            .word
+            .compare_exchange(id, 0, Ordering::Release, Ordering::Relaxed)
+            .is_err()
+        {
+            self.unlock_contended();
+        }
+    }
+
+    #[cold]
+    fn unlock_contended(&self) {
+        // SYNC: side-lock
+        self.word.fetch_and(WAITERS, Ordering::Release);
+        if futex::wake(&self.word, 1) == 0 {
+            // Nobody slept. Who marks the word from now on finds no owner and does not sleep.
+            let _ = self
+                .word
+                .compare_exchange(WAITERS, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Sleeps while the word holds `expected`; where futex(2) is refused, looks again a little later.
+fn sleep(word: &AtomicU32, expected: u32, deadline: Deadline) {
+    if futex::wait(word, expected, deadline).is_err() {
+        std::thread::sleep(BLIND_SLEEP);
+    }
+}
+
+/// Proof that the calling thread owns a side; releases it when dropped. Stays on its thread.
+pub(crate) struct Guard<'a> {
+    lock: &'a SideLock,
+    /// Taken by the release, so `Some` until then.
+    pending: Option<Pending>,
+    owner_died: bool,
+}
+
+impl Guard<'_> {
+    /// Whether the owner before this one died, or may have, inside its section.
+    #[inline]
+    pub(crate) fn owner_died(&self) -> bool {
+        self.owner_died
+    }
+
+    fn thread(&self) -> Thread {
+        self.pending
+            .as_ref()
+            .expect("taken by the release only")
+            .thread()
+    }
+
+    /// Takes back the announcement of a lock that was never taken.
+    fn abandon(mut self) {
+        if let Some(pending) = self.pending.take() {
+            pending.restore();
+        }
+    }
+}
+
+impl Drop for Guard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            self.lock.unlock(pending.thread().id());
+            pending.restore();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+    use std::time::Duration;
+
+    fn new() -> SideLock {
+        SideLock {
+            word: AtomicU32::new(0),
+        }
+    }
+
+    #[test]
+    fn threads_exclude_each_other() {
+        let lock = new();
+        let count = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50_000 {
+                        let guard = lock.lock(Patience::FOREVER).unwrap();
+                        let seen = count.load(Ordering::Relaxed);
+                        count.store(seen + 1, Ordering::Relaxed);
+                        drop(guard);
+                    }
+                });
+            }
+        });
+        assert_eq!(count.into_inner(), 200_000);
+        assert_eq!(lock.word.load(Ordering::Relaxed) & TID_MASK, 0);
+    }
+
+    #[test]
+    fn patience_ends_while_another_thread_owns_the_lock() {
+        let lock = new();
+        let guard = lock.lock(Patience::FOREVER).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(matches!(lock.lock(Patience::Never), Err(Fault::NotNow)));
+                let deadline = Deadline::after(Duration::from_millis(5));
+                let outcome = lock.lock(Patience::Until(deadline));
+                assert!(matches!(outcome, Err(Fault::NotNow)));
+                assert!(deadline.passed());
+            });
+        });
+        drop(guard);
+        assert!(lock.lock(Patience::Never).is_ok());
+    }
+
+    #[test]
+    fn a_thread_that_ends_inside_leaves_the_mark_for_the_next_owner() {
+        let lock = new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| std::mem::forget(lock.lock(Patience::FOREVER).unwrap()));
+        });
+        // The kernel marks the word when the thread is really gone, a little after its join.
+        let guard = lock.lock(Patience::FOREVER).unwrap();
+        assert!(guard.owner_died());
+        drop(guard);
+        assert!(!lock.lock(Patience::FOREVER).unwrap().owner_died());
+    }
+}

@@ -1,0 +1,13 @@
+//! The ring: records in shared memory, published one by one.
+//!
+//! Nothing here waits or wakes; see `wait` for that. [`record`] is the format and the arithmetic,
+//! [`storage`] the only code that touches payload memory, [`lock`] what serialises each
+//! side, and [`custody`] who is inside a message of several records.
+
+pub(crate) mod copy;
+pub(crate) mod custody;
+pub(crate) mod lock;
+pub(crate) mod reader;
+pub(crate) mod record;
+pub(crate) mod storage;
+pub(crate) mod writer;

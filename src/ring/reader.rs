@@ -1,0 +1,88 @@
+//! The reading side of the ring: the next record, and giving its room back.
+//!
+//! Every call but [`Reader::has_record`] is made under the receivers' lock.
+
+use super::record::{HEADER, Header, PREFIX, Rules};
+use super::storage::Storage;
+use crate::error::Fault;
+use crate::segment::layout::Control;
+use crate::sync::Ordering;
+
+/// A view of the ring for receivers.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) control: &'a Control,
+    pub(crate) storage: &'a Storage,
+    pub(crate) rules: Rules,
+}
+
+impl Reader<'_> {
+    /// The next record's header, if the record is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Corrupted`] for a header that no correct sender writes.
+    #[inline]
+    pub(crate) fn peek(self) -> Result<Option<Header>, Fault> {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        // SYNC: publish-record
+        self.rules
+            .decode(self.storage.header(read).load(Ordering::Acquire))
+    }
+
+    /// Whether a record is there, without the lock, for one who waits and will look again under it.
+    #[inline]
+    pub(crate) fn has_record(self) -> bool {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        self.storage.header(read).load(Ordering::Relaxed) != 0
+    }
+
+    /// The length of the whole message whose first part is next.
+    pub(crate) fn prefix(self) -> u64 {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        self.storage
+            .header(read.wrapping_add(HEADER))
+            .load(Ordering::Relaxed)
+    }
+
+    /// Copies the next record's payload out, `PREFIX` bytes in when it `has_prefix`.
+    ///
+    /// # Safety
+    ///
+    /// - `header` is what [`peek`](Self::peek) returned under this lock.
+    /// - `to` is valid for writes of the payload's length, less the prefix, in private memory.
+    #[inline]
+    pub(crate) unsafe fn copy_out(self, header: Header, has_prefix: bool, to: *mut u8) {
+        let skipped = if has_prefix { PREFIX } else { 0 };
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        let place = read.wrapping_add(HEADER + skipped as u64);
+        // SAFETY: by the caller; `peek` bounded the length by a quarter of the ring.
+        unsafe { self.storage.copy_out(place, to, header.len - skipped) };
+    }
+
+    /// Moves past the next record, whose bytes have been copied out (I6); senders learn of the room
+    /// by [`publish_head`](Self::publish_head).
+    #[inline]
+    pub(crate) fn consume(self, header: Header) {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        self.control
+            .rx
+            .read
+            .store(read.wrapping_add(header.span()), Ordering::Release);
+    }
+
+    /// Bytes that have been received and not yet given back.
+    #[inline]
+    pub(crate) fn unpublished(self) -> u64 {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        read.wrapping_sub(self.control.head.load(Ordering::Relaxed))
+    }
+
+    /// Gives back all room up to the next record.
+    #[inline]
+    pub(crate) fn publish_head(self) {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        // SYNC: publish-head. The copies out of that room come before this store.
+        self.control.head.store(read, Ordering::Release);
+    }
+}

@@ -1,0 +1,208 @@
+//! The record format and its arithmetic; no memory is touched here.
+//!
+//! A record is a header word of 8 bytes and the payload, padded to 8. The header holds the payload's
+//! length + 1 in its low half (so that 0 means "not yet there") and flags in its high half. A message
+//! of up to [`Rules::part_max`] bytes is one record. A longer one goes in parts, of which the
+//! first begins with the whole message's length in 8 bytes.
+
+use crate::error::Fault;
+
+/// Bytes of a header.
+pub(crate) const HEADER: u64 = 8;
+
+/// Bytes of the length that begins a message in parts.
+pub(crate) const PREFIX: usize = 8;
+
+/// Longest part, header included: large enough to amortise the hand-over, small enough that copying
+/// in and copying out overlap in the cache.
+const PART_SPAN_MAX: u64 = 256 * 1024;
+
+/// This record begins a message.
+pub(crate) const FIRST: u32 = 1;
+/// This record ends a message.
+pub(crate) const LAST: u32 = 2;
+/// The message in parts before this record was left unfinished by a sender that died.
+pub(crate) const AFTER_DEATH: u32 = 4;
+/// The message in parts before this record was taken back by its sender.
+pub(crate) const AFTER_WITHDRAWAL: u32 = 8;
+
+/// A header whose values have been checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Payload bytes, at most [`Rules::part_max`].
+    pub(crate) len: usize,
+    pub(crate) flags: u32,
+}
+
+impl Header {
+    /// The word that publishes this record.
+    #[inline]
+    pub(crate) fn encode(self) -> u64 {
+        u64::from(self.flags) << 32 | (self.len as u64 + 1)
+    }
+
+    /// Bytes of the ring that this record takes.
+    #[inline]
+    pub(crate) fn span(self) -> u64 {
+        span_of(self.len)
+    }
+
+    #[inline]
+    pub(crate) fn has(self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// Bytes of the ring that a record with `len` bytes of payload takes.
+#[inline]
+pub(crate) fn span_of(len: usize) -> u64 {
+    HEADER + (len as u64).next_multiple_of(8)
+}
+
+/// What follows from a ring's capacity.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    capacity: u64,
+    part_span: u64,
+}
+
+impl Rules {
+    /// For a capacity that is a power of two of at least 4096.
+    pub(crate) fn new(capacity: usize) -> Self {
+        let capacity = capacity as u64;
+        Self {
+            capacity,
+            part_span: (capacity / 4).min(PART_SPAN_MAX),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn capacity(self) -> u64 {
+        self.capacity
+    }
+
+    /// Longest payload of one record, a multiple of 8.
+    #[inline]
+    pub(crate) fn part_max(self) -> usize {
+        (self.part_span - HEADER) as usize
+    }
+
+    /// Longest message that an empty ring takes at once, parts included: each part has a header, the
+    /// first a prefix, and behind the last there must be a zeroed header.
+    pub(crate) fn at_once_max(self) -> usize {
+        let parts = self.capacity / self.part_span;
+        (self.capacity - HEADER - PREFIX as u64 - parts * HEADER) as usize
+    }
+
+    /// Bytes of the ring that a message of `len` takes.
+    pub(crate) fn span_of_message(self, len: usize) -> u64 {
+        if len <= self.part_max() {
+            return span_of(len);
+        }
+        let stream = (len + PREFIX) as u64;
+        stream.div_ceil(self.part_max() as u64) * HEADER + stream.next_multiple_of(8)
+    }
+
+    /// Checks a header word that a peer may have written; `None` is "not yet there".
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Corrupted`] for a length over [`part_max`](Self::part_max), unknown flags, or a
+    /// first part without its prefix.
+    #[inline]
+    pub(crate) fn decode(self, word: u64) -> Result<Option<Header>, Fault> {
+        if word == 0 {
+            return Ok(None);
+        }
+        let flags = (word >> 32) as u32;
+        let Some(len) = (word & 0xffff_ffff).checked_sub(1) else {
+            return Err(Fault::Corrupted);
+        };
+        let len = len as usize;
+        let known = FIRST | LAST | AFTER_DEATH | AFTER_WITHDRAWAL;
+        let opens = flags & (FIRST | LAST) == FIRST;
+        if len > self.part_max() || flags & !known != 0 || (opens && len < PREFIX) {
+            return Err(Fault::Corrupted);
+        }
+        Ok(Some(Header { len, flags }))
+    }
+
+    /// Bytes between two positions, of which a correct peer keeps the distance within the ring.
+    #[inline]
+    pub(crate) fn used(self, tail: u64, head: u64) -> Result<u64, Fault> {
+        let used = tail.wrapping_sub(head);
+        if used > self.capacity || !tail.is_multiple_of(8) {
+            Err(Fault::Corrupted)
+        } else {
+            Ok(used)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let rules = Rules::new(4096);
+        for len in [0, 1, 7, 8, 9, rules.part_max()] {
+            let header = Header {
+                len,
+                flags: FIRST | LAST,
+            };
+            assert_eq!(rules.decode(header.encode()).unwrap(), Some(header));
+        }
+        assert_eq!(rules.decode(0).unwrap(), None);
+    }
+
+    #[test]
+    fn impossible_headers_are_corruption() {
+        let rules = Rules::new(4096);
+        let too_long = Header {
+            len: rules.part_max() + 1,
+            flags: FIRST | LAST,
+        }
+        .encode();
+        let unknown = Header { len: 8, flags: 16 }.encode();
+        let no_prefix = Header {
+            len: 7,
+            flags: FIRST,
+        }
+        .encode();
+        let no_length = 3 << 32;
+        for word in [
+            too_long,
+            unknown,
+            no_prefix,
+            no_length,
+            u64::MAX,
+            u64::from(u32::MAX),
+        ] {
+            assert!(
+                matches!(rules.decode(word), Err(Fault::Corrupted)),
+                "{word:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_longest_message_at_once_fits_and_one_byte_more_does_not() {
+        for shift in 12..=24 {
+            let rules = Rules::new(1 << shift);
+            let most = rules.at_once_max();
+            assert!(rules.span_of_message(most) + HEADER <= rules.capacity());
+            assert!(rules.span_of_message(most + 1) + HEADER > rules.capacity());
+        }
+    }
+
+    #[test]
+    fn positions_out_of_range_are_corruption() {
+        let rules = Rules::new(4096);
+        assert_eq!(rules.used(8, 0).unwrap(), 8);
+        assert_eq!(rules.used(16, u64::MAX - 15).unwrap(), 32);
+        assert!(rules.used(0, 8).is_err());
+        assert!(rules.used(4104, 0).is_err());
+        assert!(rules.used(9, 1).is_err());
+    }
+}

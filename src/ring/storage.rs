@@ -1,0 +1,81 @@
+//! The ring's payload memory: the only code that turns a position into an address.
+//!
+//! A position counts bytes since the ring was made; its place is the position modulo the capacity.
+//! The memory is mapped twice in a row, so a run of up to one capacity never wraps.
+
+use std::ptr::NonNull;
+
+use super::copy;
+use crate::sync::AtomicU64;
+
+/// Payload memory that other processes can read and write at any time.
+pub(crate) struct Storage {
+    start: NonNull<u8>,
+    mask: u64,
+}
+
+impl Storage {
+    /// # Safety
+    ///
+    /// - `start` is aligned to 8 and valid for reads and writes of `2 * capacity` bytes for as long
+    ///   as the value is used, and the second half shows the same memory as the first.
+    /// - `capacity` is a power of two.
+    /// - Nobody forms a reference to any of these bytes, atomics apart.
+    pub(crate) unsafe fn new(start: NonNull<u8>, capacity: usize) -> Self {
+        Self {
+            start,
+            mask: capacity as u64 - 1,
+        }
+    }
+
+    /// Bytes of the ring.
+    #[inline]
+    pub(crate) fn capacity(&self) -> usize {
+        self.mask as usize + 1
+    }
+
+    /// The header word at `position`, a multiple of 8.
+    #[inline]
+    pub(crate) fn header(&self, position: u64) -> &AtomicU64 {
+        // The low bits are cleared, so that a position out of shared memory cannot misalign.
+        let offset = (position & self.mask & !7) as usize;
+        // SAFETY: below the capacity, by the mask.
+        let place = unsafe { self.start.add(offset) };
+        // SAFETY: aligned and inside the mapping by the contract of `new`; any bits are a valid
+        // atomic, and all access to a word that serves as a header is atomic or by `copy`.
+        unsafe { place.cast::<AtomicU64>().as_ref() }
+    }
+
+    /// Copies `from` to the run that starts at `position`, a multiple of 8; the run's last word is
+    /// padded with zeros.
+    #[inline]
+    pub(crate) fn copy_in(&self, position: u64, from: &[u8]) {
+        assert!(
+            from.len() < self.capacity(),
+            "a run of {} bytes",
+            from.len()
+        );
+        let offset = (position & self.mask & !7) as usize;
+        // SAFETY: below the capacity, by the mask.
+        let place = unsafe { self.start.add(offset) };
+        // SAFETY: the place is aligned to 8 and, with the assertion, the padded run ends inside the
+        // double mapping; `from` is private memory.
+        unsafe { copy::to_shared(place.as_ptr(), from.as_ptr(), from.len()) };
+    }
+
+    /// Copies `len` bytes of the run that starts at `position`, a multiple of 8, to `to`.
+    ///
+    /// # Safety
+    ///
+    /// `to` is valid for writes of `len` bytes, which no other process shares.
+    #[inline]
+    pub(crate) unsafe fn copy_out(&self, position: u64, to: *mut u8, len: usize) {
+        assert!(len < self.capacity(), "a run of {len} bytes");
+        let offset = (position & self.mask & !7) as usize;
+        // SAFETY: below the capacity, by the mask.
+        let place = unsafe { self.start.add(offset) };
+        // SAFETY: the place is aligned to 8 and, with the assertion, the padded run ends inside the
+        // double mapping; the caller vouches for `to`.
+        unsafe { copy::from_shared(to, place.as_ptr(), len) };
+    }
+}

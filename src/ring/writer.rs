@@ -1,0 +1,139 @@
+//! The writing side of the ring: room, publication, and what to look at after a death.
+//!
+//! Every call but [`Writer::has_room_by_head`] is made under the senders' lock.
+
+use super::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules};
+use super::storage::Storage;
+use crate::error::Fault;
+use crate::segment::layout::{Control, message};
+use crate::sync::Ordering;
+
+/// A view of the ring for senders.
+#[derive(Clone, Copy)]
+pub(crate) struct Writer<'a> {
+    pub(crate) control: &'a Control,
+    pub(crate) storage: &'a Storage,
+    pub(crate) rules: Rules,
+}
+
+impl Writer<'_> {
+    /// Whether a run of `span` bytes and the zeroed header behind it fit now.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Corrupted`] for cursors that no correct peer leaves behind.
+    #[inline]
+    pub(crate) fn has_room(self, span: u64) -> Result<bool, Fault> {
+        let tx = &self.control.tx;
+        let tail = tx.tail.load(Ordering::Relaxed);
+        let seen = tx.head_seen.load(Ordering::Relaxed);
+        if self.fits(tail, seen, span)? {
+            return Ok(true);
+        }
+        // SYNC: publish-head. What the receivers read before they published is free to overwrite.
+        let head = self.control.head.load(Ordering::Acquire);
+        tx.head_seen.store(head, Ordering::Relaxed);
+        self.fits(tail, head, span)
+    }
+
+    /// As [`has_room`](Self::has_room) without the lock, for one who waits and will look again under
+    /// it: a stale answer costs a look.
+    #[inline]
+    pub(crate) fn has_room_by_head(self, span: u64) -> bool {
+        let tail = self.control.tx.tail.load(Ordering::Relaxed);
+        let head = self.control.head.load(Ordering::Relaxed);
+        self.fits(tail, head, span).unwrap_or(true)
+    }
+
+    #[inline]
+    fn fits(self, tail: u64, head: u64, span: u64) -> Result<bool, Fault> {
+        let used = self.rules.used(tail, head)?;
+        Ok(used + span + HEADER <= self.rules.capacity())
+    }
+
+    /// The position of `head` from which on half of the ring is free.
+    pub(crate) fn half_empty_at(self) -> u64 {
+        let tail = self.control.tx.tail.load(Ordering::Relaxed);
+        tail.wrapping_sub(self.rules.capacity() / 2)
+    }
+
+    /// Publishes one record, for which there is room: `prefix`, if any, and then `payload`.
+    #[inline]
+    pub(crate) fn publish(self, prefix: Option<u64>, payload: &[u8], flags: u32) {
+        let tail = self.control.tx.tail.load(Ordering::Relaxed);
+        let mut place = tail.wrapping_add(HEADER);
+        let mut len = payload.len();
+        if let Some(prefix) = prefix {
+            self.storage.header(place).store(prefix, Ordering::Relaxed);
+            place = place.wrapping_add(PREFIX as u64);
+            len += PREFIX;
+        }
+        self.storage.copy_in(place, payload);
+        let header = Header { len, flags };
+        let next = tail.wrapping_add(header.span());
+        // The receivers look at the next header as soon as they have taken this record, so it must
+        // read "not yet there" before this one is published.
+        self.storage.header(next).store(0, Ordering::Relaxed);
+        // SYNC: publish-record. Before this store nobody sees the record, after it everybody sees
+        // all of it; a death on either side leaves nothing half done.
+        self.storage
+            .header(tail)
+            .store(header.encode(), Ordering::Release);
+        self.control.tx.tail.store(next, Ordering::Relaxed);
+    }
+
+    /// Flags that begin the next message: they tell a receiver what became of one left unfinished.
+    #[inline]
+    pub(crate) fn opening_flags(self) -> u32 {
+        match self.control.tx.state.load(Ordering::Relaxed) {
+            message::WHOLE => FIRST,
+            message::WITHDRAWN => FIRST | AFTER_WITHDRAWAL,
+            _ => FIRST | AFTER_DEATH,
+        }
+    }
+
+    /// Notes what has become of the message under way.
+    #[inline]
+    pub(crate) fn set_state(self, state: u32) {
+        let shared = &self.control.tx.state;
+        if shared.load(Ordering::Relaxed) != state {
+            shared.store(state, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks at what a dead owner left: it may have published a record and not yet moved the tail.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Corrupted`] when the records do not end within the ring.
+    #[cold]
+    pub(crate) fn recover(self) -> Result<(), Fault> {
+        let tx = &self.control.tx;
+        let head = self.control.head.load(Ordering::Acquire);
+        let mut tail = tx.tail.load(Ordering::Relaxed);
+        let mut state = tx.state.load(Ordering::Relaxed);
+        loop {
+            let used = self.rules.used(tail, head)?;
+            let word = self.storage.header(tail).load(Ordering::Acquire);
+            let Some(header) = self.rules.decode(word)? else {
+                break;
+            };
+            if used + header.span() + HEADER > self.rules.capacity() {
+                return Err(Fault::Corrupted);
+            }
+            tail = tail.wrapping_add(header.span());
+            state = if header.has(LAST) {
+                message::WHOLE
+            } else {
+                message::OPEN
+            };
+        }
+        tx.tail.store(tail, Ordering::Relaxed);
+        self.set_state(if state == message::OPEN {
+            message::ORPHANED
+        } else {
+            state
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! The byte map of a segment's control part, version 1 (`docs/protocol.md` has it as a table).
+//!
+//! Every line of 128 bytes has one group of writers, so that the two sides do not take lines from
+//! each other for nothing. A value read from here may have been written by a broken or hostile
+//! peer: it is loaded once and checked before it is used.
+
+use crossbeam_utils::CachePadded;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::ring::custody::Custody;
+use crate::ring::lock::SideLock;
+use crate::sync::{AtomicU32, AtomicU64};
+use crate::wait::event::Event;
+
+/// First eight bytes of every segment.
+const MAGIC: [u8; 8] = *b"shmpipe\0";
+
+/// Version of everything that two processes must agree on.
+const VERSION: u32 = 1;
+
+/// What a segment is, written once by its maker before anybody else can see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct Geometry {
+    magic: [u8; 8],
+    version: u32,
+    /// Length of the control part in bytes; the data follows it.
+    control: u32,
+    /// Length of the data in bytes, a power of two.
+    capacity: u64,
+}
+
+impl Geometry {
+    pub(crate) fn new(control: usize, capacity: usize) -> Self {
+        let control = u32::try_from(control).expect("the control part is one page");
+        Self {
+            magic: MAGIC,
+            version: VERSION,
+            control,
+            capacity: capacity as u64,
+        }
+    }
+}
+
+/// The control part.
+#[repr(C)]
+pub(crate) struct Control {
+    geometry: CachePadded<Geometry>,
+    /// What the senders share among themselves.
+    pub(crate) tx: CachePadded<TxSide>,
+    /// What the receivers share among themselves.
+    pub(crate) rx: CachePadded<RxSide>,
+    /// Position up to which the data is free again: `0 ≤ tail − head ≤ capacity`. Written by
+    /// receivers under their lock (Release, `SYNC: publish-head`), some records late; read by
+    /// senders (Acquire).
+    pub(crate) head: CachePadded<AtomicU64>,
+    /// Receivers sleep on it until there is data.
+    pub(crate) data: CachePadded<Event>,
+    /// Senders sleep on it until there is room.
+    pub(crate) room: CachePadded<Event>,
+}
+
+/// The senders' line. Everything but the lock word is written under the lock only.
+#[repr(C)]
+pub(crate) struct TxSide {
+    /// Serialises senders; survives its owner.
+    pub(crate) lock: SideLock,
+    /// One of [`message`]: what has become of the message being sent in parts.
+    pub(crate) state: AtomicU32,
+    /// Position at which the next record goes, a multiple of 8. A record is published by its header,
+    /// so this may lag behind by the last record of a sender that died.
+    pub(crate) tail: AtomicU64,
+    /// The last `head` that a sender has loaded; never ahead of it.
+    pub(crate) head_seen: AtomicU64,
+    /// Last number used to arm [`Control::room`].
+    pub(crate) epoch: AtomicU32,
+}
+
+/// The receivers' line. Everything but the lock word is written under the lock only.
+#[repr(C)]
+pub(crate) struct RxSide {
+    /// Serialises receivers; survives its owner.
+    pub(crate) lock: SideLock,
+    /// Last number used to arm [`Control::data`].
+    pub(crate) epoch: AtomicU32,
+    /// Position of the next record to receive, a multiple of 8.
+    pub(crate) read: AtomicU64,
+    /// Who is inside a message that is received in parts.
+    pub(crate) custody: Custody,
+}
+
+/// States of a message that goes in parts.
+pub(crate) mod message {
+    /// None is under way.
+    pub(crate) const WHOLE: u32 = 0;
+    /// Its first part is there and its last is not.
+    pub(crate) const OPEN: u32 = 1;
+    /// Its sender took it back (a time-out); only senders set this.
+    pub(crate) const WITHDRAWN: u32 = 2;
+    /// Its sender died inside it; or, for receivers, its receiver did: the rest goes nowhere.
+    pub(crate) const ORPHANED: u32 = 3;
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    use core::mem::offset_of;
+    assert!(size_of::<Geometry>() == 24);
+    assert!(offset_of!(Control, tx) == 0x080);
+    assert!(offset_of!(Control, rx) == 0x100);
+    assert!(offset_of!(Control, head) == 0x180);
+    assert!(offset_of!(Control, data) == 0x200);
+    assert!(offset_of!(Control, room) == 0x280);
+    assert!(size_of::<Control>() == 0x300);
+    assert!(offset_of!(TxSide, state) == 4);
+    assert!(offset_of!(TxSide, tail) == 8);
+    assert!(offset_of!(TxSide, head_seen) == 16);
+    assert!(offset_of!(TxSide, epoch) == 24);
+    assert!(offset_of!(RxSide, epoch) == 4);
+    assert!(offset_of!(RxSide, read) == 8);
+    assert!(offset_of!(RxSide, custody) == 16);
+    assert!(size_of::<Custody>() == 24);
+    assert!(size_of::<Event>() == 24);
+};

@@ -1,0 +1,213 @@
+//! The sending end.
+
+use std::time::Duration;
+use std::{fmt, io};
+
+use crate::backend::{Tx, kernel, shm};
+use crate::error::Fault;
+use crate::sys::clock::{Deadline, Patience};
+use crate::{Backend, SendError, SendTimeoutError, TrySendError};
+
+/// The sending end of a pipe.
+///
+/// Any number of clones, threads and forked processes may hold one; each message arrives whole, and
+/// each holder's messages arrive in its order. When the last holder anywhere is gone (dropped,
+/// exited, killed), receivers get what was sent and then `Disconnected`.
+///
+/// ```compile_fail
+/// # let (_rx, tx) = shmpipe::pipe().unwrap();
+/// tx.send(b"sending needs a mutable end: clone it for a second user");
+/// ```
+pub struct Sender {
+    flavor: Flavor,
+    limit: usize,
+}
+
+enum Flavor {
+    SharedMemory(shm::Tx),
+    Kernel(kernel::Tx),
+}
+
+impl Sender {
+    pub(crate) fn shared_memory(tx: shm::Tx, limit: usize) -> Self {
+        Self {
+            flavor: Flavor::SharedMemory(tx),
+            limit,
+        }
+    }
+
+    pub(crate) fn kernel(tx: kernel::Tx, limit: usize) -> Self {
+        Self {
+            flavor: Flavor::Kernel(tx),
+            limit,
+        }
+    }
+
+    fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
+        if message.len() > self.limit {
+            return Err(Fault::TooLarge {
+                len: message.len(),
+                max: self.limit,
+            });
+        }
+        match &mut self.flavor {
+            Flavor::SharedMemory(tx) => tx.send(message, patience),
+            Flavor::Kernel(tx) => tx.send(message, patience),
+        }
+    }
+
+    /// Sends `message` whole, blocking while the pipe is full.
+    ///
+    /// A message longer than the pipe's capacity is received while it is still being sent, so the
+    /// call then returns only when a receiver has taken most of it. An empty message is a message.
+    ///
+    /// # Errors
+    ///
+    /// - [`Disconnected`](SendError::Disconnected): no receiver is left (as `EPIPE` of write(2),
+    ///   without the SIGPIPE), also when the last one goes while the call is blocked. A receiver
+    ///   killed within the last 50 µs may not have been noticed yet: that send succeeds, as a
+    ///   write(2) just before the death would.
+    /// - [`TooLarge`](SendError::TooLarge): over [`max_message`](crate::PipeOptions::max_message).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(b"kept until it is received")?;
+    /// drop(rx);
+    /// assert!(matches!(tx.send(b"x"), Err(shmpipe::SendError::Disconnected)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
+        self.send_within(message, Patience::FOREVER)
+            .map_err(Into::into)
+    }
+
+    /// Sends `message` if there is room for all of it now; never blocks.
+    ///
+    /// # Errors
+    ///
+    /// - [`Full`](TrySendError::Full): no room, or another holder is in the middle of a send.
+    /// - [`TooLarge`](TrySendError::TooLarge): over the limit, or longer than an empty pipe holds,
+    ///   so that only a blocking send can send it.
+    /// - [`Disconnected`](TrySendError::Disconnected): no receiver is left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_rx, mut tx) = shmpipe::pipe()?;
+    /// while tx.try_send(&[7; 1000]).is_ok() {}
+    /// assert!(matches!(tx.try_send(&[7; 1000]), Err(shmpipe::TrySendError::Full)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
+        self.send_within(message, Patience::Never)
+            .map_err(Into::into)
+    }
+
+    /// Sends `message`, blocking while the pipe is full but no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`Timeout`](SendTimeoutError::Timeout), not before its time. A
+    /// message longer than the capacity that was sent in part by then is taken back: no receiver
+    /// gets any of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (_rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send_timeout(b"there is room", Duration::from_millis(10))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_timeout(
+        &mut self,
+        message: &[u8],
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError> {
+        self.send_within(message, Patience::Until(Deadline::after(timeout)))
+            .map_err(Into::into)
+    }
+
+    /// Makes another handle to this end. Dropping either changes nothing for the other.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// let mut second = tx.try_clone()?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(move || tx.send(b"a"));
+    ///     scope.spawn(move || second.send(b"b"));
+    /// });
+    /// assert_eq!(rx.messages().count(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let flavor = match &self.flavor {
+            Flavor::SharedMemory(tx) => Flavor::SharedMemory(tx.try_clone()?),
+            Flavor::Kernel(tx) => Flavor::Kernel(tx.try_clone()?),
+        };
+        Ok(Self {
+            flavor,
+            limit: self.limit,
+        })
+    }
+
+    /// Bytes that the pipe holds, framing included; a send never waits while it is empty unless the
+    /// message is longer than this.
+    pub fn capacity(&self) -> usize {
+        match &self.flavor {
+            Flavor::SharedMemory(tx) => tx.capacity(),
+            Flavor::Kernel(tx) => tx.capacity(),
+        }
+    }
+
+    /// What carries the bytes.
+    pub fn backend(&self) -> Backend {
+        match self.flavor {
+            Flavor::SharedMemory(_) => Backend::SharedMemory,
+            Flavor::Kernel(_) => Backend::Kernel,
+        }
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("backend", &self.backend())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Each write is one message; an empty write sends nothing.
+impl io::Write for Sender {
+    /// Sends `buf` as one message, or its first part where a limit is set, blocking while the pipe
+    /// is full.
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let part = &buf[..buf.len().min(self.limit)];
+        if part.is_empty() && !buf.is_empty() {
+            return Err(SendError::TooLarge {
+                len: buf.len(),
+                max: self.limit,
+            }
+            .into());
+        }
+        if !part.is_empty() {
+            self.send(part)?;
+        }
+        Ok(part.len())
+    }
+
+    /// Does nothing: what `write` took is already where the receiver finds it.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

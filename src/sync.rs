@@ -1,0 +1,34 @@
+//! The only door to atomics and fences, so that loom can stand in for them.
+
+#[cfg(not(loom))]
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// A full fence: every access before it is ordered before every access after it, for everybody.
+///
+/// On x86_64 a locked read-modify-write of the stack does that in 2 ns; `fence(SeqCst)` compiles to
+/// MFENCE, which costs 17 ns on Zen 4 (Intel SDM 3A §9.2.5 and AMD APM 2 §7.4.2 name both as full
+/// barriers). The assembly may touch any memory, so the compiler moves no access across it.
+#[inline(always)]
+pub(crate) fn full_fence() {
+    #[cfg(all(not(loom), target_arch = "x86_64"))]
+    // SAFETY: or-ing 0 into the top of the stack changes no value, and a push below the red zone
+    // is not made; the flags are declared clobbered (no `preserves_flags`).
+    unsafe {
+        core::arch::asm!("lock or dword ptr [rsp], 0", options(nostack));
+    }
+    #[cfg(all(not(loom), not(target_arch = "x86_64")))]
+    core::sync::atomic::fence(Ordering::SeqCst);
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// Tells the processor that this is a spin-wait loop.
+#[inline(always)]
+pub(crate) fn spin_hint() {
+    #[cfg(not(loom))]
+    core::hint::spin_loop();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}

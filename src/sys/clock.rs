@@ -1,0 +1,103 @@
+//! Deadlines on `CLOCK_MONOTONIC`, and two cheap looks at the time.
+//!
+//! Deadlines are absolute, so an interrupted wait goes on for what is left and no longer.
+
+use std::time::Duration;
+
+/// A point on `CLOCK_MONOTONIC`, or never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadline(Option<Duration>);
+
+impl Deadline {
+    /// The deadline that does not come.
+    pub(crate) const NEVER: Self = Self(None);
+
+    /// `timeout` from now; a time past the clock's range never comes.
+    pub(crate) fn after(timeout: Duration) -> Self {
+        Self(now().checked_add(timeout))
+    }
+
+    /// What is left, zero when past; `None` for never.
+    pub(crate) fn remaining(self) -> Option<Duration> {
+        self.0.map(|at| at.saturating_sub(now()))
+    }
+
+    /// Whether the point has been reached.
+    pub(crate) fn passed(self) -> bool {
+        self.0.is_some_and(|at| at <= now())
+    }
+
+    /// The earlier of this deadline and `timeout` from now.
+    pub(crate) fn at_most(self, timeout: Duration) -> Self {
+        let bound = now() + timeout;
+        Self(Some(self.0.map_or(bound, |at| at.min(bound))))
+    }
+
+    /// The absolute time for `FUTEX_WAIT_BITSET`; `None` for never.
+    pub(crate) fn as_timespec(self) -> Option<libc::timespec> {
+        self.0.map(to_timespec)
+    }
+}
+
+/// How long a call may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Not at all: the `try_` calls.
+    Never,
+    /// Until the deadline, which may be never.
+    Until(Deadline),
+}
+
+impl Patience {
+    /// Blocks for as long as it takes.
+    pub(crate) const FOREVER: Self = Self::Until(Deadline::NEVER);
+
+    /// The deadline of a wait; a call that may not wait gives up before it needs one.
+    #[inline]
+    pub(crate) fn deadline(self) -> Deadline {
+        match self {
+            Self::Never => Deadline::NEVER,
+            Self::Until(deadline) => deadline,
+        }
+    }
+
+    /// Whether patience has ended.
+    pub(crate) fn is_over(self) -> bool {
+        match self {
+            Self::Never => true,
+            Self::Until(deadline) => deadline.passed(),
+        }
+    }
+}
+
+/// Converts a span or a point of the monotonic clock; seconds past `time_t` are clamped.
+pub(crate) fn to_timespec(time: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+fn read(clock: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a live timespec; clock_gettime writes nothing else.
+    let outcome = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    debug_assert_eq!(outcome, 0, "both clocks exist since Linux 2.6.32");
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}
+
+/// `CLOCK_MONOTONIC` (clock_gettime(2)); about 22 ns by the vDSO.
+pub(crate) fn now() -> Duration {
+    read(libc::CLOCK_MONOTONIC)
+}
+
+/// `CLOCK_MONOTONIC_COARSE`: the time of the last timer tick, 1 to 10 ms old; about 5 ns.
+pub(crate) fn coarse() -> Duration {
+    read(libc::CLOCK_MONOTONIC_COARSE)
+}

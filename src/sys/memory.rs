@@ -1,0 +1,192 @@
+//! memfd_create(2) and mmap(2): sealed shared memory that is there for good once it is made.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+
+use memmap2::MmapOptions;
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous};
+
+use crate::sync::AtomicU32;
+
+/// The size of a page in bytes, a power of two.
+pub(crate) fn page_size() -> usize {
+    static SIZE: OnceLock<usize> = OnceLock::new();
+    *SIZE.get_or_init(|| {
+        // SAFETY: sysconf has no preconditions.
+        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(size).expect("sysconf(3) always knows the page size")
+    })
+}
+
+/// Memory in bytes that the kernel believes can be had without swapping (proc_meminfo(5)).
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Makes a memfd of `length` zero bytes named `name`, allocates its pages and seals its size.
+///
+/// # Errors
+///
+/// `OutOfMemory` when `length` is beyond the memory at hand: allocating pages one by one would else
+/// call the OOM killer before it failed. Otherwise what memfd_create(2), ftruncate(2), fallocate(2)
+/// and fcntl(2) report.
+pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<OwnedFd> {
+    const WORTH_A_LOOK: usize = 64 << 20;
+    if length > WORTH_A_LOOK
+        && let Some(available) = available_memory()
+        && length as u64 > available
+    {
+        return Err(io::Error::new(
+            io::ErrorKind::OutOfMemory,
+            format!("a segment of {length} bytes is beyond the {available} bytes of free memory"),
+        ));
+    }
+    let fd = memfd(name)?;
+    let size = i64::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    nix::unistd::ftruncate(&fd, size)?;
+    fallocate(&fd, FallocateFlags::empty(), 0, size)?;
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(fd)
+}
+
+/// memfd_create(2) with `MFD_NOEXEC_SEAL` where the kernel has it (Linux 6.3).
+fn memfd(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    for flags in [flags | libc::MFD_NOEXEC_SEAL, flags] {
+        // SAFETY: the name is a live C string.
+        let fd = unsafe { libc::memfd_create(name.as_ptr(), flags) };
+        if fd >= 0 {
+            // SAFETY: the call has just made this descriptor, and nobody else has it.
+            return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINVAL) {
+            return Err(error);
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// A shared mapping of a whole segment: a control part, then the data twice in a row.
+///
+/// The second copy of the data follows the first without a gap and shows the same memory, so a run
+/// of up to `data` bytes that starts anywhere in the first copy never has to wrap around.
+pub(crate) struct DoubleMapping {
+    /// Unmaps the whole range when dropped.
+    range: memmap2::MmapRaw,
+}
+
+impl DoubleMapping {
+    /// Maps the `control + data` bytes of `fd` shared and writable. Both lengths are multiples of the
+    /// page size and the file is at least that long and sealed against shrinking.
+    pub(crate) fn new(fd: &OwnedFd, control: usize, data: usize) -> io::Result<Self> {
+        // One reservation for the whole range; its pages are never touched, only replaced.
+        let reserved = MmapOptions::new().len(control + 2 * data).map_anon()?;
+        let range = memmap2::MmapRaw::from(reserved);
+        map_over(range.as_mut_ptr(), control + data, fd, 0)?;
+        map_over(
+            range.as_mut_ptr().wrapping_add(control + data),
+            data,
+            fd,
+            control,
+        )?;
+        Ok(Self { range })
+    }
+
+    /// Start of the control part.
+    pub(crate) fn as_ptr(&self) -> NonNull<u8> {
+        NonNull::new(self.range.as_mut_ptr()).expect("mmap gave an address")
+    }
+}
+
+/// Maps `length` bytes of `fd` from `offset` over a range that the caller has reserved.
+fn map_over(at: *mut u8, length: usize, fd: &OwnedFd, offset: usize) -> io::Result<()> {
+    let length = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
+    let offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED | MapFlags::MAP_POPULATE;
+    // SAFETY: the range lies inside the caller's own reservation, which nothing refers to yet.
+    unsafe {
+        mmap(
+            NonZeroUsize::new(at.addr()),
+            length,
+            protection,
+            flags,
+            fd,
+            offset,
+        )
+    }?;
+    Ok(())
+}
+
+/// One page that this process shares with its forked children and with nobody else, zeroed and never
+/// given back. What the kernel backend locks with where memfd is refused.
+pub(crate) struct SharedPage {
+    start: NonNull<u8>,
+    length: NonZeroUsize,
+}
+
+// SAFETY: plain memory; what is done with it is the business of those who hold the page.
+unsafe impl Send for SharedPage {}
+// SAFETY: as above.
+unsafe impl Sync for SharedPage {}
+
+impl SharedPage {
+    /// Maps a page of `fd`, or an anonymous one.
+    pub(crate) fn new(fd: Option<&OwnedFd>) -> io::Result<Self> {
+        let length = NonZeroUsize::new(page_size()).ok_or(io::ErrorKind::InvalidData)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
+        let start = match fd {
+            // SAFETY: a new mapping at an address of the kernel's choice.
+            Some(fd) => unsafe { mmap(None, length, protection, flags, fd.as_fd(), 0) }?,
+            // SAFETY: as above.
+            None => unsafe { mmap_anonymous(None, length, protection, flags) }?,
+        };
+        Ok(Self {
+            start: start.cast(),
+            length,
+        })
+    }
+
+    /// Start of the page.
+    pub(crate) fn as_ptr(&self) -> NonNull<u8> {
+        self.start
+    }
+}
+
+impl Drop for SharedPage {
+    fn drop(&mut self) {
+        // SAFETY: this value made the mapping and lends no reference that outlives it.
+        let outcome = unsafe { nix::sys::mman::munmap(self.start.cast(), self.length.get()) };
+        debug_assert!(outcome.is_ok(), "munmap of our own page: {outcome:?}");
+    }
+}
+
+/// A word that reads 0 in a forked child until the child writes it (`MADV_WIPEONFORK`, Linux 4.14).
+///
+/// # Panics
+///
+/// When the kernel cannot do that: without it no lock could tell a child from its parent.
+pub(crate) fn wiped_on_fork() -> &'static AtomicU32 {
+    let length = NonZeroUsize::new(page_size()).expect("a page is not empty");
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a new private mapping at an address of the kernel's choice.
+    let page = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE) }
+        .expect("one page of anonymous memory");
+    // SAFETY: the page is ours and nothing refers to it yet.
+    unsafe { madvise(page, length.get(), MmapAdvise::MADV_WIPEONFORK) }
+        .expect("MADV_WIPEONFORK needs Linux 4.14");
+    // SAFETY: aligned, zeroed, never unmapped, and only ever used as this atomic.
+    unsafe { page.cast::<AtomicU32>().as_ref() }
+}

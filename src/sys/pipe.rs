@@ -1,0 +1,164 @@
+//! pipe(2), pipe(7): a kernel pipe with non-blocking ends, and transfers that raise no signal.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+
+/// A write of at most this many bytes is one piece or nothing (pipe(7), `PIPE_BUF`).
+pub(crate) const ATOMIC: usize = libc::PIPE_BUF;
+
+/// `RWF_NOSIGNAL` of linux/fs.h (Linux 6.18): a broken pipe raises no SIGPIPE.
+const RWF_NOSIGNAL: libc::c_int = 0x100;
+
+/// Makes a pipe, reader first, close-on-exec and non-blocking.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?)
+}
+
+/// Asks for a pipe of `bytes` and returns what it became (`F_SETPIPE_SZ`, fcntl(2)).
+pub(crate) fn set_capacity(pipe: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
+    let bytes = i32::try_from(bytes).map_err(|_| Errno::EINVAL)?;
+    Ok(usize::try_from(fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes))?).unwrap_or(0))
+}
+
+/// How many bytes the pipe holds when full.
+pub(crate) fn capacity(pipe: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(usize::try_from(fcntl(pipe, FcntlArg::F_GETPIPE_SZ)?).unwrap_or(0))
+}
+
+/// How many bytes are in the pipe (`FIONREAD`, ioctl_pipe(2)).
+pub(crate) fn queued(pipe: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, to a live one.
+    let outcome = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    Errno::result(outcome)?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// A place to read to, which may be shared memory, so no slice.
+pub(crate) fn target(start: *mut u8, len: usize) -> libc::iovec {
+    libc::iovec {
+        iov_base: start.cast(),
+        iov_len: len,
+    }
+}
+
+/// Reads what is there; `Ok(Some(0))` is end-of-file and `Ok(None)` an empty pipe.
+///
+/// # Safety
+///
+/// Each target is valid for writes of its length.
+pub(crate) unsafe fn read(
+    pipe: BorrowedFd<'_>,
+    targets: &[libc::iovec],
+) -> io::Result<Option<usize>> {
+    let count = libc::c_int::try_from(targets.len()).map_err(|_| Errno::EINVAL)?;
+    loop {
+        // SAFETY: the caller vouches for the targets.
+        let outcome = unsafe { libc::readv(pipe.as_raw_fd(), targets.as_ptr(), count) };
+        match Errno::result(outcome) {
+            Ok(len) => return Ok(Some(len.unsigned_abs())),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Writes what there is room for; `Ok(None)` is a full pipe. Never raises SIGPIPE.
+///
+/// # Errors
+///
+/// `BrokenPipe` when no reader is left.
+pub(crate) fn write(pipe: BorrowedFd<'_>, from: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+    static NO_FLAG: AtomicBool = AtomicBool::new(false);
+    loop {
+        let outcome = if NO_FLAG.load(Ordering::Relaxed) {
+            write_with_signal_blocked(pipe, from)
+        } else {
+            write_with_flag(pipe, from)
+        };
+        match outcome {
+            Ok(len) => return Ok(Some(len)),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) if !NO_FLAG.load(Ordering::Relaxed) => {
+                NO_FLAG.store(true, Ordering::Relaxed);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn write_with_flag(pipe: BorrowedFd<'_>, from: &[IoSlice<'_>]) -> nix::Result<usize> {
+    let count = libc::c_int::try_from(from.len()).map_err(|_| Errno::EINVAL)?;
+    // An offset of -1 writes at the end, as writev(2).
+    // SAFETY: IoSlice has the layout of iovec, and the slices outlive the call.
+    let outcome = unsafe {
+        libc::pwritev2(
+            pipe.as_raw_fd(),
+            from.as_ptr().cast(),
+            count,
+            -1,
+            RWF_NOSIGNAL,
+        )
+    };
+    Errno::result(outcome).map(isize::unsigned_abs)
+}
+
+/// The way of older kernels: block SIGPIPE for this thread, and eat the one that the write raised.
+fn write_with_signal_blocked(pipe: BorrowedFd<'_>, from: &[IoSlice<'_>]) -> nix::Result<usize> {
+    let sigpipe = SigSet::from(Signal::SIGPIPE);
+    let mut before = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&sigpipe), Some(&mut before))?;
+    let was_pending = is_sigpipe_pending();
+    let outcome = nix::sys::uio::writev(pipe, from);
+    if outcome == Err(Errno::EPIPE) && !was_pending {
+        eat_sigpipe(&sigpipe);
+    }
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    outcome
+}
+
+fn is_sigpipe_pending() -> bool {
+    let mut pending = SigSet::empty().as_ref().to_owned();
+    // SAFETY: the set is live and initialised.
+    let outcome = unsafe { libc::sigpending(&raw mut pending) };
+    // SAFETY: as above.
+    outcome == 0 && unsafe { libc::sigismember(&raw const pending, libc::SIGPIPE) } == 1
+}
+
+fn eat_sigpipe(sigpipe: &SigSet) {
+    let no_wait = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: set and timeout are live, and no siginfo is asked for.
+    unsafe { libc::sigtimedwait(sigpipe.as_ref(), std::ptr::null_mut(), &raw const no_wait) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn both_ways_of_writing_report_a_broken_pipe_without_a_signal() {
+        let (reader, writer) = pair().unwrap();
+        let bytes = [IoSlice::new(b"x")];
+        assert_eq!(write_with_signal_blocked(writer.as_fd(), &bytes), Ok(1));
+        drop(reader);
+        // SIGPIPE is ignored in a test process; the pending set shows what a default would do.
+        assert_eq!(
+            write_with_signal_blocked(writer.as_fd(), &bytes),
+            Err(Errno::EPIPE)
+        );
+        assert!(!is_sigpipe_pending());
+        let error = write(writer.as_fd(), &bytes).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+}

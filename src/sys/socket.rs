@@ -1,0 +1,152 @@
+//! The life-line: a socket pair whose two ends are held by exactly the holders of the two sides.
+//!
+//! The kernel counts the holders for us, over fork, exec, dup and SCM_RIGHTS, and hangs up when the
+//! last one is gone. The same socket carries the doorbell's tokens. unix(7), `SOCK_SEQPACKET`: each
+//! token is one packet, and neither side ever gets a SIGPIPE.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::time::TimeSpec;
+
+use super::clock::{Deadline, to_timespec};
+
+/// Makes a connected pair, close-on-exec.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    Ok(socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        flags,
+    )?)
+}
+
+/// Sends one token without ever blocking.
+///
+/// Full queues count as success: the tokens in them wake the peer just as well. A peer that is gone
+/// needs no waking; its end is found by [`wait`].
+pub(crate) fn send_token(socket: BorrowedFd<'_>, token: u32) {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    while send(socket.as_raw_fd(), &token.to_ne_bytes(), flags) == Err(nix::Error::EINTR) {}
+}
+
+/// The oldest token, which stays; `None` when there is none.
+pub(crate) fn peek_token(socket: BorrowedFd<'_>) -> Option<u32> {
+    receive(socket, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK)
+}
+
+/// Takes the oldest token away.
+pub(crate) fn drop_token(socket: BorrowedFd<'_>) {
+    let _ = receive(socket, MsgFlags::MSG_DONTWAIT);
+}
+
+fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> Option<u32> {
+    let mut token = [0; 4];
+    loop {
+        match recv(socket.as_raw_fd(), &mut token, flags) {
+            Err(nix::Error::EINTR) => {}
+            // A packet of another length is no token of ours; its value is as good as any.
+            Ok(1..) => return Some(u32::from_ne_bytes(token)),
+            // An empty packet reads like end-of-file. Only a hostile peer sends one, and the hang-up
+            // itself is found by `wait`, so both count as no token.
+            Ok(0) | Err(_) => return None,
+        }
+    }
+}
+
+/// What a look at a descriptor found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Readiness {
+    /// Tokens, bytes or room are there.
+    pub(crate) ready: bool,
+    /// Every holder of the other end is gone.
+    pub(crate) hung_up: bool,
+}
+
+/// Waits by poll(2) until `fd` is ready for `events`, hung up, or `deadline`.
+///
+/// # Errors
+///
+/// What poll(2) reports, `EINTR` apart.
+pub(crate) fn wait(
+    fd: BorrowedFd<'_>,
+    events: PollFlags,
+    deadline: Deadline,
+) -> io::Result<Readiness> {
+    let hang_up = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    loop {
+        let mut watched = [PollFd::new(fd, events)];
+        let timeout = deadline
+            .remaining()
+            .map(|left| TimeSpec::from(to_timespec(left)));
+        let found = match ppoll(&mut watched, timeout, None) {
+            Ok(_) => watched[0].revents().unwrap_or(PollFlags::empty()),
+            Err(nix::Error::EINTR) if deadline.passed() => PollFlags::empty(),
+            Err(nix::Error::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        return Ok(Readiness {
+            ready: found.intersects(events),
+            hung_up: found.intersects(hang_up),
+        });
+    }
+}
+
+/// Looks without waiting whether every holder of the other end is gone.
+pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let now = Deadline::after(std::time::Duration::ZERO);
+    Ok(wait(fd, PollFlags::empty(), now)?.hung_up)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_token_can_be_peeked_and_taken_once() {
+        let (left, right) = pair().unwrap();
+        assert_eq!(peek_token(right.as_fd()), None);
+        send_token(left.as_fd(), 7);
+        send_token(left.as_fd(), 8);
+        assert_eq!(peek_token(right.as_fd()), Some(7));
+        drop_token(right.as_fd());
+        assert_eq!(peek_token(right.as_fd()), Some(8));
+        drop_token(right.as_fd());
+        assert_eq!(peek_token(right.as_fd()), None);
+    }
+
+    #[test]
+    fn a_flood_of_tokens_never_blocks_the_ringer() {
+        let (left, right) = pair().unwrap();
+        for token in 0..100_000 {
+            send_token(left.as_fd(), token);
+        }
+        assert_eq!(peek_token(right.as_fd()), Some(0));
+    }
+
+    #[test]
+    fn the_last_close_hangs_up_and_tokens_stay_readable() {
+        let (left, right) = pair().unwrap();
+        let copy = left.try_clone().unwrap();
+        send_token(left.as_fd(), 1);
+        drop(left);
+        assert!(!is_hung_up(right.as_fd()).unwrap());
+        drop(copy);
+        assert!(is_hung_up(right.as_fd()).unwrap());
+        assert_eq!(peek_token(right.as_fd()), Some(1));
+    }
+
+    #[test]
+    fn a_hang_up_with_unread_tokens_is_still_a_hang_up() {
+        let (left, right) = pair().unwrap();
+        send_token(right.as_fd(), 1);
+        drop(left);
+        assert!(is_hung_up(right.as_fd()).unwrap());
+        send_token(right.as_fd(), 2);
+        assert!(is_hung_up(right.as_fd()).unwrap());
+    }
+}

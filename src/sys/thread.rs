@@ -1,0 +1,208 @@
+//! Who the calling thread is, for locks that must survive their owner.
+//!
+//! The kernel knows, for each thread, the head of a list of robust futexes (set_robust_list(2),
+//! Documentation/locking/robust-futex-ABI.rst). glibc registers it; this module finds it and writes
+//! its `list_op_pending` field only: the one lock that the thread is taking, holding or releasing.
+//! When the thread dies the kernel looks at that word, and if it holds the thread's id sets
+//! `FUTEX_OWNER_DIED` in it and wakes a waiter. No pointer ever lies in shared memory.
+
+use std::cell::Cell;
+use std::io;
+use std::marker::PhantomData;
+use std::ptr;
+use std::sync::OnceLock;
+
+use super::futex;
+use crate::sync::{AtomicU32, Ordering};
+
+/// `struct robust_list_head` of linux/futex.h.
+#[repr(C)]
+struct RobustListHead {
+    list: *mut libc::c_void,
+    futex_offset: libc::c_long,
+    list_op_pending: *mut libc::c_void,
+}
+
+/// The calling thread, as the kernel and a shared lock word know it.
+#[derive(Clone, Copy)]
+pub(crate) struct Thread {
+    id: u32,
+    /// The kernel's robust list head of this very thread, so never used by another one.
+    head: *mut RobustListHead,
+    _not_send: PhantomData<*mut ()>,
+}
+
+thread_local! {
+    /// The thread's identity and the fork generation in which it was read; generation 0 is none.
+    static CURRENT: Cell<(u32, u32, *mut RobustListHead)> =
+        const { Cell::new((0, 0, ptr::null_mut())) };
+}
+
+impl Thread {
+    /// The calling thread.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the C library registered no robust list for this thread, or what
+    /// get_robust_list(2) reports.
+    #[inline]
+    pub(crate) fn current() -> io::Result<Self> {
+        let generation = fork_generation();
+        let (known, id, head) = CURRENT.get();
+        if known == generation {
+            return Ok(Self {
+                id,
+                head,
+                _not_send: PhantomData,
+            });
+        }
+        Self::look_up(generation)
+    }
+
+    #[cold]
+    fn look_up(generation: u32) -> io::Result<Self> {
+        let mut head: *mut RobustListHead = ptr::null_mut();
+        let mut length = 0usize;
+        // SAFETY: both out-parameters are live; the call writes one pointer and one length.
+        let outcome =
+            unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
+        if outcome != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if head.is_null() || length != size_of::<RobustListHead>() {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "this thread has no robust futex list: it was not made by the C library",
+            ));
+        }
+        // SAFETY: gettid has no preconditions.
+        let id = unsafe { libc::gettid() };
+        let id = id.unsigned_abs() & futex::TID_MASK;
+        CURRENT.set((generation, id, head));
+        Ok(Self {
+            id,
+            head,
+            _not_send: PhantomData,
+        })
+    }
+
+    /// The thread's id as a lock word holds it.
+    #[inline]
+    pub(crate) fn id(self) -> u32 {
+        self.id
+    }
+
+    /// Announces to the kernel that this thread may from now on own `word`, and returns what was
+    /// announced before, for [`Pending::restore`].
+    #[inline]
+    pub(crate) fn announce(self, word: &AtomicU32) -> Pending {
+        // SAFETY: the kernel gave this head for the calling thread, `Thread` never leaves it, and
+        // the C library keeps it for the thread's life.
+        let offset = unsafe { (*self.head).futex_offset };
+        // The kernel adds the offset to the announced address to find the futex word.
+        let entry = ptr::from_ref(word).addr().wrapping_sub(offset as usize);
+        let previous = self.swap_pending(ptr::without_provenance_mut(entry));
+        Pending {
+            thread: self,
+            previous,
+        }
+    }
+
+    /// Replaces `list_op_pending`. Volatile, because its reader is the kernel at this thread's
+    /// death, which can come between any two instructions; the fences keep the compiler from moving
+    /// the lock's own accesses across it.
+    #[inline]
+    fn swap_pending(self, entry: *mut libc::c_void) -> *mut libc::c_void {
+        // SAFETY: as in `announce`; only the address of the field is taken.
+        let field = unsafe { &raw mut (*self.head).list_op_pending };
+        compiler_fence();
+        // SAFETY: the field is valid for this thread and written by no other.
+        let previous = unsafe { field.read_volatile() };
+        // SAFETY: as for the read.
+        unsafe { field.write_volatile(entry) };
+        compiler_fence();
+        previous
+    }
+}
+
+/// An announcement that must be taken back after the lock is released.
+pub(crate) struct Pending {
+    thread: Thread,
+    previous: *mut libc::c_void,
+}
+
+impl Pending {
+    /// The thread that announced.
+    #[inline]
+    pub(crate) fn thread(&self) -> Thread {
+        self.thread
+    }
+
+    /// Puts back what had been announced before.
+    #[inline]
+    pub(crate) fn restore(self) {
+        self.thread.swap_pending(self.previous);
+    }
+}
+
+fn compiler_fence() {
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
+}
+
+/// Number of this process among its forked ancestors: differs from the parent's in a child, however
+/// it was forked. Never 0.
+///
+/// One page is wiped in a child by the kernel (`MADV_WIPEONFORK`, madvise(2)); a wiped page means
+/// that this process is new.
+#[inline]
+pub(crate) fn fork_generation() -> u32 {
+    static PAGE: OnceLock<&'static AtomicU32> = OnceLock::new();
+    let page = PAGE.get_or_init(super::memory::wiped_on_fork);
+    match page.load(Ordering::Relaxed) {
+        0 => new_generation(page),
+        generation => generation,
+    }
+}
+
+#[cold]
+fn new_generation(page: &AtomicU32) -> u32 {
+    // Ordinary memory, so a child goes on counting where its parent was.
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let generation = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    match page.compare_exchange(0, generation, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => generation,
+        Err(other_thread) => other_thread,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announcement_is_seen_by_the_kernel_and_taken_back() {
+        let thread = Thread::current().unwrap();
+        let word = AtomicU32::new(0);
+        let pending = thread.announce(&word);
+        // SAFETY: this thread's own head.
+        let announced = unsafe { (*thread.head).list_op_pending };
+        // SAFETY: as above.
+        let offset = unsafe { (*thread.head).futex_offset };
+        assert_eq!(
+            announced.addr().wrapping_add(offset as usize),
+            ptr::from_ref(&word).addr()
+        );
+        pending.restore();
+        // SAFETY: as above.
+        assert!(unsafe { (*thread.head).list_op_pending }.is_null());
+    }
+
+    #[test]
+    fn every_thread_has_its_own_id() {
+        let here = Thread::current().unwrap().id();
+        let there = std::thread::spawn(|| Thread::current().unwrap().id())
+            .join()
+            .unwrap();
+        assert_ne!(here, there);
+    }
+}

@@ -1,0 +1,145 @@
+//! One wait in three phases: spin, one bounded futex(2) sleep, then poll(2) without bound.
+//!
+//! The futex phase is the cheapest sleep but sees no death, so its bound is the delay with which a
+//! death can be noticed. The last phase sees everything and has no periodic wake-up.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+
+use super::event::{Event, ON_FUTEX, POLLING};
+use super::spin::Spinner;
+use crate::error::Fault;
+use crate::ring::lock::Guard;
+use crate::sync::{AtomicU32, Ordering, full_fence};
+use crate::sys::clock::Deadline;
+use crate::sys::{futex, socket};
+
+/// Bound of the futex phase.
+const FUTEX_PHASE: Duration = Duration::from_micros(500);
+
+/// Where one side of one ring sleeps.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) event: &'a Event,
+    /// Last number that armed the event; under the side's lock.
+    pub(crate) number: &'a AtomicU32,
+    /// The side's own end of the life-line.
+    pub(crate) socket: BorrowedFd<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Spin,
+    Futex,
+    Poll,
+}
+
+/// What ended a step of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// Something may have changed, or the deadline is near: look again.
+    Look,
+    /// Every holder of the other side is gone: look once more, then give up.
+    HungUp,
+}
+
+/// One blocked call's wait.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    phase: Phase,
+    deadline: Deadline,
+}
+
+impl Wait {
+    pub(crate) fn new(deadline: Deadline) -> Self {
+        Self {
+            phase: Phase::Spin,
+            deadline,
+        }
+    }
+
+    /// Begins anew after progress: the peer is awake.
+    pub(crate) fn restart(&mut self) {
+        self.phase = Phase::Spin;
+    }
+
+    /// Whether the deadline has passed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.deadline.passed()
+    }
+
+    /// Whether the next step sleeps, so that the caller first tells the other side all it knows.
+    pub(crate) fn will_sleep(&self) -> bool {
+        self.phase != Phase::Spin
+    }
+
+    /// Waits once; the caller holds the side's lock, has found nothing to do, and looks again after.
+    ///
+    /// The lock is let go while waiting when the caller passes its guard; one that is in the middle
+    /// of a message keeps it. `ready` is a look without the lock.
+    ///
+    /// # Errors
+    ///
+    /// What poll(2) reports.
+    pub(crate) fn step(
+        &mut self,
+        place: Place<'_>,
+        guard: Option<Guard<'_>>,
+        spinner: &mut Spinner,
+        ready: impl Fn() -> bool,
+    ) -> Result<Woken, Fault> {
+        match self.phase {
+            Phase::Spin => {
+                drop(guard);
+                if !spinner.spin(self.deadline, ready) {
+                    self.phase = Phase::Futex;
+                }
+                Ok(Woken::Look)
+            }
+            Phase::Futex => {
+                self.futex(place, guard, ready);
+                Ok(Woken::Look)
+            }
+            Phase::Poll => self.poll(place, guard, ready),
+        }
+    }
+
+    fn futex(&mut self, place: Place<'_>, guard: Option<Guard<'_>>, ready: impl Fn() -> bool) {
+        let bell = place.event.bell();
+        // SYNC: bell. Read before arming: a ring after this makes futex(2) return at once.
+        let before = bell.load(Ordering::Acquire);
+        place.event.arm(place.number, ON_FUTEX);
+        full_fence();
+        if ready() {
+            return;
+        }
+        drop(guard);
+        let refused = futex::wait(bell, before, self.deadline.at_most(FUTEX_PHASE)).is_err();
+        if refused || bell.load(Ordering::Relaxed) == before {
+            self.phase = Phase::Poll;
+        }
+    }
+
+    fn poll(
+        &mut self,
+        place: Place<'_>,
+        guard: Option<Guard<'_>>,
+        ready: impl Fn() -> bool,
+    ) -> Result<Woken, Fault> {
+        let armed = place.event.arm(place.number, POLLING);
+        full_fence();
+        if ready() {
+            return Ok(Woken::Look);
+        }
+        place.event.drop_stale_tokens(place.socket, armed);
+        drop(guard);
+        let found = socket::wait(place.socket, PollFlags::POLLIN, self.deadline)?;
+        Ok(if found.hung_up {
+            Woken::HungUp
+        } else {
+            Woken::Look
+        })
+    }
+}
