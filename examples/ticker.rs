@@ -45,7 +45,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn print_all(name: &str, rx: &mut Receiver) -> i32 {
     let mut messages = rx.messages();
     for number in &mut messages {
-        println!("{name} receiver {}: {}", getpid(), String::from_utf8_lossy(&number));
+        println!(
+            "{name} receiver {}: {}",
+            getpid(),
+            String::from_utf8_lossy(&number)
+        );
     }
     match messages.error() {
         None => 0,

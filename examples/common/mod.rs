@@ -14,6 +14,8 @@ pub(crate) fn options() -> Result<PipeOptions, String> {
         [] => Ok(PipeOptions::new()),
         ["--backend", "shm"] => Ok(PipeOptions::new().backend(Backend::SharedMemory)),
         ["--backend", "kernel"] => Ok(PipeOptions::new().backend(Backend::Kernel)),
-        _ => Err(format!("{arguments:?}: only --backend shm or --backend kernel")),
+        _ => Err(format!(
+            "{arguments:?}: only --backend shm or --backend kernel"
+        )),
     }
 }

@@ -120,4 +120,5 @@ const _: () = {
     assert!(offset_of!(RxSide, custody) == 16);
     assert!(size_of::<Custody>() == 24);
     assert!(size_of::<Event>() == 24);
+    assert!(size_of::<Control>() <= 4096);
 };

@@ -1,25 +1,43 @@
-//! How many CPUs this thread may use: where it is one, spinning only keeps the peer from running.
+//! Where threads run: a peer on another CPU can be waited for by spinning, one on ours cannot.
 
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
+use std::thread::available_parallelism;
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
-/// Whether a peer can run at the same time as the calling thread: two CPUs or more, by the thread's
-/// affinity now (sched_getaffinity(2), a fraction of a microsecond) and by the cgroup's quota when
-/// the process first asked.
-pub(crate) fn peer_can_run_beside_us() -> bool {
-    static BY_QUOTA: OnceLock<bool> = OnceLock::new();
-    let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else {
-        return true;
-    };
-    let count = (0..CpuSet::count())
-        .filter(|&cpu| allowed.is_set(cpu) == Ok(true))
-        .take(2)
-        .count();
-    count > 1
-        && *BY_QUOTA.get_or_init(|| {
-            std::thread::available_parallelism().is_ok_and(|cpus| cpus > NonZeroUsize::MIN)
-        })
+/// The CPU of the calling thread plus 1, or 0 where it is unknown (getcpu(2); from the restartable
+/// sequence area or the vDSO, so a few nanoseconds).
+#[inline]
+pub(crate) fn current() -> u32 {
+    // SAFETY: no preconditions.
+    let cpu = unsafe { libc::sched_getcpu() };
+    u32::try_from(cpu + 1).unwrap_or(0)
+}
+
+/// Whether a peer that was last seen on `cpu` (by [`current`]) can run while we do: on another CPU
+/// than ours, and the cgroup's quota gives us more than one.
+pub(crate) fn can_run_beside_us(cpu: u32) -> bool {
+    cpu != current() && quota_is_over_one_cpu()
+}
+
+/// Whether the cgroup's quota leaves us more than one CPU. Asked once, since it reads files; where the
+/// first caller was bound to one CPU the quota cannot be told and counts as enough.
+fn quota_is_over_one_cpu() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else {
+            return true;
+        };
+        let is_allowed = |&cpu: &usize| allowed.is_set(cpu) == Ok(true);
+        let is_bound = (0..CpuSet::count()).filter(is_allowed).take(2).count() < 2;
+        is_bound || available_parallelism().is_ok_and(|cpus| cpus > NonZeroUsize::MIN)
+    })
+}
+
+/// Lets others run on this CPU (sched_yield(2)).
+pub(crate) fn give_way() {
+    // SAFETY: no preconditions; it does not fail on Linux.
+    unsafe { libc::sched_yield() };
 }

@@ -87,8 +87,8 @@ fn open(id: u32) -> io::Result<OwnedFd> {
 /// Number of the process behind `fd` that no other one will have, as far as this kernel gives one.
 fn birth(id: u32, fd: &OwnedFd) -> Option<u64> {
     const PIDFS_MAGIC: libc::__fsword_t = 0x5049_4446;
-    let on_pidfs = nix::sys::statfs::fstatfs(fd)
-        .is_ok_and(|found| found.filesystem_type().0 == PIDFS_MAGIC);
+    let on_pidfs =
+        nix::sys::statfs::fstatfs(fd).is_ok_and(|found| found.filesystem_type().0 == PIDFS_MAGIC);
     if on_pidfs {
         return nix::sys::stat::fstat(fd).ok().map(|found| found.st_ino);
     }

@@ -28,7 +28,7 @@
 use std::os::fd::BorrowedFd;
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering, full_fence};
-use crate::sys::{futex, socket};
+use crate::sys::{cpus, futex, socket};
 
 /// Somebody may sleep in poll(2).
 pub(crate) const POLLING: u32 = 1;
@@ -53,6 +53,8 @@ pub(crate) struct Event {
     bell: AtomicU32,
     /// How often a holder of the ringing side closed in good order; sleepers look then.
     closes: AtomicU32,
+    /// Where one of the ringing side ran not long ago, as `sys::cpus` numbers it; a hint.
+    peer_cpu: AtomicU32,
     /// For senders: the position of `head` at which they want to be rung. Written before `armed`.
     wake_at: AtomicU64,
 }
@@ -164,6 +166,21 @@ impl Event {
         // SYNC: close. Whoever sees the count sees the hang-up, if that holder was the last.
         self.closes.fetch_add(1, Ordering::Release);
         self.strike_bell();
+    }
+
+    /// Notes where the ringing side runs. Now and then, and by itself before it sleeps.
+    #[inline]
+    pub(crate) fn note_cpu(&self) {
+        let cpu = cpus::current();
+        if self.peer_cpu.load(Ordering::Relaxed) != cpu {
+            self.peer_cpu.store(cpu, Ordering::Relaxed);
+        }
+    }
+
+    /// Where the ringing side ran not long ago.
+    #[inline]
+    pub(crate) fn peer_cpu(&self) -> u32 {
+        self.peer_cpu.load(Ordering::Relaxed)
     }
 
     /// How many closes have been announced.

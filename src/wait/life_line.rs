@@ -53,22 +53,18 @@ impl LifeLine {
         self.look(event, socket)
     }
 
-    /// As [`is_gone`](Self::is_gone) for the hot path: reads the exact clock once in
-    /// [`CALLS_BY_TICK`] calls, else only whether the timer has ticked.
+    /// For the hot path, which cannot afford the exact clock at each call: whether it is time to ask
+    /// [`is_gone`](Self::is_gone), once in [`CALLS_BY_TICK`] calls and whenever the timer has ticked.
     #[inline]
-    pub(crate) fn is_gone_in_passing(
-        &mut self,
-        event: &Event,
-        socket: BorrowedFd<'_>,
-    ) -> io::Result<bool> {
+    pub(crate) fn is_due_in_passing(&mut self) -> bool {
         self.calls += 1;
         let tick = clock::coarse();
-        if tick != self.tick || self.calls >= CALLS_BY_TICK {
+        let is_due = tick != self.tick || self.calls >= CALLS_BY_TICK;
+        if is_due {
             self.tick = tick;
             self.calls = 0;
-            return self.is_gone(event, socket);
         }
-        self.is_gone_by_close(event, socket)
+        is_due
     }
 
     #[cold]

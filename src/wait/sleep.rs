@@ -93,7 +93,7 @@ impl Wait {
         match self.phase {
             Phase::Spin => {
                 drop(guard);
-                if !spinner.spin(self.deadline, ready) {
+                if !spinner.look(place.event, self.deadline, ready) {
                     self.phase = Phase::Futex;
                 }
                 Ok(Woken::Look)

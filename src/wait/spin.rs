@@ -1,7 +1,14 @@
-//! How long to look before sleeping: as long as it has paid lately, and not at all on one CPU.
+//! The first phase of a wait: looking again before sleeping, in the way that can pay.
+//!
+//! A peer that runs beside us on another CPU can be waited for by spinning, for as long as that has
+//! paid lately. A peer that last ran on our own CPU can only go on when we let it: one sched_yield(2)
+//! does that at a fraction of the cost of going to sleep and being woken, as long as nobody else
+//! wants the CPU; when it has not helped, the next waits go without. Measured in
+//! `docs/design.md`, "Waiting".
 
 use std::time::Duration;
 
+use super::event::Event;
 use crate::sync::spin_hint;
 use crate::sys::clock::Deadline;
 use crate::sys::cpus;
@@ -12,28 +19,52 @@ const LONGEST: Duration = Duration::from_micros(50);
 const SHORTEST: Duration = Duration::from_micros(1);
 /// Looks between two looks at the clock.
 const LOOKS_AT_ONCE: u32 = 32;
+/// Most waits in a row that go without a yield after yields that did not help.
+const MOST_SKIPPED: u32 = 64;
 
-/// The spin budget of one end.
+/// How much looking has paid lately, for one end.
 #[derive(Debug)]
 pub(crate) struct Spinner {
     budget: Duration,
+    /// Waits to go without a yield after one that did not help; doubles with each.
+    penalty: u32,
+    /// Waits of the penalty still to go.
+    skipping: u32,
 }
 
 impl Spinner {
     pub(crate) fn new() -> Self {
-        Self { budget: LONGEST }
+        Self {
+            budget: LONGEST,
+            penalty: 0,
+            skipping: 0,
+        }
     }
 
-    /// Looks until `ready` or until the budget or `deadline` is used up; tells whether it was ready.
+    /// Looks until `ready` or until it no longer pays or `deadline`; tells whether it was ready.
+    /// `event` knows where the peer ran last.
     #[inline]
-    pub(crate) fn spin(&mut self, deadline: Deadline, ready: impl Fn() -> bool) -> bool {
+    pub(crate) fn look(
+        &mut self,
+        event: &Event,
+        deadline: Deadline,
+        ready: impl Fn() -> bool,
+    ) -> bool {
+        if ready() {
+            return true;
+        }
+        if cpus::can_run_beside_us(event.peer_cpu()) {
+            self.spin(deadline, ready)
+        } else {
+            self.give_way(ready)
+        }
+    }
+
+    fn spin(&mut self, deadline: Deadline, ready: impl Fn() -> bool) -> bool {
         if looks(&ready) {
             return true;
         }
         let end = deadline.at_most(self.budget);
-        if !cpus::peer_can_run_beside_us() {
-            return false;
-        }
         loop {
             if looks(&ready) {
                 self.budget = (self.budget * 2).min(LONGEST);
@@ -44,6 +75,21 @@ impl Spinner {
                 return false;
             }
         }
+    }
+
+    fn give_way(&mut self, ready: impl Fn() -> bool) -> bool {
+        if self.skipping > 0 {
+            self.skipping -= 1;
+            return false;
+        }
+        cpus::give_way();
+        if ready() {
+            self.penalty = 0;
+            return true;
+        }
+        self.penalty = (self.penalty * 2).clamp(1, MOST_SKIPPED);
+        self.skipping = self.penalty;
+        false
     }
 }
 

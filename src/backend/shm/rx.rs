@@ -72,6 +72,7 @@ impl<'a> View<'a> {
 
     /// Before reporting an empty ring or sleeping: gives all room back.
     fn settle_empty(self) {
+        self.reader.control.room.note_cpu();
         if self.reader.control.room.is_armed() || self.reader.unpublished() != 0 {
             self.give_room_back(true);
         }

@@ -80,7 +80,12 @@ impl Tx {
         } = self;
         let view = View::new(end);
         let (writer, rules) = (view.writer, end.rules);
-        if life_line.is_gone_in_passing(&writer.control.room, end.socket())? {
+        if life_line.is_due_in_passing() {
+            writer.control.data.note_cpu();
+            if life_line.is_gone(&writer.control.room, end.socket())? {
+                return Err(Fault::Disconnected);
+            }
+        } else if life_line.is_gone_by_close(&writer.control.room, end.socket())? {
             return Err(Fault::Disconnected);
         }
         let need = room_needed(rules, bytes.len(), patience)?;
