@@ -3,8 +3,9 @@
 use std::time::Duration;
 use std::{fmt, io, mem};
 
-use crate::backend::{Destination, Rx, kernel, shm};
+use crate::backend::{Rx, kernel, shm};
 use crate::error::Fault;
+use crate::ring::destination::Destination;
 use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, Message, Messages, RecvError, RecvTimeoutError, TryRecvError};
 

@@ -4,18 +4,11 @@
 //! death is seen is the backend's own business; the public ends only forward.
 
 use crate::error::Fault;
+use crate::ring::destination::Destination;
 use crate::sys::clock::Patience;
 
 pub(crate) mod kernel;
 pub(crate) mod shm;
-
-/// Where a received message goes.
-pub(crate) enum Destination<'a> {
-    /// A buffer that grows as bytes arrive, never by a claimed length. Cleared first.
-    Buffer(&'a mut Vec<u8>),
-    /// The caller's own slice; a message that does not fit stays in the pipe.
-    Slice(&'a mut [u8]),
-}
 
 /// The sending half of one direction.
 pub(crate) trait Tx: Sized {

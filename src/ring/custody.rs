@@ -10,11 +10,11 @@
 use std::mem;
 use std::time::Duration;
 
+use super::destination::Destination;
 use super::lock::Guard;
-use crate::backend::Destination;
 use crate::error::Fault;
-use crate::segment::layout::message;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::segment::layout::{Custody, message};
+use crate::sync::Ordering;
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::futex;
 use crate::sys::process::Process;
@@ -29,20 +29,6 @@ pub(crate) const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Most bytes that are set aside for a message before its parts arrive.
 const FIRST_RESERVE: u64 = 1 << 20;
-
-/// The shared words. Written under the receivers' lock; `holder` is also a futex word, on which
-/// receivers that are kept out sleep.
-#[repr(C)]
-pub(crate) struct Custody {
-    /// `WHOLE`, `OPEN` or `ORPHANED` of [`message`].
-    state: AtomicU32,
-    /// Process id of the holder while the state is `OPEN`; 0 is nobody.
-    holder: AtomicU32,
-    /// What tells that process from others of the same id.
-    birth: AtomicU64,
-    /// Which of that process's ends it is.
-    end: AtomicU64,
-}
 
 /// Whether a receiver may take what is in the pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

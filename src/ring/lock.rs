@@ -15,6 +15,7 @@
 //!   the lock, still has the announcement; the kernel sees a word without owner and wakes the next.
 
 use crate::error::Fault;
+use crate::segment::layout::SideLock;
 use crate::sync::{AtomicU32, Ordering, spin_hint};
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::futex::{self, OWNER_DIED, TID_MASK, WAITERS};
@@ -26,12 +27,6 @@ const LOOKS: u32 = 200;
 
 /// How long a contender sleeps at a time where futex(2) is refused.
 const BLIND_SLEEP: std::time::Duration = std::time::Duration::from_micros(100);
-
-/// The lock word of one side.
-#[repr(transparent)]
-pub(crate) struct SideLock {
-    word: AtomicU32,
-}
 
 impl SideLock {
     /// Takes the lock, waiting as long as `patience` allows.

@@ -6,6 +6,7 @@
 
 pub(crate) mod copy;
 pub(crate) mod custody;
+pub(crate) mod destination;
 pub(crate) mod lock;
 pub(crate) mod reader;
 pub(crate) mod record;

@@ -14,6 +14,11 @@ pub(crate) struct Storage {
     mask: u64,
 }
 
+// SAFETY: plain shared memory, reached only through atomics and copies, from any thread.
+unsafe impl Send for Storage {}
+// SAFETY: as above.
+unsafe impl Sync for Storage {}
+
 impl Storage {
     /// # Safety
     ///

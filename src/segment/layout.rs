@@ -7,10 +7,7 @@
 use crossbeam_utils::CachePadded;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::ring::custody::Custody;
-use crate::ring::lock::SideLock;
 use crate::sync::{AtomicU32, AtomicU64};
-use crate::wait::event::Event;
 
 /// First eight bytes of every segment.
 const MAGIC: [u8; 8] = *b"shmpipe\0";
@@ -87,6 +84,43 @@ pub(crate) struct RxSide {
     pub(crate) read: AtomicU64,
     /// Who is inside a message that is received in parts.
     pub(crate) custody: Custody,
+}
+
+/// The lock word of one side: 0, or the owner's thread id with the flags of the robust-futex ABI. Only
+/// `ring::lock` touches it.
+#[repr(transparent)]
+pub(crate) struct SideLock {
+    pub(crate) word: AtomicU32,
+}
+
+/// Who is inside a message that is received in parts; only `ring::custody` touches it. Written under the receivers' lock; `holder` is also a futex word, on which
+/// receivers that are kept out sleep.
+#[repr(C)]
+pub(crate) struct Custody {
+    /// `WHOLE`, `OPEN` or `ORPHANED` of [`message`].
+    pub(crate) state: AtomicU32,
+    /// Process id of the holder while the state is `OPEN`; 0 is nobody.
+    pub(crate) holder: AtomicU32,
+    /// What tells that process from others of the same id.
+    pub(crate) birth: AtomicU64,
+    /// Which of that process's ends it is.
+    pub(crate) end: AtomicU64,
+}
+
+/// One side's place to sleep; only `wait::event` touches it.
+#[repr(C)]
+pub(crate) struct Event {
+    /// 0 when nobody waits, else `number × 8 + flags`. Sleepers store it under their lock, ringers
+    /// clear it, anybody who makes a change reads it.
+    pub(crate) armed: AtomicU32,
+    /// Counts rings; the futex word.
+    pub(crate) bell: AtomicU32,
+    /// How often a holder of the ringing side closed in good order; sleepers look then.
+    pub(crate) closes: AtomicU32,
+    /// Where one of the ringing side ran not long ago, as `sys::cpus` numbers it; a hint.
+    pub(crate) peer_cpu: AtomicU32,
+    /// For senders: the position of `head` at which they want to be rung. Written before `armed`.
+    pub(crate) wake_at: AtomicU64,
 }
 
 /// States of a message that goes in parts.

@@ -3,8 +3,8 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
 
-use crate::ring::storage::Storage;
 use crate::sys::memory::{DoubleMapping, page_size, sealed_memfd};
 use layout::{Control, Geometry};
 
@@ -14,10 +14,11 @@ pub(crate) mod layout;
 /// data is mapped twice; this leaves room for all three.
 pub(crate) const MAX_CAPACITY: usize = 1 << 40;
 
-/// A mapped segment: the memfd, the control part and the ring's storage.
+/// A mapped segment: the memfd, the control part and the data.
 pub(crate) struct Segment {
     mapping: DoubleMapping,
-    storage: Storage,
+    control_length: usize,
+    capacity: usize,
     /// Kept open for handing over, and so that tools find the pipe in `/proc/PID/fd`.
     _memfd: OwnedFd,
 }
@@ -40,14 +41,10 @@ impl Segment {
         // Written before anybody else can have the descriptor, and never again.
         nix::sys::uio::pwrite(&memfd, zerocopy::IntoBytes::as_bytes(&geometry), 0)?;
         let mapping = DoubleMapping::new(&memfd, control, capacity)?;
-        // SAFETY: the control part is `control` bytes of the mapping.
-        let data = unsafe { mapping.as_ptr().add(control) };
-        // SAFETY: the data is mapped twice from there, page-aligned, for as long as `mapping` lives,
-        // which is as long as this segment.
-        let storage = unsafe { Storage::new(data, capacity) };
         Ok(Self {
             mapping,
-            storage,
+            control_length: control,
+            capacity,
             _memfd: memfd,
         })
     }
@@ -60,10 +57,15 @@ impl Segment {
         unsafe { self.mapping.as_ptr().cast::<Control>().as_ref() }
     }
 
-    /// The ring's payload memory.
-    #[inline]
-    pub(crate) fn storage(&self) -> &Storage {
-        &self.storage
+    /// Start of the data, which is mapped twice in a row while `self` lives.
+    pub(crate) fn data(&self) -> NonNull<u8> {
+        // SAFETY: the control part is so many bytes of the mapping.
+        unsafe { self.mapping.as_ptr().add(self.control_length) }
+    }
+
+    /// Length of the data in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
     }
 }
 

@@ -27,7 +27,8 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering, full_fence};
+use crate::segment::layout::Event;
+use crate::sync::{AtomicU32, Ordering, full_fence};
 use crate::sys::{cpus, futex, socket};
 
 /// Somebody may sleep in poll(2).
@@ -42,22 +43,6 @@ const NUMBER: u32 = FLAGS + 1;
 
 /// How many stale tokens one sleeper takes out at most before it parks: a flood must not keep it.
 const TOKENS_AT_ONCE: usize = 64;
-
-/// One side's place to sleep, in shared memory.
-#[repr(C)]
-pub(crate) struct Event {
-    /// 0 when nobody waits, else `number × 8 + flags`. Sleepers store it under their lock, ringers
-    /// clear it, anybody who makes a change reads it.
-    armed: AtomicU32,
-    /// Counts rings; the futex word.
-    bell: AtomicU32,
-    /// How often a holder of the ringing side closed in good order; sleepers look then.
-    closes: AtomicU32,
-    /// Where one of the ringing side ran not long ago, as `sys::cpus` numbers it; a hint.
-    peer_cpu: AtomicU32,
-    /// For senders: the position of `head` at which they want to be rung. Written before `armed`.
-    wake_at: AtomicU64,
-}
 
 impl Event {
     /// Marks the caller as about to sleep and returns the armed word. Under the sleepers' lock, of

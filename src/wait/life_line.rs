@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::event::Event;
+use crate::segment::layout::Event;
 use crate::sys::{clock, socket};
 
 /// A look holds for this long.

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
-use super::event::{Event, ON_FUTEX, POLLING};
+use super::event::{ON_FUTEX, POLLING};
 use super::spin::Spinner;
 use crate::error::Fault;
 use crate::ring::lock::Guard;
+use crate::segment::layout::Event;
 use crate::sync::{AtomicU32, Ordering, full_fence};
 use crate::sys::clock::Deadline;
 use crate::sys::{futex, socket};

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::event::Event;
+use crate::segment::layout::Event;
 use crate::sync::spin_hint;
 use crate::sys::clock::Deadline;
 use crate::sys::cpus;

@@ -5,8 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crossbeam_utils::CachePadded;
 
-use crate::ring::custody::Custody;
-use crate::ring::lock::SideLock;
+use crate::segment::layout::{Custody, SideLock};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::memory::{SharedPage, page_size, sealed_memfd};
 

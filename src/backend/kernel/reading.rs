@@ -13,8 +13,8 @@
 use super::End;
 use super::frame::{EDGE, Header, Kind, arrived, without_filler};
 use super::page::RxSide;
-use crate::backend::Destination;
 use crate::error::Fault;
+use crate::ring::destination::Destination;
 use crate::segment::layout::message;
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::pipe::{self, target};

@@ -7,9 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::ring::record::Rules;
+use crate::ring::storage::Storage;
 use crate::segment::Segment;
+use crate::segment::layout::Event;
 use crate::sys::{futex, socket, thread::Thread};
-use crate::wait::event::Event;
 
 mod parts;
 mod rx;
@@ -51,6 +52,7 @@ pub(crate) fn is_refused(error: &io::Error) -> bool {
 /// What all handles of this process to one side share.
 struct End {
     segment: Arc<Segment>,
+    storage: Storage,
     rules: Rules,
     /// This side's end of the life-line; `None` only while dropping.
     socket: Option<OwnedFd>,
@@ -60,9 +62,13 @@ struct End {
 
 impl End {
     fn new(segment: Arc<Segment>, socket: OwnedFd, others: fn(&Segment) -> &Event) -> Arc<Self> {
-        let rules = Rules::new(segment.storage().capacity());
+        let rules = Rules::new(segment.capacity());
+        // SAFETY: the data is aligned to a page and mapped twice for as long as the segment lives,
+        // which this end shares; its capacity is a power of two.
+        let storage = unsafe { Storage::new(segment.data(), segment.capacity()) };
         Arc::new(Self {
             segment,
+            storage,
             rules,
             socket: Some(socket),
             others,

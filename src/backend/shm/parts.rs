@@ -1,9 +1,9 @@
 //! Records of messages that go in parts, on the receiving side.
 
 use super::rx::{self, View};
-use crate::backend::Destination;
 use crate::error::Fault;
 use crate::ring::custody::Partial;
+use crate::ring::destination::Destination;
 use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, Header, LAST};
 use crate::segment::layout::message;
 

@@ -4,12 +4,14 @@ use std::io;
 use std::sync::Arc;
 
 use super::{End, parts};
-use crate::backend::{self, Destination, Fate};
+use crate::backend::{self, Fate};
 use crate::error::Fault;
-use crate::ring::custody::{self, Custody, Partial, Turn};
+use crate::ring::custody::{self, Partial, Turn};
+use crate::ring::destination::Destination;
 use crate::ring::lock::Guard;
 use crate::ring::reader::Reader;
 use crate::ring::record::{FIRST, Header, LAST, PREFIX};
+use crate::segment::layout::Custody;
 use crate::sync::Ordering;
 use crate::sys::clock::Patience;
 use crate::wait::life_line::LifeLine;
@@ -43,7 +45,7 @@ impl<'a> View<'a> {
         let control = end.segment.control();
         let reader = Reader {
             control,
-            storage: end.segment.storage(),
+            storage: &end.storage,
             rules: end.rules,
         };
         let place = Place {
@@ -296,7 +298,7 @@ impl backend::Rx for Rx {
     }
 
     fn capacity(&self) -> usize {
-        self.end.segment.storage().capacity()
+        self.end.segment.capacity()
     }
 }
 

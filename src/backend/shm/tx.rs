@@ -36,7 +36,7 @@ impl<'a> View<'a> {
         let control = end.segment.control();
         let writer = Writer {
             control,
-            storage: end.segment.storage(),
+            storage: &end.storage,
             rules: end.rules,
         };
         let place = Place {
@@ -210,6 +210,6 @@ impl backend::Tx for Tx {
     }
 
     fn capacity(&self) -> usize {
-        self.end.segment.storage().capacity()
+        self.end.segment.capacity()
     }
 }
