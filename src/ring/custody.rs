@@ -17,12 +17,15 @@ use crate::segment::layout::{Custody, message};
 use crate::sync::Ordering;
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::futex;
-use crate::sys::process::Process;
+use crate::sys::process::{Life, Process};
 
-/// How often a receiver that is kept out by a holder looks whether the holder has died. The only
-/// timed wait of the crate: the holder wakes the others when it goes on, but nothing wakes them when
-/// it dies.
-const HOLDER_LOOK: Duration = Duration::from_millis(10);
+/// A receiver that is kept out by a holder looks whether the holder has died after this time, and then
+/// at intervals that double up to [`LAST_LOOK`]. The holder wakes the others when it goes on, but nothing
+/// can wake them for both that and its death: futex(2) sees no process and poll(2) no futex.
+pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(10);
+
+/// Longest interval between two looks after a holder.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// How long a dropped end waits for the lock to give up a message that it holds.
 pub(crate) const FAREWELL: Duration = Duration::from_millis(100);
@@ -48,17 +51,6 @@ impl Custody {
         self.state.store(state, Ordering::Relaxed);
     }
 
-    fn holder(&self) -> Process {
-        Process {
-            id: self.holder.load(Ordering::Relaxed),
-            birth: self.birth.load(Ordering::Relaxed),
-        }
-    }
-
-    fn clear_holder(&self) {
-        self.holder.store(0, Ordering::Relaxed);
-    }
-
     /// Lets go of the lock and sleeps until the holder may have gone on; the caller looks again.
     ///
     /// # Errors
@@ -69,15 +61,17 @@ impl Custody {
         holder: u32,
         guard: Guard<'_>,
         patience: Patience,
+        look_after: &mut Duration,
     ) -> Result<(), Fault> {
         drop(guard);
         if patience.is_over() {
             return Err(Fault::NotNow);
         }
-        let deadline = patience.deadline().at_most(HOLDER_LOOK);
-        if futex::wait(&self.holder, holder, deadline).is_err() {
-            std::thread::sleep(HOLDER_LOOK);
+        let deadline = patience.deadline().at_most(*look_after);
+        if futex::wait(self.holder.word(), holder, deadline).is_err() {
+            std::thread::sleep(FIRST_LOOK);
         }
+        *look_after = (*look_after * 2).min(LAST_LOOK);
         Ok(())
     }
 }
@@ -140,17 +134,19 @@ impl Partial {
         }
         // In a forked child this is a copy of what the parent's end has taken.
         self.open = None;
-        let holder = custody.holder();
-        if holder.id != 0 && holder.watch()?.is_some() {
+        if let Some(holder) = custody.holder.process()
+            && !matches!(holder.watch()?, Life::Dead)
+        {
             return Ok(Turn::Held(holder.id));
         }
-        custody.clear_holder();
+        custody.holder.clear();
         custody.set_state(message::ORPHANED);
         Ok(Turn::Ours)
     }
 
     fn is_holder(&self, custody: &Custody) -> bool {
-        custody.end.load(Ordering::Relaxed) == self.id && custody.holder() == Process::current()
+        custody.end.load(Ordering::Relaxed) == self.id
+            && Process::current().is_ok_and(|us| custody.holder.process() == Some(us))
     }
 
     /// Begins a message of `total` bytes, of which the first part follows; before that part is
@@ -171,11 +167,10 @@ impl Partial {
         bytes
             .try_reserve(reserve)
             .map_err(|error| Fault::Io(error.into()))?;
+        let process = Process::current()?;
         self.open = Some((total, bytes));
-        let process = Process::current();
-        custody.birth.store(process.birth, Ordering::Relaxed);
         custody.end.store(self.id, Ordering::Relaxed);
-        custody.holder.store(process.id, Ordering::Relaxed);
+        custody.holder.note(process);
         custody.set_state(message::OPEN);
         Ok(())
     }
@@ -220,10 +215,10 @@ impl Partial {
         self.open = None;
         if custody.state() != message::WHOLE {
             custody.set_state(message::WHOLE);
-            custody.clear_holder();
+            custody.holder.clear();
         }
         if mem::take(&mut self.has_let_go) {
-            futex::wake(&custody.holder, i32::MAX);
+            futex::wake(custody.holder.word(), i32::MAX);
         }
     }
 
@@ -252,8 +247,8 @@ impl Partial {
         self.open = None;
         if is_ours {
             custody.set_state(message::ORPHANED);
-            custody.clear_holder();
-            futex::wake(&custody.holder, i32::MAX);
+            custody.holder.clear();
+            futex::wake(custody.holder.word(), i32::MAX);
         }
         is_ours
     }

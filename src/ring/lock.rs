@@ -53,6 +53,11 @@ impl SideLock {
         }
     }
 
+    /// Whether the last owner died and nobody has taken the lock since.
+    pub(crate) fn owner_has_died(&self) -> bool {
+        self.word.load(Ordering::Acquire) & OWNER_DIED != 0
+    }
+
     /// `guard` carries the announcement and does not own the word yet.
     #[cold]
     fn lock_contended<'a>(

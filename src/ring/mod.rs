@@ -4,6 +4,7 @@
 //! [`storage`] the only code that touches payload memory, [`lock`] what serialises each
 //! side, and [`custody`] who is inside a message of several records.
 
+pub(crate) mod bearer;
 pub(crate) mod copy;
 pub(crate) mod custody;
 pub(crate) mod destination;

@@ -1,6 +1,6 @@
 //! The writing side of the ring: room, publication, and what to look at after a death.
 //!
-//! Every call but [`Writer::has_room_by_head`] is made under the senders' lock.
+//! Every call but [`Writer::seems_to_have_room`] is made under the senders' lock.
 
 use super::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules};
 use super::storage::Storage;
@@ -31,17 +31,37 @@ impl Writer<'_> {
             return Ok(true);
         }
         // SYNC: publish-head. What the receivers read before they published is free to overwrite.
-        let head = self.control.head.load(Ordering::Acquire);
+        let head = later(seen, self.control.head.load(Ordering::Acquire));
         tx.head_seen.store(head, Ordering::Relaxed);
         self.fits(tail, head, span)
+    }
+
+    /// As [`has_room`](Self::has_room), but counts what the receivers have read and not published
+    /// yet. Takes their line from them, so only for those who will not or cannot come back soon.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn has_room_exactly(self, span: u64) -> Result<bool, Fault> {
+        let tx = &self.control.tx;
+        // SYNC: publish-read
+        let read = self.control.rx.read.load(Ordering::Acquire);
+        tx.head_seen.store(read, Ordering::Relaxed);
+        self.fits(tx.tail.load(Ordering::Relaxed), read, span)
     }
 
     /// As [`has_room`](Self::has_room) without the lock, for one who waits and will look again under
     /// it: a stale answer costs a look.
     #[inline]
-    pub(crate) fn has_room_by_head(self, span: u64) -> bool {
+    pub(crate) fn seems_to_have_room(self, span: u64, exactly: bool) -> bool {
         let tail = self.control.tx.tail.load(Ordering::Relaxed);
-        let head = self.control.head.load(Ordering::Relaxed);
+        let freed = if exactly {
+            &self.control.rx.read
+        } else {
+            &*self.control.head
+        };
+        let seen = self.control.tx.head_seen.load(Ordering::Relaxed);
+        let head = later(seen, freed.load(Ordering::Relaxed));
         self.fits(tail, head, span).unwrap_or(true)
     }
 
@@ -97,7 +117,8 @@ impl Writer<'_> {
     pub(crate) fn set_state(self, state: u32) {
         let shared = &self.control.tx.state;
         if shared.load(Ordering::Relaxed) != state {
-            shared.store(state, Ordering::Relaxed);
+            // SYNC: sender-state
+            shared.store(state, Ordering::Release);
         }
     }
 
@@ -109,11 +130,12 @@ impl Writer<'_> {
     #[cold]
     pub(crate) fn recover(self) -> Result<(), Fault> {
         let tx = &self.control.tx;
-        let head = self.control.head.load(Ordering::Acquire);
+        // SYNC: publish-read
+        let read = self.control.rx.read.load(Ordering::Acquire);
         let mut tail = tx.tail.load(Ordering::Relaxed);
         let mut state = tx.state.load(Ordering::Relaxed);
         loop {
-            let used = self.rules.used(tail, head)?;
+            let used = self.rules.used(tail, read)?;
             let word = self.storage.header(tail).load(Ordering::Acquire);
             let Some(header) = self.rules.decode(word)? else {
                 break;
@@ -135,5 +157,16 @@ impl Writer<'_> {
             state
         });
         Ok(())
+    }
+}
+
+/// The later of two positions that are less than half of all positions apart. `head` lags behind what a
+/// sender has seen by looking at `read`.
+#[inline]
+fn later(one: u64, other: u64) -> u64 {
+    if other.wrapping_sub(one).cast_signed() > 0 {
+        other
+    } else {
+        one
     }
 }

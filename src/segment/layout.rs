@@ -47,9 +47,9 @@ pub(crate) struct Control {
     pub(crate) tx: CachePadded<TxSide>,
     /// What the receivers share among themselves.
     pub(crate) rx: CachePadded<RxSide>,
-    /// Position up to which the data is free again: `0 ≤ tail − head ≤ capacity`. Written by
-    /// receivers under their lock (Release, `SYNC: publish-head`), some records late; read by
-    /// senders (Acquire).
+    /// What senders look at to find room: `read` as it was some records ago, so that they need not
+    /// take the receivers' line. Written by receivers under their lock (Release,
+    /// `SYNC: publish-head`); read by senders (Acquire).
     pub(crate) head: CachePadded<AtomicU64>,
     /// Receivers sleep on it until there is data.
     pub(crate) data: CachePadded<Event>,
@@ -67,10 +67,12 @@ pub(crate) struct TxSide {
     /// Position at which the next record goes, a multiple of 8. A record is published by its header,
     /// so this may lag behind by the last record of a sender that died.
     pub(crate) tail: AtomicU64,
-    /// The last `head` that a sender has loaded; never ahead of it.
+    /// The latest `head` or `read` that a sender has loaded.
     pub(crate) head_seen: AtomicU64,
     /// Last number used to arm [`Control::room`].
     pub(crate) epoch: AtomicU32,
+    /// Who is sending, or last sent, a message in parts; a hint whose death to watch for.
+    pub(crate) sender: Bearer,
 }
 
 /// The receivers' line. Everything but the lock word is written under the lock only.
@@ -80,7 +82,9 @@ pub(crate) struct RxSide {
     pub(crate) lock: SideLock,
     /// Last number used to arm [`Control::data`].
     pub(crate) epoch: AtomicU32,
-    /// Position of the next record to receive, a multiple of 8.
+    /// Position of the next record to receive, a multiple of 8; what is before it is free:
+    /// `0 ≤ tail − read ≤ capacity`. Senders read it (Acquire, `SYNC: publish-read`) where `head` shows
+    /// no room and they will not come back soon.
     pub(crate) read: AtomicU64,
     /// Who is inside a message that is received in parts.
     pub(crate) custody: Custody,
@@ -93,18 +97,27 @@ pub(crate) struct SideLock {
     pub(crate) word: AtomicU32,
 }
 
-/// Who is inside a message that is received in parts; only `ring::custody` touches it. Written under the receivers' lock; `holder` is also a futex word, on which
-/// receivers that are kept out sleep.
+/// Who is inside a message that is received in parts; only `ring::custody` touches it. Written under the receivers' lock; receivers that are
+/// kept out sleep on the holder's id.
 #[repr(C)]
 pub(crate) struct Custody {
     /// `WHOLE`, `OPEN` or `ORPHANED` of [`message`].
     pub(crate) state: AtomicU32,
-    /// Process id of the holder while the state is `OPEN`; 0 is nobody.
-    pub(crate) holder: AtomicU32,
-    /// What tells that process from others of the same id.
-    pub(crate) birth: AtomicU64,
+    /// The holder's process while the state is `OPEN`; nobody otherwise.
+    pub(crate) holder: Bearer,
     /// Which of that process's ends it is.
     pub(crate) end: AtomicU64,
+}
+
+/// A process, as `ring::bearer` writes it down for others.
+#[repr(C)]
+pub(crate) struct Bearer {
+    /// Process id; 0 is nobody. Written last; also a futex word.
+    pub(crate) id: AtomicU32,
+    /// What tells that process from others of the same id.
+    pub(crate) birth: AtomicU64,
+    /// The pid namespace in which the id means something.
+    pub(crate) namespace: AtomicU64,
 }
 
 /// One side's place to sleep; only `wait::event` touches it.
@@ -152,7 +165,11 @@ const _: () = {
     assert!(offset_of!(RxSide, epoch) == 4);
     assert!(offset_of!(RxSide, read) == 8);
     assert!(offset_of!(RxSide, custody) == 16);
-    assert!(size_of::<Custody>() == 24);
+    assert!(size_of::<Bearer>() == 24);
+    assert!(offset_of!(TxSide, sender) == 32);
+    assert!(offset_of!(Custody, holder) == 8);
+    assert!(offset_of!(Custody, end) == 32);
+    assert!(size_of::<Custody>() == 40);
     assert!(size_of::<Event>() == 24);
     assert!(size_of::<Control>() <= 4096);
 };

@@ -4,7 +4,6 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 
 use memmap2::MmapOptions;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
@@ -14,12 +13,9 @@ use crate::sync::AtomicU32;
 
 /// The size of a page in bytes, a power of two.
 pub(crate) fn page_size() -> usize {
-    static SIZE: OnceLock<usize> = OnceLock::new();
-    *SIZE.get_or_init(|| {
-        // SAFETY: sysconf has no preconditions.
-        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        usize::try_from(size).expect("sysconf(3) always knows the page size")
-    })
+    // SAFETY: sysconf has no preconditions.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).expect("sysconf(3) always knows the page size")
 }
 
 /// Memory in bytes that the kernel believes can be had without swapping (proc_meminfo(5)).
@@ -173,20 +169,24 @@ impl Drop for SharedPage {
     }
 }
 
-/// A word that reads 0 in a forked child until the child writes it (`MADV_WIPEONFORK`, Linux 4.14).
+/// Maps a word that reads 0 in a forked child until the child writes it (`MADV_WIPEONFORK`, Linux
+/// 4.14). It is never unmapped.
 ///
-/// # Panics
+/// # Errors
 ///
-/// When the kernel cannot do that: without it no lock could tell a child from its parent.
-pub(crate) fn wiped_on_fork() -> &'static AtomicU32 {
-    let length = NonZeroUsize::new(page_size()).expect("a page is not empty");
+/// What mmap(2) and madvise(2) report.
+pub(crate) fn wiped_on_fork() -> io::Result<NonNull<AtomicU32>> {
+    let length = NonZeroUsize::new(page_size()).ok_or(io::ErrorKind::InvalidData)?;
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: a new private mapping at an address of the kernel's choice.
-    let page = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE) }
-        .expect("one page of anonymous memory");
+    let page = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE) }?;
     // SAFETY: the page is ours and nothing refers to it yet.
-    unsafe { madvise(page, length.get(), MmapAdvise::MADV_WIPEONFORK) }
-        .expect("MADV_WIPEONFORK needs Linux 4.14");
-    // SAFETY: aligned, zeroed, never unmapped, and only ever used as this atomic.
-    unsafe { page.cast::<AtomicU32>().as_ref() }
+    match unsafe { madvise(page, length.get(), MmapAdvise::MADV_WIPEONFORK) } {
+        Ok(()) => Ok(page.cast()),
+        Err(error) => {
+            // SAFETY: as above.
+            let _ = unsafe { nix::sys::mman::munmap(page, length.get()) };
+            Err(error.into())
+        }
+    }
 }

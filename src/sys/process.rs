@@ -20,57 +20,93 @@ pub(crate) struct Process {
     pub(crate) id: u32,
     /// What tells this bearer of the id from earlier and later ones; 0 where it is unknown.
     pub(crate) birth: u64,
+    /// Inode of the pid namespace that the id belongs to; 0 where it is unknown.
+    pub(crate) namespace: u64,
 }
 
+/// What can be said of a process that somebody wrote down.
+#[derive(Debug)]
+pub(crate) enum Life {
+    /// It lives; the descriptor becomes readable when it dies.
+    Alive(OwnedFd),
+    /// It has died.
+    Dead,
+    /// Nothing: its id means nothing here, or this kernel cannot tell.
+    Unknown,
+}
+
+const NOBODY: Process = Process {
+    id: 0,
+    birth: 0,
+    namespace: 0,
+};
+
 thread_local! {
-    static CURRENT: Cell<(u32, Process)> = const { Cell::new((0, Process { id: 0, birth: 0 })) };
+    static CURRENT: Cell<(u32, Process)> = const { Cell::new((0, NOBODY)) };
 }
 
 impl Process {
     /// The calling process.
-    pub(crate) fn current() -> Self {
-        let generation = thread::fork_generation();
-        let (known, process) = CURRENT.get();
-        if known == generation {
-            return process;
-        }
-        let id = std::process::id();
-        let birth = open(id).ok().and_then(|fd| birth(id, &fd)).unwrap_or(0);
-        let process = Self { id, birth };
-        CURRENT.set((generation, process));
-        process
-    }
-
-    /// A descriptor that becomes readable when this process dies, or `None` if it is dead already.
-    ///
-    /// The id may come from a peer in another pid namespace or from a liar: then it names somebody
-    /// else, or a process of another birth, and counts as dead, or the wait is for a stranger. Both
-    /// hurt only the liar's own pipe.
     ///
     /// # Errors
     ///
-    /// What pidfd_open(2) reports, where that does not mean death.
-    pub(crate) fn watch(self) -> io::Result<Option<OwnedFd>> {
+    /// As [`thread::fork_generation`].
+    pub(crate) fn current() -> io::Result<Self> {
+        let generation = thread::fork_generation()?;
+        let (known, process) = CURRENT.get();
+        if known == generation {
+            return Ok(process);
+        }
+        let id = std::process::id();
+        let birth = open(id).ok().and_then(|fd| birth(id, &fd)).unwrap_or(0);
+        let process = Self {
+            id,
+            birth,
+            namespace: namespace(),
+        };
+        CURRENT.set((generation, process));
+        Ok(process)
+    }
+
+    /// Whether this process lives, as far as that can be proven.
+    ///
+    /// The values may be a liar's: then they name a stranger, and the caller waits for that one. Its
+    /// own pipe is all that a liar can hurt so.
+    ///
+    /// # Errors
+    ///
+    /// What pidfd_open(2) reports of a want of resources.
+    pub(crate) fn watch(self) -> io::Result<Life> {
+        if self.birth == 0 || self.namespace == 0 || self.namespace != Self::current()?.namespace {
+            return Ok(Life::Unknown);
+        }
         let fd = match open(self.id) {
             Ok(fd) => fd,
             Err(error) => {
-                let gone = matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL));
-                return if gone { Ok(None) } else { Err(error) };
+                return match error.raw_os_error() {
+                    Some(libc::ESRCH) => Ok(Life::Dead),
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Err(error),
+                    _ => Ok(Life::Unknown),
+                };
             }
         };
-        let is_another = birth(self.id, &fd).is_some_and(|found| found != self.birth);
-        Ok(if is_another || has_died(fd.as_fd())? {
-            None
-        } else {
-            Some(fd)
-        })
+        let Some(found) = birth(self.id, &fd) else {
+            return Ok(Life::Unknown);
+        };
+        let is_dead = found != self.birth || has_died(fd.as_fd())?;
+        Ok(if is_dead { Life::Dead } else { Life::Alive(fd) })
     }
 }
 
+/// The calling process's pid namespace (pid_namespaces(7)).
+fn namespace() -> u64 {
+    nix::sys::stat::stat("/proc/self/ns/pid").map_or(0, |found| found.st_ino)
+}
+
 /// Whether the process behind a descriptor of [`Process::watch`] has died by now.
-pub(crate) fn has_died(watch: BorrowedFd<'_>) -> io::Result<bool> {
+fn has_died(watch: BorrowedFd<'_>) -> io::Result<bool> {
     let now = Deadline::after(Duration::ZERO);
-    Ok(socket::wait(watch, PollFlags::POLLIN, now)?.ready)
+    Ok(socket::wait(watch, PollFlags::POLLIN, None, now)?.ready)
 }
 
 fn open(id: u32) -> io::Result<OwnedFd> {
@@ -113,34 +149,36 @@ mod tests {
             .spawn()
             .unwrap();
         let id = child.id();
+        let birth = birth(id, &open(id).unwrap()).unwrap();
         let process = Process {
             id,
-            birth: birth(id, &open(id).unwrap()).unwrap(),
+            birth,
+            namespace: namespace(),
         };
-        let watch = process
-            .watch()
-            .unwrap()
-            .expect("alive: its standard input is open");
+        let Life::Alive(watch) = process.watch().unwrap() else {
+            panic!("its input is open")
+        };
         assert!(!has_died(watch.as_fd()).unwrap());
-        assert!(
-            Process {
-                birth: process.birth + 1,
-                ..process
-            }
-            .watch()
-            .unwrap()
-            .is_none()
-        );
+        let another = Process {
+            birth: birth + 1,
+            ..process
+        };
+        assert!(matches!(another.watch().unwrap(), Life::Dead));
+        let stranger = Process {
+            namespace: 1,
+            ..process
+        };
+        assert!(matches!(stranger.watch().unwrap(), Life::Unknown));
         drop(child.stdin.take());
         child.wait().unwrap();
         assert!(has_died(watch.as_fd()).unwrap());
-        assert!(process.watch().unwrap().is_none());
+        assert!(matches!(process.watch().unwrap(), Life::Dead));
     }
 
     #[test]
     fn this_process_is_alive() {
-        let process = Process::current();
+        let process = Process::current().unwrap();
         assert_eq!(process.id, std::process::id());
-        assert!(process.watch().unwrap().is_some());
+        assert!(matches!(process.watch().unwrap(), Life::Alive(_)));
     }
 }

@@ -66,7 +66,8 @@ pub(crate) struct Readiness {
     pub(crate) hung_up: bool,
 }
 
-/// Waits by poll(2) until `fd` is ready for `events`, hung up, or `deadline`.
+/// Waits by poll(2) until `fd` is ready for `events`, hung up, or `deadline`, or until `also` becomes
+/// readable, which is not told: the caller looks.
 ///
 /// # Errors
 ///
@@ -74,15 +75,18 @@ pub(crate) struct Readiness {
 pub(crate) fn wait(
     fd: BorrowedFd<'_>,
     events: PollFlags,
+    also: Option<BorrowedFd<'_>>,
     deadline: Deadline,
 ) -> io::Result<Readiness> {
     let hang_up = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
     loop {
-        let mut watched = [PollFd::new(fd, events)];
+        let second = PollFd::new(also.unwrap_or(fd), PollFlags::POLLIN);
+        let mut watched = [PollFd::new(fd, events), second];
+        let count = if also.is_some() { 2 } else { 1 };
         let timeout = deadline
             .remaining()
             .map(|left| TimeSpec::from(to_timespec(left)));
-        let found = match ppoll(&mut watched, timeout, None) {
+        let found = match ppoll(&mut watched[..count], timeout, None) {
             Ok(_) => watched[0].revents().unwrap_or(PollFlags::empty()),
             Err(nix::Error::EINTR) if deadline.passed() => PollFlags::empty(),
             Err(nix::Error::EINTR) => continue,
@@ -98,7 +102,7 @@ pub(crate) fn wait(
 /// Looks without waiting whether every holder of the other end is gone.
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let now = Deadline::after(std::time::Duration::ZERO);
-    Ok(wait(fd, PollFlags::empty(), now)?.hung_up)
+    Ok(wait(fd, PollFlags::empty(), None, now)?.hung_up)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::io;
 use std::marker::PhantomData;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::atomic::AtomicPtr;
 
 use super::futex;
 use crate::sync::{AtomicU32, Ordering};
@@ -47,7 +47,7 @@ impl Thread {
     /// get_robust_list(2) reports.
     #[inline]
     pub(crate) fn current() -> io::Result<Self> {
-        let generation = fork_generation();
+        let generation = fork_generation()?;
         let (known, id, head) = CURRENT.get();
         if known == generation {
             return Ok(Self {
@@ -153,19 +153,46 @@ fn compiler_fence() {
 /// it was forked. Never 0.
 ///
 /// One page is wiped in a child by the kernel (`MADV_WIPEONFORK`, madvise(2)); a wiped page means
-/// that this process is new.
+/// that this process is new. The page is found without a lock: one that another thread held at the
+/// moment of a fork would stay locked in the child.
+///
+/// # Errors
+///
+/// What mapping the page reports, at the first call in a process.
 #[inline]
-pub(crate) fn fork_generation() -> u32 {
-    static PAGE: OnceLock<&'static AtomicU32> = OnceLock::new();
-    let page = PAGE.get_or_init(super::memory::wiped_on_fork);
-    match page.load(Ordering::Relaxed) {
-        0 => new_generation(page),
-        generation => generation,
+pub(crate) fn fork_generation() -> io::Result<u32> {
+    // SYNC: fork-page
+    let page = PAGE.load(Ordering::Acquire);
+    if page.is_null() {
+        return first_generation();
     }
+    // SAFETY: the page is mapped for good before it is put there, and only used as this atomic.
+    let page = unsafe { &*page };
+    match page.load(Ordering::Relaxed) {
+        0 => Ok(new_generation(page)),
+        generation => Ok(generation),
+    }
+}
+
+/// The page that a fork wipes; null before its first use.
+static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+
+#[cold]
+fn first_generation() -> io::Result<u32> {
+    let page = super::memory::wiped_on_fork()?.as_ptr();
+    // SYNC: fork-page. Another thread may have been first; then ours is a page lost.
+    let winner = PAGE.compare_exchange(ptr::null_mut(), page, Ordering::AcqRel, Ordering::Acquire);
+    let page = winner.err().unwrap_or(page);
+    // SAFETY: as in `fork_generation`.
+    Ok(new_generation(unsafe { &*page }))
 }
 
 #[cold]
 fn new_generation(page: &AtomicU32) -> u32 {
+    match page.load(Ordering::Relaxed) {
+        0 => {}
+        known => return known,
+    }
     // Ordinary memory, so a child goes on counting where its parent was.
     static LAST: AtomicU32 = AtomicU32::new(0);
     let generation = LAST.fetch_add(1, Ordering::Relaxed) + 1;

@@ -35,10 +35,8 @@ use crate::sys::{cpus, futex, socket};
 pub(crate) const POLLING: u32 = 1;
 /// Somebody may sleep in futex(2).
 pub(crate) const ON_FUTEX: u32 = 2;
-/// Nobody sleeps, but somebody found no room: publish freed room without delay.
-pub(crate) const HUNGRY: u32 = 4;
 
-const FLAGS: u32 = POLLING | ON_FUTEX | HUNGRY;
+const FLAGS: u32 = POLLING | ON_FUTEX;
 const NUMBER: u32 = FLAGS + 1;
 
 /// How many stale tokens one sleeper takes out at most before it parks: a flood must not keep it.
@@ -104,11 +102,6 @@ impl Event {
         if armed == 0 {
             return;
         }
-        if armed & (POLLING | ON_FUTEX) == 0 {
-            // Only hunger, and the room is published: nobody to wake.
-            self.disarm(armed);
-            return;
-        }
         let beyond = position
             .wrapping_sub(self.wake_at.load(Ordering::Relaxed))
             .cast_signed();
@@ -137,13 +130,6 @@ impl Event {
         let _ = self
             .armed
             .compare_exchange(armed, 0, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    /// Asks the other side to publish freed room at once. Under the sleepers' lock.
-    pub(crate) fn set_hungry(&self) {
-        let _ = self
-            .armed
-            .compare_exchange(0, HUNGRY, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Tells the sleepers that a holder of the ringing side has closed its descriptors.

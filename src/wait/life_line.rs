@@ -24,6 +24,8 @@ pub(crate) struct LifeLine {
     looked_at: Duration,
     tick: Duration,
     calls: u32,
+    /// Seen gone, which does not change any more.
+    gone: bool,
 }
 
 impl LifeLine {
@@ -39,7 +41,7 @@ impl LifeLine {
         socket: BorrowedFd<'_>,
     ) -> io::Result<bool> {
         if event.closes() == self.closes {
-            Ok(false)
+            Ok(self.gone)
         } else {
             self.look(event, socket)
         }
@@ -48,7 +50,7 @@ impl LifeLine {
     /// Looks if a close was announced or the last look is over 50 µs old.
     pub(crate) fn is_gone(&mut self, event: &Event, socket: BorrowedFd<'_>) -> io::Result<bool> {
         if event.closes() == self.closes && clock::now() - self.looked_at < FRESH {
-            return Ok(false);
+            return Ok(self.gone);
         }
         self.look(event, socket)
     }
@@ -67,11 +69,18 @@ impl LifeLine {
         is_due
     }
 
+    /// The caller has seen the hang-up by itself.
+    pub(crate) fn note_gone(&mut self) {
+        self.gone = true;
+    }
+
+    /// Looks in any case.
     #[cold]
-    fn look(&mut self, event: &Event, socket: BorrowedFd<'_>) -> io::Result<bool> {
+    pub(crate) fn look(&mut self, event: &Event, socket: BorrowedFd<'_>) -> io::Result<bool> {
         // Before the look, so that a close after it is looked for again.
         self.closes = event.closes();
         self.looked_at = clock::now();
-        socket::is_hung_up(socket)
+        self.gone = self.gone || socket::is_hung_up(socket)?;
+        Ok(self.gone)
     }
 }

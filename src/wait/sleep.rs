@@ -3,7 +3,8 @@
 //! The futex phase is the cheapest sleep but sees no death, so its bound is the delay with which a
 //! death can be noticed. The last phase sees everything and has no periodic wake-up.
 
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::poll::PollFlags;
@@ -15,10 +16,14 @@ use crate::ring::lock::Guard;
 use crate::segment::layout::Event;
 use crate::sync::{AtomicU32, Ordering, full_fence};
 use crate::sys::clock::Deadline;
+use crate::sys::process::{Life, Process};
 use crate::sys::{futex, socket};
 
 /// Bound of the futex phase.
 const FUTEX_PHASE: Duration = Duration::from_micros(500);
+
+/// Interval of looks after a process that is known to have died, until the caller sees what of.
+const AFTER_DEATH: Duration = Duration::from_millis(1);
 
 /// Where one side of one ring sleeps.
 #[derive(Clone, Copy)]
@@ -51,6 +56,11 @@ pub(crate) enum Woken {
 pub(crate) struct Wait {
     phase: Phase,
     deadline: Deadline,
+    /// In the last phase: ends the sleep when it becomes readable.
+    also: Option<OwnedFd>,
+    /// In the last phase: bound of one sleep, for one who must look after something that no
+    /// descriptor tells of.
+    look_after: Option<Duration>,
 }
 
 impl Wait {
@@ -58,12 +68,36 @@ impl Wait {
         Self {
             phase: Phase::Spin,
             deadline,
+            also: None,
+            look_after: None,
         }
+    }
+
+    /// Makes the sleeps of the last phase end when `process` dies; where that cannot be watched, after
+    /// `else_after`. Nothing to do before the last phase, whose sleeps are short.
+    ///
+    /// # Errors
+    ///
+    /// What opening a pidfd reports.
+    pub(crate) fn look_after(
+        &mut self,
+        process: Option<Process>,
+        else_after: Duration,
+    ) -> io::Result<()> {
+        if self.phase == Phase::Poll && self.also.is_none() && self.look_after.is_none() {
+            match process.map(Process::watch).transpose()? {
+                Some(Life::Alive(watch)) => self.also = Some(watch),
+                _ => self.look_after = Some(else_after),
+            }
+        }
+        Ok(())
     }
 
     /// Begins anew after progress: the peer is awake.
     pub(crate) fn restart(&mut self) {
         self.phase = Phase::Spin;
+        self.also = None;
+        self.look_after = None;
     }
 
     /// Whether the deadline has passed.
@@ -136,7 +170,16 @@ impl Wait {
         }
         place.event.drop_stale_tokens(place.socket, armed);
         drop(guard);
-        let found = socket::wait(place.socket, PollFlags::POLLIN, self.deadline)?;
+        let deadline = self
+            .look_after
+            .map_or(self.deadline, |span| self.deadline.at_most(span));
+        let also = self.also.as_ref().map(AsFd::as_fd);
+        let found = socket::wait(place.socket, PollFlags::POLLIN, also, deadline)?;
+        if !found.hung_up && !found.ready && also.is_some() {
+            // The process has died, unless it was the deadline; a second look by time does no harm.
+            self.also = None;
+            self.look_after = Some(AFTER_DEATH);
+        }
         Ok(if found.hung_up {
             Woken::HungUp
         } else {

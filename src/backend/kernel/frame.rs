@@ -130,6 +130,21 @@ pub(super) fn slots_for(len: usize, page: usize) -> usize {
     (len + frames * 2 * EDGE) / page + 2 * frames
 }
 
+/// The longest message that takes no more than so many slots.
+pub(super) fn longest_for(slots: usize, page: usize) -> usize {
+    let (mut fits, mut too_long) = (0, slots * page);
+    while too_long - fits > 1 {
+        let middle = fits + (too_long - fits) / 2;
+        if slots_for(middle, page) <= slots {
+            fits = middle;
+        } else {
+            too_long = middle;
+        }
+    }
+    // What one atomic write takes needs only one slot.
+    fits.max(ATOMIC_PAYLOAD)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +196,16 @@ mod tests {
                 "{word:#x}"
             );
         }
+    }
+
+    #[test]
+    fn the_longest_message_is_the_longest() {
+        for slots in [16, 17, 256] {
+            let longest = longest_for(slots, 4096);
+            assert!(slots_for(longest, 4096) <= slots);
+            assert!(slots_for(longest + 1, 4096) > slots);
+        }
+        assert_eq!(longest_for(1, 4096), ATOMIC_PAYLOAD);
     }
 
     #[test]

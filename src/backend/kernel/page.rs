@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crossbeam_utils::CachePadded;
 
-use crate::segment::layout::{Custody, SideLock};
+use crate::segment::layout::{Bearer, Custody, SideLock};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::memory::{SharedPage, page_size, sealed_memfd};
 
@@ -27,6 +27,8 @@ pub(super) struct TxSide {
     /// Bytes of the frame that is being written by more than one write; 0 when there is none. At
     /// most so many are missing if the writer dies.
     pub(super) in_flight: AtomicU64,
+    /// Who is sending, or last sent, a message in parts.
+    pub(super) sender: Bearer,
 }
 
 /// The receivers' words, written under their lock, and by the kernel on behalf of its owner.

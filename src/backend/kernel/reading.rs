@@ -10,6 +10,8 @@
 //! - header there, not atomic: only who is inside the message knows; anybody else looks for the
 //!   trailer in the stream.
 
+use std::os::fd::BorrowedFd;
+
 use super::End;
 use super::frame::{EDGE, Header, Kind, arrived, without_filler};
 use super::page::RxSide;
@@ -18,6 +20,7 @@ use crate::ring::destination::Destination;
 use crate::segment::layout::message;
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::pipe::{self, target};
+use crate::sys::process::Process;
 
 /// How far the bytes at hand went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +55,32 @@ impl<'a> Side<'a> {
         &self.end.page.shared().rx
     }
 
+    /// The descriptor to wait on.
+    pub(super) fn pipe(self) -> BorrowedFd<'a> {
+        self.end.pipe()
+    }
+
+    /// Who is sending, or last sent, a message in parts.
+    pub(super) fn sender(self) -> Option<Process> {
+        self.end.page.shared().tx.sender.process()
+    }
+
     /// What the senders noted of their last message in parts.
     pub(super) fn senders_state(self) -> u32 {
-        self.end.page.shared().tx.state.load(Ordering::Relaxed)
+        // SYNC: sender-state. Whoever reads the note finds every part written before it.
+        self.end.page.shared().tx.state.load(Ordering::Acquire)
+    }
+
+    /// For a receiver inside a message of which nothing more was in the pipe: whether its sender has
+    /// died or taken it back, `ORPHANED` or `WITHDRAWN`, and nothing has come since.
+    pub(super) fn left_unfinished(self) -> Result<Option<u32>, Fault> {
+        let left = if self.end.page.shared().tx.lock.owner_has_died() {
+            message::ORPHANED
+        } else {
+            self.senders_state()
+        };
+        let is_left = left == message::ORPHANED || left == message::WITHDRAWN;
+        Ok((is_left && pipe::queued(self.end.pipe())? == 0).then_some(left))
     }
 
     /// Comes to a state in which the frame at hand, if any, can be taken by this end, which

@@ -1,7 +1,9 @@
 //! Receiving through a kernel pipe.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::poll::PollFlags;
 
@@ -15,7 +17,12 @@ use crate::ring::destination::Destination;
 use crate::ring::lock::Guard;
 use crate::segment::layout::message;
 use crate::sys::clock::Patience;
+use crate::sys::process::{Life, Process};
 use crate::sys::socket;
+
+/// How often a receiver inside a message looks whether the message's sender has died while others keep
+/// the pipe open, where the sender's process cannot be watched or has just died.
+const SENDER_LOOK: Duration = Duration::from_millis(20);
 
 /// One handle to the receiving side.
 pub(crate) struct Rx {
@@ -46,6 +53,7 @@ impl Rx {
         } = self;
         let side = Side::new(end);
         let rx = side.shared();
+        let mut look_after = custody::FIRST_LOOK;
         let mut kept: Option<Guard<'_>> = None;
         loop {
             let guard = match kept.take() {
@@ -53,7 +61,8 @@ impl Rx {
                 None => rx.lock.lock(patience)?,
             };
             if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
-                rx.custody.wait_for(holder, guard, patience)?;
+                rx.custody
+                    .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
             match take(side, partial, payload, &mut into)? {
@@ -61,16 +70,25 @@ impl Rx {
                 Progress::End => return Err(end_of_file(side, partial)),
                 Progress::Empty => {}
             }
+            if partial.is_open()
+                && let Some(left) = side.left_unfinished()?
+            {
+                partial.close(&rx.custody);
+                if left == message::ORPHANED {
+                    return Err(Fault::Aborted);
+                }
+            }
             if patience.is_over() {
                 partial.let_go();
                 return Err(Fault::NotNow);
             }
             if partial.is_open() {
                 kept = Some(guard);
+                wait_inside(side, patience)?;
             } else {
                 drop(guard);
+                socket::wait(end.pipe(), PollFlags::POLLIN, None, patience.deadline())?;
             }
-            socket::wait(end.pipe(), PollFlags::POLLIN, patience.deadline())?;
         }
     }
 
@@ -83,10 +101,12 @@ impl Rx {
         } = self;
         let side = Side::new(end);
         let rx = side.shared();
+        let mut look_after = custody::FIRST_LOOK;
         loop {
             let guard = rx.lock.lock(patience)?;
             if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
-                rx.custody.wait_for(holder, guard, patience)?;
+                rx.custody
+                    .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
             match next_for_us(side, partial, payload)? {
@@ -94,12 +114,35 @@ impl Rx {
                 Progress::Empty => {}
             }
             drop(guard);
+            if partial.is_open() && side.left_unfinished()? == Some(message::ORPHANED) {
+                return Ok(true);
+            }
             if patience.is_over() {
                 return Ok(false);
             }
-            socket::wait(end.pipe(), PollFlags::POLLIN, patience.deadline())?;
+            if partial.is_open() {
+                wait_inside(side, patience)?;
+            } else {
+                socket::wait(end.pipe(), PollFlags::POLLIN, None, patience.deadline())?;
+            }
         }
     }
+}
+
+/// Waits for more of the message that this end is inside, or for its sender's death.
+fn wait_inside(side: Side<'_>, patience: Patience) -> Result<(), Fault> {
+    let deadline = patience.deadline();
+    let (watch, deadline) = match side.sender().map(Process::watch).transpose()? {
+        Some(Life::Alive(watch)) => (Some(watch), deadline),
+        _ => (None, deadline.at_most(SENDER_LOOK)),
+    };
+    socket::wait(
+        side.pipe(),
+        PollFlags::POLLIN,
+        watch.as_ref().map(AsFd::as_fd),
+        deadline,
+    )?;
+    Ok(())
 }
 
 fn end_of_file(side: Side<'_>, partial: &mut Partial) -> Fault {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use nix::poll::PollFlags;
 
 use super::End;
-use super::frame::{ATOMIC_PAYLOAD, EDGE, Header, Kind, PART_PAYLOAD, slots_for};
+use super::frame::{ATOMIC_PAYLOAD, EDGE, Header, Kind, PART_PAYLOAD, longest_for, slots_for};
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::segment::layout::message;
 use crate::sync::Ordering;
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::memory::page_size;
+use crate::sys::process::Process;
 use crate::sys::{pipe, socket};
 
 /// One handle to the sending side.
@@ -99,7 +100,7 @@ impl Side<'_> {
             Patience::Until(deadline) if !deadline.passed() => deadline,
             _ => return Err(Fault::NotNow),
         };
-        let found = socket::wait(self.end.pipe(), PollFlags::POLLOUT, deadline)?;
+        let found = socket::wait(self.end.pipe(), PollFlags::POLLOUT, None, deadline)?;
         if found.hung_up {
             Err(Fault::Disconnected)
         } else {
@@ -152,6 +153,7 @@ impl Side<'_> {
         if self.patience == Patience::Never {
             self.check_room_for(bytes.len())?;
         }
+        self.end.page.shared().tx.sender.note(Process::current()?);
         self.set_state(message::OPEN);
         let outcome = self.write_parts(bytes);
         // What the next sender has to make good is noted; a disconnected pipe has no next.
@@ -190,10 +192,7 @@ impl Side<'_> {
         let slots = self.end.capacity() / page_size();
         let needed = slots_for(len, page_size());
         if needed > slots {
-            let mut max = slots * page_size();
-            while slots_for(max, page_size()) > slots {
-                max -= page_size();
-            }
+            let max = longest_for(slots, page_size());
             return Err(Fault::TooLarge { len, max });
         }
         let used = pipe::queued(self.end.pipe())?;
@@ -205,7 +204,7 @@ impl Side<'_> {
         if needed + taken > slots {
             // A pipe without readers is never going to have the room.
             let now = Deadline::after(std::time::Duration::ZERO);
-            let found = socket::wait(self.end.pipe(), PollFlags::empty(), now)?;
+            let found = socket::wait(self.end.pipe(), PollFlags::empty(), None, now)?;
             return Err(if found.hung_up {
                 Fault::Disconnected
             } else {

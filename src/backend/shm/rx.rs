@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{End, parts};
 use crate::backend::{self, Fate};
@@ -11,7 +12,7 @@ use crate::ring::destination::Destination;
 use crate::ring::lock::Guard;
 use crate::ring::reader::Reader;
 use crate::ring::record::{FIRST, Header, LAST, PREFIX};
-use crate::segment::layout::Custody;
+use crate::segment::layout::{Custody, message};
 use crate::sync::Ordering;
 use crate::sys::clock::Patience;
 use crate::wait::life_line::LifeLine;
@@ -20,6 +21,10 @@ use crate::wait::spin::Spinner;
 
 /// Room is given back at the latest when it is this fraction of the ring.
 const LAZY_FRACTION: u64 = 8;
+
+/// How often a receiver inside a message looks whether the message's sender has died while others keep
+/// the pipe open, where the sender's process cannot be watched.
+const SENDER_LOOK: Duration = Duration::from_millis(20);
 
 /// One handle to the receiving side.
 pub(crate) struct Rx {
@@ -59,6 +64,22 @@ impl<'a> View<'a> {
     #[inline]
     pub(super) fn custody(self) -> &'a Custody {
         &self.reader.control.rx.custody
+    }
+
+    /// What the senders noted of their last message in parts.
+    fn senders_state(self) -> u32 {
+        // SYNC: sender-state. Whoever reads the note finds every part published before it.
+        self.reader.control.tx.state.load(Ordering::Acquire)
+    }
+
+    /// For a receiver inside a message of which nothing more is in the ring: whether its sender has
+    /// died or taken it back, `ORPHANED` or `WITHDRAWN`. The caller looks at the ring once more.
+    fn left_unfinished(self) -> Option<u32> {
+        if self.reader.control.tx.lock.owner_has_died() {
+            return Some(message::ORPHANED);
+        }
+        Some(self.senders_state())
+            .filter(|&state| state == message::ORPHANED || state == message::WITHDRAWN)
     }
 
     /// After records were taken: gives their room back when it is time to, and rings for it.
@@ -120,6 +141,7 @@ impl Rx {
         let view = View::new(end);
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
+        let mut look_after = custody::FIRST_LOOK;
         // Kept from one look to the next only in the middle of a message.
         let mut kept: Option<Guard<'_>> = None;
         loop {
@@ -128,24 +150,37 @@ impl Rx {
                 None => view.reader.control.rx.lock.lock(patience)?,
             };
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
-                view.custody().wait_for(holder, guard, patience)?;
+                view.custody()
+                    .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
             if let Attempt::Received(len) = take(view, partial, &mut into)? {
                 return Ok(len);
             }
             view.settle_empty();
-            let gone = woken == Woken::HungUp
-                || life_line.is_gone_by_close(view.place.event, end.socket())?
+            if woken == Woken::HungUp {
+                life_line.note_gone();
+            }
+            let gone = life_line.is_gone_by_close(view.place.event, end.socket())?
                 || patience.is_over() && life_line.is_gone(view.place.event, end.socket())?;
-            if gone {
+            let left = if partial.is_open() {
+                view.left_unfinished()
+            } else {
+                None
+            };
+            if gone || left.is_some() {
                 if view.reader.peek()?.is_some() {
-                    // Sent between the look at the ring and the look at the life-line.
+                    // Sent between the look at the ring and the looks after it.
                     kept = Some(guard);
                     continue;
                 }
-                let sender_state = view.reader.control.tx.state.load(Ordering::Relaxed);
-                return Err(partial.end_of_file(view.custody(), sender_state));
+                if gone {
+                    return Err(partial.end_of_file(view.custody(), view.senders_state()));
+                }
+                partial.close(view.custody());
+                if left == Some(message::ORPHANED) {
+                    return Err(Fault::Aborted);
+                }
             }
             if patience.is_over() {
                 partial.let_go();
@@ -153,6 +188,7 @@ impl Rx {
             }
             let ready = || view.reader.has_record();
             if partial.is_open() {
+                wait.look_after(view.reader.control.tx.sender.process(), SENDER_LOOK)?;
                 woken = wait.step(view.place, None, spinner, ready)?;
                 kept = Some(guard);
             } else {
@@ -172,10 +208,12 @@ impl Rx {
         let view = View::new(end);
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
+        let mut look_after = custody::FIRST_LOOK;
         loop {
             let guard = view.reader.control.rx.lock.lock(patience)?;
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
-                view.custody().wait_for(holder, guard, patience)?;
+                view.custody()
+                    .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
             parts::skip_orphaned(view)?;
@@ -184,12 +222,16 @@ impl Rx {
             }
             view.settle_empty();
             if life_line.is_gone_by_close(view.place.event, end.socket())?
-                || patience.is_over() && life_line.is_gone(view.place.event, end.socket())?
+                || patience.is_over() && life_line.look(view.place.event, end.socket())?
+                || partial.is_open() && view.left_unfinished() == Some(message::ORPHANED)
             {
                 return Ok(true);
             }
             if patience.is_over() {
                 return Ok(false);
+            }
+            if partial.is_open() {
+                wait.look_after(view.reader.control.tx.sender.process(), SENDER_LOOK)?;
             }
             let ready = || view.reader.has_record();
             woken = wait.step(view.place, Some(guard), spinner, ready)?;

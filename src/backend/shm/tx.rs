@@ -10,6 +10,7 @@ use crate::ring::record::{LAST, PREFIX, Rules, span_of};
 use crate::ring::writer::Writer;
 use crate::segment::layout::message;
 use crate::sys::clock::Patience;
+use crate::sys::process::Process;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Place, Wait, Woken};
 use crate::wait::spin::Spinner;
@@ -96,7 +97,8 @@ impl Tx {
             if guard.owner_died() {
                 writer.recover()?;
             }
-            if writer.has_room(need)? {
+            let exactly = patience == Patience::Never || wait.will_sleep();
+            if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {
                 if bytes.len() > rules.part_max() {
                     return send_in_parts(view, bytes, &mut wait, spinner);
                 }
@@ -111,7 +113,6 @@ impl Tx {
                 return Err(Fault::Disconnected);
             }
             if patience.is_over() {
-                view.place.event.set_hungry();
                 let gone = life_line.is_gone(&writer.control.room, end.socket())?;
                 return Err(if gone {
                     Fault::Disconnected
@@ -121,7 +122,7 @@ impl Tx {
             }
             view.prepare_to_sleep(&wait);
             woken = wait.step(view.place, Some(guard), spinner, || {
-                writer.has_room_by_head(need)
+                writer.seems_to_have_room(need, exactly)
             })?;
         }
     }
@@ -140,6 +141,7 @@ fn send_in_parts(
     let (first, mut rest) = bytes.split_at(part_max - PREFIX);
     let flags = writer.opening_flags();
     writer.set_state(message::OPEN);
+    writer.control.tx.sender.note(Process::current()?);
     writer.publish(Some(bytes.len() as u64), first, flags);
     view.ring();
     while !rest.is_empty() {
@@ -166,7 +168,7 @@ fn wait_for_room(
     let writer = view.writer;
     let mut woken = Woken::Look;
     loop {
-        if writer.has_room(need)? {
+        if writer.has_room(need)? || wait.will_sleep() && writer.has_room_exactly(need)? {
             wait.restart();
             return Ok(());
         }
@@ -177,7 +179,10 @@ fn wait_for_room(
             return Err(Fault::NotNow);
         }
         view.prepare_to_sleep(wait);
-        woken = wait.step(view.place, None, spinner, || writer.has_room_by_head(need))?;
+        let exactly = wait.will_sleep();
+        woken = wait.step(view.place, None, spinner, || {
+            writer.seems_to_have_room(need, exactly)
+        })?;
     }
 }
 
