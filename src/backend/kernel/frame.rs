@@ -21,8 +21,14 @@ pub(super) const EDGE: usize = 8;
 /// Longest payload of a frame that is written all at once or not at all.
 pub(super) const ATOMIC_PAYLOAD: usize = ATOMIC - 2 * EDGE;
 
-/// Longest payload of a part.
+/// Longest payload of a part, whatever the pipe.
 pub(super) const PART_PAYLOAD: usize = 256 * 1024;
+
+/// Longest payload of a part in a pipe of `capacity` bytes: the filler that stands in for one that was
+/// torn has to fit without anybody reading.
+pub(super) fn part_payload(capacity: usize) -> usize {
+    (capacity / 4).clamp(ATOMIC, PART_PAYLOAD) - 2 * EDGE
+}
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,17 +131,17 @@ pub(super) fn without_filler(word: u64) -> u64 {
 ///
 /// The kernel puts the first `n mod page` bytes of a write where the last slot has room, or in a slot
 /// of their own, and then fills slots.
-pub(super) fn slots_for(len: usize, page: usize) -> usize {
-    let frames = len.div_ceil(PART_PAYLOAD) + 2;
+pub(super) fn slots_for(len: usize, capacity: usize, page: usize) -> usize {
+    let frames = len.div_ceil(part_payload(capacity)) + 2;
     (len + frames * 2 * EDGE) / page + 2 * frames
 }
 
-/// The longest message that takes no more than so many slots.
-pub(super) fn longest_for(slots: usize, page: usize) -> usize {
-    let (mut fits, mut too_long) = (0, slots * page);
+/// The longest message that surely fits an empty pipe of `capacity` bytes.
+pub(super) fn longest_for(capacity: usize, page: usize) -> usize {
+    let (mut fits, mut too_long) = (0, capacity);
     while too_long - fits > 1 {
         let middle = fits + (too_long - fits) / 2;
-        if slots_for(middle, page) <= slots {
+        if slots_for(middle, capacity, page) <= capacity / page {
             fits = middle;
         } else {
             too_long = middle;
@@ -200,12 +206,13 @@ mod tests {
 
     #[test]
     fn the_longest_message_is_the_longest() {
-        for slots in [16, 17, 256] {
-            let longest = longest_for(slots, 4096);
-            assert!(slots_for(longest, 4096) <= slots);
-            assert!(slots_for(longest + 1, 4096) > slots);
+        for capacity in [1 << 16, 1 << 18, 1 << 20] {
+            let longest = longest_for(capacity, 4096);
+            assert!(longest > capacity / 4, "{longest} of {capacity}");
+            assert!(slots_for(longest, capacity, 4096) <= capacity / 4096);
+            assert!(slots_for(longest + 1, capacity, 4096) > capacity / 4096);
         }
-        assert_eq!(longest_for(1, 4096), ATOMIC_PAYLOAD);
+        assert_eq!(longest_for(4096, 4096), ATOMIC_PAYLOAD);
     }
 
     #[test]

@@ -60,6 +60,11 @@ impl<'a> Side<'a> {
         self.end.pipe()
     }
 
+    /// Bytes that the pipe holds.
+    pub(super) fn capacity(self) -> usize {
+        self.end.capacity()
+    }
+
     /// Who is sending, or last sent, a message in parts.
     pub(super) fn sender(self) -> Option<Process> {
         self.end.page.shared().tx.sender.process()

@@ -197,6 +197,7 @@ fn take(
     into: &mut Destination<'_>,
 ) -> Result<Progress<usize>, Fault> {
     let custody = &side.shared().custody;
+    let mut taken = 0;
     loop {
         let header = match next_for_us(side, partial, payload)? {
             Progress::Got(header) => header,
@@ -226,9 +227,14 @@ fn take(
                     Progress::Got(()) if header.kind == Kind::Last => {
                         return partial.finish(custody, into).map(Progress::Got);
                     }
-                    Progress::Got(()) => {}
+                    Progress::Got(()) => taken += header.payload(),
                     Progress::Empty => return Ok(Progress::Empty),
                     Progress::End => return Ok(Progress::End),
+                }
+                // One pipe's worth at a time, so that a fast sender cannot keep a call beyond its
+                // deadline.
+                if taken >= side.capacity() {
+                    return Ok(Progress::Empty);
                 }
             }
         }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use nix::poll::PollFlags;
 
 use super::End;
-use super::frame::{ATOMIC_PAYLOAD, EDGE, Header, Kind, PART_PAYLOAD, longest_for, slots_for};
+use super::frame::{
+    ATOMIC_PAYLOAD, EDGE, Header, Kind, PART_PAYLOAD, longest_for, part_payload, slots_for,
+};
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::segment::layout::message;
@@ -174,7 +176,7 @@ impl Side<'_> {
             &[],
         )?;
         let (body, last) = bytes.split_at(bytes.len() - ATOMIC_PAYLOAD);
-        for part in body.chunks(PART_PAYLOAD) {
+        for part in body.chunks(part_payload(self.end.capacity())) {
             self.write_part(part)?;
         }
         self.write_frame(
@@ -189,10 +191,11 @@ impl Side<'_> {
     /// Whether a message in parts fits now without waiting. The kernel tells only how many bytes are
     /// in the pipe; in the worst case they take twice as many slots, so this may say no too early.
     fn check_room_for(self, len: usize) -> Result<(), Fault> {
-        let slots = self.end.capacity() / page_size();
-        let needed = slots_for(len, page_size());
-        if needed > slots {
-            let max = longest_for(slots, page_size());
+        let capacity = self.end.capacity();
+        let slots = capacity / page_size();
+        let needed = slots_for(len, capacity, page_size());
+        let max = longest_for(capacity, page_size());
+        if len > max {
             return Err(Fault::TooLarge { len, max });
         }
         let used = pipe::queued(self.end.pipe())?;

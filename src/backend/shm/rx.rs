@@ -115,7 +115,8 @@ impl<'a> View<'a> {
 enum Attempt {
     /// A message of this length went to its destination.
     Received(usize),
-    /// The ring is empty; so far nothing, or only parts, of a message.
+    /// The ring is empty, or as much as it holds has been taken; so far nothing, or only parts, of a
+    /// message.
     Empty,
 }
 
@@ -307,16 +308,20 @@ fn take_in_parts(
     partial: &mut Partial,
     into: &mut Destination<'_>,
 ) -> Result<Attempt, Fault> {
-    loop {
-        let Some(header) = view.reader.peek()? else {
-            return Ok(Attempt::Empty);
-        };
-        if let Some(len) = parts::take_record(view, partial, header, into)? {
-            view.settle();
+    // One ring's worth at a time, so that a fast sender cannot keep a call beyond its deadline.
+    let mut budget = view.reader.rules.capacity();
+    while let Some(header) = view.reader.peek()? {
+        let received = parts::take_record(view, partial, header, into)?;
+        view.settle();
+        if let Some(len) = received {
             return Ok(Attempt::Received(len));
         }
-        view.settle();
+        budget = budget.saturating_sub(header.span());
+        if budget == 0 {
+            break;
+        }
     }
+    Ok(Attempt::Empty)
 }
 
 impl backend::Rx for Rx {
