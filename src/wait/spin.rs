@@ -15,8 +15,11 @@ use crate::sys::cpus;
 
 /// Longest spin; a sleeping peer costs tens of microseconds to wake across CPUs.
 const LONGEST: Duration = Duration::from_micros(50);
-/// Shortest spin that is tried again and again, so that a pair that became busy is found out.
+/// Shortest spin; what is there within it has hardly been waited for.
 const SHORTEST: Duration = Duration::from_micros(1);
+/// One wait in so many spins for the longest time, whatever has paid lately: two sides that sleep for
+/// each other take as long to answer as their waking takes, and would never find out that it need not.
+const PROBE_EVERY: u32 = 32;
 /// Looks between two looks at the clock.
 const LOOKS_AT_ONCE: u32 = 32;
 /// Most waits in a row that go without a yield after yields that did not help.
@@ -26,6 +29,8 @@ const MOST_SKIPPED: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Spinner {
     budget: Duration,
+    /// Waits since the last one that spun for the longest time on trial.
+    since_probe: u32,
     /// Waits to go without a yield after one that did not help; doubles with each.
     penalty: u32,
     /// Waits of the penalty still to go.
@@ -36,6 +41,7 @@ impl Spinner {
     pub(crate) fn new() -> Self {
         Self {
             budget: LONGEST,
+            since_probe: 0,
             penalty: 0,
             skipping: 0,
         }
@@ -64,10 +70,16 @@ impl Spinner {
         if looks(&ready) {
             return true;
         }
-        let end = deadline.at_most(self.budget);
+        self.since_probe += 1;
+        let is_probe = self.since_probe >= PROBE_EVERY;
+        let budget = if is_probe { LONGEST } else { self.budget };
+        if is_probe {
+            self.since_probe = 0;
+        }
+        let end = deadline.at_most(budget);
         loop {
             if looks(&ready) {
-                self.budget = (self.budget * 2).min(LONGEST);
+                self.budget = (budget * 2).min(LONGEST);
                 return true;
             }
             if end.passed() {
