@@ -51,6 +51,12 @@ impl Custody {
         self.state.store(state, Ordering::Relaxed);
     }
 
+    /// The holder's message is over, whatever the holder has of it; it finds out when it comes back.
+    pub(crate) fn end_for_holder(&self) {
+        self.set_state(message::WHOLE);
+        self.holder.clear();
+    }
+
     /// Lets go of the lock and sleeps until the holder may have gone on; the caller looks again.
     ///
     /// # Errors

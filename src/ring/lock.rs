@@ -9,10 +9,13 @@
 //! Who sleeps, and why no sleeper is forgotten:
 //! - A waiter sets `WAITERS` and sleeps only while the word has an owner.
 //! - An unlock clears the owner and leaves `WAITERS`, so whoever takes the lock next inherits the
-//!   duty to wake; the bit goes only after a wake that found nobody. A thread that slept and then
-//!   takes the lock keeps the bit.
+//!   duty to wake; the bit goes only after a wake that found nobody, and after it has gone everybody
+//!   is woken once more, in case it had become somebody else's. A thread that slept and then takes
+//!   the lock keeps the bit; one that gives up puts it back.
 //! - An unlocker killed between the release and the wake, or a woken waiter killed before it took
 //!   the lock, still has the announcement; the kernel sees a word without owner and wakes the next.
+
+use std::io;
 
 use crate::error::Fault;
 use crate::segment::layout::SideLock;
@@ -37,6 +40,9 @@ impl SideLock {
     #[inline]
     pub(crate) fn lock(&self, patience: Patience) -> Result<Guard<'_>, Fault> {
         let thread = Thread::current()?;
+        if self.namespace.load(Ordering::Relaxed) != thread.namespace() {
+            self.settle_namespace(thread)?;
+        }
         let pending = thread.announce(&self.word);
         // SYNC: side-lock
         let taken =
@@ -50,6 +56,26 @@ impl SideLock {
         match taken {
             Ok(_) => Ok(guard),
             Err(_) => self.lock_contended(guard, patience),
+        }
+    }
+
+    /// The first holder decides in which pid namespace the side's thread ids are. One from another
+    /// namespace could have the owner's id and must not come near the word.
+    #[cold]
+    fn settle_namespace(&self, thread: Thread) -> Result<(), Fault> {
+        let ours = thread.namespace();
+        let settled =
+            self.namespace
+                .compare_exchange(0, ours, Ordering::Relaxed, Ordering::Relaxed);
+        match settled {
+            Err(other) if other != ours => Err(Fault::Io(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!(
+                    "this side of the pipe is used in pid namespace {other} and cannot be shared with \
+                     {ours}"
+                ),
+            ))),
+            _ => Ok(()),
         }
     }
 
@@ -90,6 +116,9 @@ impl SideLock {
             let deadline = match patience {
                 Patience::Until(deadline) if !deadline.passed() => deadline,
                 _ => {
+                    if slept != 0 {
+                        self.pass_on_the_wake();
+                    }
                     guard.abandon();
                     return Err(Fault::NotNow);
                 }
@@ -98,6 +127,15 @@ impl SideLock {
                 slept = WAITERS;
                 sleep(&self.word, seen | WAITERS, deadline);
             }
+        }
+    }
+
+    /// For one who slept and gives up: it may have been the one that was woken, so the others' mark or
+    /// their wake is its duty now.
+    fn pass_on_the_wake(&self) {
+        let before = self.word.fetch_or(WAITERS, Ordering::Relaxed);
+        if before & TID_MASK == 0 {
+            futex::wake(&self.word, 1);
         }
     }
 
@@ -126,11 +164,16 @@ impl SideLock {
     fn unlock_contended(&self) {
         // SYNC: side-lock
         self.word.fetch_and(WAITERS, Ordering::Release);
-        if futex::wake(&self.word, 1) == 0 {
-            // Nobody slept. Who marks the word from now on finds no owner and does not sleep.
-            let _ = self
-                .word
-                .compare_exchange(WAITERS, 0, Ordering::Relaxed, Ordering::Relaxed);
+        if futex::wake(&self.word, 1) > 0 {
+            return;
+        }
+        let cleared = self
+            .word
+            .compare_exchange(WAITERS, 0, Ordering::Relaxed, Ordering::Relaxed);
+        if cleared.is_ok() {
+            // Since the wake others may have owned the word and gone, and somebody may sleep whose mark
+            // this was. Whoever marks the word from now on finds no owner and does not sleep.
+            futex::wake(&self.word, i32::MAX);
         }
     }
 }
@@ -191,6 +234,7 @@ mod tests {
     fn new() -> SideLock {
         SideLock {
             word: AtomicU32::new(0),
+            namespace: AtomicU64::new(0),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Every call but [`Reader::has_record`] is made under the receivers' lock.
 
-use super::record::{HEADER, Header, PREFIX, Rules};
+use super::record::{FIRST, HEADER, Header, PREFIX, Rules};
 use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::Control;
@@ -28,6 +28,11 @@ impl Reader<'_> {
         // SYNC: publish-record
         self.rules
             .decode(self.storage.header(read).load(Ordering::Acquire))
+    }
+
+    /// Whether the next record is there and begins a message.
+    pub(crate) fn has_first(self) -> Result<bool, Fault> {
+        Ok(self.peek()?.is_some_and(|header| header.has(FIRST)))
     }
 
     /// Whether a record is there, without the lock, for one who waits and will look again under it.
@@ -56,7 +61,7 @@ impl Reader<'_> {
         let skipped = if has_prefix { PREFIX } else { 0 };
         let read = self.control.rx.read.load(Ordering::Relaxed);
         let place = read.wrapping_add(HEADER + skipped as u64);
-        // SAFETY: by the caller; `peek` bounded the length by a quarter of the ring.
+        // SAFETY: by the caller; `peek` bounded the length by an eighth of the ring.
         unsafe { self.storage.copy_out(place, to, header.len - skipped) };
     }
 

@@ -13,8 +13,9 @@ pub(crate) const HEADER: u64 = 8;
 /// Bytes of the length that begins a message in parts.
 pub(crate) const PREFIX: usize = 8;
 
-/// Longest part, header included: large enough to amortise the hand-over, small enough that copying
-/// in and copying out overlap in the cache.
+/// Longest part, header included, in a large ring; in a small one it is an eighth of the ring. Large
+/// enough to amortise the hand-over, small enough that copying in and copying out overlap in the cache
+/// and that a sender that sleeps until there is room for any record does not sleep long.
 const PART_SPAN_MAX: u64 = 256 * 1024;
 
 /// This record begins a message.
@@ -55,7 +56,7 @@ impl Header {
 
 /// Bytes of the ring that a record with `len` bytes of payload takes.
 #[inline]
-pub(crate) fn span_of(len: usize) -> u64 {
+pub(crate) const fn span_of(len: usize) -> u64 {
     HEADER + (len as u64).next_multiple_of(8)
 }
 
@@ -72,7 +73,7 @@ impl Rules {
         let capacity = capacity as u64;
         Self {
             capacity,
-            part_span: (capacity / 4).min(PART_SPAN_MAX),
+            part_span: (capacity / 8).min(PART_SPAN_MAX),
         }
     }
 

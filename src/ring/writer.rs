@@ -2,7 +2,9 @@
 //!
 //! Every call but [`Writer::seems_to_have_room`] is made under the senders' lock.
 
-use super::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules};
+use super::record::{
+    AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of,
+};
 use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::{Control, message};
@@ -71,10 +73,13 @@ impl Writer<'_> {
         Ok(used + span + HEADER <= self.rules.capacity())
     }
 
-    /// The position of `head` from which on half of the ring is free.
-    pub(crate) fn half_empty_at(self) -> u64 {
+    /// The position of `read` from which on there is room for any record: where a sleeping sender is
+    /// woken. The same for all senders, whatever each needs; `wait::event` says why.
+    pub(crate) fn enough_room_at(self) -> u64 {
         let tail = self.control.tx.tail.load(Ordering::Relaxed);
-        tail.wrapping_sub(self.rules.capacity() / 2)
+        let wanted = span_of(self.rules.part_max()) + HEADER;
+        tail.wrapping_add(wanted)
+            .wrapping_sub(self.rules.capacity())
     }
 
     /// Publishes one record, for which there is room: `prefix`, if any, and then `payload`.
@@ -135,7 +140,13 @@ impl Writer<'_> {
         let mut tail = tx.tail.load(Ordering::Relaxed);
         let mut state = tx.state.load(Ordering::Relaxed);
         loop {
-            let used = self.rules.used(tail, read)?;
+            // A receiver may have taken the record that the dead one did not count any more.
+            let is_behind = later(tail, read) != tail;
+            let used = if is_behind {
+                0
+            } else {
+                self.rules.used(tail, read)?
+            };
             let word = self.storage.header(tail).load(Ordering::Acquire);
             let Some(header) = self.rules.decode(word)? else {
                 break;

@@ -92,9 +92,11 @@ pub(crate) struct RxSide {
 
 /// The lock word of one side: 0, or the owner's thread id with the flags of the robust-futex ABI. Only
 /// `ring::lock` touches it.
-#[repr(transparent)]
+#[repr(C)]
 pub(crate) struct SideLock {
     pub(crate) word: AtomicU32,
+    /// The pid namespace in which the ids in `word` mean something: that of the side's first holder.
+    pub(crate) namespace: AtomicU64,
 }
 
 /// Who is inside a message that is received in parts; only `ring::custody` touches it. Written under the receivers' lock; receivers that are
@@ -152,21 +154,23 @@ pub(crate) mod message {
 const _: () = {
     use core::mem::offset_of;
     assert!(size_of::<Geometry>() == 24);
+    assert!(size_of::<SideLock>() == 16);
+    assert!(offset_of!(SideLock, namespace) == 8);
     assert!(offset_of!(Control, tx) == 0x080);
     assert!(offset_of!(Control, rx) == 0x100);
     assert!(offset_of!(Control, head) == 0x180);
     assert!(offset_of!(Control, data) == 0x200);
     assert!(offset_of!(Control, room) == 0x280);
     assert!(size_of::<Control>() == 0x300);
-    assert!(offset_of!(TxSide, state) == 4);
-    assert!(offset_of!(TxSide, tail) == 8);
-    assert!(offset_of!(TxSide, head_seen) == 16);
-    assert!(offset_of!(TxSide, epoch) == 24);
-    assert!(offset_of!(RxSide, epoch) == 4);
-    assert!(offset_of!(RxSide, read) == 8);
-    assert!(offset_of!(RxSide, custody) == 16);
+    assert!(offset_of!(TxSide, state) == 16);
+    assert!(offset_of!(TxSide, tail) == 24);
+    assert!(offset_of!(TxSide, head_seen) == 32);
+    assert!(offset_of!(TxSide, epoch) == 40);
+    assert!(offset_of!(RxSide, epoch) == 16);
+    assert!(offset_of!(RxSide, read) == 24);
+    assert!(offset_of!(RxSide, custody) == 32);
     assert!(size_of::<Bearer>() == 24);
-    assert!(offset_of!(TxSide, sender) == 32);
+    assert!(offset_of!(TxSide, sender) == 48);
     assert!(offset_of!(Custody, holder) == 8);
     assert!(offset_of!(Custody, end) == 32);
     assert!(size_of::<Custody>() == 40);

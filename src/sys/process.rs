@@ -98,8 +98,8 @@ impl Process {
     }
 }
 
-/// The calling process's pid namespace (pid_namespaces(7)).
-fn namespace() -> u64 {
+/// The calling process's pid namespace (pid_namespaces(7)); 0 where /proc does not tell.
+pub(crate) fn namespace() -> u64 {
     nix::sys::stat::stat("/proc/self/ns/pid").map_or(0, |found| found.st_ino)
 }
 

@@ -24,13 +24,19 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// Sends one token without ever blocking.
+/// Sends one token without ever blocking; false when the kernel had no memory for it.
 ///
 /// Full queues count as success: the tokens in them wake the peer just as well. A peer that is gone
 /// needs no waking; its end is found by [`wait`].
-pub(crate) fn send_token(socket: BorrowedFd<'_>, token: u32) {
+pub(crate) fn send_token(socket: BorrowedFd<'_>, token: u32) -> bool {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    while send(socket.as_raw_fd(), &token.to_ne_bytes(), flags) == Err(nix::Error::EINTR) {}
+    loop {
+        match send(socket.as_raw_fd(), &token.to_ne_bytes(), flags) {
+            Err(nix::Error::EINTR) => {}
+            Err(nix::Error::ENOBUFS | nix::Error::ENOMEM) => return false,
+            _ => return true,
+        }
+    }
 }
 
 /// The oldest token, which stays; `None` when there is none.
@@ -50,9 +56,10 @@ fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> Option<u32> {
             Err(nix::Error::EINTR) => {}
             // A packet of another length is no token of ours; its value is as good as any.
             Ok(1..) => return Some(u32::from_ne_bytes(token)),
-            // An empty packet reads like end-of-file. Only a hostile peer sends one, and the hang-up
-            // itself is found by `wait`, so both count as no token.
-            Ok(0) | Err(_) => return None,
+            // An empty packet reads like end-of-file. Only a hostile peer sends one; as a token of no
+            // number it is taken out, and the hang-up itself is found by `wait`.
+            Ok(0) => return Some(u32::MAX),
+            Err(_) => return None,
         }
     }
 }

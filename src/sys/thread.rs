@@ -29,13 +29,17 @@ pub(crate) struct Thread {
     id: u32,
     /// The kernel's robust list head of this very thread, so never used by another one.
     head: *mut RobustListHead,
+    /// Inode of the pid namespace that the id belongs to; 1 where it is unknown, never 0.
+    namespace: u64,
     _not_send: PhantomData<*mut ()>,
 }
 
 thread_local! {
     /// The thread's identity and the fork generation in which it was read; generation 0 is none.
-    static CURRENT: Cell<(u32, u32, *mut RobustListHead)> =
-        const { Cell::new((0, 0, ptr::null_mut())) };
+    static CURRENT: Cell<(u32, Thread)> = const {
+        let nobody = Thread { id: 0, head: ptr::null_mut(), namespace: 1, _not_send: PhantomData };
+        Cell::new((0, nobody))
+    };
 }
 
 impl Thread {
@@ -48,13 +52,9 @@ impl Thread {
     #[inline]
     pub(crate) fn current() -> io::Result<Self> {
         let generation = fork_generation()?;
-        let (known, id, head) = CURRENT.get();
+        let (known, thread) = CURRENT.get();
         if known == generation {
-            return Ok(Self {
-                id,
-                head,
-                _not_send: PhantomData,
-            });
+            return Ok(thread);
         }
         Self::look_up(generation)
     }
@@ -78,18 +78,27 @@ impl Thread {
         // SAFETY: gettid has no preconditions.
         let id = unsafe { libc::gettid() };
         let id = id.unsigned_abs() & futex::TID_MASK;
-        CURRENT.set((generation, id, head));
-        Ok(Self {
+        let namespace = super::process::namespace().max(1);
+        let thread = Self {
             id,
             head,
+            namespace,
             _not_send: PhantomData,
-        })
+        };
+        CURRENT.set((generation, thread));
+        Ok(thread)
     }
 
     /// The thread's id as a lock word holds it.
     #[inline]
     pub(crate) fn id(self) -> u32 {
         self.id
+    }
+
+    /// The pid namespace that the id belongs to.
+    #[inline]
+    pub(crate) fn namespace(self) -> u64 {
+        self.namespace
     }
 
     /// Announces to the kernel that this thread may from now on own `word`, and returns what was

@@ -20,9 +20,10 @@
 //!   again. The number is new, so the stale CAS fails and the sleeper stays marked (I4).
 //! - *Falling asleep too late for the wake*: the bell has moved, so futex(2) does not sleep; a token
 //!   stays in the socket, so poll(2) does not either.
-//! - *Several sleepers*: everyone is woken. A token is taken out only as stale: under the lock, by a
-//!   sleeper that armed a newer number, marked it for poll(2), and *then* found the ring unchanged.
-//!   Any change that another sleeper might miss thereby comes after, and rings that newer number. A
+//! - *Several sleepers*: everyone is woken. All sleepers of a side are owed a ring for the same thing:
+//!   a record, or room for the longest one. A token is taken out only as stale: under the lock, by a
+//!   sleeper that armed a newer number, marked it for poll(2), and *then* found that thing not there.
+//!   Any change that another one might miss thereby comes after, and rings that newer number. A
 //!   sleeper that finds something to do takes no token, so the others still see it.
 
 use std::os::fd::BorrowedFd;
@@ -56,7 +57,7 @@ impl Event {
         armed
     }
 
-    /// Where senders want to be rung; before [`arm`](Self::arm).
+    /// Where senders want to be rung; under their lock and before [`arm`](Self::arm).
     pub(crate) fn set_wake_at(&self, position: u64) {
         self.wake_at.store(position, Ordering::Relaxed);
     }
@@ -112,11 +113,11 @@ impl Event {
 
     #[cold]
     fn ring_armed(&self, socket: BorrowedFd<'_>, armed: u32) {
-        if armed & POLLING != 0 {
-            socket::send_token(socket, armed / NUMBER);
-        }
+        let is_told = armed & POLLING == 0 || socket::send_token(socket, armed / NUMBER);
         self.strike_bell();
-        self.disarm(armed);
+        if is_told {
+            self.disarm(armed);
+        }
     }
 
     /// Wakes whoever sleeps in futex(2), without any claim that the ring has changed.

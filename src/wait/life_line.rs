@@ -14,16 +14,13 @@ use crate::sys::{clock, socket};
 /// A look holds for this long.
 const FRESH: Duration = Duration::from_micros(50);
 
-/// Calls in a row that go by the coarse clock alone, which costs a fifth of the exact one.
-const CALLS_BY_TICK: u32 = 16;
-
 /// What an end remembers of its looks.
 #[derive(Debug, Default)]
 pub(crate) struct LifeLine {
     closes: u32,
     looked_at: Duration,
-    tick: Duration,
-    calls: u32,
+    /// As `looked_at`, by the processor's own clock.
+    ticks: u64,
     /// Seen gone, which does not change any more.
     gone: bool,
 }
@@ -55,18 +52,10 @@ impl LifeLine {
         self.look(event, socket)
     }
 
-    /// For the hot path, which cannot afford the exact clock at each call: whether it is time to ask
-    /// [`is_gone`](Self::is_gone), once in [`CALLS_BY_TICK`] calls and whenever the timer has ticked.
+    /// For the hot path, by the cheapest clock there is: whether it is time to [`look`](Self::look).
     #[inline]
-    pub(crate) fn is_due_in_passing(&mut self) -> bool {
-        self.calls += 1;
-        let tick = clock::coarse();
-        let is_due = tick != self.tick || self.calls >= CALLS_BY_TICK;
-        if is_due {
-            self.tick = tick;
-            self.calls = 0;
-        }
-        is_due
+    pub(crate) fn is_due_in_passing(&self) -> bool {
+        clock::ticks().wrapping_sub(self.ticks) > clock::FRESH_TICKS
     }
 
     /// The caller has seen the hang-up by itself.
@@ -80,6 +69,7 @@ impl LifeLine {
         // Before the look, so that a close after it is looked for again.
         self.closes = event.closes();
         self.looked_at = clock::now();
+        self.ticks = clock::ticks();
         self.gone = self.gone || socket::is_hung_up(socket)?;
         Ok(self.gone)
     }

@@ -118,12 +118,13 @@ pub(super) fn arrived(word: u64) -> usize {
     EDGE - word.leading_zeros() as usize / 8
 }
 
-/// Shifts filler out of a word that a header is being read into.
+/// Shifts out of a word that a header is being read into everything up to its last filler byte: filler,
+/// and before it what is left of a header whose writer died.
 pub(super) fn without_filler(word: u64) -> u64 {
-    if word == 0 {
-        0
-    } else {
-        word >> (word.trailing_zeros() / 8 * 8)
+    let bytes = word.to_le_bytes();
+    match bytes[..arrived(word)].iter().rposition(|&byte| byte == 0) {
+        Some(last) => word >> (8 * (last + 1)),
+        None => word,
     }
 }
 
@@ -221,6 +222,11 @@ mod tests {
         let rest = without_filler(word);
         assert_eq!(rest.to_le_bytes(), [0x81, 0x82, 0x83, 0x84, 0x85, 0, 0, 0]);
         assert_eq!(arrived(rest), 5);
+        let torn = u64::from_le_bytes([0x91, 0x92, 0, 0, 0x81, 0x82, 0, 0]);
+        assert_eq!(
+            without_filler(torn).to_le_bytes(),
+            [0x81, 0x82, 0, 0, 0, 0, 0, 0]
+        );
         assert_eq!(without_filler(0), 0);
         assert_eq!(arrived(0), 0);
     }

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::sys::pipe;
+use crate::sys::thread::Thread;
 use page::Page;
 
 mod frame;
@@ -26,6 +27,8 @@ pub(crate) use tx::Tx;
 ///
 /// What the operating system reports; nothing stays open then.
 pub(crate) fn pair(capacity: usize, asked: bool) -> io::Result<(Rx, Tx)> {
+    // A thread that cannot own a robust lock is found out here and not in the first send.
+    Thread::current()?;
     let (reader, writer) = pipe::pair()?;
     if pipe::capacity(writer.as_fd())? != capacity {
         match pipe::set_capacity(writer.as_fd(), capacity) {

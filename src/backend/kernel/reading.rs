@@ -21,6 +21,10 @@ use crate::segment::layout::message;
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::pipe::{self, target};
 use crate::sys::process::Process;
+use crate::sys::socket;
+
+/// Reads of a few bytes after which a search gives its caller a chance to look at the deadline.
+const READS_AT_ONCE: usize = 4096;
 
 /// How far the bytes at hand went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,16 @@ impl<'a> Side<'a> {
         self.end.pipe()
     }
 
+    /// Whether anything is in the pipe.
+    pub(super) fn has_bytes(self) -> Result<bool, Fault> {
+        Ok(pipe::queued(self.end.pipe())? > 0)
+    }
+
+    /// Whether the pipe is empty for good.
+    pub(super) fn is_hung_up_and_empty(self) -> Result<bool, Fault> {
+        Ok(socket::is_hung_up(self.end.pipe())? && !self.has_bytes()?)
+    }
+
     /// Bytes that the pipe holds.
     pub(super) fn capacity(self) -> usize {
         self.end.capacity()
@@ -92,8 +106,11 @@ impl<'a> Side<'a> {
     /// `is_inside` a message of its own or not.
     pub(super) fn find_frame(self, is_inside: bool) -> Result<Progress<()>, Fault> {
         let shared = self.shared();
-        let word = shared.header.load(Ordering::Relaxed);
+        let word = without_filler(shared.header.load(Ordering::Relaxed));
         if arrived(word) < EDGE {
+            // One who died while it closed the last frame may have left these.
+            shared.trailer.store(0, Ordering::Relaxed);
+            shared.matched.store(0, Ordering::Relaxed);
             return Ok(Progress::Got(()));
         }
         let header = Header::decode(word)?;
@@ -120,7 +137,12 @@ impl<'a> Side<'a> {
         let cookie = self.end.page.cookie().to_ne_bytes();
         let mut window = cookie;
         let mut matched = (shared.matched.load(Ordering::Relaxed) as usize).min(EDGE);
+        let mut reads = 0;
         while matched < EDGE {
+            reads += 1;
+            if reads > READS_AT_ONCE {
+                return Ok(Progress::Empty);
+            }
             let mut bytes = [0; EDGE];
             let wanted = EDGE - matched;
             // SAFETY: a local of at least `wanted` bytes.
@@ -148,8 +170,9 @@ impl<'a> Side<'a> {
     /// The header of the frame at hand, once it is there.
     pub(super) fn header(self) -> Result<Progress<Header>, Fault> {
         let shared = self.shared();
-        loop {
-            let word = shared.header.load(Ordering::Relaxed);
+        for _ in 0..READS_AT_ONCE {
+            let word = without_filler(shared.header.load(Ordering::Relaxed));
+            shared.header.store(word, Ordering::Relaxed);
             let have = arrived(word);
             if have == EDGE {
                 return Header::decode(word).map(Progress::Got);
@@ -162,15 +185,12 @@ impl<'a> Side<'a> {
                 Progress::End => return Ok(Progress::End),
             };
             let word = shared.header.load(Ordering::Relaxed);
-            let bytes = word.to_le_bytes();
-            // Filler ends whatever came before it: a header whose writer died.
-            let start = bytes[..have + read]
-                .iter()
-                .rposition(|&byte| byte == 0)
-                .map_or(0, |i| i + 1);
-            let rest = if start < EDGE { word >> (8 * start) } else { 0 };
-            shared.header.store(without_filler(rest), Ordering::Relaxed);
+            if read > 0 && arrived(word) < have + read {
+                // The last byte read is filler, so all that came before it is too, or is torn.
+                shared.header.store(0, Ordering::Relaxed);
+            }
         }
+        Ok(Progress::Empty)
     }
 
     /// The frame at hand is done with. In this order: a trailer without a header is no frame.

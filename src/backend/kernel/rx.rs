@@ -24,6 +24,9 @@ use crate::sys::socket;
 /// the pipe open, where the sender's process cannot be watched or has just died.
 const SENDER_LOOK: Duration = Duration::from_millis(20);
 
+/// Frames of nobody's message that are passed over before the caller looks at its deadline.
+const FRAMES_AT_ONCE: usize = 256;
+
 /// One handle to the receiving side.
 pub(crate) struct Rx {
     end: Arc<End>,
@@ -61,6 +64,9 @@ impl Rx {
                 None => rx.lock.lock(patience)?,
             };
             if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
+                if side.is_hung_up_and_empty()? {
+                    return Err(Fault::Disconnected);
+                }
                 rx.custody
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
@@ -105,16 +111,25 @@ impl Rx {
         loop {
             let guard = rx.lock.lock(patience)?;
             if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
+                if side.is_hung_up_and_empty()? {
+                    return Ok(true);
+                }
                 rx.custody
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
             match next_for_us(side, partial, payload)? {
-                Progress::Got(_) | Progress::End => return Ok(true),
-                Progress::Empty => {}
+                // Of a part whose header has been taken there may be nothing more yet.
+                Progress::Got(header) if header.is_atomic() || side.has_bytes()? => {
+                    return Ok(true);
+                }
+                Progress::End => return Ok(true),
+                Progress::Got(_) | Progress::Empty => {}
             }
             drop(guard);
-            if partial.is_open() && side.left_unfinished()? == Some(message::ORPHANED) {
+            if partial.is_open() && side.left_unfinished()? == Some(message::ORPHANED)
+                || side.is_hung_up_and_empty()?
+            {
                 return Ok(true);
             }
             if patience.is_over() {
@@ -157,7 +172,7 @@ fn next_for_us(
     payload: &mut Payload,
 ) -> Result<Progress<Header>, Fault> {
     let custody = &side.shared().custody;
-    loop {
+    for _ in 0..FRAMES_AT_ONCE {
         match side.find_frame(partial.is_open())? {
             Progress::Got(()) => {}
             Progress::Empty => return Ok(Progress::Empty),
@@ -187,6 +202,7 @@ fn next_for_us(
             Progress::End => return Ok(Progress::End),
         }
     }
+    Ok(Progress::Empty)
 }
 
 /// Takes frames until a message is whole or the pipe is empty.

@@ -81,17 +81,42 @@ fn go_on(
     }
 }
 
-/// Passes over the records of a message whose receiver is gone, as far as they are there.
+/// Passes over the records of a message whose receiver is gone, as far as they are there; one ring's
+/// worth at most, in case a liar goes on writing them.
 pub(super) fn skip_orphaned(view: View<'_>) -> Result<(), Fault> {
-    while view.custody().state() == message::ORPHANED {
+    let mut budget = view.reader.rules.capacity();
+    while view.custody().state() == message::ORPHANED && budget > 0 {
         match view.reader.peek()? {
             Some(header) if header.has(FIRST) => view.custody().set_state(message::WHOLE),
-            Some(header) => skip(view, header),
+            Some(header) => {
+                skip(view, header);
+                budget = budget.saturating_sub(header.span());
+            }
             None => break,
         }
     }
     view.settle();
     Ok(())
+}
+
+/// For a receiver that a living holder keeps out: takes over where the holder's message has come to its
+/// end without it, since its sender died or took it back. Tells whether it did.
+///
+/// # Errors
+///
+/// [`Fault::Aborted`] for a sender that died: told here and not to the holder.
+pub(super) fn take_over_if_cut_short(view: View<'_>) -> Result<bool, Fault> {
+    match view.reader.peek()? {
+        Some(header) if header.has(FIRST) => {
+            view.custody().end_for_holder();
+            if header.has(AFTER_DEATH) {
+                Err(Fault::Aborted)
+            } else {
+                Ok(true)
+            }
+        }
+        _ => Ok(false),
+    }
 }
 
 fn skip(view: View<'_>, header: Header) {

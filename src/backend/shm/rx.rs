@@ -13,7 +13,7 @@ use crate::ring::lock::Guard;
 use crate::ring::reader::Reader;
 use crate::ring::record::{FIRST, Header, LAST, PREFIX};
 use crate::segment::layout::{Custody, message};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, full_fence};
 use crate::sys::clock::Patience;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Place, Wait, Woken};
@@ -66,6 +66,11 @@ impl<'a> View<'a> {
         &self.reader.control.rx.custody
     }
 
+    /// For a receiver that a holder keeps out: whether nothing more can come but what the holder has.
+    fn is_at_end_for_others(self, life_line: &mut LifeLine) -> Result<bool, Fault> {
+        Ok(life_line.look(self.place.event, self.end.socket())? && self.reader.peek()?.is_none())
+    }
+
     /// What the senders noted of their last message in parts.
     fn senders_state(self) -> u32 {
         // SYNC: sender-state. Whoever reads the note finds every part published before it.
@@ -86,6 +91,9 @@ impl<'a> View<'a> {
     #[inline]
     pub(super) fn settle(self) {
         let control = self.reader.control;
+        // Between giving room by `consume` and looking whether anybody waits for it: a sender that arms
+        // after this look sees the room.
+        full_fence();
         if control.room.is_armed()
             || self.reader.unpublished() >= self.reader.rules.capacity() / LAZY_FRACTION
         {
@@ -115,9 +123,10 @@ impl<'a> View<'a> {
 enum Attempt {
     /// A message of this length went to its destination.
     Received(usize),
-    /// The ring is empty, or as much as it holds has been taken; so far nothing, or only parts, of a
-    /// message.
+    /// The ring is empty; so far nothing, or only parts, of a message.
     Empty,
+    /// As much as the ring holds has been taken, and there may be more.
+    Enough,
 }
 
 impl Rx {
@@ -143,6 +152,7 @@ impl Rx {
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
         let mut look_after = custody::FIRST_LOOK;
+        let mut has_looked_again = false;
         // Kept from one look to the next only in the middle of a message.
         let mut kept: Option<Guard<'_>> = None;
         loop {
@@ -151,12 +161,28 @@ impl Rx {
                 None => view.reader.control.rx.lock.lock(patience)?,
             };
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
+                if parts::take_over_if_cut_short(view)? {
+                    kept = Some(guard);
+                    continue;
+                }
+                if view.is_at_end_for_others(life_line)? {
+                    return Err(Fault::Disconnected);
+                }
                 view.custody()
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
-            if let Attempt::Received(len) = take(view, partial, &mut into)? {
-                return Ok(len);
+            match take(view, partial, &mut into)? {
+                Attempt::Received(len) => return Ok(len),
+                Attempt::Enough if patience.is_over() => {
+                    partial.let_go();
+                    return Err(Fault::NotNow);
+                }
+                Attempt::Enough => {
+                    kept = Some(guard);
+                    continue;
+                }
+                Attempt::Empty => {}
             }
             view.settle_empty();
             if woken == Woken::HungUp {
@@ -171,7 +197,13 @@ impl Rx {
             };
             if gone || left.is_some() {
                 if view.reader.peek()?.is_some() {
-                    // Sent between the look at the ring and the looks after it.
+                    // Sent between the look at the ring and the looks after it. Honest senders do that
+                    // once.
+                    if has_looked_again && patience.is_over() {
+                        partial.let_go();
+                        return Err(Fault::NotNow);
+                    }
+                    has_looked_again = true;
                     kept = Some(guard);
                     continue;
                 }
@@ -179,6 +211,7 @@ impl Rx {
                     return Err(partial.end_of_file(view.custody(), view.senders_state()));
                 }
                 partial.close(view.custody());
+                wait.restart();
                 if left == Some(message::ORPHANED) {
                     return Err(Fault::Aborted);
                 }
@@ -213,6 +246,9 @@ impl Rx {
         loop {
             let guard = view.reader.control.rx.lock.lock(patience)?;
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
+                if view.is_at_end_for_others(life_line)? || view.reader.has_first()? {
+                    return Ok(true);
+                }
                 view.custody()
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
@@ -318,7 +354,7 @@ fn take_in_parts(
         }
         budget = budget.saturating_sub(header.span());
         if budget == 0 {
-            break;
+            return Ok(Attempt::Enough);
         }
     }
     Ok(Attempt::Empty)

@@ -57,7 +57,7 @@ impl<'a> View<'a> {
     /// Before a sleep: says at how much room to be woken.
     fn prepare_to_sleep(self, wait: &Wait) {
         if wait.will_sleep() {
-            self.place.event.set_wake_at(self.writer.half_empty_at());
+            self.place.event.set_wake_at(self.writer.enough_room_at());
         }
     }
 }
@@ -83,7 +83,7 @@ impl Tx {
         let (writer, rules) = (view.writer, end.rules);
         if life_line.is_due_in_passing() {
             writer.control.data.note_cpu();
-            if life_line.is_gone(&writer.control.room, end.socket())? {
+            if life_line.look(&writer.control.room, end.socket())? {
                 return Err(Fault::Disconnected);
             }
         } else if life_line.is_gone_by_close(&writer.control.room, end.socket())? {
@@ -96,6 +96,8 @@ impl Tx {
             let guard = writer.control.tx.lock.lock(patience)?;
             if guard.owner_died() {
                 writer.recover()?;
+                // The dead one may not have come as far as to tell of what it published.
+                view.ring();
             }
             let exactly = patience == Patience::Never || wait.will_sleep();
             if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {

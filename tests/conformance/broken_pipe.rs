@@ -1,0 +1,158 @@
+//! Broken pipe: a send fails when no receiver is left, and a blocked one is released.
+
+use nix::sys::signal::{SigHandler, Signal, signal};
+use shmpipe::{Backend, SendError};
+
+use crate::ends::{FILLER, LARGE, assert_breaks, assert_broken, drain, fill, open};
+use crate::support::{Line, fork, fork_apart, on_both_backends, pattern};
+
+on_both_backends! {
+    send_without_a_receiver_is_disconnected_for_an_empty_message_too,
+    send_without_a_receiver_raises_no_signal,
+    send_after_the_last_receiver_was_killed_is_disconnected,
+    blocked_send_is_disconnected_when_the_last_receiver_drops,
+    blocked_send_is_disconnected_when_the_last_receiver_is_killed,
+    blocked_send_is_disconnected_when_the_last_receiver_exits,
+    every_blocked_sender_is_disconnected_when_the_last_receiver_is_killed,
+    send_inside_a_large_message_is_disconnected_when_the_last_receiver_is_killed,
+    blocked_send_waits_on_while_a_copy_of_the_receiver_lives,
+    messages_left_unread_by_the_last_receiver_do_not_delay_the_broken_pipe,
+}
+
+fn send_without_a_receiver_is_disconnected_for_an_empty_message_too(backend: Backend) {
+    let (rx, mut tx) = open(backend);
+    drop(rx);
+    assert_broken(&mut tx);
+}
+
+fn send_without_a_receiver_raises_no_signal(backend: Backend) {
+    let child = fork(|| {
+        let (rx, mut tx) = open(backend);
+        // SAFETY: the default action is no handler, so none can do harm.
+        unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.unwrap();
+        tx.send(b"received by nobody").unwrap();
+        drop(rx);
+        assert_broken(&mut tx);
+    });
+    child.join();
+}
+
+fn send_after_the_last_receiver_was_killed_is_disconnected(backend: Backend) {
+    let (rx, mut tx) = open(backend);
+    let never = Line::new();
+    let child = fork(|| never.wait());
+    drop(rx);
+    tx.send(b"a copy of the receiver lives").unwrap();
+    child.kill();
+    assert_breaks(&mut tx);
+}
+
+/// A sender sleeps on a full pipe while the only receiver, in a process of its own, leaves.
+fn blocked_send_is_released(backend: Backend, ends: fn(crate::support::Child, &Line)) {
+    let (rx, mut tx) = open(backend);
+    let go = Line::new();
+    let (sender, rx) = fork_apart(rx, || {
+        let held = fill(&mut tx, 1);
+        let outcome = tx.send(&pattern(1, held, FILLER));
+        assert!(
+            matches!(outcome, Err(SendError::Disconnected)),
+            "{outcome:?}"
+        );
+        assert_broken(&mut tx);
+    });
+    let (receiver, tx) = fork_apart(tx, || {
+        let held = rx;
+        go.wait();
+        std::mem::forget(held); // the process's end is to close it
+    });
+    drop(tx);
+    sender.until_asleep();
+    ends(receiver, &go);
+    sender.join();
+}
+
+fn blocked_send_is_disconnected_when_the_last_receiver_drops(backend: Backend) {
+    let (rx, mut tx) = open(backend);
+    let (sender, rx) = fork_apart(rx, || {
+        let held = fill(&mut tx, 1);
+        let outcome = tx.send(&pattern(1, held, FILLER));
+        assert!(
+            matches!(outcome, Err(SendError::Disconnected)),
+            "{outcome:?}"
+        );
+        assert_broken(&mut tx);
+    });
+    sender.until_asleep();
+    drop(rx);
+    sender.join();
+}
+
+fn blocked_send_is_disconnected_when_the_last_receiver_is_killed(backend: Backend) {
+    blocked_send_is_released(backend, |receiver, _go| receiver.kill());
+}
+
+fn blocked_send_is_disconnected_when_the_last_receiver_exits(backend: Backend) {
+    blocked_send_is_released(backend, |receiver, go| {
+        go.signal();
+        receiver.join();
+    });
+}
+
+fn every_blocked_sender_is_disconnected_when_the_last_receiver_is_killed(backend: Backend) {
+    let (rx, mut tx) = open(backend);
+    let never = Line::new();
+    let receiver = fork(|| never.wait());
+    let held = fill(&mut tx, 0);
+    drop(rx);
+    let send = |sender: u16| {
+        fork(|| {
+            let outcome = tx.try_clone().unwrap().send(&pattern(sender, held, FILLER));
+            assert!(
+                matches!(outcome, Err(SendError::Disconnected)),
+                "{outcome:?}"
+            );
+        })
+    };
+    let senders: Vec<_> = (1..=5).map(send).collect();
+    senders.iter().for_each(|sender| sender.until_asleep());
+    receiver.kill();
+    senders.into_iter().for_each(|sender| sender.join());
+}
+
+fn send_inside_a_large_message_is_disconnected_when_the_last_receiver_is_killed(backend: Backend) {
+    let (rx, mut tx) = open(backend);
+    let never = Line::new();
+    let receiver = fork(|| never.wait());
+    let (sender, rx) = fork_apart(rx, || {
+        let outcome = tx.send(&pattern(1, 0, LARGE));
+        assert!(
+            matches!(outcome, Err(SendError::Disconnected)),
+            "{outcome:?}"
+        );
+        assert_broken(&mut tx);
+    });
+    drop(rx);
+    sender.until_asleep();
+    receiver.kill();
+    sender.join();
+}
+
+fn blocked_send_waits_on_while_a_copy_of_the_receiver_lives(backend: Backend) {
+    let (rx, mut tx) = open(backend);
+    let mut copy = rx.try_clone().unwrap();
+    let held = fill(&mut tx, 1);
+    let sender = fork(|| tx.send(&pattern(1, held, FILLER)).unwrap());
+    sender.until_asleep();
+    drop(rx);
+    sender.until_asleep();
+    drain(&mut copy, 1, 0..held + 1, FILLER);
+    sender.join();
+}
+
+fn messages_left_unread_by_the_last_receiver_do_not_delay_the_broken_pipe(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    let held = fill(&mut tx, 1);
+    drain(&mut rx, 1, 0..held / 4, FILLER);
+    drop(rx);
+    assert_broken(&mut tx);
+}

@@ -1,0 +1,40 @@
+//! The conformance suite: what a pipe must do, each statement on both backends.
+//!
+//! A test's name is the statement. Each test runs in a process of its own under a watchdog (see
+//! `support`); order, counts and least times are asserted, never speed. `SHMPIPE_LONG=1` asks for
+//! the long form. What one process alone can hardly provoke (a kill at each store, garbage in the
+//! shared memory) is not here.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod ends;
+
+mod blocking;
+mod broken_pipe;
+mod capacity;
+mod death;
+mod descriptors;
+mod duplex;
+mod end_of_file;
+mod environment;
+mod errors;
+mod exec;
+mod fork;
+mod harness;
+mod idle;
+mod large;
+mod limits;
+mod order;
+mod poll;
+mod receivers;
+mod refused;
+mod seed;
+mod signals;
+mod sizes;
+mod stopped;
+mod stream;
+mod stream_reads;
+mod threads;
+mod timeouts;
+mod types;

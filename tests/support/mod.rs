@@ -1,0 +1,84 @@
+//! What the test binaries share: a process for each test, forked children, and watching them sleep.
+//!
+//! It knows nothing of pipes except how to open one; what a pipe must do is in the tests.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test binary uses a part of this"
+)]
+
+mod asleep;
+mod child;
+mod fds;
+mod isolate;
+mod line;
+mod pattern;
+mod report;
+mod shared;
+
+pub(crate) use asleep::{Thread, gettid, switches, thread, until_asleep};
+pub(crate) use child::{Child, fork, fork_apart};
+pub(crate) use fds::{mappings, open_fds, with_fd_limit};
+pub(crate) use isolate::{RUNNING_BODY, isolated, limit, run_body, skipped};
+pub(crate) use line::Line;
+pub(crate) use pattern::{check, identify, pattern};
+pub(crate) use report::doing;
+pub(crate) use shared::shared_counter;
+
+/// Whether the long form of the tests was asked for with `SHMPIPE_LONG=1`.
+pub(crate) fn long() -> bool {
+    std::env::var_os("SHMPIPE_LONG").is_some_and(|value| value == "1")
+}
+
+/// Makes modules `shm` and `kernel`, each with one isolated test for each named
+/// `fn(shmpipe::Backend)`, which may be followed by `within SECONDS`.
+#[allow(unused_macros, reason = "each test binary uses a part of this")]
+macro_rules! on_both_backends {
+    ($($name:ident $(within $seconds:literal)?),+ $(,)?) => {
+        mod shm {
+            $crate::support::on_one_backend! { SharedMemory: $($name $(within $seconds)?),+ }
+        }
+        mod kernel {
+            $crate::support::on_one_backend! { Kernel: $($name $(within $seconds)?),+ }
+        }
+    };
+}
+
+/// The tests of one backend: what [`on_both_backends`] makes two of.
+#[allow(unused_macros, reason = "each test binary uses a part of this")]
+macro_rules! on_one_backend {
+    ($backend:ident: $($name:ident $(within $seconds:literal)?),+) => {
+        $(
+            #[test]
+            fn $name() {
+                $crate::support::isolated(
+                    concat!(module_path!(), "::", stringify!($name)),
+                    $crate::support::limit(&[$($seconds)?]),
+                    || super::$name(shmpipe::Backend::$backend),
+                );
+            }
+        )+
+    };
+}
+
+/// One isolated test for each named `fn()` that concerns no backend in particular.
+#[allow(unused_macros, reason = "each test binary uses a part of this")]
+macro_rules! on_no_backend {
+    ($($name:ident $(within $seconds:literal)?),+ $(,)?) => {
+        mod alone {
+            $(
+                #[test]
+                fn $name() {
+                    $crate::support::isolated(
+                        concat!(module_path!(), "::", stringify!($name)),
+                        $crate::support::limit(&[$($seconds)?]),
+                        super::$name,
+                    );
+                }
+            )+
+        }
+    };
+}
+
+pub(crate) use {on_both_backends, on_no_backend, on_one_backend};
