@@ -21,6 +21,8 @@ pub(crate) struct LifeLine {
     looked_at: Duration,
     /// As `looked_at`, by the processor's own clock.
     ticks: u64,
+    /// Where the other side was when it was last asked for.
+    position: u64,
     /// Seen gone, which does not change any more.
     gone: bool,
 }
@@ -52,10 +54,22 @@ impl LifeLine {
         self.look(event, socket)
     }
 
-    /// For the hot path, by the cheapest clock there is: whether it is time to [`look`](Self::look).
+    /// For the hot path, by the cheapest clock there is: whether it is time for
+    /// [`has_progressed`](Self::has_progressed), and if not that, to [`look`](Self::look).
     #[inline]
     pub(crate) fn is_due_in_passing(&self) -> bool {
         clock::ticks().wrapping_sub(self.ticks) > clock::FRESH_TICKS
+    }
+
+    /// Whether the other side has moved to another `position` since the last call, so that somebody
+    /// of it was alive a moment ago and a look can wait.
+    pub(crate) fn has_progressed(&mut self, position: u64) -> bool {
+        let has_progressed = position != self.position;
+        if has_progressed {
+            self.position = position;
+            self.ticks = clock::ticks();
+        }
+        has_progressed
     }
 
     /// The caller has seen the hang-up by itself.

@@ -9,6 +9,7 @@ use crate::error::Fault;
 use crate::ring::record::{LAST, PREFIX, Rules, span_of};
 use crate::ring::writer::Writer;
 use crate::segment::layout::message;
+use crate::sync::Ordering;
 use crate::sys::clock::Patience;
 use crate::sys::process::Process;
 use crate::wait::life_line::LifeLine;
@@ -48,6 +49,20 @@ impl<'a> View<'a> {
         Self { end, writer, place }
     }
 
+    /// Whether every receiver is gone, as far as a sender asks that on the hot path: when a close was
+    /// announced, or when for some time no receiver has received.
+    #[inline]
+    fn is_disconnected_in_passing(self, life_line: &mut LifeLine) -> io::Result<bool> {
+        let control = self.writer.control;
+        if life_line.is_due_in_passing() {
+            control.data.note_cpu();
+            if !life_line.has_progressed(control.rx.read.load(Ordering::Relaxed)) {
+                return life_line.look(&control.room, self.end.socket());
+            }
+        }
+        life_line.is_gone_by_close(&control.room, self.end.socket())
+    }
+
     /// Tells receivers that there is a new record.
     #[inline]
     fn ring(self) {
@@ -81,12 +96,7 @@ impl Tx {
         } = self;
         let view = View::new(end);
         let (writer, rules) = (view.writer, end.rules);
-        if life_line.is_due_in_passing() {
-            writer.control.data.note_cpu();
-            if life_line.look(&writer.control.room, end.socket())? {
-                return Err(Fault::Disconnected);
-            }
-        } else if life_line.is_gone_by_close(&writer.control.room, end.socket())? {
+        if view.is_disconnected_in_passing(life_line)? {
             return Err(Fault::Disconnected);
         }
         let need = room_needed(rules, bytes.len(), patience)?;
