@@ -65,7 +65,7 @@ impl Sender {
     ///
     /// - [`Disconnected`](SendError::Disconnected): no receiver is left (as `EPIPE` of write(2),
     ///   without the SIGPIPE), also when the last one goes while the call is blocked. A receiver
-    ///   killed within the last 50 µs may not have been noticed yet: that send succeeds, as a
+    ///   killed within the last 100 µs may not have been noticed yet: that send succeeds, as a
     ///   write(2) just before the death would.
     /// - [`TooLarge`](SendError::TooLarge): over [`max_message`](crate::PipeOptions::max_message).
     ///

@@ -22,6 +22,10 @@ use crate::sys::{futex, socket};
 /// Bound of the futex phase.
 const FUTEX_PHASE: Duration = Duration::from_micros(500);
 
+/// Interval of looks after a process whose death would be told: it may also go by execve(2), which no
+/// descriptor tells of.
+pub(crate) const AFTER_EXEC: Duration = Duration::from_secs(1);
+
 /// Interval of looks after a process that is known to have died, until the caller sees what of.
 const AFTER_DEATH: Duration = Duration::from_millis(1);
 
@@ -86,7 +90,10 @@ impl Wait {
     ) -> io::Result<()> {
         if self.phase == Phase::Poll && self.also.is_none() && self.look_after.is_none() {
             match process.map(Process::watch).transpose()? {
-                Some(Life::Alive(watch)) => self.also = Some(watch),
+                Some(Life::Alive(watch)) => {
+                    self.also = Some(watch);
+                    self.look_after = Some(AFTER_EXEC);
+                }
                 _ => self.look_after = Some(else_after),
             }
         }
@@ -175,8 +182,8 @@ impl Wait {
             .map_or(self.deadline, |span| self.deadline.at_most(span));
         let also = self.also.as_ref().map(AsFd::as_fd);
         let found = socket::wait(place.socket, PollFlags::POLLIN, also, deadline)?;
-        if !found.hung_up && !found.ready && also.is_some() {
-            // The process has died, unless it was the deadline; a second look by time does no harm.
+        if !found.hung_up && !found.ready && also.is_some() && !deadline.passed() {
+            // The process has died.
             self.also = None;
             self.look_after = Some(AFTER_DEATH);
         }

@@ -19,6 +19,7 @@ use crate::segment::layout::message;
 use crate::sys::clock::Patience;
 use crate::sys::process::{Life, Process};
 use crate::sys::socket;
+use crate::wait::sleep::AFTER_EXEC;
 
 /// How often a receiver inside a message looks whether the message's sender has died while others keep
 /// the pipe open, where the sender's process cannot be watched or has just died.
@@ -148,7 +149,7 @@ impl Rx {
 fn wait_inside(side: Side<'_>, patience: Patience) -> Result<(), Fault> {
     let deadline = patience.deadline();
     let (watch, deadline) = match side.sender().map(Process::watch).transpose()? {
-        Some(Life::Alive(watch)) => (Some(watch), deadline),
+        Some(Life::Alive(watch)) => (Some(watch), deadline.at_most(AFTER_EXEC)),
         _ => (None, deadline.at_most(SENDER_LOOK)),
     };
     socket::wait(
