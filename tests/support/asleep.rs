@@ -115,6 +115,11 @@ pub(crate) fn thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
 }
 
 impl<T> Thread<T> {
+    /// The kernel's id of it.
+    pub(crate) fn tid(&self) -> Pid {
+        self.tid
+    }
+
     /// Waits until it sleeps in the kernel and stays asleep.
     pub(crate) fn until_asleep(&self) {
         until_asleep(&[(nix::unistd::getpid(), self.tid)]);

@@ -35,9 +35,10 @@ pub(crate) fn fork(work: impl FnOnce()) -> Child {
         },
         ForkResult::Child => {
             prctl::set_pdeathsig(Signal::SIGKILL).expect("SIGKILL is a signal");
-            // Where the parent died before it could be watched there is nobody to work for. A
-            // panic has been printed by the panic hook.
-            let orphaned = getppid() != parent;
+            // Where the parent died before it could be watched there is nobody to work for; from
+            // within a pid namespace of one's own it is seen as 0. A panic has been printed by the
+            // panic hook.
+            let orphaned = ![parent, Pid::from_raw(0)].contains(&getppid());
             let failed = orphaned || catch_unwind(AssertUnwindSafe(work)).is_err();
             let code = if failed { PANICKED } else { 0 };
             // SAFETY: `_exit` ends the process; it runs no destructor and no handler.

@@ -10,6 +10,7 @@
 
 mod asleep;
 mod child;
+mod cpus;
 mod fds;
 mod isolate;
 mod line;
@@ -19,6 +20,7 @@ mod shared;
 
 pub(crate) use asleep::{Thread, gettid, switches, thread, until_asleep};
 pub(crate) use child::{Child, fork, fork_apart};
+pub(crate) use cpus::{Others, pin_to, two_cpus};
 pub(crate) use fds::{mappings, open_fds, with_fd_limit};
 pub(crate) use isolate::{RUNNING_BODY, isolated, limit, run_body, skipped};
 pub(crate) use line::Line;

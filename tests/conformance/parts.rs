@@ -1,0 +1,227 @@
+//! Receivers with a part of a large message in their hands: nobody else gets the rest of it, and
+//! whatever becomes of them, what follows arrives whole.
+
+use std::time::{Duration, Instant};
+
+use shmpipe::{Backend, Receiver, RecvError, RecvTimeoutError, SendError, TryRecvError};
+
+use crate::ends::{
+    FILLER, LARGE, SHORT, assert_at_end, assert_breaks, assert_empty_but_alive, open,
+};
+use crate::support::{Child, check, fork, fork_apart, on_both_backends, pattern, thread};
+
+on_both_backends! {
+    a_clone_waits_while_another_handle_has_a_part,
+    a_handle_with_a_part_moves_to_another_thread,
+    a_handle_with_a_part_that_is_dropped_leaves_the_next_messages_whole,
+    a_handle_with_a_part_that_is_dropped_inside_a_blocked_clones_recv_lets_it_go_on,
+    the_last_handle_with_a_part_that_is_dropped_breaks_the_pipe,
+    a_forked_copy_of_a_handle_with_a_part_is_dropped_without_effect,
+    a_process_with_a_part_that_exits_leaves_the_next_messages_whole,
+    the_end_of_a_program_that_a_process_with_a_part_executed_leaves_the_next_messages_whole,
+    a_handle_with_a_part_reports_its_senders_death_and_a_clone_the_end,
+    a_survivor_of_a_receiver_with_a_part_and_of_its_sender_gets_the_end,
+}
+
+/// A sender asleep inside the first of three messages: large, small, large.
+fn sender(tx: &mut shmpipe::Sender) -> Child {
+    let child = fork(|| {
+        tx.send(&pattern(1, 0, LARGE)).unwrap();
+        tx.send(&pattern(1, 1, FILLER)).unwrap();
+        tx.send(&pattern(1, 2, LARGE)).unwrap();
+    });
+    child.until_asleep();
+    child
+}
+
+/// Takes what is there of the large message while its sender is stopped.
+fn take_a_part(rx: &mut Receiver, sender: &Child) {
+    sender.stop();
+    assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+    sender.cont();
+}
+
+fn assert_the_next_messages(rx: &mut Receiver) {
+    check(&rx.recv().unwrap(), 1, 1, FILLER);
+    check(&rx.recv().unwrap(), 1, 2, LARGE);
+    assert_empty_but_alive(rx);
+}
+
+fn a_clone_waits_while_another_handle_has_a_part(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    let mut clone = rx.try_clone().unwrap();
+    let sender = sender(&mut tx);
+    take_a_part(&mut rx, &sender);
+    for _ in 0..2 {
+        assert!(matches!(clone.try_recv(), Err(TryRecvError::Empty)));
+        let start = Instant::now();
+        let outcome = clone.recv_timeout(SHORT);
+        assert!(
+            matches!(outcome, Err(RecvTimeoutError::Timeout)),
+            "{outcome:?}"
+        );
+        assert!(start.elapsed() >= SHORT);
+        assert!(
+            !clone.poll(Some(Duration::ZERO)).unwrap(),
+            "a recv would block"
+        );
+    }
+    let blocked = thread(move || {
+        check(&clone.recv().unwrap(), 1, 1, FILLER);
+        clone
+    });
+    blocked.until_asleep();
+    check(&rx.recv().unwrap(), 1, 0, LARGE);
+    blocked.join();
+    check(&rx.recv().unwrap(), 1, 2, LARGE);
+    sender.join();
+}
+
+fn a_handle_with_a_part_moves_to_another_thread(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    let sender = sender(&mut tx);
+    sender.stop();
+    // The thread that takes the part is gone when another one takes the rest.
+    let mut rx = thread(move || {
+        assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+        rx
+    })
+    .join();
+    sender.cont();
+    let mut rx = thread(move || {
+        check(&rx.recv().unwrap(), 1, 0, LARGE);
+        rx
+    })
+    .join();
+    assert_the_next_messages(&mut rx);
+    sender.join();
+}
+
+fn a_handle_with_a_part_that_is_dropped_leaves_the_next_messages_whole(backend: Backend) {
+    let (rx, mut tx) = open(backend);
+    let mut clone = rx.try_clone().unwrap();
+    let sender = sender(&mut tx);
+    take_a_part(&mut clone, &sender);
+    drop(clone);
+    let mut rx = rx;
+    assert_the_next_messages(&mut rx);
+    sender.join();
+}
+
+fn a_handle_with_a_part_that_is_dropped_inside_a_blocked_clones_recv_lets_it_go_on(
+    backend: Backend,
+) {
+    let (mut rx, mut tx) = open(backend);
+    let mut clone = rx.try_clone().unwrap();
+    let sender = sender(&mut tx);
+    take_a_part(&mut clone, &sender);
+    let blocked = thread(move || {
+        assert_the_next_messages(&mut rx);
+        rx
+    });
+    blocked.until_asleep();
+    drop(clone);
+    blocked.join();
+    sender.join();
+}
+
+fn the_last_handle_with_a_part_that_is_dropped_breaks_the_pipe(backend: Backend) {
+    let (rx, mut tx) = open(backend);
+    let (sender, mut rx) = fork_apart(rx, || {
+        let outcome = tx.send(&pattern(1, 0, 3 * LARGE));
+        assert!(
+            matches!(outcome, Err(SendError::Disconnected)),
+            "{outcome:?}"
+        );
+        assert_breaks(&mut tx);
+    });
+    sender.until_asleep();
+    take_a_part(&mut rx, &sender);
+    sender.until_asleep();
+    drop(rx);
+    sender.join();
+}
+
+fn a_forked_copy_of_a_handle_with_a_part_is_dropped_without_effect(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    let sender = sender(&mut tx);
+    take_a_part(&mut rx, &sender);
+    let (child, mut rx) = fork_apart(rx, || {});
+    child.join();
+    let child = fork(|| assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty))));
+    child.join();
+    check(&rx.recv().unwrap(), 1, 0, LARGE);
+    assert_the_next_messages(&mut rx);
+    sender.join();
+}
+
+fn a_process_with_a_part_that_exits_leaves_the_next_messages_whole(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    let sender = sender(&mut tx);
+    sender.stop();
+    fork(|| assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)))).join();
+    sender.cont();
+    assert_the_next_messages(&mut rx);
+    sender.join();
+}
+
+fn the_end_of_a_program_that_a_process_with_a_part_executed_leaves_the_next_messages_whole(
+    backend: Backend,
+) {
+    let (mut rx, mut tx) = open(backend);
+    let sender = sender(&mut tx);
+    sender.stop();
+    let program = fork(|| {
+        assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+        let error = nix::unistd::execv(c"/bin/sleep", &[c"sleep", c"1000"]).unwrap_err();
+        panic!("executing sleep: {error}");
+    });
+    until_it_sleeps(&program);
+    sender.cont();
+    // It counts as alive until then: see docs/design.md, "Messages in parts".
+    assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+    program.kill();
+    assert_the_next_messages(&mut rx);
+    sender.join();
+}
+
+/// Waits until the child has become the program `sleep`, which holds no end any more.
+fn until_it_sleeps(program: &Child) {
+    let name = format!("/proc/{}/comm", program.pid());
+    while std::fs::read_to_string(&name).unwrap().trim() != "sleep" {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    program.until_asleep();
+}
+
+fn a_handle_with_a_part_reports_its_senders_death_and_a_clone_the_end(backend: Backend) {
+    let (mut rx, tx) = open(backend);
+    let mut clone = rx.try_clone().unwrap();
+    let mut theirs = tx;
+    let sender = fork(move || theirs.send(&pattern(1, 0, LARGE)).unwrap());
+    sender.until_asleep();
+    take_a_part(&mut rx, &sender);
+    sender.until_asleep();
+    sender.kill();
+    assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
+    assert_at_end(&mut rx);
+    assert_at_end(&mut clone);
+}
+
+fn a_survivor_of_a_receiver_with_a_part_and_of_its_sender_gets_the_end(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    let sender = fork(move || tx.send(&pattern(1, 0, LARGE)).unwrap());
+    sender.until_asleep();
+    sender.stop();
+    let receiver = fork(|| panic!("received {:?}", rx.recv().map(|message| message.len())));
+    receiver.until_asleep();
+    receiver.kill();
+    sender.kill();
+    // Whose loss the message is, the receiver's or the sender's, is not said here.
+    let outcome = rx.recv().map(|message| message.len());
+    assert!(
+        matches!(outcome, Err(RecvError::Aborted | RecvError::Disconnected)),
+        "{outcome:?}"
+    );
+    assert_at_end(&mut rx);
+}
