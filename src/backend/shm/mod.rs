@@ -15,6 +15,7 @@ use crate::sys::{futex, socket, thread::Thread};
 mod parts;
 mod rx;
 mod tx;
+mod view;
 
 pub(crate) use rx::Rx;
 pub(crate) use tx::Tx;

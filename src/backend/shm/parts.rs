@@ -1,6 +1,7 @@
 //! Records of messages that go in parts, on the receiving side.
 
-use super::rx::{self, View};
+use super::rx;
+use super::view::View;
 use crate::error::Fault;
 use crate::ring::custody::Partial;
 use crate::ring::destination::Destination;

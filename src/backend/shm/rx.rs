@@ -4,23 +4,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::view::View;
 use super::{End, parts};
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::custody::{self, Partial, Turn};
 use crate::ring::destination::Destination;
 use crate::ring::lock::Guard;
-use crate::ring::reader::Reader;
 use crate::ring::record::{FIRST, Header, LAST, PREFIX};
-use crate::segment::layout::{Custody, message};
-use crate::sync::{Ordering, full_fence};
+use crate::segment::layout::message;
 use crate::sys::clock::Patience;
 use crate::wait::life_line::LifeLine;
-use crate::wait::sleep::{Place, Wait, Woken};
+use crate::wait::sleep::{Wait, Woken};
 use crate::wait::spin::Spinner;
-
-/// Room is given back at the latest when it is this fraction of the ring.
-const LAZY_FRACTION: u64 = 8;
 
 /// How often a receiver inside a message looks whether the message's sender has died while others keep
 /// the pipe open, where the sender's process cannot be watched.
@@ -34,89 +30,6 @@ pub(crate) struct Rx {
     fate: Fate,
     /// The parts taken so far of a message that goes in parts.
     partial: Partial,
-}
-
-/// The parts of a receiver that its calls share, apart from its own state.
-#[derive(Clone, Copy)]
-pub(super) struct View<'a> {
-    pub(super) end: &'a End,
-    pub(super) reader: Reader<'a>,
-    pub(super) place: Place<'a>,
-}
-
-impl<'a> View<'a> {
-    #[inline]
-    fn new(end: &'a End) -> Self {
-        let control = end.segment.control();
-        let reader = Reader {
-            control,
-            storage: &end.storage,
-            rules: end.rules,
-        };
-        let place = Place {
-            event: &control.data,
-            number: &control.rx.epoch,
-            socket: end.socket(),
-        };
-        Self { end, reader, place }
-    }
-
-    #[inline]
-    pub(super) fn custody(self) -> &'a Custody {
-        &self.reader.control.rx.custody
-    }
-
-    /// For a receiver that a holder keeps out: whether nothing more can come but what the holder has.
-    fn is_at_end_for_others(self, life_line: &mut LifeLine) -> Result<bool, Fault> {
-        Ok(life_line.look(self.place.event, self.end.socket())? && self.reader.peek()?.is_none())
-    }
-
-    /// What the senders noted of their last message in parts.
-    fn senders_state(self) -> u32 {
-        // SYNC: sender-state. Whoever reads the note finds every part published before it.
-        self.reader.control.tx.state.load(Ordering::Acquire)
-    }
-
-    /// For a receiver inside a message of which nothing more is in the ring: whether its sender has
-    /// died or taken it back, `ORPHANED` or `WITHDRAWN`. The caller looks at the ring once more.
-    fn left_unfinished(self) -> Option<u32> {
-        if self.reader.control.tx.lock.owner_has_died() {
-            return Some(message::ORPHANED);
-        }
-        Some(self.senders_state())
-            .filter(|&state| state == message::ORPHANED || state == message::WITHDRAWN)
-    }
-
-    /// After records were taken: gives their room back when it is time to, and rings for it.
-    #[inline]
-    pub(super) fn settle(self) {
-        let control = self.reader.control;
-        // Between giving room by `consume` and looking whether anybody waits for it: a sender that arms
-        // after this look sees the room.
-        full_fence();
-        if control.room.is_armed()
-            || self.reader.unpublished() >= self.reader.rules.capacity() / LAZY_FRACTION
-        {
-            self.give_room_back(false);
-        }
-    }
-
-    /// Before reporting an empty ring or sleeping: gives all room back.
-    fn settle_empty(self) {
-        self.reader.control.room.note_cpu();
-        if self.reader.control.room.is_armed() || self.reader.unpublished() != 0 {
-            self.give_room_back(true);
-        }
-    }
-
-    fn give_room_back(self, is_empty: bool) {
-        self.reader.publish_head();
-        let read = self.reader.control.rx.read.load(Ordering::Relaxed);
-        self.reader
-            .control
-            .room
-            .ring_for_room(self.end.socket(), read, is_empty);
-    }
 }
 
 /// What one look at the ring under the lock came to.
