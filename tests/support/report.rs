@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
+use std::io::Write;
 
 use nix::sys::prctl;
 use nix::unistd::Pid;
@@ -18,7 +19,11 @@ pub(crate) fn doing(what: &str) {
     let name: Vec<u8> = what.bytes().filter(|&byte| byte != 0).take(15).collect();
     let name = std::ffi::CString::new(name).expect("zero bytes were taken out");
     prctl::set_name(&name).expect("any name of 15 bytes is allowed");
-    eprintln!("{NOTE}{}: {what}", super::gettid());
+    // One write, or the lines of several processes run into each other.
+    let line = format!("{NOTE}{}: {what}\n", super::gettid());
+    std::io::stderr()
+        .write_all(line.as_bytes())
+        .expect("a place for notes");
 }
 
 /// The last note of each thread in a test's output.
