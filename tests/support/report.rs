@@ -3,9 +3,9 @@
 //! It reads /proc only; deciding that a test hangs, and ending it, is [`isolate`](super::isolate)'s.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::fs;
-use std::io::Write;
+use std::io::Write as _;
 
 use nix::sys::prctl;
 use nix::unistd::Pid;
