@@ -1,14 +1,15 @@
 //! Broken pipe: a send fails when no receiver is left, and a blocked one is released.
 
-use nix::sys::signal::{SigHandler, Signal, signal};
 use shmpipe::{Backend, SendError};
 
-use crate::ends::{FILLER, LARGE, assert_breaks, assert_broken, drain, fill, open};
+use crate::ends::{FILLER, LARGE, assert_at_end, assert_breaks, assert_broken, drain, fill, open};
 use crate::support::{Line, fork, fork_apart, on_both_backends, pattern};
 
 on_both_backends! {
     send_without_a_receiver_is_disconnected_for_an_empty_message_too,
     send_without_a_receiver_raises_no_signal,
+    a_receiver_killed_asleep_raises_no_signal_in_the_sender,
+    a_sender_killed_asleep_raises_no_signal_in_the_receiver,
     send_after_the_last_receiver_was_killed_is_disconnected,
     blocked_send_is_disconnected_when_the_last_receiver_drops,
     blocked_send_is_disconnected_when_the_last_receiver_is_killed,
@@ -25,16 +26,40 @@ fn send_without_a_receiver_is_disconnected_for_an_empty_message_too(backend: Bac
     assert_broken(&mut tx);
 }
 
+/// SIGPIPE has its default in a test's process (see `support::isolate`): it would kill the child.
 fn send_without_a_receiver_raises_no_signal(backend: Backend) {
     let child = fork(|| {
         let (rx, mut tx) = open(backend);
-        // SAFETY: the default action is no handler, so none can do harm.
-        unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.unwrap();
         tx.send(b"received by nobody").unwrap();
         drop(rx);
         assert_broken(&mut tx);
     });
     child.join();
+}
+
+fn a_receiver_killed_asleep_raises_no_signal_in_the_sender(backend: Backend) {
+    let (mut rx, tx) = open(backend);
+    let (receiver, mut tx) = fork_apart(tx, move || assert!(rx.recv().is_err()));
+    receiver.until_asleep();
+    receiver.kill();
+    // It has left word that it sleeps, so the sender may try to wake it.
+    fork(|| assert_breaks(&mut tx)).join();
+}
+
+fn a_sender_killed_asleep_raises_no_signal_in_the_receiver(backend: Backend) {
+    let (rx, mut tx) = open(backend);
+    let held = fill(&mut tx, 1);
+    let (sender, mut rx) = fork_apart(rx, move || {
+        let outcome = tx.send(&pattern(1, held, FILLER));
+        panic!("a full pipe took a message: {outcome:?}");
+    });
+    sender.until_asleep();
+    sender.kill();
+    let receiver = fork(|| {
+        drain(&mut rx, 1, 0..held, FILLER);
+        assert_at_end(&mut rx);
+    });
+    receiver.join();
 }
 
 fn send_after_the_last_receiver_was_killed_is_disconnected(backend: Backend) {

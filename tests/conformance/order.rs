@@ -112,7 +112,7 @@ fn a_send_that_returned_before_another_began_is_received_first(backend: Backend)
 }
 
 fn parent_and_child_send_through_copies_of_one_end_each_in_order(backend: Backend) {
-    let messages = if long() { 1_000_000 } else { 20_000 };
+    let messages = if long() { 1_000_000 } else { 100_000 };
     let (mut rx, mut tx) = open(backend);
     let receiver = fork(|| {
         let mut next = [0, 0];

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{SigHandler, Signal, killpg, signal};
 use nix::unistd::Pid;
 
 /// Names the test whose body this process is to run.
@@ -42,6 +42,10 @@ pub(crate) fn limit(seconds: &[u64]) -> Duration {
 pub(crate) fn isolated(path: &str, limit: Duration, body: fn()) {
     if std::env::var_os(RUNNING_BODY).is_some_and(|running| running == *path) {
         println!(); // the harness has begun a line
+        let default = SigHandler::SigDfl;
+        // Rust ignores SIGPIPE from the start; as in a C program, one would end the test here.
+        // SAFETY: the default action is no handler, so none can do harm.
+        unsafe { signal(Signal::SIGPIPE, default) }.expect("SIGPIPE can have its default");
         body();
         println!("{DONE}");
         return;

@@ -26,7 +26,7 @@ pub(crate) use isolate::{RUNNING_BODY, isolated, limit, run_body, skipped};
 pub(crate) use line::Line;
 pub(crate) use pattern::{check, identify, pattern};
 pub(crate) use report::doing;
-pub(crate) use shared::shared_counter;
+pub(crate) use shared::{shared_counter, shared_counters};
 
 /// Whether the long form of the tests was asked for with `SHMPIPE_LONG=1`.
 pub(crate) fn long() -> bool {
