@@ -20,6 +20,12 @@ mod sync;
 mod sys;
 mod wait;
 
+#[cfg(shmpipe_kill_points)]
+#[doc(hidden)]
+pub mod kill_points {
+    pub use crate::sync::killable::{arm, passed};
+}
+
 pub use connection::Connection;
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,

@@ -1,7 +1,14 @@
 //! The only door to atomics and fences, so that loom can stand in for them.
 
+#[cfg(shmpipe_kill_points)]
+pub(crate) mod killable;
+
 #[cfg(not(loom))]
-pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use core::sync::atomic::Ordering;
+#[cfg(not(any(loom, shmpipe_kill_points)))]
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
+#[cfg(shmpipe_kill_points)]
+pub(crate) use killable::{AtomicU32, AtomicU64, kill_point};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -32,3 +39,8 @@ pub(crate) fn spin_hint() {
     #[cfg(loom)]
     loom::thread::yield_now();
 }
+
+/// A point at which a test may kill the process (`sync::killable`); nothing in an ordinary build.
+#[cfg(not(shmpipe_kill_points))]
+#[inline(always)]
+pub(crate) fn kill_point() {}

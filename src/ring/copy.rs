@@ -4,7 +4,7 @@
 //! the shared side is only ever touched by relaxed atomics or by inline assembly, for which a torn
 //! value is merely a torn value. Both give the caller whatever bytes happen to be there.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, kill_point};
 
 const WORD: usize = size_of::<u64>();
 
@@ -97,6 +97,7 @@ unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) -> usize {
             options(nostack, preserves_flags),
         );
     }
+    kill_point();
     len
 }
 

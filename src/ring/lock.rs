@@ -228,7 +228,7 @@ impl Drop for Guard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU64;
+    use crate::sync::AtomicU64;
     use std::time::Duration;
 
     fn new() -> SideLock {

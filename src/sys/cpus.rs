@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, kill_point};
 
 /// The CPU of the calling thread plus 1, or 0 where it is unknown (getcpu(2); from the restartable
 /// sequence area or the vDSO, so a few nanoseconds).
@@ -55,4 +55,5 @@ fn ask_for_quota() -> bool {
 pub(crate) fn give_way() {
     // SAFETY: no preconditions; it does not fail on Linux.
     unsafe { libc::sched_yield() };
+    kill_point();
 }

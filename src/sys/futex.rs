@@ -4,7 +4,7 @@ use std::io;
 use std::ptr;
 
 use super::clock::Deadline;
-use crate::sync::AtomicU32;
+use crate::sync::{AtomicU32, kill_point};
 
 /// Set in a lock word by waiters, so that the kernel and the unlocker wake one (linux/futex.h).
 pub(crate) const WAITERS: u32 = 0x8000_0000;
@@ -37,10 +37,12 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> io::R
             libc::FUTEX_BITSET_MATCH_ANY,
         )
     };
+    // Read before anything else can change it.
+    let error = io::Error::last_os_error();
+    kill_point();
     if outcome == 0 {
         return Ok(());
     }
-    let error = io::Error::last_os_error();
     match error.raw_os_error() {
         Some(libc::EAGAIN | libc::EINTR | libc::ETIMEDOUT) => Ok(()),
         _ => Err(error),
@@ -61,6 +63,7 @@ pub(crate) fn wake(word: &AtomicU32, count: i32) -> usize {
             count,
         )
     };
+    kill_point();
     usize::try_from(woken).unwrap_or(0)
 }
 

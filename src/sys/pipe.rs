@@ -8,6 +8,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
+use crate::sync::kill_point;
+
 /// A write of at most this many bytes is one piece or nothing (pipe(7), `PIPE_BUF`).
 pub(crate) const ATOMIC: usize = libc::PIPE_BUF;
 
@@ -36,6 +38,7 @@ pub(crate) fn queued(pipe: BorrowedFd<'_>) -> io::Result<usize> {
     // SAFETY: FIONREAD writes one int, to a live one.
     let outcome = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
     Errno::result(outcome)?;
+    kill_point();
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
@@ -60,7 +63,9 @@ pub(crate) unsafe fn read(
     loop {
         // SAFETY: the caller vouches for the targets.
         let outcome = unsafe { libc::readv(pipe.as_raw_fd(), targets.as_ptr(), count) };
-        match Errno::result(outcome) {
+        let outcome = Errno::result(outcome);
+        kill_point();
+        match outcome {
             Ok(len) => return Ok(Some(len.unsigned_abs())),
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => return Ok(None),
@@ -82,6 +87,7 @@ pub(crate) fn write(pipe: BorrowedFd<'_>, from: &[IoSlice<'_>]) -> io::Result<Op
         } else {
             write_with_flag(pipe, from)
         };
+        kill_point();
         match outcome {
             Ok(len) => return Ok(Some(len)),
             Err(Errno::EINTR) => {}
@@ -117,6 +123,7 @@ fn write_with_signal_blocked(pipe: BorrowedFd<'_>, from: &[IoSlice<'_>]) -> nix:
     pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&sigpipe), Some(&mut before))?;
     let was_pending = is_sigpipe_pending();
     let outcome = nix::sys::uio::writev(pipe, from);
+    kill_point();
     if outcome == Err(Errno::EPIPE) && !was_pending {
         eat_sigpipe(&sigpipe);
     }

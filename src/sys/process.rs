@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::poll::PollFlags;
 
 use super::{clock::Deadline, socket, thread};
+use crate::sync::kill_point;
 
 /// A process as others can name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +117,7 @@ fn open(id: u32) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
+    kill_point();
     // SAFETY: the call has just made this descriptor, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

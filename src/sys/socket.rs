@@ -12,6 +12,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use nix::sys::time::TimeSpec;
 
 use super::clock::{Deadline, to_timespec};
+use crate::sync::kill_point;
 
 /// Makes a connected pair, close-on-exec.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -31,7 +32,9 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(crate) fn send_token(socket: BorrowedFd<'_>, token: u32) -> bool {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     loop {
-        match send(socket.as_raw_fd(), &token.to_ne_bytes(), flags) {
+        let outcome = send(socket.as_raw_fd(), &token.to_ne_bytes(), flags);
+        kill_point();
+        match outcome {
             Err(nix::Error::EINTR) => {}
             Err(nix::Error::ENOBUFS | nix::Error::ENOMEM) => return false,
             _ => return true,
@@ -52,7 +55,9 @@ pub(crate) fn drop_token(socket: BorrowedFd<'_>) {
 fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> Option<u32> {
     let mut token = [0; 4];
     loop {
-        match recv(socket.as_raw_fd(), &mut token, flags) {
+        let outcome = recv(socket.as_raw_fd(), &mut token, flags);
+        kill_point();
+        match outcome {
             Err(nix::Error::EINTR) => {}
             // A packet of another length is no token of ours; its value is as good as any.
             Ok(1..) => return Some(u32::from_ne_bytes(token)),
@@ -93,7 +98,9 @@ pub(crate) fn wait(
         let timeout = deadline
             .remaining()
             .map(|left| TimeSpec::from(to_timespec(left)));
-        let found = match ppoll(&mut watched[..count], timeout, None) {
+        let outcome = ppoll(&mut watched[..count], timeout, None);
+        kill_point();
+        let found = match outcome {
             Ok(_) => watched[0].revents().unwrap_or(PollFlags::empty()),
             Err(nix::Error::EINTR) if deadline.passed() => PollFlags::empty(),
             Err(nix::Error::EINTR) => continue,

@@ -13,7 +13,7 @@ use std::ptr;
 use std::sync::atomic::AtomicPtr;
 
 use super::futex;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, kill_point};
 
 /// `struct robust_list_head` of linux/futex.h.
 #[repr(C)]
@@ -130,6 +130,7 @@ impl Thread {
         // SAFETY: as for the read.
         unsafe { field.write_volatile(entry) };
         compiler_fence();
+        kill_point();
         previous
     }
 }

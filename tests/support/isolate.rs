@@ -28,6 +28,9 @@ const DONE: &str = "body ran to its end";
 /// First word of a line that says why a test did not run.
 const SKIPPED: &str = "skipped:";
 
+/// First word of a line with what a test found, which is of use although it passed.
+const FOUND: &str = "found:";
+
 /// Time that a body has when its test names no other, in seconds.
 const LIMIT_SECONDS: u64 = 60;
 
@@ -54,7 +57,7 @@ pub(crate) fn isolated(path: &str, limit: Duration, body: fn()) {
         // Straight to the descriptor: libtest hides what a passing test prints.
         Ok(output) => output
             .lines()
-            .filter(|line| line.starts_with(SKIPPED))
+            .filter(|line| line.starts_with(SKIPPED) || line.starts_with(FOUND))
             .for_each(|line| {
                 let _ = writeln!(io::stderr(), "{path}: {line}");
             }),
@@ -65,6 +68,11 @@ pub(crate) fn isolated(path: &str, limit: Duration, body: fn()) {
 /// Says why the body that runs cannot show what it is there for.
 pub(crate) fn skipped(reason: &str) {
     println!("{SKIPPED} {reason}");
+}
+
+/// Says what the body that runs has counted or measured.
+pub(crate) fn found(what: &str) {
+    println!("{FOUND} {what}");
 }
 
 /// Runs the body of the test `path` and returns its output, or a report of what went wrong.

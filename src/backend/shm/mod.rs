@@ -10,6 +10,7 @@ use crate::ring::record::Rules;
 use crate::ring::storage::Storage;
 use crate::segment::Segment;
 use crate::segment::layout::Event;
+use crate::sync::kill_point;
 use crate::sys::{futex, socket, thread::Thread};
 
 mod parts;
@@ -86,6 +87,7 @@ impl Drop for End {
     fn drop(&mut self) {
         // Closed before it is announced: who hears of it must find the hang-up.
         drop(self.socket.take());
+        kill_point();
         (self.others)(&self.segment).announce_close();
     }
 }

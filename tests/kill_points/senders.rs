@@ -1,0 +1,349 @@
+//! Victims that send.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use shmpipe::{Backend, SendTimeoutError, Sender, TrySendError, kill_points};
+
+use crate::support::{Line, fork, fork_apart, on_both_backends, pattern, shared_counter};
+use crate::walk::{
+    BEFORE, Books, Copies, Ending, HEIR, HEIRS, VICTIM, count, doomed, ending, open, walk,
+};
+
+on_both_backends! {
+    a_send_to_a_receiver_that_is_busy_elsewhere within 600,
+    a_send_to_a_receiver_that_sleeps within 600,
+    a_send_of_a_block within 600,
+    a_send_into_a_full_pipe within 600,
+    a_send_that_times_out within 600,
+    a_send_in_parts within 600,
+    a_send_in_parts_that_times_out within 600,
+    sends_that_do_not_wait within 600,
+    writes_of_a_stream within 600,
+    a_clone_that_is_dropped within 600,
+    a_send_after_a_death_within_a_send within 600,
+    a_send_after_a_death_inside_a_message within 600,
+}
+
+/// Small, so that a pipe is soon full.
+const CAPACITY: usize = 16 * 1024;
+const LARGE: usize = 3 * CAPACITY;
+/// Long enough for every phase of a wait to begin.
+const SHORT: Duration = Duration::from_millis(2);
+
+/// What the victim sends through, counting the sends that returned.
+struct Talk {
+    tx: Sender,
+    returned: &'static AtomicU64,
+}
+
+impl Talk {
+    fn next(&self, len: usize) -> Vec<u8> {
+        pattern(VICTIM, self.returned.load(Ordering::Relaxed), len)
+    }
+
+    fn send(&mut self, len: usize) {
+        self.tx.send(&self.next(len)).unwrap();
+        count(self.returned);
+    }
+
+    fn send_in_vain(&mut self, len: usize) {
+        let outcome = self.tx.send_timeout(&self.next(len), SHORT);
+        assert!(
+            matches!(outcome, Err(SendTimeoutError::Timeout)),
+            "{outcome:?}"
+        );
+    }
+}
+
+/// When the receiver begins to receive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Receiving {
+    /// After the victim's end.
+    Late,
+    /// At once, beside the victim.
+    Early,
+    /// Before the victim, which finds it asleep.
+    Asleep,
+}
+
+/// One kind of victim.
+struct Scenario {
+    receiving: Receiving,
+    /// Whether the pipe is full to begin with.
+    is_full: bool,
+    /// Whether a message may be cut short by a death.
+    goes_in_parts: bool,
+    /// Who dies before the victim, and at which of its points.
+    predecessor: Option<(fn(&mut Talk), u64)>,
+    work: fn(&mut Talk),
+}
+
+const PLAIN: Scenario = Scenario {
+    receiving: Receiving::Late,
+    is_full: false,
+    goes_in_parts: false,
+    predecessor: None,
+    work: |_| {},
+};
+
+impl Scenario {
+    fn run(&self, backend: Backend, fatal: u64, copies: Copies) -> Ending {
+        let (mut rx, mut tx) = open(backend, CAPACITY);
+        let returned = shared_counter();
+        let go = Line::new();
+        let before = if self.is_full { fill(&mut tx) } else { 0 };
+        if let Some((work, at)) = self.predecessor {
+            kill_one_at(&mut rx, &tx, work, at);
+        }
+        let predecessors = u64::from(self.predecessor.is_some());
+        // Rings for nobody until it is told to receive.
+        let (receiver, tx) = fork_apart(tx, || {
+            if self.receiving == Receiving::Late {
+                go.wait();
+            }
+            let mut books = Books::default();
+            books.enter_all(&mut rx);
+            let sent = returned.load(Ordering::Relaxed);
+            let got = books.of(VICTIM);
+            assert!(got == sent || got == sent + 1, "{got} of {sent} came");
+            assert_eq!(books.of(BEFORE), before);
+            assert_eq!(
+                books.of(HEIR),
+                if copies == Copies::One { HEIRS } else { 0 }
+            );
+            let cut_short = u64::from(self.goes_in_parts) + predecessors;
+            assert!(books.aborted <= cut_short, "{books:?}");
+        });
+        drop(rx);
+        if self.receiving == Receiving::Asleep {
+            receiver.until_asleep();
+        }
+        let heir = (copies == Copies::One).then(|| tx.try_clone().unwrap());
+        let victim = fork(move || {
+            let mut talk = Talk { tx, returned };
+            doomed(fatal, || {
+                (self.work)(&mut talk);
+                // Closing is a part of what can be interrupted.
+                drop(talk);
+            });
+        });
+        let ending = ending(victim);
+        if self.receiving == Receiving::Late {
+            go.signal();
+        }
+        if let Some(mut heir) = heir {
+            for number in 0..HEIRS {
+                heir.send(&pattern(HEIR, number, 100)).unwrap();
+            }
+        }
+        receiver.join();
+        ending
+    }
+
+    fn walk(&self, name: &str, backend: Backend, least: u64) {
+        walk(name, backend, least, |fatal, copies| {
+            self.run(backend, fatal, copies)
+        });
+    }
+}
+
+/// Fills the pipe to the last byte that a small message finds.
+fn fill(tx: &mut Sender) -> u64 {
+    let mut number = 0;
+    for len in [1000, 8] {
+        loop {
+            match tx.try_send(&pattern(BEFORE, number, len)) {
+                Ok(()) => number += 1,
+                Err(TrySendError::Full) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    number
+}
+
+/// Lets one sender die at a certain point of `work`. Its message is none of the victim's.
+fn kill_one_at(rx: &mut shmpipe::Receiver, tx: &Sender, work: fn(&mut Talk), at: u64) {
+    let uncounted = shared_counter();
+    // The number of a message that nobody expects, so that one that came whole would be noticed.
+    let dead = fork(|| {
+        let mut talk = Talk {
+            tx: tx.try_clone().unwrap(),
+            returned: uncounted,
+        };
+        doomed(at, || work(&mut talk));
+    });
+    assert_eq!(
+        ending(dead),
+        Ending::Killed,
+        "it had fewer points than {at}"
+    );
+    // What it got out whole is taken here, since the books of the others begin after it.
+    while let Ok(message) = rx.try_recv() {
+        Books::default().enter(&message);
+    }
+}
+
+fn a_send_to_a_receiver_that_is_busy_elsewhere(backend: Backend) {
+    let scenario = Scenario {
+        work: |talk| {
+            talk.send(8);
+            talk.send(100);
+        },
+        ..PLAIN
+    };
+    scenario.walk("two sends", backend, 8);
+}
+
+fn a_send_to_a_receiver_that_sleeps(backend: Backend) {
+    let scenario = Scenario {
+        receiving: Receiving::Asleep,
+        work: |talk| talk.send(8),
+        ..PLAIN
+    };
+    scenario.walk("a send to a sleeper", backend, 8);
+}
+
+fn a_send_of_a_block(backend: Backend) {
+    let scenario = Scenario {
+        work: |talk| talk.send(1500),
+        ..PLAIN
+    };
+    scenario.walk("a send of 1500 bytes", backend, 8);
+}
+
+fn a_send_into_a_full_pipe(backend: Backend) {
+    let scenario = Scenario {
+        receiving: Receiving::Early,
+        is_full: true,
+        work: |talk| {
+            talk.send(1500);
+            talk.send(8);
+        },
+        ..PLAIN
+    };
+    scenario.walk("two sends into a full pipe", backend, 8);
+}
+
+fn a_send_that_times_out(backend: Backend) {
+    let scenario = Scenario {
+        is_full: true,
+        work: |talk| talk.send_in_vain(1500),
+        ..PLAIN
+    };
+    scenario.walk("a send that times out", backend, 5);
+}
+
+fn a_send_in_parts(backend: Backend) {
+    let scenario = Scenario {
+        receiving: Receiving::Early,
+        goes_in_parts: true,
+        work: |talk| talk.send(LARGE),
+        ..PLAIN
+    };
+    scenario.walk("a send of 3 times the pipe", backend, 40);
+}
+
+fn a_send_in_parts_that_times_out(backend: Backend) {
+    let scenario = Scenario {
+        goes_in_parts: true,
+        work: |talk| talk.send_in_vain(LARGE),
+        ..PLAIN
+    };
+    scenario.walk("a message taken back", backend, 20);
+}
+
+fn sends_that_do_not_wait(backend: Backend) {
+    let scenario = Scenario {
+        goes_in_parts: true,
+        work: |talk| {
+            let message = talk.next(CAPACITY / 3);
+            talk.tx.try_send(&message).unwrap();
+            count(talk.returned);
+            for _ in 0..3 {
+                let message = talk.next(CAPACITY / 3);
+                match talk.tx.try_send(&message) {
+                    Ok(()) => drop(count(talk.returned)),
+                    Err(TrySendError::Full) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        },
+        ..PLAIN
+    };
+    scenario.walk("sends that do not wait", backend, 20);
+}
+
+fn writes_of_a_stream(backend: Backend) {
+    let scenario = Scenario {
+        receiving: Receiving::Early,
+        goes_in_parts: true,
+        work: |talk| {
+            for len in [20, 3000, CAPACITY] {
+                let bytes = talk.next(len);
+                talk.tx.write_all(&bytes).unwrap();
+                count(talk.returned);
+            }
+            talk.tx.flush().unwrap();
+        },
+        ..PLAIN
+    };
+    scenario.walk("three writes", backend, 20);
+}
+
+fn a_clone_that_is_dropped(backend: Backend) {
+    let scenario = Scenario {
+        work: |talk| {
+            let mut clone = talk.tx.try_clone().unwrap();
+            clone.send(&talk.next(8)).unwrap();
+            count(talk.returned);
+            drop(clone);
+            talk.send(8);
+        },
+        ..PLAIN
+    };
+    scenario.walk("a clone sends and is dropped", backend, 8);
+}
+
+/// How many points a call passes when nothing waits.
+fn points_of(backend: Backend, work: fn(&mut Talk)) -> u64 {
+    let (_rx, tx) = open(backend, CAPACITY);
+    let points = shared_counter();
+    fork(|| {
+        let returned = shared_counter();
+        let mut talk = Talk { tx, returned };
+        kill_points::arm(0);
+        work(&mut talk);
+        points.store(kill_points::passed(), Ordering::Relaxed);
+    })
+    .join();
+    points.load(Ordering::Relaxed)
+}
+
+/// Two deaths in a row: the first at each point of a send, the second at each point of the next one.
+fn a_send_after_a_death_within_a_send(backend: Backend) {
+    let first: fn(&mut Talk) = |talk| talk.send(8);
+    for at in 1..=points_of(backend, first) {
+        let scenario = Scenario {
+            predecessor: Some((first, at)),
+            work: |talk| talk.send(100),
+            ..PLAIN
+        };
+        scenario.walk(&format!("a send after a death at point {at}"), backend, 4);
+    }
+}
+
+fn a_send_after_a_death_inside_a_message(backend: Backend) {
+    let first: fn(&mut Talk) = |talk| talk.send(LARGE);
+    for at in [12, 15, 18, 21, 24] {
+        let scenario = Scenario {
+            predecessor: Some((first, at)),
+            work: |talk| talk.send(100),
+            ..PLAIN
+        };
+        let name = format!("a send after a death inside a message, at point {at}");
+        scenario.walk(&name, backend, 4);
+    }
+}
