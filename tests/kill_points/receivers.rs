@@ -359,7 +359,7 @@ fn a_clone_that_is_dropped(backend: Backend) {
 /// Two deaths in a row: the first inside a message of many parts, the second at each point of the
 /// receive after it.
 fn a_receive_after_a_death_inside_a_message(backend: Backend) {
-    for at in [8, 14, 20, 26] {
+    for at in [8, 14, 20] {
         let scenario = Scenario {
             sending: Sending::Asleep,
             len: often_large,
