@@ -10,6 +10,7 @@ compile_error!("shmpipe needs 64-bit little-endian Linux: memfd, futex, and its 
 mod backend;
 mod connection;
 mod error;
+mod handover;
 mod message;
 mod options;
 mod receiver;

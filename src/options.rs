@@ -148,14 +148,14 @@ impl PipeOptions {
         let capacity = self.checked_capacity()?;
         let limit = self.max_message.unwrap_or(usize::MAX);
         let shared = || {
-            let (rx, tx) = shm::pair(capacity)?;
+            let (rx, tx) = shm::pair(capacity, limit)?;
             Ok((
                 Receiver::shared_memory(rx),
                 Sender::shared_memory(tx, limit),
             ))
         };
         let kernel = || {
-            let (rx, tx) = kernel::pair(capacity, self.capacity.is_some())?;
+            let (rx, tx) = kernel::pair(capacity, self.capacity.is_some(), limit)?;
             Ok((Receiver::kernel(rx), Sender::kernel(tx, limit)))
         };
         match self.chosen_backend()? {

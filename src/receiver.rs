@@ -1,5 +1,6 @@
 //! The receiving end.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::{fmt, io, mem};
 
@@ -261,6 +262,13 @@ impl Receiver {
             Flavor::SharedMemory(rx) => Self::shared_memory(rx.try_clone()?),
             Flavor::Kernel(rx) => Self::kernel(rx.try_clone()?),
         })
+    }
+
+    pub(crate) fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        match &self.flavor {
+            Flavor::SharedMemory(rx) => rx.to_fds(),
+            Flavor::Kernel(rx) => rx.to_fds(),
+        }
     }
 
     /// Bytes that the pipe holds, framing included.

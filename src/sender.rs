@@ -1,5 +1,6 @@
 //! The sending end.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -158,6 +159,13 @@ impl Sender {
             flavor,
             limit: self.limit,
         })
+    }
+
+    pub(crate) fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        match &self.flavor {
+            Flavor::SharedMemory(tx) => tx.to_fds(),
+            Flavor::Kernel(tx) => tx.to_fds(),
+        }
     }
 
     /// Bytes that the pipe holds, framing included; a send never waits while it is empty unless the

@@ -10,7 +10,14 @@ const LAYERS: [&[&str]; 6] = [
     &["ring"],
     &["wait"],
     &["backend"],
-    &["connection", "message", "options", "receiver", "sender"],
+    &[
+        "connection",
+        "handover",
+        "message",
+        "options",
+        "receiver",
+        "sender",
+    ],
 ];
 
 fn layer_of(module: &str) -> usize {

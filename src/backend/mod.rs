@@ -3,6 +3,8 @@
 //! A backend moves whole messages one way. What a blocked call does, who wakes whom and how a
 //! death is seen is the backend's own business; the public ends only forward.
 
+use std::os::fd::OwnedFd;
+
 use crate::error::Fault;
 use crate::ring::destination::Destination;
 use crate::sys::clock::Patience;
@@ -16,6 +18,8 @@ pub(crate) trait Tx: Sized {
     fn send(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault>;
     /// Another handle to the same side.
     fn try_clone(&self) -> std::io::Result<Self>;
+    /// Copies of the descriptors that make an end of this side in another process.
+    fn to_fds(&self) -> std::io::Result<Vec<OwnedFd>>;
     /// Bytes that the pipe can hold, framing included.
     fn capacity(&self) -> usize;
 }
@@ -28,6 +32,8 @@ pub(crate) trait Rx: Sized {
     fn poll(&mut self, patience: Patience) -> Result<bool, Fault>;
     /// Another handle to the same side.
     fn try_clone(&self) -> std::io::Result<Self>;
+    /// Copies of the descriptors that make an end of this side in another process.
+    fn to_fds(&self) -> std::io::Result<Vec<OwnedFd>>;
     /// Bytes that the pipe can hold, framing included.
     fn capacity(&self) -> usize;
 }

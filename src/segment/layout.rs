@@ -5,39 +5,9 @@
 //! peer: it is loaded once and checked before it is used.
 
 use crossbeam_utils::CachePadded;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::geometry::Geometry;
 use crate::sync::{AtomicU32, AtomicU64};
-
-/// First eight bytes of every segment.
-const MAGIC: [u8; 8] = *b"shmpipe\0";
-
-/// Version of everything that two processes must agree on.
-const VERSION: u32 = 1;
-
-/// What a segment is, written once by its maker before anybody else can see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub(crate) struct Geometry {
-    magic: [u8; 8],
-    version: u32,
-    /// Length of the control part in bytes; the data follows it.
-    control: u32,
-    /// Length of the data in bytes, a power of two.
-    capacity: u64,
-}
-
-impl Geometry {
-    pub(crate) fn new(control: usize, capacity: usize) -> Self {
-        let control = u32::try_from(control).expect("the control part is one page");
-        Self {
-            magic: MAGIC,
-            version: VERSION,
-            control,
-            capacity: capacity as u64,
-        }
-    }
-}
 
 /// The control part.
 #[repr(C)]
@@ -153,7 +123,6 @@ pub(crate) mod message {
 #[cfg(not(loom))]
 const _: () = {
     use core::mem::offset_of;
-    assert!(size_of::<Geometry>() == 24);
     assert!(size_of::<SideLock>() == 16);
     assert!(offset_of!(SideLock, namespace) == 8);
     assert!(offset_of!(Control, tx) == 0x080);

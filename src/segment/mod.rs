@@ -1,13 +1,15 @@
-//! The shared segment of one direction: its layout, and how it is made.
+//! The shared segment of one direction: its layout, how it is made, and how one that was handed over is
+//! checked and mapped.
 
-use std::ffi::CString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use crate::sys::memory::{DoubleMapping, page_size, sealed_memfd};
-use layout::{Control, Geometry};
+use crate::sys::memory::{DoubleMapping, allocate, page_size, sealed_memfd};
+use geometry::{Geometry, Kind, Sides};
+use layout::Control;
 
+pub(crate) mod geometry;
 pub(crate) mod layout;
 
 /// Largest capacity in bytes. Positions count bytes in a `u64`, record lengths in 32 bits, and the
@@ -17,10 +19,9 @@ pub(crate) const MAX_CAPACITY: usize = 1 << 40;
 /// A mapped segment: the memfd, the control part and the data.
 pub(crate) struct Segment {
     mapping: DoubleMapping,
-    control_length: usize,
-    capacity: usize,
+    geometry: Geometry,
     /// Kept open for handing over, and so that tools find the pipe in `/proc/PID/fd`.
-    _memfd: OwnedFd,
+    memfd: OwnedFd,
 }
 
 // SAFETY: the mapping is plain shared memory that is only ever reached through atomics and through
@@ -33,20 +34,38 @@ impl Segment {
     /// Makes a segment for a ring of `capacity` bytes, a power of two of at least a page.
     ///
     /// Its pages are allocated and its size is sealed before it is mapped.
-    pub(crate) fn create(capacity: usize) -> io::Result<Self> {
+    pub(crate) fn create(capacity: usize, sides: Sides, limit: usize) -> io::Result<Self> {
         let control = size_of::<Control>().next_multiple_of(page_size());
-        let name = CString::new("shmpipe")?;
-        let memfd = sealed_memfd(&name, control + capacity)?;
-        let geometry = Geometry::new(control, capacity);
-        // Written before anybody else can have the descriptor, and never again.
-        nix::sys::uio::pwrite(&memfd, zerocopy::IntoBytes::as_bytes(&geometry), 0)?;
-        let mapping = DoubleMapping::new(&memfd, control, capacity)?;
+        let memfd = sealed_memfd(c"shmpipe", control + capacity)?;
+        let geometry = Geometry::new(Kind::Ring, control, capacity, sides, limit);
+        // Before anybody else can have the descriptor, and never again.
+        geometry.write_to(&memfd)?;
+        Self::map(memfd, geometry)
+    }
+
+    /// Maps a segment that was handed over and has passed the checks of [`Geometry::of`].
+    ///
+    /// # Errors
+    ///
+    /// What allocating or mapping its pages reports.
+    pub(crate) fn attach(memfd: OwnedFd, geometry: Geometry) -> io::Result<Self> {
+        // A hole would be filled at the first access, or not at all, which is a SIGBUS.
+        allocate(&memfd, geometry.control() + geometry.capacity())?;
+        Self::map(memfd, geometry)
+    }
+
+    fn map(memfd: OwnedFd, geometry: Geometry) -> io::Result<Self> {
+        let mapping = DoubleMapping::new(&memfd, geometry.control(), geometry.capacity())?;
         Ok(Self {
             mapping,
-            control_length: control,
-            capacity,
-            _memfd: memfd,
+            geometry,
+            memfd,
         })
+    }
+
+    /// The descriptor, for handing over.
+    pub(crate) fn memfd(&self) -> BorrowedFd<'_> {
+        self.memfd.as_fd()
     }
 
     /// The shared words.
@@ -60,12 +79,12 @@ impl Segment {
     /// Start of the data, which is mapped twice in a row while `self` lives.
     pub(crate) fn data(&self) -> NonNull<u8> {
         // SAFETY: the control part is so many bytes of the mapping.
-        unsafe { self.mapping.as_ptr().add(self.control_length) }
+        unsafe { self.mapping.as_ptr().add(self.geometry.control()) }
     }
 
     /// Length of the data in bytes.
     pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+        self.geometry.capacity()
     }
 }
 
@@ -74,21 +93,24 @@ mod tests {
     use super::*;
     use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
+    const SIDES: Sides = Sides { rx: 1, tx: 2 };
+
     #[test]
-    fn a_new_segment_is_sealed_zeroed_and_described() {
-        let segment = Segment::create(1 << 16).unwrap();
-        let seals = fcntl(&segment._memfd, FcntlArg::F_GET_SEALS).unwrap();
+    fn a_new_segment_is_sealed_and_describes_itself() {
+        let segment = Segment::create(1 << 16, SIDES, 1000).unwrap();
+        let seals = fcntl(segment.memfd(), FcntlArg::F_GET_SEALS).unwrap();
         let wanted = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         assert!(SealFlag::from_bits_truncate(seals).contains(wanted));
-        let mut bytes = [0; size_of::<Geometry>()];
-        nix::sys::uio::pread(&segment._memfd, &mut bytes, 0).unwrap();
-        let geometry: Geometry = zerocopy::FromBytes::read_from_bytes(&bytes).unwrap();
-        assert_eq!(geometry, Geometry::new(page_size(), 1 << 16));
+        let read = Geometry::of(segment.memfd()).unwrap();
+        assert_eq!(
+            read,
+            Geometry::new(Kind::Ring, page_size(), 1 << 16, SIDES, 1000)
+        );
     }
 
     #[test]
     fn a_capacity_beyond_memory_is_an_error_and_not_a_crash() {
-        let Err(error) = Segment::create(MAX_CAPACITY) else {
+        let Err(error) = Segment::create(MAX_CAPACITY, SIDES, 1000) else {
             panic!("1 TiB was given")
         };
         assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);

@@ -49,10 +49,16 @@ pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<O
     let fd = memfd(name)?;
     let size = i64::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
     nix::unistd::ftruncate(&fd, size)?;
-    fallocate(&fd, FallocateFlags::empty(), 0, size)?;
+    allocate(&fd, length)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(fd)
+}
+
+/// Makes sure that every page of the first `length` bytes is there (fallocate(2)).
+pub(crate) fn allocate(fd: &OwnedFd, length: usize) -> io::Result<()> {
+    let size = i64::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    Ok(fallocate(fd, FallocateFlags::empty(), 0, size)?)
 }
 
 /// memfd_create(2) with `MFD_NOEXEC_SEAL` where the kernel has it (Linux 6.3).

@@ -27,6 +27,15 @@ pub(crate) fn set_capacity(pipe: BorrowedFd<'_>, bytes: usize) -> io::Result<usi
     Ok(usize::try_from(fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes))?).unwrap_or(0))
 }
 
+/// Makes transfers return instead of wait (`O_NONBLOCK`, fcntl(2)).
+pub(crate) fn set_nonblocking(pipe: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(pipe, FcntlArg::F_GETFL)?);
+    if !flags.contains(OFlag::O_NONBLOCK) {
+        fcntl(pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    }
+    Ok(())
+}
+
 /// How many bytes the pipe holds when full.
 pub(crate) fn capacity(pipe: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(fcntl(pipe, FcntlArg::F_GETPIPE_SZ)?).unwrap_or(0))
@@ -40,6 +49,19 @@ pub(crate) fn queued(pipe: BorrowedFd<'_>) -> io::Result<usize> {
     Errno::result(outcome)?;
     kill_point();
     Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// What a descriptor that claims to be an end of a pipe is: the pipe's inode, which both ends share, and
+/// whether this is the writing end. `None` for anything else.
+pub(crate) fn identify(fd: BorrowedFd<'_>) -> io::Result<Option<(u64, bool)>> {
+    let found = nix::sys::stat::fstat(fd)?;
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    let is_pipe = found.st_mode & libc::S_IFMT == libc::S_IFIFO;
+    Ok(match flags & OFlag::O_ACCMODE {
+        OFlag::O_RDONLY if is_pipe => Some((found.st_ino, false)),
+        OFlag::O_WRONLY if is_pipe => Some((found.st_ino, true)),
+        _ => None,
+    })
 }
 
 /// A place to read to, which may be shared memory, so no slice.

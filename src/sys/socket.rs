@@ -25,6 +25,23 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
+/// A number that no other socket of this system has (`SO_COOKIE`, Linux 4.12); 0 where it is unknown.
+pub(crate) fn cookie(socket: BorrowedFd<'_>) -> u64 {
+    let mut cookie = 0u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).expect("a small number");
+    // SAFETY: the call writes at most `length` bytes to the live word, and the length.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if outcome == 0 { cookie } else { 0 }
+}
+
 /// Sends one token without ever blocking; false when the kernel had no memory for it.
 ///
 /// Full queues count as success: the tokens in them wake the peer just as well. A peer that is gone

@@ -5,9 +5,10 @@
 //! [`frame`] is the format of the byte stream.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use crate::segment::geometry::{Geometry, invalid};
 use crate::sys::pipe;
 use crate::sys::thread::Thread;
 use page::Page;
@@ -26,7 +27,7 @@ pub(crate) use tx::Tx;
 /// # Errors
 ///
 /// What the operating system reports; nothing stays open then.
-pub(crate) fn pair(capacity: usize, asked: bool) -> io::Result<(Rx, Tx)> {
+pub(crate) fn pair(capacity: usize, asked: bool, limit: usize) -> io::Result<(Rx, Tx)> {
     // A thread that cannot own a robust lock is found out here and not in the first send.
     Thread::current()?;
     let (reader, writer) = pipe::pair()?;
@@ -36,11 +37,50 @@ pub(crate) fn pair(capacity: usize, asked: bool) -> io::Result<(Rx, Tx)> {
             _ => {}
         }
     }
-    let page = Arc::new(Page::create()?);
+    let inode = pipe::identify(writer.as_fd())?.map_or(0, |(inode, _)| inode);
+    let page = Arc::new(Page::create(inode, limit)?);
     Ok((
         Rx::new(End::new(Arc::clone(&page), reader)),
         Tx::new(End::new(page, writer)),
     ))
+}
+
+/// Attaches a receiving end to a page and a pipe that were handed over, `geometry` as it was checked.
+///
+/// # Errors
+///
+/// `InvalidData` when `pipe` is not that page's; otherwise what the operating system reports.
+pub(crate) fn attach_rx(memfd: OwnedFd, pipe: OwnedFd, geometry: Geometry) -> io::Result<Rx> {
+    check_pipe(&pipe, (geometry.sides().rx, false))?;
+    Ok(Rx::new(attach(memfd, pipe)?))
+}
+
+/// As [`attach_rx`] for a sending end.
+///
+/// # Errors
+///
+/// As there.
+pub(crate) fn attach_tx(memfd: OwnedFd, pipe: OwnedFd, geometry: Geometry) -> io::Result<Tx> {
+    check_pipe(&pipe, (geometry.sides().tx, true))?;
+    Ok(Tx::new(attach(memfd, pipe)?))
+}
+
+fn attach(memfd: OwnedFd, pipe: OwnedFd) -> io::Result<Arc<End>> {
+    Thread::current()?;
+    // A blocking end would block beyond time-outs; the flag is the open file's, for all its holders.
+    pipe::set_nonblocking(pipe.as_fd())?;
+    Ok(End::new(Arc::new(Page::attach(memfd)?), pipe))
+}
+
+fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
+    if pipe::identify(pipe.as_fd())? != Some(expected) {
+        let side = if expected.1 { "writing" } else { "reading" };
+        let fd = pipe.as_raw_fd();
+        return Err(invalid(format!(
+            "descriptor {fd} is not the {side} end of this pipe"
+        )));
+    }
+    Ok(())
 }
 
 fn refused_capacity(capacity: usize, error: &io::Error) -> io::Error {
@@ -61,6 +101,14 @@ struct End {
 impl End {
     fn new(page: Arc<Page>, pipe: OwnedFd) -> Arc<Self> {
         Arc::new(Self { page, pipe })
+    }
+
+    /// Copies of the descriptors for another process: the page and the pipe.
+    fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        Ok(vec![
+            self.page.memfd()?.try_clone()?,
+            self.pipe.try_clone()?,
+        ])
     }
 
     fn pipe(&self) -> BorrowedFd<'_> {

@@ -5,13 +5,15 @@ use std::os::fd::OwnedFd;
 
 use crossbeam_utils::CachePadded;
 
+use crate::segment::geometry::{Geometry, Kind, Sides};
 use crate::segment::layout::{Bearer, Custody, SideLock};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::sys::memory::{SharedPage, page_size, sealed_memfd};
+use crate::sys::memory::{SharedPage, allocate, page_size, sealed_memfd};
 
 /// The shared words.
 #[repr(C)]
 pub(super) struct Shared {
+    _geometry: CachePadded<Geometry>,
     pub(super) tx: CachePadded<TxSide>,
     pub(super) rx: CachePadded<RxSide>,
     /// The pipe's trailer; written before anybody else can see the page, and never 0 in any byte.
@@ -50,23 +52,51 @@ pub(super) struct RxSide {
 pub(super) struct Page {
     page: SharedPage,
     /// Kept open for handing over; `None` where memfd was refused, when only `fork` shares the page.
-    _memfd: Option<OwnedFd>,
+    memfd: Option<OwnedFd>,
 }
 
 impl Page {
-    /// Makes a page and its cookie.
-    pub(super) fn create() -> io::Result<Self> {
+    /// Makes a page and its cookie, for the pipe of this inode.
+    pub(super) fn create(pipe: u64, limit: usize) -> io::Result<Self> {
         let memfd = match sealed_memfd(c"shmpipe-kernel", page_size()) {
             Ok(fd) => Some(fd),
             Err(error) if crate::backend::shm::is_refused(&error) => None,
             Err(error) => return Err(error),
         };
+        if let Some(memfd) = &memfd {
+            let sides = Sides { rx: pipe, tx: pipe };
+            Geometry::new(Kind::KernelPage, page_size(), 0, sides, limit).write_to(memfd)?;
+        }
         let page = Self {
             page: SharedPage::new(memfd.as_ref())?,
-            _memfd: memfd,
+            memfd,
         };
         page.shared().cookie.store(new_cookie(), Ordering::Relaxed);
         Ok(page)
+    }
+
+    /// Maps a page that was handed over and has passed the checks of [`Geometry::of`].
+    pub(super) fn attach(memfd: OwnedFd) -> io::Result<Self> {
+        // A hole would be filled at the first access, or not at all, which is a SIGBUS.
+        allocate(&memfd, page_size())?;
+        Ok(Self {
+            page: SharedPage::new(Some(&memfd))?,
+            memfd: Some(memfd),
+        })
+    }
+
+    /// The descriptor, for handing over.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where memfd was refused.
+    pub(super) fn memfd(&self) -> io::Result<&OwnedFd> {
+        self.memfd.as_ref().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::Unsupported,
+                "memfd_create(2) was refused, so this pipe can only be inherited by fork",
+            )
+        })
     }
 
     pub(super) fn shared(&self) -> &Shared {

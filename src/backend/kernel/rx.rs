@@ -1,7 +1,7 @@
 //! Receiving through a kernel pipe.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -275,6 +275,10 @@ impl backend::Rx for Rx {
 
     fn try_clone(&self) -> io::Result<Self> {
         Ok(Self::new(Arc::clone(&self.end)))
+    }
+
+    fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        self.end.to_fds()
     }
 
     fn capacity(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Sending through a kernel pipe.
 
 use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use nix::poll::PollFlags;
@@ -261,6 +262,10 @@ impl backend::Tx for Tx {
 
     fn try_clone(&self) -> io::Result<Self> {
         Ok(Self::new(Arc::clone(&self.end)))
+    }
+
+    fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        self.end.to_fds()
     }
 
     fn capacity(&self) -> usize {

@@ -3,12 +3,13 @@
 //! [`tx`] and [`rx`] put the layers below together: the side lock, the ring, the events.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::ring::record::Rules;
 use crate::ring::storage::Storage;
 use crate::segment::Segment;
+use crate::segment::geometry::{Geometry, Sides, invalid};
 use crate::segment::layout::Event;
 use crate::sync::kill_point;
 use crate::sys::{futex, socket, thread::Thread};
@@ -26,19 +27,72 @@ pub(crate) use tx::Tx;
 /// # Errors
 ///
 /// What the operating system reports; nothing stays open then.
-pub(crate) fn pair(capacity: usize) -> io::Result<(Rx, Tx)> {
-    futex::is_available()?;
-    // A thread that cannot own a robust lock is found out here and not in the first send.
-    Thread::current()?;
+pub(crate) fn pair(capacity: usize, limit: usize) -> io::Result<(Rx, Tx)> {
+    check_system()?;
     let (receiving, sending) = socket::pair()?;
-    let segment = Arc::new(Segment::create(capacity)?);
-    let rx = Rx::new(End::new(Arc::clone(&segment), receiving, |segment| {
-        &segment.control().room
-    }));
-    let tx = Tx::new(End::new(segment, sending, |segment| {
-        &segment.control().data
-    }));
+    let sides = Sides {
+        rx: socket::cookie(receiving.as_fd()),
+        tx: socket::cookie(sending.as_fd()),
+    };
+    let segment = Arc::new(Segment::create(capacity, sides, limit)?);
+    let rx = Rx::new(End::new(Arc::clone(&segment), receiving, RECEIVING));
+    let tx = Tx::new(End::new(segment, sending, SENDING));
     Ok((rx, tx))
+}
+
+/// Finds out here, and not in the first call, what cannot work: futex(2), or a thread that cannot own a
+/// robust lock.
+fn check_system() -> io::Result<()> {
+    futex::is_available()?;
+    Thread::current()?;
+    Ok(())
+}
+
+/// The event on which the other side sleeps, for a receiving end.
+const RECEIVING: fn(&Segment) -> &Event = |segment| &segment.control().room;
+/// The same for a sending end.
+const SENDING: fn(&Segment) -> &Event = |segment| &segment.control().data;
+
+/// Attaches a receiving end to a segment that was handed over, `geometry` as it was checked.
+///
+/// # Errors
+///
+/// `InvalidData` when `socket` is not that segment's; otherwise what the operating system reports.
+pub(crate) fn attach_rx(memfd: OwnedFd, socket: OwnedFd, geometry: Geometry) -> io::Result<Rx> {
+    check_socket(&socket, geometry.sides().rx, "receiving")?;
+    Ok(Rx::new(attach(memfd, socket, geometry, RECEIVING)?))
+}
+
+/// As [`attach_rx`] for a sending end.
+///
+/// # Errors
+///
+/// As there.
+pub(crate) fn attach_tx(memfd: OwnedFd, socket: OwnedFd, geometry: Geometry) -> io::Result<Tx> {
+    check_socket(&socket, geometry.sides().tx, "sending")?;
+    Ok(Tx::new(attach(memfd, socket, geometry, SENDING)?))
+}
+
+fn attach(
+    memfd: OwnedFd,
+    socket: OwnedFd,
+    geometry: Geometry,
+    others: fn(&Segment) -> &Event,
+) -> io::Result<Arc<End>> {
+    check_system()?;
+    let segment = Arc::new(Segment::attach(memfd, geometry)?);
+    Ok(End::new(segment, socket, others))
+}
+
+fn check_socket(socket: &OwnedFd, expected: u64, side: &str) -> io::Result<()> {
+    let found = socket::cookie(socket.as_fd());
+    if expected != 0 && found != expected {
+        let fd = socket.as_raw_fd();
+        return Err(invalid(format!(
+            "descriptor {fd} is not the life-line of this pipe's {side} side"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether `error` says that this system refuses what the backend is built on, so that the default
@@ -75,6 +129,13 @@ impl End {
             socket: Some(socket),
             others,
         })
+    }
+
+    /// Copies of the descriptors for another process: the memfd and the life-line.
+    fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        let memfd = self.segment.memfd().try_clone_to_owned()?;
+        let socket = self.socket().try_clone_to_owned()?;
+        Ok(vec![memfd, socket])
     }
 
     #[inline]

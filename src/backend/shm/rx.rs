@@ -1,6 +1,7 @@
 //! Receiving through shared memory.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -291,6 +292,10 @@ impl backend::Rx for Rx {
 
     fn try_clone(&self) -> io::Result<Self> {
         Ok(Self::new(Arc::clone(&self.end)))
+    }
+
+    fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        self.end.to_fds()
     }
 
     fn capacity(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Sending through shared memory.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::End;
@@ -224,6 +225,10 @@ impl backend::Tx for Tx {
 
     fn try_clone(&self) -> io::Result<Self> {
         Ok(Self::new(Arc::clone(&self.end)))
+    }
+
+    fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        self.end.to_fds()
     }
 
     fn capacity(&self) -> usize {

@@ -1,0 +1,152 @@
+//! Taking an end apart into descriptors and putting one together from them, for another process.
+//!
+//! Descriptors that were handed over may be anything, so they are checked before anything is mapped
+//! (`segment::geometry`): seals, size, magic number, version, and whether each belongs to the other.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use crate::backend::{kernel, shm};
+use crate::segment::geometry::{Geometry, Kind};
+use crate::{Connection, Receiver, Sender};
+
+/// Descriptors of one end of a one-way pipe.
+const FDS: usize = 2;
+
+impl Sender {
+    /// Takes this end apart into the descriptors that make it up, close-on-exec, to be handed to another
+    /// process by whatever way: [`from_fds`](Self::from_fds) makes an end of them there.
+    ///
+    /// As long as they are open they count as a holder of this side. Other clones are not touched.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` and the like when they cannot be duplicated; `Unsupported` for a kernel pipe where
+    /// memfd_create(2) is refused. This end is gone then too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, tx) = shmpipe::pipe()?;
+    /// let fds = tx.into_fds()?;
+    /// // SAFETY: they come from `into_fds` of a sender.
+    /// let mut tx = unsafe { shmpipe::Sender::from_fds(fds) }?;
+    /// tx.send(b"the same pipe")?;
+    /// assert_eq!(&*rx.recv()?, b"the same pipe");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_fds(self) -> io::Result<Vec<OwnedFd>> {
+        self.to_fds()
+    }
+
+    /// Makes a sending end of descriptors from [`into_fds`](Self::into_fds), in the same order.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for another number of descriptors than 2; `InvalidData` for descriptors that are
+    /// not those of a sending end of this version, with the reason and the descriptor's number; else what
+    /// the operating system reports. Nothing of them is mapped before they have passed every check. They
+    /// are closed on error.
+    ///
+    /// # Safety
+    ///
+    /// The descriptors come from [`into_fds`](Self::into_fds) of a sender, in this process or another. The
+    /// checks find out accidents; a forgery that passes them shares its memory with its forger, who may do
+    /// what any holder of a pipe's end may do to this pipe (`docs/safety.md`).
+    pub unsafe fn from_fds(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Self> {
+        let [memfd, other] = exactly(fds, "a sender")?;
+        let geometry = Geometry::of(&memfd)?;
+        let limit = geometry.limit();
+        Ok(match geometry.kind() {
+            Some(Kind::KernelPage) => {
+                Self::kernel(kernel::attach_tx(memfd, other, geometry)?, limit)
+            }
+            _ => Self::shared_memory(shm::attach_tx(memfd, other, geometry)?, limit),
+        })
+    }
+}
+
+impl Receiver {
+    /// As [`Sender::into_fds`], for a receiving end.
+    ///
+    /// What this end has received and not yet handed out is dropped: the rest of a message that
+    /// [`read`](io::Read::read) has begun, and a message longer than the pipe in the middle of which a
+    /// time-out ended a receive.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn into_fds(self) -> io::Result<Vec<OwnedFd>> {
+        self.to_fds()
+    }
+
+    /// As [`Sender::from_fds`], for a receiving end.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Safety
+    ///
+    /// The descriptors come from [`into_fds`](Self::into_fds) of a receiver; see there for forgeries.
+    pub unsafe fn from_fds(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Self> {
+        let [memfd, other] = exactly(fds, "a receiver")?;
+        let geometry = Geometry::of(&memfd)?;
+        Ok(match geometry.kind() {
+            Some(Kind::KernelPage) => Self::kernel(kernel::attach_rx(memfd, other, geometry)?),
+            _ => Self::shared_memory(shm::attach_rx(memfd, other, geometry)?),
+        })
+    }
+}
+
+impl Connection {
+    /// As [`Sender::into_fds`]: the receiver's descriptors and then the sender's.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn into_fds(self) -> io::Result<Vec<OwnedFd>> {
+        let (receiver, sender) = self.split();
+        let mut fds = receiver.into_fds()?;
+        fds.append(&mut sender.into_fds()?);
+        Ok(fds)
+    }
+
+    /// As [`Sender::from_fds`], for the four descriptors of a two-way end.
+    ///
+    /// # Errors
+    ///
+    /// As there, with 4 for the number of descriptors.
+    ///
+    /// # Safety
+    ///
+    /// The descriptors come from [`into_fds`](Self::into_fds) of a connection; see there for forgeries.
+    pub unsafe fn from_fds(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Self> {
+        let fds: [OwnedFd; 2 * FDS] = exactly(fds, "a connection")?;
+        let [rx_memfd, rx_other, tx_memfd, tx_other] = fds;
+        // SAFETY: by the caller.
+        let receiver = unsafe { Receiver::from_fds([rx_memfd, rx_other]) }?;
+        // SAFETY: by the caller.
+        let sender = unsafe { Sender::from_fds([tx_memfd, tx_other]) }?;
+        Ok(Self::new(receiver, sender))
+    }
+}
+
+fn exactly<const N: usize>(
+    fds: impl IntoIterator<Item = OwnedFd>,
+    what: &str,
+) -> io::Result<[OwnedFd; N]> {
+    // One more is enough to know, and a caller's endless iterator is not ours to exhaust.
+    let fds: Vec<OwnedFd> = fds.into_iter().take(N + 1).collect();
+    fds.try_into().map_err(|fds: Vec<OwnedFd>| {
+        let (many, count) = if fds.len() > N {
+            ("over ", N)
+        } else {
+            ("", fds.len())
+        };
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{what} is made of {N} descriptors, not of {many}{count}"),
+        )
+    })
+}

@@ -1,0 +1,204 @@
+//! What a segment says of itself, and the checks before anybody maps one that it was given.
+//!
+//! Nothing is mapped here. A descriptor that another program hands over may be anything; what passes
+//! [`Geometry::of`] is sealed shared memory of the size that it claims.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::MAX_CAPACITY;
+use crate::sys::memory::page_size;
+
+/// First eight bytes of every segment.
+const MAGIC: [u8; 8] = *b"shmpipe\0";
+
+/// Version of everything that two processes must agree on.
+const VERSION: u32 = 1;
+
+/// What a segment is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Kind {
+    /// A ring with its control part.
+    Ring = 1,
+    /// The page beside a kernel pipe.
+    KernelPage = 2,
+}
+
+/// What tells the descriptors of the two sides apart, so that none is taken for another: the cookies of
+/// the life-line's sockets, or the inode of a kernel pipe for both. 0 is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sides {
+    pub(crate) rx: u64,
+    pub(crate) tx: u64,
+}
+
+/// The first bytes of a segment, written once by its maker before anybody else can see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct Geometry {
+    magic: [u8; 8],
+    version: u32,
+    /// One of [`Kind`].
+    kind: u32,
+    /// Length of the control part in bytes; the data follows it.
+    control: u32,
+    reserved: u32,
+    /// Length of the data in bytes, a power of two; 0 beside a kernel pipe.
+    capacity: u64,
+    /// As in [`Sides`].
+    rx: u64,
+    tx: u64,
+    /// Length in bytes over which a message is refused.
+    limit: u64,
+}
+
+impl Geometry {
+    /// For a segment that is about to be made, with a control part of `control` bytes.
+    pub(crate) fn new(
+        kind: Kind,
+        control: usize,
+        capacity: usize,
+        sides: Sides,
+        limit: usize,
+    ) -> Self {
+        Self {
+            magic: MAGIC,
+            version: VERSION,
+            kind: kind as u32,
+            control: u32::try_from(control).expect("the control part is one page"),
+            reserved: 0,
+            capacity: capacity as u64,
+            rx: sides.rx,
+            tx: sides.tx,
+            limit: limit as u64,
+        }
+    }
+
+    /// Writes this into a segment that nobody else has yet.
+    pub(crate) fn write_to(&self, memfd: impl AsFd) -> io::Result<()> {
+        nix::sys::uio::pwrite(memfd, self.as_bytes(), 0)?;
+        Ok(())
+    }
+
+    /// Reads and checks what a descriptor claims to be: seals, size, magic, version, and a geometry that
+    /// its size bears out.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` for anything but a segment of this version; the text names the value.
+    pub(crate) fn of(memfd: impl AsFd) -> io::Result<Self> {
+        let fd = memfd.as_fd().as_raw_fd();
+        check_seals(&memfd)?;
+        // Sealed, so it stays as long as it is now.
+        let length = nix::sys::stat::fstat(&memfd)?.st_size.unsigned_abs();
+        let mut bytes = [0; size_of::<Self>()];
+        let read = nix::sys::uio::pread(&memfd, &mut bytes, 0)?;
+        if read < bytes.len() {
+            return Err(invalid(format!(
+                "descriptor {fd} is {length} bytes long, too short for a segment"
+            )));
+        }
+        // Read once, checked, and from here on a private copy.
+        let geometry = Self::read_from_bytes(&bytes).expect("as many bytes as it has");
+        geometry
+            .check(length)
+            .map_err(|what| invalid(format!("descriptor {fd} is no segment of a pipe: {what}")))?;
+        Ok(geometry)
+    }
+
+    fn check(&self, length: u64) -> Result<(), String> {
+        if self.magic != MAGIC {
+            return Err(format!("it begins with {:02x?}", self.magic));
+        }
+        if self.version != VERSION {
+            let version = self.version;
+            return Err(format!(
+                "it is of protocol version {version}, and this library speaks {VERSION}"
+            ));
+        }
+        let page = page_size() as u64;
+        if u64::from(self.control) != page {
+            return Err(format!("its control part has {} bytes", self.control));
+        }
+        let is_possible = match self.kind() {
+            Some(Kind::Ring) => {
+                self.capacity.is_power_of_two()
+                    && (page..=MAX_CAPACITY as u64).contains(&self.capacity)
+            }
+            Some(Kind::KernelPage) => self.capacity == 0,
+            None => return Err(format!("it is of the unknown kind {}", self.kind)),
+        };
+        if !is_possible {
+            return Err(format!("its capacity is {} bytes", self.capacity));
+        }
+        let needed = page + self.capacity;
+        if length != needed {
+            return Err(format!("it is {length} bytes long and claims {needed}"));
+        }
+        Ok(())
+    }
+
+    /// What the segment is for.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        [Kind::Ring, Kind::KernelPage]
+            .into_iter()
+            .find(|&kind| kind as u32 == self.kind)
+    }
+
+    /// Length of the control part in bytes.
+    pub(crate) fn control(&self) -> usize {
+        self.control as usize
+    }
+
+    /// Length of the data in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        // `check` has bounded it.
+        self.capacity as usize
+    }
+
+    /// Whose descriptors are whose.
+    pub(crate) fn sides(&self) -> Sides {
+        Sides {
+            rx: self.rx,
+            tx: self.tx,
+        }
+    }
+
+    /// Length in bytes over which a message is refused.
+    pub(crate) fn limit(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX)
+    }
+}
+
+/// Only sealed memory can be mapped without fear of a SIGBUS, and only memory that can be written is a
+/// pipe (memfd_create(2), "File sealing").
+fn check_seals(memfd: impl AsFd) -> io::Result<()> {
+    let fd = memfd.as_fd().as_raw_fd();
+    let seals = match fcntl(&memfd, FcntlArg::F_GET_SEALS) {
+        Ok(seals) => SealFlag::from_bits_retain(seals),
+        Err(Errno::EINVAL) => return Err(invalid(format!("descriptor {fd} is no memfd"))),
+        Err(errno) => return Err(errno.into()),
+    };
+    let wanted = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    let missing = wanted.difference(seals);
+    if !missing.is_empty() {
+        return Err(invalid(format!(
+            "the memfd {fd} is not sealed by {missing:?}"
+        )));
+    }
+    if seals.contains(SealFlag::F_SEAL_WRITE) {
+        return Err(invalid(format!("the memfd {fd} is sealed against writing")));
+    }
+    Ok(())
+}
+
+pub(crate) fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+const _: () = assert!(size_of::<Geometry>() == 56);
