@@ -21,6 +21,7 @@ mod environment;
 mod errors;
 mod exec;
 mod fork;
+mod handover;
 mod harness;
 mod idle;
 mod large;

@@ -1,0 +1,318 @@
+//! Ends taken apart into descriptors and put together again, and descriptors that make no end.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, pipe};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::uio::{pread, pwrite};
+use nix::unistd::ftruncate;
+use shmpipe::{Backend, Connection, PipeOptions, Receiver, SendError, Sender};
+
+use crate::ends::{
+    CAPACITY, LARGE, assert_at_end, assert_breaks, assert_broken, open, open_duplex,
+};
+use crate::support::{check, fork, fork_apart, mappings, on_both_backends, open_fds, pattern};
+
+on_both_backends! {
+    a_sender_made_of_descriptors_sends_into_the_same_pipe,
+    a_receiver_made_of_descriptors_receives_from_the_same_pipe,
+    a_connection_made_of_descriptors_goes_both_ways,
+    descriptors_alone_hold_their_side_open,
+    the_limit_of_a_message_goes_with_the_descriptors,
+    ends_made_in_a_process_without_the_pipe_work_there,
+    descriptors_are_close_on_exec,
+    taking_an_end_apart_again_and_again_leaks_nothing,
+    a_wrong_number_of_descriptors_is_refused_by_name,
+    ends_of_the_wrong_side_are_refused,
+    descriptors_of_two_pipes_are_refused,
+    foreign_files_are_refused,
+    memory_that_is_not_sealed_is_refused,
+    each_impossible_value_of_a_header_is_refused,
+    a_refused_attachment_leaks_nothing,
+}
+
+// Each is sound: the descriptors come from `into_fds`, or are refused.
+
+fn sender(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Sender> {
+    // SAFETY: as above.
+    unsafe { Sender::from_fds(fds) }
+}
+
+fn receiver(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Receiver> {
+    // SAFETY: as above.
+    unsafe { Receiver::from_fds(fds) }
+}
+
+fn connection(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Connection> {
+    // SAFETY: as above.
+    unsafe { Connection::from_fds(fds) }
+}
+
+fn a_sender_made_of_descriptors_sends_into_the_same_pipe(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    tx.send(b"before").unwrap();
+    let mut tx = sender(tx.into_fds().unwrap()).unwrap();
+    assert_eq!((tx.backend(), tx.capacity()), (backend, rx.capacity()));
+    tx.send(b"after").unwrap();
+    drop(tx);
+    assert_eq!(&*rx.recv().unwrap(), b"before");
+    assert_eq!(&*rx.recv().unwrap(), b"after");
+    assert_at_end(&mut rx);
+}
+
+fn a_receiver_made_of_descriptors_receives_from_the_same_pipe(backend: Backend) {
+    let (rx, mut tx) = open(backend);
+    tx.send(b"waiting").unwrap();
+    let mut rx = receiver(rx.into_fds().unwrap()).unwrap();
+    assert_eq!((rx.backend(), rx.capacity()), (backend, tx.capacity()));
+    assert_eq!(&*rx.recv().unwrap(), b"waiting");
+    drop(rx);
+    assert_broken(&mut tx);
+}
+
+fn a_connection_made_of_descriptors_goes_both_ways(backend: Backend) {
+    let (left, mut right) = open_duplex(backend);
+    let mut left = connection(left.into_fds().unwrap()).unwrap();
+    left.send(b"there").unwrap();
+    assert_eq!(&*right.recv().unwrap(), b"there");
+    right.send(b"and back").unwrap();
+    assert_eq!(&*left.recv().unwrap(), b"and back");
+}
+
+fn descriptors_alone_hold_their_side_open(backend: Backend) {
+    let (rx, mut tx) = open(backend);
+    let fds = rx.into_fds().unwrap();
+    tx.send(b"nobody has an end, but somebody could make one")
+        .unwrap();
+    drop(fds);
+    // Bare descriptors announce nothing when they are closed, just like those of a killed process.
+    assert_breaks(&mut tx);
+}
+
+fn the_limit_of_a_message_goes_with_the_descriptors(backend: Backend) {
+    let options = PipeOptions::new().backend(backend).max_message(10);
+    let (_rx, tx) = options.pipe().unwrap();
+    let mut tx = sender(tx.into_fds().unwrap()).unwrap();
+    tx.send(&[7; 10]).unwrap();
+    let outcome = tx.send(&[7; 11]);
+    assert!(matches!(
+        outcome,
+        Err(SendError::TooLarge { len: 11, max: 10 })
+    ));
+}
+
+/// Forked, but its own mapping: what a program that was handed the descriptors has.
+fn ends_made_in_a_process_without_the_pipe_work_there(backend: Backend) {
+    let (rx, tx) = open(backend);
+    let (rx_fds, tx_fds) = (rx.into_fds().unwrap(), tx.into_fds().unwrap());
+    let (child, rx_fds) = fork_apart(rx_fds, move || {
+        let mut tx = sender(tx_fds).unwrap();
+        for number in 0..100 {
+            tx.send(&pattern(1, number, 1000)).unwrap();
+        }
+        tx.send(&pattern(1, 100, LARGE)).unwrap();
+    });
+    let mut rx = receiver(rx_fds).unwrap();
+    for number in 0..100 {
+        check(&rx.recv().unwrap(), 1, number, 1000);
+    }
+    check(&rx.recv().unwrap(), 1, 100, LARGE);
+    child.join();
+    assert_at_end(&mut rx);
+}
+
+fn descriptors_are_close_on_exec(backend: Backend) {
+    let (left, _right) = open_duplex(backend);
+    for fd in left.into_fds().unwrap() {
+        let flags = fcntl(&fd, FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+    }
+}
+
+fn taking_an_end_apart_again_and_again_leaks_nothing(backend: Backend) {
+    let (rx, tx) = open(backend);
+    let held = |end: &Sender| (end.capacity(), open_fds().len(), mappings());
+    let mut tx = sender(tx.into_fds().unwrap()).unwrap();
+    let before = held(&tx);
+    for _ in 0..1000 {
+        tx = sender(tx.into_fds().unwrap()).unwrap();
+    }
+    assert_eq!(held(&tx), before);
+    drop(rx);
+    assert_broken(&mut tx);
+}
+
+#[track_caller]
+fn assert_refused<T>(outcome: io::Result<T>, kind: ErrorKind, words: &str) {
+    let Err(error) = outcome else {
+        panic!("taken, where {words:?} was expected");
+    };
+    assert_eq!(error.kind(), kind, "{error}");
+    let text = error.to_string();
+    assert!(text.contains(words), "{text:?} says nothing of {words:?}");
+}
+
+fn a_wrong_number_of_descriptors_is_refused_by_name(backend: Backend) {
+    let fds = || open(backend).1.into_fds().unwrap();
+    let kind = ErrorKind::InvalidInput;
+    assert_refused(
+        sender([]),
+        kind,
+        "a sender is made of 2 descriptors, not of 0",
+    );
+    assert_refused(sender(fds().into_iter().take(1)), kind, "not of 1");
+    let three = fds().into_iter().chain(fds().into_iter().take(1));
+    assert_refused(
+        receiver(three),
+        kind,
+        "a receiver is made of 2 descriptors, not of over 2",
+    );
+    assert_refused(
+        connection(fds()),
+        kind,
+        "a connection is made of 4 descriptors, not of 2",
+    );
+}
+
+fn ends_of_the_wrong_side_are_refused(backend: Backend) {
+    let (rx, tx) = open(backend);
+    let kind = ErrorKind::InvalidData;
+    let tx_fds = tx.into_fds().unwrap();
+    let number = tx_fds[1].as_raw_fd().to_string();
+    assert_refused(receiver(tx_fds), kind, &number);
+    assert_refused(sender(rx.into_fds().unwrap()), kind, "of this pipe");
+    // Out of order.
+    let (rx, _tx) = open(backend);
+    let mut fds = rx.into_fds().unwrap();
+    fds.reverse();
+    assert_refused(receiver(fds), kind, "is no memfd");
+}
+
+fn descriptors_of_two_pipes_are_refused(backend: Backend) {
+    let (one, other) = (open(backend).1, open(backend).1);
+    let memfd = one.into_fds().unwrap().remove(0);
+    let life_line = other.into_fds().unwrap().remove(1);
+    assert_refused(
+        sender([memfd, life_line]),
+        ErrorKind::InvalidData,
+        "of this pipe",
+    );
+}
+
+fn foreign_files_are_refused(backend: Backend) {
+    let kind = ErrorKind::InvalidData;
+    let life_line = || open(backend).1.into_fds().unwrap().remove(1);
+    let null = File::open("/dev/null").unwrap();
+    assert_refused(sender([null.into(), life_line()]), kind, "is no memfd");
+    let (reader, _writer) = pipe().unwrap();
+    assert_refused(sender([reader.into(), life_line()]), kind, "is no memfd");
+    let file = File::open("/proc/self/exe").unwrap();
+    assert_refused(sender([file.into(), life_line()]), kind, "is no memfd");
+    let (memfd, _) = parts(backend);
+    let null = File::open("/dev/null").unwrap();
+    assert_refused(sender([memfd, null.into()]), kind, "of this pipe");
+}
+
+const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK
+    .union(SealFlag::F_SEAL_GROW)
+    .union(SealFlag::F_SEAL_SEAL);
+
+/// Descriptors of a sending end.
+fn parts(backend: Backend) -> (OwnedFd, OwnedFd) {
+    let mut fds = open(backend).1.into_fds().unwrap();
+    let life_line = fds.pop().unwrap();
+    (fds.pop().unwrap(), life_line)
+}
+
+/// A memfd of `len` bytes that begins with `header`, sealed by `seals`.
+fn forged(header: &[u8], len: i64, seals: SealFlag) -> OwnedFd {
+    let memfd = memfd_create(c"shmpipe", MFdFlags::MFD_ALLOW_SEALING).unwrap();
+    ftruncate(&memfd, len).unwrap();
+    let written = pwrite(&memfd, &header[..header.len().min(len as usize)], 0).unwrap();
+    assert!(written <= header.len());
+    fcntl(&memfd, FcntlArg::F_ADD_SEALS(seals)).unwrap();
+    memfd
+}
+
+/// The header of a real segment, and the segment's length.
+fn header(memfd: impl AsFd) -> (Vec<u8>, i64) {
+    let mut bytes = vec![0; 56];
+    pread(&memfd, &mut bytes, 0).unwrap();
+    (bytes, nix::sys::stat::fstat(&memfd).unwrap().st_size)
+}
+
+fn memory_that_is_not_sealed_is_refused(backend: Backend) {
+    let kind = ErrorKind::InvalidData;
+    for missing in SEALS.iter() {
+        let (memfd, life_line) = parts(backend);
+        let (header, len) = header(&memfd);
+        // Without F_SEAL_SEAL the kernel would let anybody add seals later, as F_SEAL_WRITE.
+        let forged = forged(&header, len, SEALS.difference(missing));
+        let name = missing.iter_names().next().unwrap().0;
+        assert_refused(sender([forged, life_line]), kind, name);
+    }
+    let (memfd, life_line) = parts(backend);
+    let (header, len) = header(&memfd);
+    let read_only = forged(&header, len, SEALS | SealFlag::F_SEAL_WRITE);
+    assert_refused(sender([read_only, life_line]), kind, "against writing");
+}
+
+fn each_impossible_value_of_a_header_is_refused(backend: Backend) {
+    let own = if backend == Backend::SharedMemory {
+        CAPACITY as u64
+    } else {
+        0
+    };
+    let mut cases: Vec<(usize, Vec<u8>, &str)> = vec![
+        (0, b"SHMPIPE\0".to_vec(), "it begins with"),
+        (0, vec![0; 8], "it begins with"),
+        (8, 0_u32.to_le_bytes().to_vec(), "protocol version 0"),
+        (8, 2_u32.to_le_bytes().to_vec(), "protocol version 2"),
+        (12, 0_u32.to_le_bytes().to_vec(), "kind 0"),
+        (12, 3_u32.to_le_bytes().to_vec(), "kind 3"),
+        (16, 0_u32.to_le_bytes().to_vec(), "control part has 0"),
+        (16, 4097_u32.to_le_bytes().to_vec(), "control part has 4097"),
+        (16, u32::MAX.to_le_bytes().to_vec(), "control part"),
+        // Another kind of segment than its size bears out.
+        (
+            12,
+            if own == 0 { 1_u32 } else { 2 }.to_le_bytes().to_vec(),
+            "capacity",
+        ),
+    ];
+    for capacity in [own + 1, own * 2 + 4096, 1, 100, 1 << 41, 1 << 63, u64::MAX] {
+        cases.push((24, capacity.to_le_bytes().to_vec(), "bytes"));
+    }
+    for (at, bytes, words) in cases {
+        let (memfd, life_line) = parts(backend);
+        let (mut header, len) = header(&memfd);
+        header[at..at + bytes.len()].copy_from_slice(&bytes);
+        let outcome = sender([forged(&header, len, SEALS), life_line]);
+        assert_refused(outcome, ErrorKind::InvalidData, words);
+    }
+    for len in [0, 1, 55, 56, 4096 * 3, 4095 + own as i64] {
+        let (memfd, life_line) = parts(backend);
+        let (header, _) = header(&memfd);
+        let outcome = sender([forged(&header, len, SEALS), life_line]);
+        assert_refused(
+            outcome,
+            ErrorKind::InvalidData,
+            &format!("{len} bytes long"),
+        );
+    }
+}
+
+fn a_refused_attachment_leaks_nothing(backend: Backend) {
+    // Whatever the first call of a process keeps for good.
+    drop(open(backend));
+    let before = (open_fds(), mappings());
+    foreign_files_are_refused(backend);
+    memory_that_is_not_sealed_is_refused(backend);
+    each_impossible_value_of_a_header_is_refused(backend);
+    ends_of_the_wrong_side_are_refused(backend);
+    assert_eq!((open_fds(), mappings()), before);
+    // In a child, whose mappings are its own to count.
+    fork(move || assert_eq!(mappings(), before.1)).join();
+}
