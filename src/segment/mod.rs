@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
 use crate::sys::memory::{DoubleMapping, page_size, sealed_memfd};
+use crate::sys::refused::refused;
 use layout::{Control, Geometry};
 
 pub(crate) mod layout;
@@ -39,7 +40,8 @@ impl Segment {
         let memfd = sealed_memfd(&name, control + capacity)?;
         let geometry = Geometry::new(control, capacity);
         // Written before anybody else can have the descriptor, and never again.
-        nix::sys::uio::pwrite(&memfd, zerocopy::IntoBytes::as_bytes(&geometry), 0)?;
+        nix::sys::uio::pwrite(&memfd, zerocopy::IntoBytes::as_bytes(&geometry), 0)
+            .map_err(|errno| refused("pwrite(2) of the segment's description", errno))?;
         let mapping = DoubleMapping::new(&memfd, control, capacity)?;
         Ok(Self {
             mapping,

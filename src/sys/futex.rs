@@ -4,6 +4,7 @@ use std::io;
 use std::ptr;
 
 use super::clock::Deadline;
+use super::refused::refused;
 use crate::sync::AtomicU32;
 
 /// Set in a lock word by waiters, so that the kernel and the unlocker wake one (linux/futex.h).
@@ -43,7 +44,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> io::R
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
         Some(libc::EAGAIN | libc::EINTR | libc::ETIMEDOUT) => Ok(()),
-        _ => Err(error),
+        _ => Err(refused("futex(2)", error)),
     }
 }
 

@@ -9,6 +9,7 @@ use memmap2::MmapOptions;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous};
 
+use super::refused::refused;
 use crate::sync::AtomicU32;
 
 /// The size of a page in bytes, a power of two.
@@ -48,10 +49,13 @@ pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<O
     }
     let fd = memfd(name)?;
     let size = i64::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    nix::unistd::ftruncate(&fd, size)?;
-    fallocate(&fd, FallocateFlags::empty(), 0, size)?;
+    nix::unistd::ftruncate(&fd, size)
+        .map_err(|errno| refused(format_args!("ftruncate(2) to {size} bytes"), errno))?;
+    fallocate(&fd, FallocateFlags::empty(), 0, size)
+        .map_err(|errno| refused(format_args!("fallocate(2) of {size} bytes"), errno))?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-    fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+    fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))
+        .map_err(|errno| refused("sealing the size by fcntl(2), F_ADD_SEALS", errno))?;
     Ok(fd)
 }
 
@@ -67,10 +71,11 @@ fn memfd(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
         }
         let error = io::Error::last_os_error();
         if error.raw_os_error() != Some(libc::EINVAL) {
-            return Err(error);
+            return Err(refused("memfd_create(2)", error));
         }
     }
-    Err(io::Error::from_raw_os_error(libc::EINVAL))
+    let error = io::Error::from_raw_os_error(libc::EINVAL);
+    Err(refused("memfd_create(2) with sealing", error))
 }
 
 /// A shared mapping of a whole segment: a control part, then the data twice in a row.
@@ -87,7 +92,11 @@ impl DoubleMapping {
     /// page size and the file is at least that long and sealed against shrinking.
     pub(crate) fn new(fd: &OwnedFd, control: usize, data: usize) -> io::Result<Self> {
         // One reservation for the whole range; its pages are never touched, only replaced.
-        let reserved = MmapOptions::new().len(control + 2 * data).map_anon()?;
+        let length = control + 2 * data;
+        let reserved = MmapOptions::new()
+            .len(length)
+            .map_anon()
+            .map_err(|error| refused(format_args!("mmap(2) of {length} bytes"), error))?;
         let range = memmap2::MmapRaw::from(reserved);
         map_over(range.as_mut_ptr(), control + data, fd, 0)?;
         map_over(
@@ -121,7 +130,8 @@ fn map_over(at: *mut u8, length: usize, fd: &OwnedFd, offset: usize) -> io::Resu
             fd,
             offset,
         )
-    }?;
+    }
+    .map_err(|errno| refused(format_args!("mmap(2) of {length} shared bytes"), errno))?;
     Ok(())
 }
 
@@ -145,10 +155,12 @@ impl SharedPage {
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
         let start = match fd {
             // SAFETY: a new mapping at an address of the kernel's choice.
-            Some(fd) => unsafe { mmap(None, length, protection, flags, fd.as_fd(), 0) }?,
+            Some(fd) => unsafe { mmap(None, length, protection, flags, fd.as_fd(), 0) },
             // SAFETY: as above.
-            None => unsafe { mmap_anonymous(None, length, protection, flags) }?,
+            None => unsafe { mmap_anonymous(None, length, protection, flags) },
         };
+        let start = start
+            .map_err(|errno| refused(format_args!("mmap(2) of {length} shared bytes"), errno))?;
         Ok(Self {
             start: start.cast(),
             length,
@@ -179,14 +191,15 @@ pub(crate) fn wiped_on_fork() -> io::Result<NonNull<AtomicU32>> {
     let length = NonZeroUsize::new(page_size()).ok_or(io::ErrorKind::InvalidData)?;
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: a new private mapping at an address of the kernel's choice.
-    let page = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE) }?;
+    let page = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE) }
+        .map_err(|errno| refused(format_args!("mmap(2) of {length} private bytes"), errno))?;
     // SAFETY: the page is ours and nothing refers to it yet.
     match unsafe { madvise(page, length.get(), MmapAdvise::MADV_WIPEONFORK) } {
         Ok(()) => Ok(page.cast()),
         Err(error) => {
             // SAFETY: as above.
             let _ = unsafe { nix::sys::mman::munmap(page, length.get()) };
-            Err(error.into())
+            Err(refused("madvise(2), MADV_WIPEONFORK", error))
         }
     }
 }

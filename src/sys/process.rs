@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
-use super::{clock::Deadline, socket, thread};
+use super::{clock::Deadline, refused::refused, socket, thread};
 
 /// A process as others can name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,9 @@ impl Process {
             Err(error) => {
                 return match error.raw_os_error() {
                     Some(libc::ESRCH) => Ok(Life::Dead),
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Err(error),
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => {
+                        Err(refused("pidfd_open(2)", error))
+                    }
                     _ => Ok(Life::Unknown),
                 };
             }

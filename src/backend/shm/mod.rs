@@ -43,11 +43,10 @@ pub(crate) fn pair(capacity: usize) -> io::Result<(Rx, Tx)> {
 /// Whether `error` says that this system refuses what the backend is built on, so that the default
 /// falls back to kernel pipes: seccomp(2) or a kernel without the call, not a want of resources.
 pub(crate) fn is_refused(error: &io::Error) -> bool {
-    let refusals = [libc::EPERM, libc::EACCES, libc::ENOSYS, libc::EOPNOTSUPP];
-    error
-        .raw_os_error()
-        .is_some_and(|errno| refusals.contains(&errno))
-        || error.kind() == io::ErrorKind::Unsupported
+    // EPERM and EACCES; ENOSYS and EOPNOTSUPP. By their kinds, since an error that names the step has no
+    // number of its own.
+    let refusals = [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported];
+    refusals.contains(&error.kind())
 }
 
 /// What all handles of this process to one side share.
