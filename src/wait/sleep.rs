@@ -175,7 +175,7 @@ impl Wait {
         if ready() {
             return Ok(Woken::Look);
         }
-        place.event.drop_stale_tokens(place.socket, armed);
+        place.event.drop_stale_tokens(place.socket, armed)?;
         drop(guard);
         let deadline = self
             .look_after

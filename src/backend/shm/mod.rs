@@ -30,6 +30,7 @@ pub(crate) fn pair(capacity: usize) -> io::Result<(Rx, Tx)> {
     // A thread that cannot own a robust lock is found out here and not in the first send.
     Thread::current()?;
     let (receiving, sending) = socket::pair()?;
+    socket::carries_tokens(sending.as_fd(), receiving.as_fd())?;
     let segment = Arc::new(Segment::create(capacity)?);
     let rx = Rx::new(End::new(Arc::clone(&segment), receiving, |segment| {
         &segment.control().room
