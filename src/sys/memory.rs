@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 use memmap2::MmapOptions;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous};
+use nix::sys::resource::{Resource, getrlimit};
 
 use super::refused::refused;
 use crate::sync::AtomicU32;
@@ -34,8 +35,9 @@ fn available_memory() -> Option<u64> {
 /// # Errors
 ///
 /// `OutOfMemory` when `length` is beyond the memory at hand: allocating pages one by one would else
-/// call the OOM killer before it failed. Otherwise what memfd_create(2), ftruncate(2), fallocate(2)
-/// and fcntl(2) report.
+/// call the OOM killer before it failed. `FileTooLarge` when it is beyond `RLIMIT_FSIZE`, for which
+/// ftruncate(2) would end the process by SIGXFSZ. Otherwise what memfd_create(2), ftruncate(2),
+/// fallocate(2) and fcntl(2) report.
 pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<OwnedFd> {
     const WORTH_A_LOOK: usize = 64 << 20;
     if length > WORTH_A_LOOK
@@ -45,6 +47,14 @@ pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<O
         return Err(io::Error::new(
             io::ErrorKind::OutOfMemory,
             format!("a segment of {length} bytes is beyond the {available} bytes of free memory"),
+        ));
+    }
+    let (longest, _) = getrlimit(Resource::RLIMIT_FSIZE)
+        .map_err(|errno| refused("getrlimit(2), RLIMIT_FSIZE", errno))?;
+    if length as u64 > longest {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("a memfd of {length} bytes is over RLIMIT_FSIZE, which is {longest} bytes"),
         ));
     }
     let fd = memfd(name)?;

@@ -81,6 +81,7 @@ fn cases() -> Vec<Case> {
     let stat = calls(libc::SYS_newfstatat).with(0, libc::AT_FDCWD.cast_unsigned());
     let memfd = |call, name| case(call, Error(name), ErrorOfWant(name));
     vec![
+        memfd(calls(libc::SYS_prlimit64), "getrlimit"),
         memfd(calls(libc::SYS_memfd_create), "memfd_create"),
         memfd(calls(libc::SYS_ftruncate), "ftruncate"),
         memfd(calls(libc::SYS_fallocate), "fallocate"),

@@ -42,11 +42,16 @@ pub(crate) fn pair(capacity: usize) -> io::Result<(Rx, Tx)> {
 }
 
 /// Whether `error` says that this system refuses what the backend is built on, so that the default
-/// falls back to kernel pipes: seccomp(2) or a kernel without the call, not a want of resources.
+/// falls back to kernel pipes: seccomp(2), a kernel without the call, or a limit on the length of files,
+/// which a kernel pipe is not; not a want of resources.
 pub(crate) fn is_refused(error: &io::Error) -> bool {
     // EPERM and EACCES; ENOSYS and EOPNOTSUPP. By their kinds, since an error that names the step has no
     // number of its own.
-    let refusals = [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported];
+    let refusals = [
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::Unsupported,
+        io::ErrorKind::FileTooLarge,
+    ];
     refusals.contains(&error.kind())
 }
 
