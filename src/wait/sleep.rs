@@ -82,7 +82,7 @@ impl Wait {
     ///
     /// # Errors
     ///
-    /// What opening a pidfd reports.
+    /// As [`Process::watch`].
     pub(crate) fn look_after(
         &mut self,
         process: Option<Process>,

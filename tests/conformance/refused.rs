@@ -5,10 +5,10 @@ use std::io;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shmpipe::{Backend, PipeOptions};
 
-use crate::ends::{FILLER, drain, fill, open, open_duplex};
+use crate::ends::{FILLER, LARGE, drain, fill, open, open_duplex};
 use crate::support::{
-    Held, fork, fork_apart, mappings, not_under_a_sanitizer, on_both_backends, on_no_backend,
-    open_fds, with_fd_limit,
+    Held, check, fork, fork_apart, gettid, mappings, not_under_a_sanitizer, on_both_backends,
+    on_no_backend, open_fds, pattern, until_asleep, with_fd_limit,
 };
 
 on_both_backends! {
@@ -18,6 +18,7 @@ on_both_backends! {
     a_pipe_that_finds_no_address_space_leaks_nothing,
     a_pipe_that_runs_out_of_address_space_at_any_step_leaks_nothing,
     a_limit_on_the_length_of_files_is_an_error_and_no_signal,
+    a_message_in_parts_is_received_without_a_descriptor_to_spare,
     a_capacity_beyond_what_the_system_allows_is_refused_without_a_leak,
 }
 
@@ -209,6 +210,25 @@ fn the_default_falls_back_where_files_may_not_be_as_long_as_a_segment() {
         assert_eq!(&*rx.recv().unwrap(), b"from the child");
         sender.join();
     });
+}
+
+fn a_message_in_parts_is_received_without_a_descriptor_to_spare(backend: Backend) {
+    let (mut rx, tx) = open(backend);
+    let receiver = (nix::unistd::getpid(), gettid());
+    let (sender, _another) = fork_apart((), || {
+        let mut tx = tx.try_clone().unwrap();
+        // Each part but the first is waited for, at first by one who may open nothing.
+        for number in 0..3 {
+            until_asleep(&[receiver]);
+            tx.send(&pattern(1, number, 10 * LARGE)).unwrap();
+        }
+    });
+    for number in 0..3 {
+        // The three standard ones are open, and poll(2) takes no more at once than the limit.
+        let outcome = with_fd_limit(3, || rx.recv().map(|message| message.to_vec()));
+        check(&outcome.unwrap(), 1, number, 10 * LARGE);
+    }
+    sender.join();
 }
 
 fn a_capacity_beyond_what_the_system_allows_is_refused_without_a_leak(backend: Backend) {
