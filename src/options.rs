@@ -140,10 +140,14 @@ impl PipeOptions {
     ///   `SHMPIPE_BACKEND` that names no backend; the message has the value.
     /// - `OutOfMemory`: the capacity is beyond the memory that is free; pages are taken now, so
     ///   that there is no SIGBUS later.
+    /// - `FileTooLarge`: shared memory was asked for, and `RLIMIT_FSIZE` (setrlimit(2)) is less than
+    ///   its segment takes.
     /// - `PermissionDenied`: a kernel pipe larger than `/proc/sys/fs/pipe-max-size` was asked for
     ///   without `CAP_SYS_RESOURCE`.
     /// - Whatever memfd_create(2), mmap(2), socketpair(2) or pipe2(2) reports, `EMFILE` first of
-    ///   all. Nothing stays open after an error.
+    ///   all. The text names the call and the kind is that of the error; its number is in
+    ///   [`source`](std::error::Error::source), except that of `EMFILE` and `ENFILE`, for which no
+    ///   kind stands: they are the error itself. Nothing stays open after an error.
     pub fn pipe(&self) -> io::Result<(Receiver, Sender)> {
         let capacity = self.checked_capacity()?;
         let limit = self.max_message.unwrap_or(usize::MAX);

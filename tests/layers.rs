@@ -1,4 +1,5 @@
-//! Keeps the layers honest: imports in `src` point downward only, and atomics have one door.
+//! Keeps the layers honest: imports in `src` point downward only, atomics have one door, and no slice is
+//! formed over the mapping.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -98,6 +99,24 @@ fn shared_atomics_come_through_the_one_door() {
         assert!(
             !names_atomics || is_door || is_private || line.contains("compiler_fence"),
             "src/{}:{number} goes round src/sync.rs: {line}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn no_slice_is_formed_over_the_mapping() {
+    // A file that makes slices of private memory, and why that memory is private. None has to yet.
+    let over_private_memory: [(&str, &str); 0] = [];
+    for (path, number, line) in lines() {
+        let is_allowed = over_private_memory
+            .iter()
+            .any(|(name, _)| path == Path::new(name));
+        // Of memmap2 only MmapRaw lends no slice.
+        let makes_slices = ["from_raw_parts", "MmapMut"];
+        assert!(
+            is_allowed || !makes_slices.iter().any(|word| line.contains(word)),
+            "src/{}:{number} may form a slice over memory that a peer writes: {line}",
             path.display()
         );
     }

@@ -12,6 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::MAX_CAPACITY;
 use crate::sys::memory::page_size;
+use crate::sys::refused::refused;
 
 /// First eight bytes of every segment.
 const MAGIC: [u8; 8] = *b"shmpipe\0";
@@ -81,7 +82,8 @@ impl Geometry {
 
     /// Writes this into a segment that nobody else has yet.
     pub(crate) fn write_to(&self, memfd: impl AsFd) -> io::Result<()> {
-        nix::sys::uio::pwrite(memfd, self.as_bytes(), 0)?;
+        nix::sys::uio::pwrite(memfd, self.as_bytes(), 0)
+            .map_err(|errno| refused("pwrite(2) of the segment's description", errno))?;
         Ok(())
     }
 

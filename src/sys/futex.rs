@@ -4,6 +4,7 @@ use std::io;
 use std::ptr;
 
 use super::clock::Deadline;
+use super::refused::refused;
 use crate::sync::{AtomicU32, kill_point};
 
 /// Set in a lock word by waiters, so that the kernel and the unlocker wake one (linux/futex.h).
@@ -45,7 +46,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> io::R
     }
     match error.raw_os_error() {
         Some(libc::EAGAIN | libc::EINTR | libc::ETIMEDOUT) => Ok(()),
-        _ => Err(error),
+        _ => Err(refused("futex(2)", error)),
     }
 }
 

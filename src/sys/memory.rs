@@ -8,7 +8,9 @@ use std::ptr::NonNull;
 use memmap2::MmapOptions;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous};
+use nix::sys::resource::{Resource, getrlimit};
 
+use super::refused::refused;
 use crate::sync::AtomicU32;
 
 /// The size of a page in bytes, a power of two.
@@ -33,8 +35,9 @@ fn available_memory() -> Option<u64> {
 /// # Errors
 ///
 /// `OutOfMemory` when `length` is beyond the memory at hand: allocating pages one by one would else
-/// call the OOM killer before it failed. Otherwise what memfd_create(2), ftruncate(2), fallocate(2)
-/// and fcntl(2) report.
+/// call the OOM killer before it failed. `FileTooLarge` when it is beyond `RLIMIT_FSIZE`, for which
+/// ftruncate(2) would end the process by SIGXFSZ. Otherwise what memfd_create(2), ftruncate(2),
+/// fallocate(2) and fcntl(2) report.
 pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<OwnedFd> {
     const WORTH_A_LOOK: usize = 64 << 20;
     if length > WORTH_A_LOOK
@@ -46,19 +49,30 @@ pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<O
             format!("a segment of {length} bytes is beyond the {available} bytes of free memory"),
         ));
     }
+    let (longest, _) = getrlimit(Resource::RLIMIT_FSIZE)
+        .map_err(|errno| refused("getrlimit(2), RLIMIT_FSIZE", errno))?;
+    if length as u64 > longest {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("a memfd of {length} bytes is over RLIMIT_FSIZE, which is {longest} bytes"),
+        ));
+    }
     let fd = memfd(name)?;
     let size = i64::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    nix::unistd::ftruncate(&fd, size)?;
+    nix::unistd::ftruncate(&fd, size)
+        .map_err(|errno| refused(format_args!("ftruncate(2) to {size} bytes"), errno))?;
     allocate(&fd, length)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-    fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+    fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))
+        .map_err(|errno| refused("sealing the size by fcntl(2), F_ADD_SEALS", errno))?;
     Ok(fd)
 }
 
 /// Makes sure that every page of the first `length` bytes is there (fallocate(2)).
 pub(crate) fn allocate(fd: &OwnedFd, length: usize) -> io::Result<()> {
     let size = i64::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    Ok(fallocate(fd, FallocateFlags::empty(), 0, size)?)
+    fallocate(fd, FallocateFlags::empty(), 0, size)
+        .map_err(|errno| refused(format_args!("fallocate(2) of {size} bytes"), errno))
 }
 
 /// memfd_create(2) with `MFD_NOEXEC_SEAL` where the kernel has it (Linux 6.3).
@@ -73,10 +87,11 @@ fn memfd(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
         }
         let error = io::Error::last_os_error();
         if error.raw_os_error() != Some(libc::EINVAL) {
-            return Err(error);
+            return Err(refused("memfd_create(2)", error));
         }
     }
-    Err(io::Error::from_raw_os_error(libc::EINVAL))
+    let error = io::Error::from_raw_os_error(libc::EINVAL);
+    Err(refused("memfd_create(2) with sealing", error))
 }
 
 /// A shared mapping of a whole segment: a control part, then the data twice in a row.
@@ -93,7 +108,11 @@ impl DoubleMapping {
     /// page size and the file is at least that long and sealed against shrinking.
     pub(crate) fn new(fd: &OwnedFd, control: usize, data: usize) -> io::Result<Self> {
         // One reservation for the whole range; its pages are never touched, only replaced.
-        let reserved = MmapOptions::new().len(control + 2 * data).map_anon()?;
+        let length = control + 2 * data;
+        let reserved = MmapOptions::new()
+            .len(length)
+            .map_anon()
+            .map_err(|error| refused(format_args!("mmap(2) of {length} bytes"), error))?;
         let range = memmap2::MmapRaw::from(reserved);
         map_over(range.as_mut_ptr(), control + data, fd, 0)?;
         map_over(
@@ -127,7 +146,8 @@ fn map_over(at: *mut u8, length: usize, fd: &OwnedFd, offset: usize) -> io::Resu
             fd,
             offset,
         )
-    }?;
+    }
+    .map_err(|errno| refused(format_args!("mmap(2) of {length} shared bytes"), errno))?;
     Ok(())
 }
 
@@ -151,10 +171,12 @@ impl SharedPage {
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
         let start = match fd {
             // SAFETY: a new mapping at an address of the kernel's choice.
-            Some(fd) => unsafe { mmap(None, length, protection, flags, fd.as_fd(), 0) }?,
+            Some(fd) => unsafe { mmap(None, length, protection, flags, fd.as_fd(), 0) },
             // SAFETY: as above.
-            None => unsafe { mmap_anonymous(None, length, protection, flags) }?,
+            None => unsafe { mmap_anonymous(None, length, protection, flags) },
         };
+        let start = start
+            .map_err(|errno| refused(format_args!("mmap(2) of {length} shared bytes"), errno))?;
         Ok(Self {
             start: start.cast(),
             length,
@@ -185,14 +207,15 @@ pub(crate) fn wiped_on_fork() -> io::Result<NonNull<AtomicU32>> {
     let length = NonZeroUsize::new(page_size()).ok_or(io::ErrorKind::InvalidData)?;
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: a new private mapping at an address of the kernel's choice.
-    let page = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE) }?;
+    let page = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE) }
+        .map_err(|errno| refused(format_args!("mmap(2) of {length} private bytes"), errno))?;
     // SAFETY: the page is ours and nothing refers to it yet.
     match unsafe { madvise(page, length.get(), MmapAdvise::MADV_WIPEONFORK) } {
         Ok(()) => Ok(page.cast()),
         Err(error) => {
             // SAFETY: as above.
             let _ = unsafe { nix::sys::mman::munmap(page, length.get()) };
-            Err(error.into())
+            Err(refused("madvise(2), MADV_WIPEONFORK", error))
         }
     }
 }

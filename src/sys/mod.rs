@@ -8,5 +8,6 @@ pub(crate) mod futex;
 pub(crate) mod memory;
 pub(crate) mod pipe;
 pub(crate) mod process;
+pub(crate) mod refused;
 pub(crate) mod socket;
 pub(crate) mod thread;

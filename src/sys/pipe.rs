@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
+use super::refused::refused;
 use crate::sync::kill_point;
 
 /// A write of at most this many bytes is one piece or nothing (pipe(7), `PIPE_BUF`).
@@ -18,7 +19,8 @@ const RWF_NOSIGNAL: libc::c_int = 0x100;
 
 /// Makes a pipe, reader first, close-on-exec and non-blocking.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?)
+    nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .map_err(|errno| refused("pipe2(2)", errno))
 }
 
 /// Asks for a pipe of `bytes` and returns what it became (`F_SETPIPE_SZ`, fcntl(2)).
@@ -38,7 +40,9 @@ pub(crate) fn set_nonblocking(pipe: BorrowedFd<'_>) -> io::Result<()> {
 
 /// How many bytes the pipe holds when full.
 pub(crate) fn capacity(pipe: BorrowedFd<'_>) -> io::Result<usize> {
-    Ok(usize::try_from(fcntl(pipe, FcntlArg::F_GETPIPE_SZ)?).unwrap_or(0))
+    let bytes = fcntl(pipe, FcntlArg::F_GETPIPE_SZ)
+        .map_err(|errno| refused("fcntl(2), F_GETPIPE_SZ", errno))?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
 /// How many bytes are in the pipe (`FIONREAD`, ioctl_pipe(2)).
@@ -46,7 +50,7 @@ pub(crate) fn queued(pipe: BorrowedFd<'_>) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int, to a live one.
     let outcome = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
-    Errno::result(outcome)?;
+    Errno::result(outcome).map_err(|errno| refused("ioctl(2), FIONREAD", errno))?;
     kill_point();
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
@@ -91,7 +95,7 @@ pub(crate) unsafe fn read(
             Ok(len) => return Ok(Some(len.unsigned_abs())),
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(errno) => return Err(refused("readv(2) of the pipe", errno)),
         }
     }
 }
@@ -114,10 +118,14 @@ pub(crate) fn write(pipe: BorrowedFd<'_>, from: &[IoSlice<'_>]) -> io::Result<Op
             Ok(len) => return Ok(Some(len)),
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => return Ok(None),
-            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) if !NO_FLAG.load(Ordering::Relaxed) => {
+            // An older kernel, or a filter that does not know the call.
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM | Errno::EACCES)
+                if !NO_FLAG.load(Ordering::Relaxed) =>
+            {
                 NO_FLAG.store(true, Ordering::Relaxed);
             }
-            Err(error) => return Err(error.into()),
+            Err(Errno::EPIPE) => return Err(Errno::EPIPE.into()),
+            Err(errno) => return Err(refused("writing to the pipe", errno)),
         }
     }
 }

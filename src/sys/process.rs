@@ -32,7 +32,7 @@ pub(crate) enum Life {
     Alive(OwnedFd),
     /// It has died.
     Dead,
-    /// Nothing: its id means nothing here, or this kernel cannot tell.
+    /// Nothing: its id means nothing here, this kernel cannot tell, or there is no descriptor for it.
     Unknown,
 }
 
@@ -76,7 +76,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// What pidfd_open(2) reports of a want of resources.
+    /// As [`current`](Self::current), or what poll(2) reports.
     pub(crate) fn watch(self) -> io::Result<Life> {
         if self.birth == 0 || self.namespace == 0 || self.namespace != Self::current()?.namespace {
             return Ok(Life::Unknown);
@@ -84,11 +84,11 @@ impl Process {
         let fd = match open(self.id) {
             Ok(fd) => fd,
             Err(error) => {
-                return match error.raw_os_error() {
-                    Some(libc::ESRCH) => Ok(Life::Dead),
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Err(error),
-                    _ => Ok(Life::Unknown),
-                };
+                // Also where a descriptor is wanting: to receive needs none, so it must not fail for that.
+                return Ok(match error.raw_os_error() {
+                    Some(libc::ESRCH) => Life::Dead,
+                    _ => Life::Unknown,
+                });
             }
         };
         let Some(found) = birth(self.id, &fd) else {

@@ -7,22 +7,20 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use nix::sys::time::TimeSpec;
 
 use super::clock::{Deadline, to_timespec};
+use super::refused::refused;
 use crate::sync::kill_point;
 
 /// Makes a connected pair, close-on-exec.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC;
-    Ok(socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        flags,
-    )?)
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
+        .map_err(|errno| refused("socketpair(2)", errno))
 }
 
 /// A number that no other socket of this system has (`SO_COOKIE`, Linux 4.12); 0 where it is unknown.
@@ -42,48 +40,75 @@ pub(crate) fn cookie(socket: BorrowedFd<'_>) -> u64 {
     if outcome == 0 { cookie } else { 0 }
 }
 
-/// Sends one token without ever blocking; false when the kernel had no memory for it.
+/// Whether tokens can be sent and received here; a seccomp filter can refuse it.
+///
+/// # Errors
+///
+/// What sendto(2) and recvfrom(2) report.
+pub(crate) fn carries_tokens(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    send_token(from, 0)?;
+    drop_token(to)
+}
+
+/// Sends one token without ever blocking.
 ///
 /// Full queues count as success: the tokens in them wake the peer just as well. A peer that is gone
 /// needs no waking; its end is found by [`wait`].
-pub(crate) fn send_token(socket: BorrowedFd<'_>, token: u32) -> bool {
+///
+/// # Errors
+///
+/// What says that the peer cannot be woken: that the kernel has no memory, or that sendto(2) cannot be
+/// used here at all, `EPERM` or `ENOSYS` by seccomp.
+pub(crate) fn send_token(socket: BorrowedFd<'_>, token: u32) -> io::Result<()> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     loop {
         let outcome = send(socket.as_raw_fd(), &token.to_ne_bytes(), flags);
         kill_point();
         match outcome {
-            Err(nix::Error::EINTR) => {}
-            Err(nix::Error::ENOBUFS | nix::Error::ENOMEM) => return false,
-            _ => return true,
+            Err(Errno::EINTR) => {}
+            Err(errno) if !is_state(errno) => {
+                return Err(refused("waking the other side by sendto(2)", errno));
+            }
+            _ => return Ok(()),
         }
     }
 }
 
 /// The oldest token, which stays; `None` when there is none.
-pub(crate) fn peek_token(socket: BorrowedFd<'_>) -> Option<u32> {
+///
+/// # Errors
+///
+/// What says that recvfrom(2) cannot be used here; likewise below.
+pub(crate) fn peek_token(socket: BorrowedFd<'_>) -> io::Result<Option<u32>> {
     receive(socket, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK)
 }
 
 /// Takes the oldest token away.
-pub(crate) fn drop_token(socket: BorrowedFd<'_>) {
-    let _ = receive(socket, MsgFlags::MSG_DONTWAIT);
+pub(crate) fn drop_token(socket: BorrowedFd<'_>) -> io::Result<()> {
+    receive(socket, MsgFlags::MSG_DONTWAIT).map(drop)
 }
 
-fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> Option<u32> {
+fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> io::Result<Option<u32>> {
     let mut token = [0; 4];
     loop {
         let outcome = recv(socket.as_raw_fd(), &mut token, flags);
         kill_point();
         match outcome {
-            Err(nix::Error::EINTR) => {}
+            Err(Errno::EINTR) => {}
             // A packet of another length is no token of ours; its value is as good as any.
-            Ok(1..) => return Some(u32::from_ne_bytes(token)),
+            Ok(1..) => return Ok(Some(u32::from_ne_bytes(token))),
             // An empty packet reads like end-of-file. Only a hostile peer sends one; as a token of no
             // number it is taken out, and the hang-up itself is found by `wait`.
-            Ok(0) => return Some(u32::MAX),
-            Err(_) => return None,
+            Ok(0) => return Ok(Some(u32::MAX)),
+            Err(errno) if is_state(errno) => return Ok(None),
+            Err(errno) => return Err(refused("looking for a token by recvfrom(2)", errno)),
         }
     }
+}
+
+/// Whether an error tells how the socket is: empty, full, or without a peer.
+fn is_state(errno: Errno) -> bool {
+    matches!(errno, Errno::EAGAIN | Errno::EPIPE | Errno::ECONNRESET)
 }
 
 /// What a look at a descriptor found.
@@ -119,9 +144,9 @@ pub(crate) fn wait(
         kill_point();
         let found = match outcome {
             Ok(_) => watched[0].revents().unwrap_or(PollFlags::empty()),
-            Err(nix::Error::EINTR) if deadline.passed() => PollFlags::empty(),
-            Err(nix::Error::EINTR) => continue,
-            Err(error) => return Err(error.into()),
+            Err(Errno::EINTR) if deadline.passed() => PollFlags::empty(),
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(refused("ppoll(2)", errno)),
         };
         return Ok(Readiness {
             ready: found.intersects(events),
@@ -144,44 +169,44 @@ mod tests {
     #[test]
     fn a_token_can_be_peeked_and_taken_once() {
         let (left, right) = pair().unwrap();
-        assert_eq!(peek_token(right.as_fd()), None);
-        send_token(left.as_fd(), 7);
-        send_token(left.as_fd(), 8);
-        assert_eq!(peek_token(right.as_fd()), Some(7));
-        drop_token(right.as_fd());
-        assert_eq!(peek_token(right.as_fd()), Some(8));
-        drop_token(right.as_fd());
-        assert_eq!(peek_token(right.as_fd()), None);
+        assert_eq!(peek_token(right.as_fd()).unwrap(), None);
+        send_token(left.as_fd(), 7).unwrap();
+        send_token(left.as_fd(), 8).unwrap();
+        assert_eq!(peek_token(right.as_fd()).unwrap(), Some(7));
+        drop_token(right.as_fd()).unwrap();
+        assert_eq!(peek_token(right.as_fd()).unwrap(), Some(8));
+        drop_token(right.as_fd()).unwrap();
+        assert_eq!(peek_token(right.as_fd()).unwrap(), None);
     }
 
     #[test]
     fn a_flood_of_tokens_never_blocks_the_ringer() {
         let (left, right) = pair().unwrap();
         for token in 0..100_000 {
-            send_token(left.as_fd(), token);
+            send_token(left.as_fd(), token).unwrap();
         }
-        assert_eq!(peek_token(right.as_fd()), Some(0));
+        assert_eq!(peek_token(right.as_fd()).unwrap(), Some(0));
     }
 
     #[test]
     fn the_last_close_hangs_up_and_tokens_stay_readable() {
         let (left, right) = pair().unwrap();
         let copy = left.try_clone().unwrap();
-        send_token(left.as_fd(), 1);
+        send_token(left.as_fd(), 1).unwrap();
         drop(left);
         assert!(!is_hung_up(right.as_fd()).unwrap());
         drop(copy);
         assert!(is_hung_up(right.as_fd()).unwrap());
-        assert_eq!(peek_token(right.as_fd()), Some(1));
+        assert_eq!(peek_token(right.as_fd()).unwrap(), Some(1));
     }
 
     #[test]
     fn a_hang_up_with_unread_tokens_is_still_a_hang_up() {
         let (left, right) = pair().unwrap();
-        send_token(right.as_fd(), 1);
+        send_token(right.as_fd(), 1).unwrap();
         drop(left);
         assert!(is_hung_up(right.as_fd()).unwrap());
-        send_token(right.as_fd(), 2);
+        send_token(right.as_fd(), 2).unwrap();
         assert!(is_hung_up(right.as_fd()).unwrap());
     }
 }

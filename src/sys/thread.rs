@@ -13,6 +13,7 @@ use std::ptr;
 use std::sync::atomic::AtomicPtr;
 
 use super::futex;
+use super::refused::refused;
 use crate::sync::{AtomicU32, Ordering, kill_point};
 
 /// `struct robust_list_head` of linux/futex.h.
@@ -67,7 +68,7 @@ impl Thread {
         let outcome =
             unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
         if outcome != 0 {
-            return Err(io::Error::last_os_error());
+            return Err(refused("get_robust_list(2)", io::Error::last_os_error()));
         }
         if head.is_null() || length != size_of::<RobustListHead>() {
             return Err(io::Error::new(

@@ -26,6 +26,7 @@
 //!   Any change that another one might miss thereby comes after, and rings that newer number. A
 //!   sleeper that finds something to do takes no token, so the others still see it.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::segment::layout::Event;
@@ -64,13 +65,18 @@ impl Event {
 
     /// Takes out tokens of older numbers than the caller's own. Under the sleepers' lock, after
     /// `armed` (with [`POLLING`]) was stored and the ring was found unchanged.
-    pub(crate) fn drop_stale_tokens(&self, socket: BorrowedFd<'_>, armed: u32) {
+    ///
+    /// # Errors
+    ///
+    /// As [`socket::peek_token`]: with tokens that it cannot take out, poll(2) would not sleep.
+    pub(crate) fn drop_stale_tokens(&self, socket: BorrowedFd<'_>, armed: u32) -> io::Result<()> {
         for _ in 0..TOKENS_AT_ONCE {
-            match socket::peek_token(socket) {
-                Some(token) if token != armed / NUMBER => socket::drop_token(socket),
+            match socket::peek_token(socket)? {
+                Some(token) if token != armed / NUMBER => socket::drop_token(socket)?,
                 _ => break,
             }
         }
+        Ok(())
     }
 
     /// The bell as it is now; before arming.
@@ -79,13 +85,18 @@ impl Event {
     }
 
     /// Wakes the sleepers, if any, after a change to the ring.
+    ///
+    /// # Errors
+    ///
+    /// As [`socket::send_token`]; the event then stays armed, and the next ring tries again.
     #[inline]
-    pub(crate) fn ring(&self, socket: BorrowedFd<'_>) {
+    pub(crate) fn ring(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
         full_fence();
         let armed = self.armed.load(Ordering::Relaxed);
-        if armed != 0 {
-            self.ring_armed(socket, armed);
+        if armed == 0 {
+            return Ok(());
         }
+        self.ring_armed(socket, armed)
     }
 
     /// Whether anybody waits, by a look that may come too early to see it.
@@ -96,28 +107,43 @@ impl Event {
 
     /// Wakes senders after `head` was published as `position`, once there is as much room as they
     /// want. The ring is the receivers' own to measure, so an empty one (`is_empty`) always rings.
+    ///
+    /// # Errors
+    ///
+    /// As [`ring`](Self::ring).
     #[inline]
-    pub(crate) fn ring_for_room(&self, socket: BorrowedFd<'_>, position: u64, is_empty: bool) {
+    pub(crate) fn ring_for_room(
+        &self,
+        socket: BorrowedFd<'_>,
+        position: u64,
+        is_empty: bool,
+    ) -> io::Result<()> {
         full_fence();
         let armed = self.armed.load(Ordering::Relaxed);
         if armed == 0 {
-            return;
+            return Ok(());
         }
         let beyond = position
             .wrapping_sub(self.wake_at.load(Ordering::Relaxed))
             .cast_signed();
         if beyond >= 0 || is_empty {
-            self.ring_armed(socket, armed);
+            return self.ring_armed(socket, armed);
         }
+        Ok(())
     }
 
     #[cold]
-    fn ring_armed(&self, socket: BorrowedFd<'_>, armed: u32) {
-        let is_told = armed & POLLING == 0 || socket::send_token(socket, armed / NUMBER);
+    fn ring_armed(&self, socket: BorrowedFd<'_>, armed: u32) -> io::Result<()> {
+        let told = if armed & POLLING == 0 {
+            Ok(())
+        } else {
+            socket::send_token(socket, armed / NUMBER)
+        };
         self.strike_bell();
-        if is_told {
+        if told.is_ok() {
             self.disarm(armed);
         }
+        told
     }
 
     /// Wakes whoever sleeps in futex(2), without any claim that the ring has changed.

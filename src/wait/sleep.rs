@@ -82,7 +82,7 @@ impl Wait {
     ///
     /// # Errors
     ///
-    /// What opening a pidfd reports.
+    /// As [`Process::watch`].
     pub(crate) fn look_after(
         &mut self,
         process: Option<Process>,
@@ -175,7 +175,7 @@ impl Wait {
         if ready() {
             return Ok(Woken::Look);
         }
-        place.event.drop_stale_tokens(place.socket, armed);
+        place.event.drop_stale_tokens(place.socket, armed)?;
         drop(guard);
         let deadline = self
             .look_after

@@ -9,7 +9,8 @@ use shmpipe::{Backend, Receiver, RecvError, Sender};
 
 use crate::ends::{FILLER, assert_at_end, assert_empty_but_alive, drain, open};
 use crate::support::{
-    Child, Line, check, fork, fork_apart, on_both_backends, pattern, until_asleep,
+    Child, Line, check, fork, fork_apart, not_under_a_sanitizer, on_both_backends, pattern,
+    until_asleep,
 };
 
 on_both_backends! {
@@ -98,7 +99,10 @@ fn every_sent_message_and_then_the_end_comes_after_the_last_sender_drops(backend
 }
 
 fn every_sent_message_and_then_the_end_comes_after_the_last_sender_exits(backend: Backend) {
-    messages_then_the_end(backend, exits);
+    let reason = "a forked child that exits leaks what the threads it has not got held";
+    if not_under_a_sanitizer(reason) {
+        messages_then_the_end(backend, exits);
+    }
 }
 
 fn every_sent_message_and_then_the_end_comes_after_the_last_sender_exits_at_once(backend: Backend) {

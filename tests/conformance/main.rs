@@ -32,6 +32,7 @@ mod parts;
 mod poll;
 mod receivers;
 mod refused;
+mod sandboxed;
 mod seccomp;
 mod seed;
 mod signals;

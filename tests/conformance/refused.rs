@@ -5,15 +5,25 @@ use std::io;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shmpipe::{Backend, PipeOptions};
 
-use crate::ends::{FILLER, drain, fill, open, open_duplex};
-use crate::support::{fork, mappings, on_both_backends, open_fds, with_fd_limit};
+use crate::ends::{FILLER, LARGE, drain, fill, open, open_duplex};
+use crate::support::{
+    Held, check, fork, fork_apart, gettid, mappings, not_under_a_sanitizer, on_both_backends,
+    on_no_backend, open_fds, pattern, until_asleep, with_fd_limit,
+};
 
 on_both_backends! {
     a_pipe_that_runs_out_of_descriptors_at_any_step_leaks_nothing,
     a_duplex_pipe_that_runs_out_of_descriptors_at_any_step_leaks_nothing,
     a_clone_that_runs_out_of_descriptors_at_any_step_leaks_nothing,
     a_pipe_that_finds_no_address_space_leaks_nothing,
+    a_pipe_that_runs_out_of_address_space_at_any_step_leaks_nothing,
+    a_limit_on_the_length_of_files_is_an_error_and_no_signal,
+    a_message_in_parts_is_received_without_a_descriptor_to_spare,
     a_capacity_beyond_what_the_system_allows_is_refused_without_a_leak,
+}
+
+on_no_backend! {
+    the_default_falls_back_where_files_may_not_be_as_long_as_a_segment,
 }
 
 /// Makes something with room for one descriptor more each time, until it succeeds; every failure
@@ -101,6 +111,124 @@ fn a_pipe_that_finds_no_address_space_leaks_nothing(backend: Backend) {
         Ok(_) => assert_eq!(backend, Backend::Kernel, "a mapping needs address space"),
     }
     assert_eq!((open_fds(), mappings()), before);
+}
+
+/// Address space of this process in bytes (proc_pid_statm(5)).
+fn address_space() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+    pages * PAGE
+}
+
+const PAGE: u64 = 4096;
+
+fn with_address_space<T>(limit: u64, work: impl FnOnce() -> T) -> T {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_AS).unwrap();
+    setrlimit(Resource::RLIMIT_AS, limit, hard).unwrap();
+    let outcome = work();
+    setrlimit(Resource::RLIMIT_AS, soft, hard).unwrap();
+    outcome
+}
+
+/// Makes something with room for one page more each time, until it succeeds; every failure says what
+/// is wanting and leaves everything as it was. Returns how many pages it took.
+fn made_page_by_page<T>(make: impl Fn() -> io::Result<T>) -> (u64, T) {
+    let before = Held::now();
+    let used = address_space();
+    for pages in 0..200 {
+        match with_address_space(used + pages * PAGE, &make) {
+            Ok(made) => return (pages, made),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::OutOfMemory, "{error}");
+                assert!(error.to_string().contains("mmap(2) of "), "{error}");
+                assert_eq!(Held::now(), before, "room for {pages} pages");
+            }
+        }
+    }
+    panic!("two hundred pages are not enough");
+}
+
+fn a_pipe_that_runs_out_of_address_space_at_any_step_leaks_nothing(backend: Backend) {
+    if !not_under_a_sanitizer("it needs address space for itself") {
+        return;
+    }
+    let options = PipeOptions::new().backend(backend);
+    // Has the heap grow to what is needed, and the process do what it does once.
+    let warm = options.pipe().unwrap();
+    drop((warm, vec![0_u8; 1 << 16]));
+    let (pages, (mut rx, mut tx)) = made_page_by_page(|| options.pipe());
+    let (both, (left, right)) = made_page_by_page(|| options.duplex());
+    assert!(pages > 0, "a pipe needs a mapping");
+    assert!(both > pages, "two directions need more than one");
+    with_address_space(address_space(), || {
+        let clones = (rx.try_clone().unwrap(), tx.try_clone().unwrap());
+        drop((
+            clones,
+            left.try_clone().unwrap(),
+            right.try_clone().unwrap(),
+        ));
+        tx.send(b"without another mapping").unwrap();
+        assert_eq!(&*rx.recv().unwrap(), b"without another mapping");
+    });
+}
+
+/// As `ulimit -f`, in a child: a longer file is refused with a signal that ends the process.
+fn where_files_are_short(work: impl FnOnce()) {
+    let child = fork(|| {
+        let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+        setrlimit(Resource::RLIMIT_FSIZE, 1000, hard).unwrap();
+        let before = (open_fds(), mappings());
+        work();
+        assert_eq!((open_fds(), mappings()), before);
+    });
+    child.join();
+}
+
+fn a_limit_on_the_length_of_files_is_an_error_and_no_signal(backend: Backend) {
+    where_files_are_short(|| match PipeOptions::new().backend(backend).pipe() {
+        Ok((mut rx, mut tx)) => {
+            assert_eq!(backend, Backend::Kernel, "a segment is a file");
+            tx.send(b"no file").unwrap();
+            assert_eq!(&*rx.recv().unwrap(), b"no file");
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), io::ErrorKind::FileTooLarge, "{error}");
+            assert!(error.to_string().contains("RLIMIT_FSIZE"), "{error}");
+            assert!(error.to_string().contains("is 1000 bytes"), "{error}");
+        }
+    });
+}
+
+fn the_default_falls_back_where_files_may_not_be_as_long_as_a_segment() {
+    where_files_are_short(|| {
+        let (mut rx, tx) = shmpipe::pipe().unwrap();
+        assert_eq!(rx.backend(), Backend::Kernel);
+        let (sender, ()) = fork_apart((), move || {
+            let mut tx = tx;
+            tx.send(b"from the child").unwrap();
+        });
+        assert_eq!(&*rx.recv().unwrap(), b"from the child");
+        sender.join();
+    });
+}
+
+fn a_message_in_parts_is_received_without_a_descriptor_to_spare(backend: Backend) {
+    let (mut rx, tx) = open(backend);
+    let receiver = (nix::unistd::getpid(), gettid());
+    let (sender, _another) = fork_apart((), || {
+        let mut tx = tx.try_clone().unwrap();
+        // Each part but the first is waited for, at first by one who may open nothing.
+        for number in 0..3 {
+            until_asleep(&[receiver]);
+            tx.send(&pattern(1, number, 10 * LARGE)).unwrap();
+        }
+    });
+    for number in 0..3 {
+        // The three standard ones are open, and poll(2) takes no more at once than the limit.
+        let outcome = with_fd_limit(3, || rx.recv().map(|message| message.to_vec()));
+        check(&outcome.unwrap(), 1, number, 10 * LARGE);
+    }
+    sender.join();
 }
 
 fn a_capacity_beyond_what_the_system_allows_is_refused_without_a_leak(backend: Backend) {

@@ -1,100 +1,317 @@
-//! Where a seccomp(2) filter refuses what shared memory needs, the default falls back to kernel pipes
-//! and does the same job.
+//! System calls refused by a seccomp(2) filter while a pipe is made: it is an error that says which
+//! call it was, or the pipe does without it; either way the whole job or nothing.
+//!
+//! What may be refused later, when the pipe is there, is in `sandboxed.rs`.
 
-use std::io::ErrorKind;
+use std::io;
 
-use libc::{c_long, sock_filter, sock_fprog};
-use shmpipe::{Backend, PipeOptions, RecvError};
+use shmpipe::{Backend, Connection, PipeOptions, Receiver, RecvError, Sender};
 
-use crate::ends::LARGE;
-use crate::support::{check, fork, on_no_backend, pattern};
+use crate::ends::{CAPACITY, LARGE};
+use crate::support::{Calls, Held, calls, check, fork, on_both_backends, on_no_backend, pattern};
+use crate::support::{gettid, until_asleep};
+
+on_both_backends! {
+    a_refused_call_is_an_error_that_names_it_or_is_done_without within 120,
+    a_refused_first_call_of_a_process_is_an_error_that_names_it,
+    a_clone_is_made_without_any_call_that_can_be_refused,
+}
 
 on_no_backend! {
-    the_default_falls_back_where_memfd_is_refused,
-    the_default_falls_back_where_futex_is_refused,
-    a_shared_memory_that_was_asked_for_and_is_refused_is_an_error,
+    the_default_falls_back_where_a_call_of_shared_memory_is_refused within 120,
+    a_want_of_resources_is_no_reason_to_fall_back within 120,
+    a_size_that_is_refused_is_an_error_where_it_was_asked_for,
 }
 
-const SECCOMP_RET_ALLOW: u32 = 0x7fff_0000;
-const SECCOMP_RET_ERRNO: u32 = 0x0005_0000;
+/// What each filter answers, one after the other: wants first.
+const WANTS: [i32; 3] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
+const REFUSALS: [i32; 3] = [libc::EPERM, libc::EACCES, libc::ENOSYS];
 
-/// Refuses `call` with `EPERM` from now on, in the calling process and its children.
-fn refuse(call: c_long) {
-    let statement = |code: u32, jt, jf, k| sock_filter {
-        code: u16::try_from(code).unwrap(),
-        jt,
-        jf,
-        k,
-    };
-    let errno = u32::try_from(libc::EPERM).unwrap();
-    let mut filter = [
-        // The first word of seccomp_data is the call's number.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        statement(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            0,
-            1,
-            u32::try_from(call).unwrap(),
+/// A call that is refused, and what becomes of a pipe on each backend.
+struct Case {
+    calls: Calls,
+    shm: Outcome,
+    kernel: Outcome,
+}
+
+/// What is expected of a backend for which a call is refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// No pipe is made, and the error's text has this name in it.
+    Error(&'static str),
+    /// As [`Error`](Self::Error) where resources are wanting; what is not allowed is done without.
+    ErrorOfWant(&'static str),
+    /// The pipe works as ever.
+    Works,
+}
+use Outcome::{Error, ErrorOfWant, Works};
+
+impl Outcome {
+    /// The name in the error's text, if one is expected.
+    fn error(self, errno: i32) -> Option<&'static str> {
+        match self {
+            Error(name) => Some(name),
+            ErrorOfWant(name) if WANTS.contains(&errno) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+impl Case {
+    fn on(&self, backend: Backend) -> Outcome {
+        match backend {
+            Backend::Kernel => self.kernel,
+            _ => self.shm,
+        }
+    }
+}
+
+/// Mappings of a segment of [`CAPACITY`], as mmap(2) gets them.
+const CONTROL: usize = 4096;
+const OVER: i32 = libc::MAP_SHARED | libc::MAP_FIXED | libc::MAP_POPULATE;
+
+/// Every call that making and using a pipe asks the kernel for, apart from what the C library and std do
+/// for themselves.
+fn cases() -> Vec<Case> {
+    let case = |calls: Calls, shm, kernel| Case { calls, shm, kernel };
+    let fcntl = |command: i32| calls(libc::SYS_fcntl).with(1, command);
+    let mmap = |length: usize, flags: i32| calls(libc::SYS_mmap).with(1, length).with(3, flags);
+    let page = mmap(CONTROL, libc::MAP_SHARED | libc::MAP_POPULATE);
+    // Of a path, as /proc/self/ns/pid; of a descriptor it is a part of what looks into /proc here.
+    let stat = calls(libc::SYS_newfstatat).with(0, libc::AT_FDCWD.cast_unsigned());
+    let memfd = |call, name| case(call, Error(name), ErrorOfWant(name));
+    vec![
+        memfd(calls(libc::SYS_prlimit64), "getrlimit"),
+        memfd(calls(libc::SYS_memfd_create), "memfd_create"),
+        memfd(calls(libc::SYS_ftruncate), "ftruncate"),
+        memfd(calls(libc::SYS_fallocate), "fallocate"),
+        memfd(fcntl(libc::F_ADD_SEALS), "F_ADD_SEALS"),
+        case(calls(libc::SYS_pwrite64), Error("pwrite"), Works),
+        case(
+            mmap(
+                CONTROL + 2 * CAPACITY,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            ),
+            Error("mmap(2) of 135168 bytes"),
+            Works,
         ),
-        statement(libc::BPF_RET | libc::BPF_K, 0, 0, SECCOMP_RET_ERRNO | errno),
-        statement(libc::BPF_RET | libc::BPF_K, 0, 0, SECCOMP_RET_ALLOW),
-    ];
-    let program = sock_fprog {
-        len: u16::try_from(filter.len()).unwrap(),
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: the call takes integers only.
-    let outcome = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    assert_eq!(outcome, 0);
-    // SAFETY: the program and its statements are live; the kernel copies them.
-    let outcome = unsafe {
-        libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER,
-            &raw const program,
-        )
-    };
-    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+        case(
+            mmap(CONTROL + CAPACITY, OVER),
+            Error("mmap(2) of 69632 shared bytes"),
+            Works,
+        ),
+        case(
+            mmap(CAPACITY, OVER),
+            Error("mmap(2) of 65536 shared bytes"),
+            Works,
+        ),
+        case(page, Works, Error("mmap(2) of 4096 shared bytes")),
+        case(calls(libc::SYS_socketpair), Error("socketpair"), Works),
+        case(calls(libc::SYS_sendto), Error("sendto"), Works),
+        case(calls(libc::SYS_recvfrom), Error("recvfrom"), Works),
+        case(calls(libc::SYS_futex), Error("futex"), Works),
+        case(calls(libc::SYS_pipe2), Works, Error("pipe2")),
+        case(fcntl(libc::F_GETPIPE_SZ), Works, Error("F_GETPIPE_SZ")),
+        case(
+            calls(libc::SYS_get_robust_list),
+            Error("get_robust_list"),
+            Error("get_robust_list"),
+        ),
+        // Done without.
+        case(calls(libc::SYS_sched_getaffinity), Works, Works),
+        case(calls(libc::SYS_sched_yield), Works, Works),
+        case(stat, Works, Works),
+        case(calls(libc::SYS_fstatfs), Works, Works),
+    ]
 }
 
-/// What a pipe made by default does under the filter: it is a kernel pipe and works between processes.
-fn assert_falls_back(call: c_long) {
+/// Runs `work` in a child that `calls` are refused in; nothing may be left of it.
+fn where_refused(calls: &Calls, errno: i32, work: impl Fn()) {
     let child = fork(|| {
-        refuse(call);
-        let (mut rx, mut tx) = shmpipe::pipe().unwrap();
-        assert_eq!(rx.backend(), Backend::Kernel);
-        assert_eq!(tx.backend(), Backend::Kernel);
-        let sender = fork(|| {
-            tx.send(b"small").unwrap();
-            tx.send(&pattern(1, 1, LARGE)).unwrap();
-        });
-        assert_eq!(&*rx.recv().unwrap(), b"small");
-        check(&rx.recv().unwrap(), 1, 1, LARGE);
-        sender.join();
-        drop(tx);
-        assert!(matches!(rx.recv(), Err(RecvError::Disconnected)));
-        let (left, right) = shmpipe::duplex().unwrap();
-        assert_eq!([left.backend(), right.backend()], [Backend::Kernel; 2]);
+        let before = Held::now();
+        calls.refuse(errno);
+        work();
+        assert_eq!(Held::now(), before, "{calls:?} refused with {errno}");
     });
     child.join();
 }
 
-fn the_default_falls_back_where_memfd_is_refused() {
-    assert_falls_back(libc::SYS_memfd_create);
+/// Asserts that pipe and duplex pipe fail with `errno` and a text that has `name` in it.
+fn assert_refused(options: &PipeOptions, name: &str, errno: i32) {
+    let plain = io::Error::from_raw_os_error(errno);
+    for error in [options.pipe().unwrap_err(), options.duplex().unwrap_err()] {
+        assert_eq!(error.kind(), plain.kind(), "{error}");
+        assert!(error.to_string().contains(&plain.to_string()), "{error}");
+        if [libc::EMFILE, libc::ENFILE].contains(&errno) {
+            assert_eq!(error.raw_os_error(), Some(errno), "{error}");
+        } else {
+            assert!(error.to_string().contains(name), "{error} without {name}");
+        }
+    }
 }
 
-fn the_default_falls_back_where_futex_is_refused() {
-    assert_falls_back(libc::SYS_futex);
+/// Asserts that pipe and duplex pipe are made on `backend` and do all that they should.
+fn assert_works(options: &PipeOptions, backend: Backend) {
+    let (rx, tx) = options.pipe().unwrap();
+    assert_eq!((rx.backend(), tx.backend()), (backend, backend));
+    carries_messages_and_ends(rx, tx);
+    let (left, right) = options.duplex().unwrap();
+    assert_eq!((left.backend(), right.backend()), (backend, backend));
+    answers_and_ends(left, right);
 }
 
-fn a_shared_memory_that_was_asked_for_and_is_refused_is_an_error() {
-    for call in [libc::SYS_memfd_create, libc::SYS_futex] {
+/// Messages, also one that has to be waited for and one longer than the pipe, go to another process
+/// through a copy of each end; then comes the end.
+fn carries_messages_and_ends(rx: Receiver, tx: Sender) {
+    let mut rx = {
+        let clone = rx.try_clone().unwrap();
+        drop(rx);
+        clone
+    };
+    let receiver = (nix::unistd::getpid(), gettid());
+    let sender = fork(|| {
+        let mut tx = tx.try_clone().unwrap();
+        tx.send(b"small").unwrap();
+        until_asleep(&[receiver]);
+        tx.send(b"waited for").unwrap();
+        tx.send(&pattern(1, 1, LARGE)).unwrap();
+        tx.send(b"last").unwrap();
+    });
+    drop(tx);
+    assert_eq!(&*rx.recv().unwrap(), b"small");
+    assert_eq!(&*rx.recv().unwrap(), b"waited for");
+    check(&rx.recv().unwrap(), 1, 1, LARGE);
+    assert_eq!(&*rx.recv().unwrap(), b"last");
+    assert!(matches!(rx.recv(), Err(RecvError::Disconnected)));
+    sender.join();
+}
+
+fn answers_and_ends(mut left: Connection, right: Connection) {
+    let peer = fork(|| {
+        let mut right = right.try_clone().unwrap();
+        let message = right.recv().unwrap().to_vec();
+        right.send(&message).unwrap();
+    });
+    drop(right);
+    left.send(b"there and back").unwrap();
+    assert_eq!(&*left.recv().unwrap(), b"there and back");
+    assert!(matches!(left.recv(), Err(RecvError::Disconnected)));
+    peer.join();
+}
+
+fn options(backend: Backend) -> PipeOptions {
+    PipeOptions::new().backend(backend).capacity(CAPACITY)
+}
+
+/// Makes and uses a pipe, so that what a process does once, and keeps, is done in all the children.
+fn warm_up() {
+    for backend in [Backend::SharedMemory, Backend::Kernel] {
+        assert_works(&options(backend), backend);
+    }
+}
+
+fn a_refused_call_is_an_error_that_names_it_or_is_done_without(backend: Backend) {
+    warm_up();
+    for case in cases() {
+        for errno in WANTS.into_iter().chain(REFUSALS) {
+            where_refused(&case.calls, errno, || match case.on(backend).error(errno) {
+                Some(name) => assert_refused(&options(backend), name, errno),
+                None => assert_works(&options(backend), backend),
+            });
+        }
+    }
+}
+
+fn a_refused_first_call_of_a_process_is_an_error_that_names_it(backend: Backend) {
+    let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let page = calls(libc::SYS_mmap).with(1, CONTROL).with(3, private);
+    let wipe = calls(libc::SYS_madvise).with(2, libc::MADV_WIPEONFORK);
+    let first = [
+        (page, "mmap(2) of 4096 private bytes"),
+        (wipe, "MADV_WIPEONFORK"),
+    ];
+    for (calls, name) in &first {
+        for errno in WANTS.into_iter().chain(REFUSALS) {
+            where_refused(calls, errno, || {
+                assert_refused(&options(backend), name, errno);
+                assert_refused(&PipeOptions::new(), name, errno);
+            });
+        }
+    }
+    // std asks for random keys once in each thread, and reads /dev/urandom instead.
+    for errno in [libc::EPERM, libc::ENOSYS] {
         let child = fork(|| {
-            refuse(call);
-            let options = PipeOptions::new().backend(Backend::SharedMemory);
-            let error = options.pipe().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+            calls(libc::SYS_getrandom).refuse(errno);
+            assert_works(&options(backend), backend);
         });
         child.join();
+    }
+}
+
+fn a_clone_is_made_without_any_call_that_can_be_refused(backend: Backend) {
+    warm_up();
+    let child = fork(|| {
+        let (rx, tx) = options(backend).pipe().unwrap();
+        let (left, _right) = options(backend).duplex().unwrap();
+        let before = Held::now();
+        for case in cases() {
+            case.calls.refuse(libc::EPERM);
+        }
+        for call in [
+            libc::SYS_fcntl,
+            libc::SYS_dup,
+            libc::SYS_dup3,
+            libc::SYS_mmap,
+        ] {
+            calls(call).refuse(libc::EMFILE);
+        }
+        let clones = (rx.try_clone(), tx.try_clone(), left.try_clone());
+        assert_eq!(Held::now(), before);
+        assert!(clones.0.is_ok() && clones.1.is_ok() && clones.2.is_ok());
+        drop(clones);
+        assert_eq!(Held::now(), before);
+    });
+    child.join();
+}
+
+fn the_default_falls_back_where_a_call_of_shared_memory_is_refused() {
+    warm_up();
+    for case in cases() {
+        for errno in REFUSALS {
+            where_refused(&case.calls, errno, || {
+                let options = PipeOptions::new();
+                match (case.shm, case.kernel.error(errno)) {
+                    (Works, _) => assert_works(&options, Backend::SharedMemory),
+                    (_, None) => assert_works(&options, Backend::Kernel),
+                    (_, Some(name)) => assert_refused(&options, name, errno),
+                }
+            });
+        }
+    }
+}
+
+fn a_want_of_resources_is_no_reason_to_fall_back() {
+    warm_up();
+    for case in cases() {
+        let Error(name) = case.shm else { continue };
+        for errno in WANTS {
+            where_refused(&case.calls, errno, || {
+                assert_refused(&PipeOptions::new(), name, errno);
+            });
+        }
+    }
+}
+
+fn a_size_that_is_refused_is_an_error_where_it_was_asked_for() {
+    warm_up();
+    let calls = calls(libc::SYS_fcntl).with(1, libc::F_SETPIPE_SZ);
+    for errno in WANTS.into_iter().chain(REFUSALS) {
+        where_refused(&calls, errno, || {
+            let kernel = PipeOptions::new().backend(Backend::Kernel);
+            let error = kernel.clone().capacity(2 * CAPACITY).pipe().unwrap_err();
+            assert_eq!(error.kind(), io::Error::from_raw_os_error(errno).kind());
+            assert!(error.to_string().contains("131072 bytes"), "{error}");
+            assert_works(&kernel, Backend::Kernel);
+        });
     }
 }

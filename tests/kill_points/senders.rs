@@ -68,6 +68,9 @@ enum Receiving {
     Asleep,
 }
 
+/// What one does who dies before the victim, and the point at which.
+type Predecessor = (fn(&mut Talk), u64);
+
 /// One kind of victim.
 struct Scenario {
     receiving: Receiving,
@@ -75,8 +78,8 @@ struct Scenario {
     is_full: bool,
     /// Whether a message may be cut short by a death.
     goes_in_parts: bool,
-    /// Who dies before the victim, and at which of its points.
-    predecessor: Option<(fn(&mut Talk), u64)>,
+    /// Who dies before the victim, if anybody.
+    predecessor: Option<Predecessor>,
     work: fn(&mut Talk),
 }
 

@@ -31,6 +31,43 @@ pub(crate) fn mappings() -> usize {
         .count()
 }
 
+/// What a process holds, to compare before and after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    fds: BTreeMap<RawFd, String>,
+    mappings: usize,
+    /// All that is mapped but the heap, in bytes; a sanitizer maps as it likes.
+    #[cfg(not(shmpipe_sanitizer))]
+    bytes: u64,
+}
+
+impl Held {
+    /// What the calling process holds now.
+    pub(crate) fn now() -> Self {
+        Self {
+            fds: open_fds(),
+            mappings: mappings(),
+            #[cfg(not(shmpipe_sanitizer))]
+            bytes: mapped_bytes(),
+        }
+    }
+}
+
+#[cfg(not(shmpipe_sanitizer))]
+fn mapped_bytes() -> u64 {
+    let maps = fs::read_to_string("/proc/self/maps").expect("procfs");
+    let length = |line: &str| {
+        let (start, rest) = line.split_once('-')?;
+        let (end, _) = rest.split_once(' ')?;
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        Some(number(end)? - number(start)?)
+    };
+    maps.lines()
+        .filter(|line| !line.ends_with("[heap]") && !line.ends_with("[stack]"))
+        .map(|line| length(line).expect("proc_pid_maps(5)"))
+        .sum()
+}
+
 /// Runs `work` while no descriptor numbered `limit` or above can be made.
 pub(crate) fn with_fd_limit<T>(limit: u64, work: impl FnOnce() -> T) -> T {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a valid resource");

@@ -16,16 +16,20 @@ mod isolate;
 mod line;
 mod pattern;
 mod report;
+mod sanitizer;
+mod seccomp;
 mod shared;
 
 pub(crate) use asleep::{Thread, gettid, switches, thread, until_asleep};
 pub(crate) use child::{Child, fork, fork_apart};
 pub(crate) use cpus::{Others, pin_to, two_cpus};
-pub(crate) use fds::{mappings, open_fds, with_fd_limit};
+pub(crate) use fds::{Held, mappings, open_fds, with_fd_limit};
 pub(crate) use isolate::{RUNNING_BODY, found, isolated, limit, run_body, skipped};
 pub(crate) use line::Line;
 pub(crate) use pattern::{check, identify, pattern};
 pub(crate) use report::doing;
+pub(crate) use sanitizer::not_under_a_sanitizer;
+pub(crate) use seccomp::{Calls, calls};
 pub(crate) use shared::{shared_counter, shared_counters};
 
 /// Whether the long form of the tests was asked for with `SHMPIPE_LONG=1`.

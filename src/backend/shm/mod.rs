@@ -30,6 +30,7 @@ pub(crate) use tx::Tx;
 pub(crate) fn pair(capacity: usize, limit: usize) -> io::Result<(Rx, Tx)> {
     check_system()?;
     let (receiving, sending) = socket::pair()?;
+    socket::carries_tokens(sending.as_fd(), receiving.as_fd())?;
     let sides = Sides {
         rx: socket::cookie(receiving.as_fd()),
         tx: socket::cookie(sending.as_fd()),
@@ -96,13 +97,17 @@ fn check_socket(socket: &OwnedFd, expected: u64, side: &str) -> io::Result<()> {
 }
 
 /// Whether `error` says that this system refuses what the backend is built on, so that the default
-/// falls back to kernel pipes: seccomp(2) or a kernel without the call, not a want of resources.
+/// falls back to kernel pipes: seccomp(2), a kernel without the call, or a limit on the length of files,
+/// which a kernel pipe is not; not a want of resources.
 pub(crate) fn is_refused(error: &io::Error) -> bool {
-    let refusals = [libc::EPERM, libc::EACCES, libc::ENOSYS, libc::EOPNOTSUPP];
-    error
-        .raw_os_error()
-        .is_some_and(|errno| refusals.contains(&errno))
-        || error.kind() == io::ErrorKind::Unsupported
+    // EPERM and EACCES; ENOSYS and EOPNOTSUPP. By their kinds, since an error that names the step has no
+    // number of its own.
+    let refusals = [
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::Unsupported,
+        io::ErrorKind::FileTooLarge,
+    ];
+    refusals.contains(&error.kind())
 }
 
 /// What all handles of this process to one side share.

@@ -98,7 +98,7 @@ impl Rx {
                 }
                 Attempt::Empty => {}
             }
-            view.settle_empty();
+            view.settle_empty()?;
             if woken == Woken::HungUp {
                 life_line.note_gone();
             }
@@ -171,7 +171,7 @@ impl Rx {
             if view.reader.peek()?.is_some() || woken == Woken::HungUp {
                 return Ok(true);
             }
-            view.settle_empty();
+            view.settle_empty()?;
             if life_line.is_gone_by_close(view.place.event, end.socket())?
                 || patience.is_over() && life_line.look(view.place.event, end.socket())?
                 || partial.is_open() && view.left_unfinished() == Some(message::ORPHANED)

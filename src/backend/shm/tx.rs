@@ -64,10 +64,10 @@ impl<'a> View<'a> {
         life_line.is_gone_by_close(&control.room, self.end.socket())
     }
 
-    /// Tells receivers that there is a new record.
+    /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
     #[inline]
-    fn ring(self) {
-        self.writer.control.data.ring(self.end.socket());
+    fn ring(self) -> io::Result<()> {
+        self.writer.control.data.ring(self.end.socket())
     }
 
     /// Before a sleep: says at how much room to be woken.
@@ -108,7 +108,7 @@ impl Tx {
             if guard.owner_died() {
                 writer.recover()?;
                 // The dead one may not have come as far as to tell of what it published.
-                view.ring();
+                view.ring()?;
             }
             let exactly = patience == Patience::Never || wait.will_sleep();
             if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {
@@ -117,7 +117,7 @@ impl Tx {
                 }
                 writer.publish(None, bytes, writer.opening_flags() | LAST);
                 writer.set_state(message::WHOLE);
-                view.ring();
+                view.ring()?;
                 return Ok(());
             }
             if woken == Woken::HungUp
@@ -156,19 +156,20 @@ fn send_in_parts(
     writer.set_state(message::OPEN);
     writer.control.tx.sender.note(Process::current()?);
     writer.publish(Some(bytes.len() as u64), first, flags);
-    view.ring();
+    let mut told = view.ring().map_err(Fault::Io);
     while !rest.is_empty() {
         let (part, after) = rest.split_at(part_max.min(rest.len()));
-        if let Err(fault) = wait_for_room(view, span_of(part.len()), wait, spinner) {
+        told = told.and_then(|()| wait_for_room(view, span_of(part.len()), wait, spinner));
+        if told.is_err() {
             writer.set_state(message::WITHDRAWN);
-            return Err(fault);
+            return told;
         }
         writer.publish(None, part, if after.is_empty() { LAST } else { 0 });
-        view.ring();
+        told = view.ring().map_err(Fault::Io);
         rest = after;
     }
     writer.set_state(message::WHOLE);
-    Ok(())
+    told
 }
 
 /// Waits in the middle of a message, keeping the lock.

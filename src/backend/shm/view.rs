@@ -1,5 +1,7 @@
 //! What a receiver sees of its side: the ring, the place to sleep, and the notes of both sides.
 
+use std::io;
+
 use super::End;
 use crate::error::Fault;
 use crate::ring::reader::Reader;
@@ -72,24 +74,31 @@ impl<'a> View<'a> {
         if control.room.is_armed()
             || self.reader.unpublished() >= self.reader.rules.capacity() / LAZY_FRACTION
         {
-            self.give_room_back(false);
+            // A sender that cannot be told stays marked as waiting; the error is reported when the ring
+            // is empty, and not in place of the message that was taken.
+            let _ = self.give_room_back(false);
         }
     }
 
     /// Before reporting an empty ring or sleeping: gives all room back.
-    pub(super) fn settle_empty(self) {
+    ///
+    /// # Errors
+    ///
+    /// As [`Event::ring`](crate::segment::layout::Event::ring); likewise below.
+    pub(super) fn settle_empty(self) -> io::Result<()> {
         self.reader.control.room.note_cpu();
         if self.reader.control.room.is_armed() || self.reader.unpublished() != 0 {
-            self.give_room_back(true);
+            self.give_room_back(true)?;
         }
+        Ok(())
     }
 
-    pub(super) fn give_room_back(self, is_empty: bool) {
+    pub(super) fn give_room_back(self, is_empty: bool) -> io::Result<()> {
         self.reader.publish_head();
         let read = self.reader.control.rx.read.load(Ordering::Relaxed);
         self.reader
             .control
             .room
-            .ring_for_room(self.end.socket(), read, is_empty);
+            .ring_for_room(self.end.socket(), read, is_empty)
     }
 }
