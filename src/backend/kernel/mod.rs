@@ -37,7 +37,11 @@ pub(crate) fn pair(capacity: usize, asked: bool, limit: usize) -> io::Result<(Rx
             _ => {}
         }
     }
-    let inode = pipe::identify(writer.as_fd())?.map_or(0, |(inode, _)| inode);
+    // Where that is refused, those who are handed an end cannot tell whose pipe it is.
+    let inode = match pipe::identify(writer.as_fd()) {
+        Ok(Some((inode, _))) => inode,
+        _ => 0,
+    };
     let page = Arc::new(Page::create(inode, limit)?);
     Ok((
         Rx::new(End::new(Arc::clone(&page), reader)),
@@ -73,8 +77,11 @@ fn attach(memfd: OwnedFd, pipe: OwnedFd) -> io::Result<Arc<End>> {
 }
 
 fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
-    if pipe::identify(pipe.as_fd())? != Some(expected) {
-        let side = if expected.1 { "writing" } else { "reading" };
+    let (inode, is_writer) = expected;
+    let is_ours = pipe::identify(pipe.as_fd())?
+        .is_some_and(|found| found.1 == is_writer && (inode == 0 || found.0 == inode));
+    if !is_ours {
+        let side = if is_writer { "writing" } else { "reading" };
         let fd = pipe.as_raw_fd();
         return Err(invalid(format!(
             "descriptor {fd} is not the {side} end of this pipe"

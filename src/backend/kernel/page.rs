@@ -63,14 +63,14 @@ impl Page {
             Err(error) if crate::backend::shm::is_refused(&error) => None,
             Err(error) => return Err(error),
         };
-        if let Some(memfd) = &memfd {
-            let sides = Sides { rx: pipe, tx: pipe };
-            Geometry::new(Kind::KernelPage, page_size(), 0, sides, limit).write_to(memfd)?;
-        }
         let page = Self {
             page: SharedPage::new(memfd.as_ref())?,
             memfd,
         };
+        let sides = Sides { rx: pipe, tx: pipe };
+        let geometry = Geometry::new(Kind::KernelPage, page_size(), 0, sides, limit);
+        // SAFETY: the page begins with room for it, and nobody else has the page yet.
+        unsafe { page.page.as_ptr().cast::<Geometry>().write(geometry) };
         page.shared().cookie.store(new_cookie(), Ordering::Relaxed);
         Ok(page)
     }
