@@ -13,7 +13,9 @@ use shmpipe::{Backend, Connection, PipeOptions, Receiver, SendError, Sender};
 use crate::ends::{
     CAPACITY, LARGE, assert_at_end, assert_breaks, assert_broken, open, open_duplex,
 };
-use crate::support::{check, fork, fork_apart, mappings, on_both_backends, open_fds, pattern};
+use crate::support::{
+    calls, check, fork, fork_apart, mappings, on_both_backends, open_fds, pattern,
+};
 
 on_both_backends! {
     a_sender_made_of_descriptors_sends_into_the_same_pipe,
@@ -30,6 +32,7 @@ on_both_backends! {
     foreign_files_are_refused,
     memory_that_is_not_sealed_is_refused,
     each_impossible_value_of_a_header_is_refused,
+    what_is_refused_is_never_mapped,
     a_refused_attachment_leaks_nothing,
 }
 
@@ -302,6 +305,33 @@ fn each_impossible_value_of_a_header_is_refused(backend: Backend) {
             &format!("{len} bytes long"),
         );
     }
+}
+
+/// In a process that may not map shared memory a descriptor that fails a check fails as ever, so nobody
+/// tried; one that passes does not get past the mapping.
+fn what_is_refused_is_never_mapped(backend: Backend) {
+    let (memfd, life_line) = parts(backend);
+    let (header, len) = header(&memfd);
+    // What a first attachment sets up for the whole process, here and so in the child.
+    drop(sender([memfd, life_line]).unwrap());
+    let child = fork(|| {
+        let shared = u32::try_from(libc::MAP_SHARED).unwrap();
+        let (memfd, life_line) = parts(backend);
+        let spare = || life_line.try_clone().unwrap();
+        calls(libc::SYS_mmap)
+            .with_bits(3, shared, shared)
+            .refuse(libc::ENOMEM);
+        let kind = ErrorKind::InvalidData;
+        let unsealed = forged(&header, len, SealFlag::empty());
+        assert_refused(sender([unsealed, spare()]), kind, "is not sealed");
+        let short = forged(&header, len - 4096, SEALS);
+        assert_refused(sender([short, spare()]), kind, "bytes long");
+        let foreign = forged(&[1; 56], len, SEALS);
+        assert_refused(sender([foreign, spare()]), kind, "it begins with");
+        let true_one = sender([memfd, life_line]);
+        assert_refused(true_one, ErrorKind::OutOfMemory, "mmap");
+    });
+    child.join();
 }
 
 fn a_refused_attachment_leaks_nothing(backend: Backend) {
