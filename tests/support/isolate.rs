@@ -51,13 +51,13 @@ pub(crate) fn isolated(path: &str, limit: Duration, body: fn()) {
         return;
     }
     match run_body(path, limit) {
-        // Straight to the descriptor: libtest hides what a passing test prints.
-        Ok(output) => output
-            .lines()
-            .filter(|line| line.starts_with(SKIPPED))
-            .for_each(|line| {
+        Ok(output) => {
+            print!("{output}"); // for `--show-output`
+            // Straight to the descriptor: libtest hides what a passing test prints.
+            for line in output.lines().filter(|line| line.starts_with(SKIPPED)) {
                 let _ = writeln!(io::stderr(), "{path}: {line}");
-            }),
+            }
+        }
         Err(report) => panic!("{report}"),
     }
 }
