@@ -12,5 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod detection;
+mod latency;
 mod random;
 mod storm;
