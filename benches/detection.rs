@@ -7,12 +7,16 @@
 
 #[path = "../tests/deaths/detection.rs"]
 mod detection;
+#[path = "../tests/deaths/figures.rs"]
+#[allow(dead_code, reason = "the test needs more of it")]
+mod figures;
 #[path = "../tests/deaths/random.rs"]
 mod random;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use detection::{Deaths, Delays, HEAD, cases, row};
+use detection::{Deaths, Delays, cases};
+use figures::{head, row};
 use shmpipe::Backend;
 
 /// Deaths of each kind.
@@ -41,7 +45,10 @@ fn main() {
             delays.push(deaths.one());
         }
     }
-    println!("{rounds} deaths of each kind, backend {backend}\n{HEAD}");
+    println!(
+        "{rounds} deaths of each kind, backend {backend}\n{}",
+        head()
+    );
     for (case, _, delays) in &kinds {
         println!("{}", row(*case, delays));
     }

@@ -1,8 +1,8 @@
-//! How long after a death the survivor at the other end learns of it, beside a survivor at a raw
-//! kernel pipe that was held by the very same victim.
+//! How long after a death a survivor learns of it, beside one at a raw kernel pipe that was held by
+//! the very same victim.
 //!
-//! It measures and asserts nothing but the outcome; the test in `latency` and the bench `detection`
-//! say what to make of the figures.
+//! It measures and asserts nothing but the outcome; `figures` says what many delays come to, and the
+//! test in `latency` and the bench `detection` what to make of that.
 
 use std::fmt;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
-use shmpipe::{Backend, PipeOptions, Receiver, RecvError, SendError, Sender, TrySendError};
+use shmpipe::{Backend, PipeOptions, Receiver, RecvError, SendError, Sender, TryRecvError};
 
 use crate::random::Random;
 use crate::support::{Child, Line, fork, shared_counters};
@@ -29,6 +29,8 @@ pub(crate) enum Survivor {
     Receiver,
     /// The last receiver dies, and the pipe is full unless the two were busy.
     Sender,
+    /// A sender dies inside a long message, and another waits for its turn to send.
+    NextSender,
 }
 
 /// What the survivor does at that moment.
@@ -40,7 +42,8 @@ pub(crate) enum Moment {
     Early,
     /// It has slept for long.
     Parked,
-    /// It sends or receives as fast as it can.
+    /// It sends or receives as fast as it can, and first receives what is queued. The survivor at the
+    /// kernel pipe has nothing to do but to wait.
     Busy,
 }
 
@@ -54,9 +57,10 @@ pub(crate) struct Case {
 /// Every kind.
 pub(crate) fn cases() -> impl Iterator<Item = Case> {
     let moments = [Moment::First, Moment::Early, Moment::Parked, Moment::Busy];
-    [Survivor::Receiver, Survivor::Sender]
+    [Survivor::Receiver, Survivor::Sender, Survivor::NextSender]
         .into_iter()
         .flat_map(move |survivor| moments.map(|moment| Case { survivor, moment }))
+        .filter(|case| case.survivor != Survivor::NextSender || case.moment != Moment::Busy)
 }
 
 impl fmt::Display for Case {
@@ -64,6 +68,7 @@ impl fmt::Display for Case {
         let survivor = match self.survivor {
             Survivor::Receiver => "receiver",
             Survivor::Sender => "sender",
+            Survivor::NextSender => "next sender",
         };
         let moment = match self.moment {
             Moment::First => "waits since < 50 µs",
@@ -194,7 +199,13 @@ impl Deaths {
                 fork(|| write_to_the_end(ends, signs)),
                 fork(|| send_to_the_end(ends, is_busy, signs)),
             ),
+            Survivor::NextSender => (
+                fork(|| long_sending_victim(ends)),
+                fork(|| read_to_the_end(ends, signs)),
+                fork(|| send_next(ends, signs)),
+            ),
         };
+        let rx = ends.rx.take();
         *ends = Ends {
             rx: None,
             tx: None,
@@ -206,6 +217,14 @@ impl Deaths {
         if !is_busy {
             victim.until_asleep();
         }
+        // Stopped, the victim leaves the room that is made for the next one.
+        let _holder = rx
+            .filter(|_| survivor == Survivor::NextSender)
+            .map(|mut rx| {
+                victim.stop();
+                assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+                rx
+            });
         self.reach_the_moment(&ours);
         let killed_at = self.signs.nanoseconds();
         victim.kill();
@@ -236,18 +255,22 @@ impl Deaths {
     }
 }
 
-/// Waits for ever, with what its process holds.
-fn stay() {
+/// Works for ever if `is_busy`, and else waits with what its process holds.
+fn stay_or(is_busy: bool, mut work: impl FnMut()) {
+    if is_busy {
+        loop {
+            work();
+        }
+    }
     Line::new().wait();
 }
 
 fn sending_victim(ends: &mut Ends, is_busy: bool) {
     drop((ends.rx.take(), ends.reader.take()));
     (0..GREETINGS).for_each(|_| ends.tx().send(&MESSAGE).expect("a receiver lives"));
-    while is_busy {
-        ends.tx().send(&MESSAGE).expect("a receiver lives");
-    }
-    stay();
+    stay_or(is_busy, || {
+        ends.tx().send(&MESSAGE).expect("a receiver lives")
+    });
 }
 
 fn receiving_victim(ends: &mut Ends, is_busy: bool) {
@@ -255,10 +278,26 @@ fn receiving_victim(ends: &mut Ends, is_busy: bool) {
     for _ in 0..GREETINGS {
         ends.rx().recv().expect("a sender lives");
     }
-    while is_busy {
+    stay_or(is_busy, || {
         ends.rx().recv().expect("a sender lives");
-    }
-    stay();
+    });
+}
+
+/// Sleeps inside a message until it is stopped there.
+fn long_sending_victim(ends: &mut Ends) {
+    drop((ends.rx.take(), ends.reader.take()));
+    let outcome = ends.tx().send(&vec![7; 3 * CAPACITY]);
+    panic!("a message larger than the pipe went in: {outcome:?}");
+}
+
+fn send_next(ends: &mut Ends, signs: &Signs) {
+    drop((ends.rx.take(), ends.reader.take(), ends.writer.take()));
+    signs.ready.signal();
+    signs.go.wait();
+    signs.waits.store(1, Ordering::Release);
+    let outcome = ends.tx().send(&MESSAGE);
+    signs.tell(1);
+    outcome.expect("a receiver lives");
 }
 
 fn read_to_the_end(ends: &mut Ends, signs: &Signs) {
@@ -305,12 +344,8 @@ fn send_to_the_end(ends: &mut Ends, is_busy: bool, signs: &Signs) {
     (0..GREETINGS).for_each(|_| ends.tx().send(&MESSAGE).expect("the victim lives"));
     signs.ready.signal();
     signs.go.wait();
-    while !is_busy {
-        match ends.tx().try_send(&MESSAGE) {
-            Ok(()) => {}
-            Err(TrySendError::Full) => break,
-            Err(error) => panic!("while the pipe fills: {error}"),
-        }
+    if !is_busy {
+        while ends.tx().try_send(&MESSAGE).is_ok() {}
     }
     signs.waits.store(1, Ordering::Release);
     let outcome = loop {
@@ -324,58 +359,4 @@ fn send_to_the_end(ends: &mut Ends, is_busy: bool, signs: &Signs) {
         matches!(outcome, Err(SendError::Disconnected)),
         "{outcome:?}"
     );
-}
-
-/// What many delays come to, in microseconds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Figures {
-    pub(crate) median: f64,
-    pub(crate) p95: f64,
-    pub(crate) worst: f64,
-}
-
-impl Figures {
-    pub(crate) fn of(delays: &[Delays], microseconds: impl Fn(&Delays) -> f64) -> Self {
-        let mut sorted: Vec<f64> = delays.iter().map(microseconds).collect();
-        sorted.sort_by(f64::total_cmp);
-        let last = sorted.len().checked_sub(1).expect("one delay at least");
-        Self {
-            median: sorted[last / 2],
-            p95: sorted[last * 95 / 100],
-            worst: sorted[last],
-        }
-    }
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:8.0} {:8.0} {:8.0}", self.median, self.p95, self.worst)
-    }
-}
-
-fn microseconds(delay: Duration) -> f64 {
-    delay.as_secs_f64() * 1e6
-}
-
-/// How much later than at the kernel pipe the deaths were known at ours.
-pub(crate) fn differences(delays: &[Delays]) -> Figures {
-    Figures::of(delays, |delay| {
-        microseconds(delay.ours) - microseconds(delay.kernel_pipe)
-    })
-}
-
-/// The head of the table of which [`row`] makes one line.
-pub(crate) const HEAD: &str = "\
-                                 |       kernel pipe, µs       |           ours, µs          |       difference, µs
-case                             |   median      p95    worst  |   median      p95    worst  |   median      p95    worst";
-
-/// One line of the table.
-pub(crate) fn row(case: Case, delays: &[Delays]) -> String {
-    let kernel_pipe = Figures::of(delays, |delay| microseconds(delay.kernel_pipe));
-    let ours = Figures::of(delays, |delay| microseconds(delay.ours));
-    let case = case.to_string();
-    format!(
-        "{case:32} | {kernel_pipe}  | {ours}  | {}",
-        differences(delays)
-    )
 }

@@ -5,7 +5,8 @@
 
 use shmpipe::Backend;
 
-use crate::detection::{Deaths, HEAD, cases, differences, row};
+use crate::detection::{Deaths, cases};
+use crate::figures::{differences, head, row};
 use crate::support::{long, on_both_backends};
 
 on_both_backends! {
@@ -17,7 +18,7 @@ const LOOSE_MICROSECONDS: f64 = 50_000.0;
 
 fn every_survivor_learns_of_a_death_about_as_soon_as_at_a_kernel_pipe(backend: Backend) {
     let rounds = if long() { 300 } else { 12 };
-    println!("{backend}\n{HEAD}");
+    println!("{backend}\n{}", head());
     for case in cases() {
         let mut deaths = Deaths::new(backend, case);
         let delays: Vec<_> = (0..rounds).map(|_| deaths.one()).collect();

@@ -12,7 +12,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(dead_code, reason = "the small steps of both test binaries")]
+#[path = "../conformance/ends.rs"]
+mod ends;
+
 mod detection;
+mod figures;
+mod flat;
+mod last_receiver;
+mod last_sender;
 mod latency;
 mod random;
 mod storm;
+mod survivors;
