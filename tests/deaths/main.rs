@@ -25,3 +25,4 @@ mod latency;
 mod random;
 mod storm;
 mod survivors;
+mod wakers;
