@@ -28,9 +28,9 @@ const SURVIVOR: u16 = 0;
 /// That of messages from victims.
 const VICTIM: u16 = 1;
 
-/// Victims in one test.
-fn victims() -> u64 {
-    if long() { 50_000 } else { 800 }
+/// Victims in one test, of which `ordinary` in its ordinary form.
+fn victims(ordinary: u64) -> u64 {
+    if long() { 50_000 } else { ordinary }
 }
 
 /// Receives to the end and tells of each message from the survivor. Those of victims are all alike, so
@@ -106,7 +106,7 @@ fn a_message_sent_after_a_busy_sender_was_killed_is_received(backend: Backend) {
     let (receiver, mut tx) = fork_apart(tx, || tell_of_the_survivors(rx, &told));
     let mut random = Random::new(37);
     let from_victim = pattern(VICTIM, 0, 8);
-    for number in 0..victims() {
+    for number in 0..victims(800) {
         let victim = starter.start(|| {
             loop {
                 tx.send(&from_victim).unwrap();
@@ -128,11 +128,16 @@ fn a_message_sent_after_a_sender_was_killed_around_its_wake_up_is_received(backe
     let (told, starter) = (Line::new(), Starter::new());
     let (receiver, mut tx) = fork_apart(tx, || tell_of_the_survivors(rx, &told));
     let mut random = Random::new(41);
-    for number in 0..victims() {
-        let victim = starter.start(|| tx.send(&pattern(VICTIM, 0, 8)).unwrap());
+    let from_victim = pattern(VICTIM, 0, 8);
+    for number in 0..victims(300) {
+        let victim = starter.start(|| {
+            // A kill takes some microseconds to arrive.
+            spin_for(Duration::from_micros(6));
+            tx.send(&from_victim).unwrap();
+        });
         // Chooses the phase; nothing depends on how long it is.
         sleep(Duration::from_micros(random.below(1500)));
-        let span = Duration::from_nanos(random.below(30_000));
+        let span = Duration::from_nanos(random.below(15_000));
         starter.kill_after(victim, || spin_for(span));
         tx.send(&pattern(SURVIVOR, number, 8)).unwrap();
         assert_eq!(told.take(), number);
@@ -159,7 +164,7 @@ fn a_sender_asleep_on_a_full_pipe_goes_on_after_a_receiver_was_killed_around_its
     drop(tx);
     let mut random = Random::new(43);
     let mut least = 0;
-    for _ in 0..victims() {
+    for _ in 0..victims(300) {
         let messages = 1 + random.below(held);
         let victim = starter.start(|| {
             for _ in 0..messages {
