@@ -1,4 +1,4 @@
-//! What a process holds: its descriptors and its mappings of shared memory.
+//! What a process holds: its descriptors, its mappings of shared memory, and its memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -75,4 +75,40 @@ pub(crate) fn with_fd_limit<T>(limit: u64, work: impl FnOnce() -> T) -> T {
     let outcome = work();
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).expect("restoring the soft limit");
     outcome
+}
+
+/// What this process holds, as numbers to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holdings {
+    /// Open descriptors.
+    pub(crate) fds: usize,
+    /// Mappings of every kind.
+    pub(crate) mappings: usize,
+    /// Memory in use.
+    pub(crate) resident_bytes: usize,
+}
+
+/// What this process holds now.
+pub(crate) fn holdings() -> Holdings {
+    let status = fs::read_to_string("/proc/self/status").expect("procfs");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = resident.and_then(|field| field.trim().strip_suffix(" kB"));
+    let kilobytes: usize = kilobytes
+        .and_then(|number| number.parse().ok())
+        .expect("a number of kilobytes, as proc_pid_status(5) has it");
+    let maps = fs::read_to_string("/proc/self/maps").expect("procfs");
+    Holdings {
+        fds: open_fds().len(),
+        mappings: maps.lines().count(),
+        resident_bytes: kilobytes * 1024,
+    }
+}
+
+impl Holdings {
+    /// Whether nothing has grown since then, apart from so many bytes of memory.
+    pub(crate) fn is_flat_since(&self, then: &Self, slack_bytes: usize) -> bool {
+        self.fds <= then.fds
+            && self.mappings <= then.mappings
+            && self.resident_bytes <= then.resident_bytes + slack_bytes
+    }
 }

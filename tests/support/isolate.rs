@@ -54,13 +54,14 @@ pub(crate) fn isolated(path: &str, limit: Duration, body: fn()) {
         return;
     }
     match run_body(path, limit) {
-        // Straight to the descriptor: libtest hides what a passing test prints.
-        Ok(output) => output
-            .lines()
-            .filter(|line| line.starts_with(SKIPPED) || line.starts_with(FOUND))
-            .for_each(|line| {
+        Ok(output) => {
+            print!("{output}"); // for `--show-output`
+            let is_of_use = |line: &&str| line.starts_with(SKIPPED) || line.starts_with(FOUND);
+            // Straight to the descriptor: libtest hides what a passing test prints.
+            for line in output.lines().filter(is_of_use) {
                 let _ = writeln!(io::stderr(), "{path}: {line}");
-            }),
+            }
+        }
         Err(report) => panic!("{report}"),
     }
 }

@@ -23,7 +23,7 @@ mod shared;
 pub(crate) use asleep::{Thread, gettid, switches, thread, until_asleep};
 pub(crate) use child::{Child, fork, fork_apart};
 pub(crate) use cpus::{Others, pin_to, two_cpus};
-pub(crate) use fds::{Held, mappings, open_fds, with_fd_limit};
+pub(crate) use fds::{Held, Holdings, holdings, mappings, open_fds, with_fd_limit};
 pub(crate) use isolate::{RUNNING_BODY, found, isolated, limit, run_body, skipped};
 pub(crate) use line::Line;
 pub(crate) use pattern::{check, identify, pattern};
