@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use shmpipe::{Backend, PipeOptions, Receiver, RecvError, Sender};
 use support::{
-    Child, check, fork, fork_apart, identify, long, on_both_backends, pattern, shared_counter,
-    shared_counters,
+    Child, Random, check, fork, fork_apart, identify, long, on_both_backends, pattern,
+    shared_counter, shared_counters,
 };
 
 on_both_backends! {
@@ -35,18 +35,6 @@ fn size(number: u64) -> usize {
         17 => CAPACITY / 2 + number % 1000,
         33 => 2 * CAPACITY + number % 1000,
         step => 8 + step * 40,
-    }
-}
-
-/// Pseudo-random numbers (splitmix64), the same in each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from(mixed >> 33).unwrap() % bound
     }
 }
 
@@ -258,7 +246,7 @@ fn senders_and_receivers_that_are_killed_lose_no_more_than_what_they_held(backen
         storm.start_receiver(at);
         storm.start_sender(at);
     }
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     for _ in 0..blows {
         // Chooses a moment; nothing depends on how long it is.
         sleep(Duration::from_micros(random.below(1500) as u64));

@@ -15,7 +15,9 @@ mod fds;
 mod isolate;
 mod line;
 mod pattern;
+mod random;
 mod report;
+pub(crate) mod segment;
 mod shared;
 
 pub(crate) use asleep::{Thread, gettid, switches, thread, until_asleep};
@@ -25,6 +27,7 @@ pub(crate) use fds::{mappings, open_fds, with_fd_limit};
 pub(crate) use isolate::{RUNNING_BODY, isolated, limit, run_body, skipped};
 pub(crate) use line::Line;
 pub(crate) use pattern::{check, identify, pattern};
+pub(crate) use random::Random;
 pub(crate) use report::doing;
 pub(crate) use shared::{shared_counter, shared_counters};
 
