@@ -11,6 +11,8 @@ mod support;
 
 mod allocator;
 mod crafted;
+mod kernel;
+mod kernel_frames;
 mod lie;
 mod rounds;
 mod stage;
