@@ -11,9 +11,13 @@ mod support;
 
 mod allocator;
 mod crafted;
+mod doorbell;
 mod kernel;
 mod kernel_frames;
 mod lie;
+mod locks;
+mod memory;
+mod races;
 mod rounds;
 mod stage;
 mod victim;
