@@ -19,6 +19,8 @@ mod random;
 mod report;
 pub(crate) mod segment;
 mod shared;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod trace;
 
 pub(crate) use asleep::{Thread, gettid, switches, thread, until_asleep};
 pub(crate) use child::{Child, fork, fork_apart};
