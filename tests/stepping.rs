@@ -25,6 +25,9 @@ on_no_backend! {
     a_receive_that_gives_room_back_takes_the_message_out_in_one_instruction within 100,
     a_receive_into_a_slice_moves_on_only_when_the_bytes_are_there within 100,
     a_receive_in_parts_leaves_what_it_has_not_read_as_it_was within 100,
+    a_receiver_that_falls_asleep_leaves_the_pipe_to_others within 100,
+    a_sender_that_falls_asleep_leaves_the_pipe_to_others within 100,
+    a_receiver_that_closes_its_end_leaves_the_pipe_to_others within 100,
 }
 
 const CAPACITY: usize = 4096;
@@ -43,6 +46,21 @@ enum Call {
     TrySend,
     Receive,
     ReceiveIntoSlice,
+    /// Waits in an empty or a full ring until the time-out.
+    ReceiveNothing,
+    SendNothing,
+    CloseReceiver,
+}
+
+/// How long a call waits for nothing: longer than all the steps up to its last sleep take.
+const WAIT: Duration = Duration::from_secs(3);
+
+impl Call {
+    /// Whether it puts a message into the ring or takes one out.
+    fn is_seen(&self) -> bool {
+        use Call::{CloseReceiver, ReceiveNothing, SendNothing, TrySend};
+        !matches!(self, TrySend | ReceiveNothing | SendNothing | CloseReceiver)
+    }
 }
 
 /// A call, and what is in the ring before it.
@@ -132,7 +150,6 @@ impl Case {
             return true;
         }
         match &self.call {
-            Call::TrySend => false,
             Call::Receive | Call::ReceiveIntoSlice => seen == &waiting[1..],
             Call::Send(message) | Call::SendToASleeper(message) => {
                 let Some((last, others)) = seen.split_last() else {
@@ -147,6 +164,7 @@ impl Case {
                 let is_begun = last.unfinished == Some(message.len() as u64);
                 others == waiting && is_begun && message.starts_with(&last.bytes)
             }
+            _ => false,
         }
     }
 }
@@ -182,6 +200,11 @@ impl Scene {
                 tx.send_timeout(message, Duration::ZERO).unwrap_err();
             }
             Call::TrySend => drop(tx.try_send(&[1; 100]).unwrap_err()),
+            Call::SendNothing => drop(tx.send_timeout(&[1; 100], WAIT).unwrap_err()),
+            Call::ReceiveNothing => {
+                rx.as_mut().unwrap().recv_timeout(WAIT).unwrap_err();
+            }
+            Call::CloseReceiver => drop(rx.take()),
             Call::Receive => {
                 let rx = rx.as_mut().unwrap();
                 assert_eq!(&*rx.recv().unwrap(), case.queued[case.received]);
@@ -318,11 +341,17 @@ fn step_and_kill(queued: Vec<Vec<u8>>, received: usize, call: Call) {
         });
     }
     child.finish();
-    assert_eq!(
-        was_different,
-        !matches!(case.call, Call::TrySend),
-        "the call did its work"
-    );
+    assert_eq!(was_different, case.call.is_seen(), "the call did its work");
+    let slept = |event| {
+        changes
+            .iter()
+            .any(|change| change.image.u32(event + at::ARMED) != 0)
+    };
+    match case.call {
+        Call::ReceiveNothing => assert!(slept(at::DATA), "it never slept"),
+        Call::SendNothing => assert!(slept(at::ROOM), "it never slept"),
+        _ => {}
+    }
     scene.check_survivors(&last, true);
     let mut kills = 0;
     for (index, change) in changes.iter().enumerate() {
@@ -387,10 +416,15 @@ fn a_send_to_a_sleeper_leaves_it_marked_until_it_was_rung_for() {
     step_and_kill(Vec::new(), 0, Call::SendToASleeper(message(100, 16)));
 }
 
-fn a_send_into_a_full_ring_shows_nothing() {
+/// Messages that leave room for none of 100 bytes.
+fn full() -> Vec<Vec<u8>> {
     let mut queued = vec![message(1, 504); 7];
     queued.push(message(2, 490));
-    step_and_kill(queued, 0, Call::TrySend);
+    queued
+}
+
+fn a_send_into_a_full_ring_shows_nothing() {
+    step_and_kill(full(), 0, Call::TrySend);
 }
 
 fn a_receive_takes_the_message_out_in_one_instruction() {
@@ -412,4 +446,16 @@ fn a_receive_into_a_slice_moves_on_only_when_the_bytes_are_there() {
 
 fn a_receive_in_parts_leaves_what_it_has_not_read_as_it_was() {
     step_and_kill(vec![message(1, 1500), message(2, 40)], 0, Call::Receive);
+}
+
+fn a_receiver_that_falls_asleep_leaves_the_pipe_to_others() {
+    step_and_kill(Vec::new(), 0, Call::ReceiveNothing);
+}
+
+fn a_sender_that_falls_asleep_leaves_the_pipe_to_others() {
+    step_and_kill(full(), 0, Call::SendNothing);
+}
+
+fn a_receiver_that_closes_its_end_leaves_the_pipe_to_others() {
+    step_and_kill(vec![message(1, 40)], 0, Call::CloseReceiver);
 }

@@ -38,15 +38,17 @@ unsafe impl GlobalAlloc for Watchful {
         // SAFETY: the size is not 0, thanks to the zone.
         let block = unsafe { System.alloc(padded) };
         if !block.is_null() {
+            let zone = block.wrapping_add(layout.size());
             // SAFETY: the zone is the end of the block.
-            unsafe { block.add(layout.size()).write_bytes(MARK, ZONE) };
+            unsafe { zone.write_bytes(MARK, ZONE) };
         }
         block
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        let zone = block.wrapping_add(layout.size());
         // SAFETY: the zone is the end of the block, and was written when the block was made.
-        let zone = unsafe { std::slice::from_raw_parts(block.add(layout.size()), ZONE) };
+        let zone = unsafe { std::slice::from_raw_parts(zone, ZONE) };
         if zone.iter().any(|&byte| byte != MARK) {
             // Unwinding out of an allocator is not allowed.
             eprintln!(
