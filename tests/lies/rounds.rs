@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use shmpipe::Receiver;
+use shmpipe::{Receiver, Sender};
 
 use crate::lie::{self, Lie};
 use crate::stage::{CONTENTS, Content, Stage, first_message, open};
@@ -69,60 +69,53 @@ fn check_sticky(rx: &mut Receiver, fresh: &Receiver, stage: &Stage, content: Con
     }
 }
 
-fn a_receiver_comes_through_whatever_was_written_before_its_call() {
+/// Tells lies before each round, for each content of the ring.
+fn in_rounds(mut round: impl FnMut(&mut Random, (&Receiver, &Sender), &Stage, Content)) {
     let mut random = Random::from_environment();
-    let mut found = Found::default();
     for content in CONTENTS {
         let (rx, tx, stage) = open(content);
         for _ in 0..rounds(ROUNDS) {
             stage.restore();
             let lies = lie::some(&mut random, &stage);
             lies.iter().for_each(|lie| lie.tell(&stage));
-            telling(&lies, || {
-                let mut end = rx.try_clone().expect("a clone");
-                for _ in 0..random.pick(&[1, 1, 2, 4]) {
-                    let outcome = any_receive(&mut random).make(&mut end);
-                    found.note(outcome);
-                    if outcome == Outcome::Corrupted {
-                        check_sticky(&mut end, &rx, &stage, content);
-                        break;
-                    }
-                }
-                drop_in_time(end);
-            });
+            telling(&lies, || round(&mut random, (&rx, &tx), &stage, content));
         }
         stage.restore();
-        drop((rx, tx));
     }
+}
+
+fn a_receiver_comes_through_whatever_was_written_before_its_call() {
+    let mut found = Found::default();
+    in_rounds(|random, (rx, _), stage, content| {
+        let mut end = rx.try_clone().expect("a clone");
+        for _ in 0..random.pick(&[1, 1, 2, 4]) {
+            let outcome = any_receive(random).make(&mut end);
+            found.note(outcome);
+            if outcome == Outcome::Corrupted {
+                check_sticky(&mut end, rx, stage, content);
+                break;
+            }
+        }
+        drop_in_time(end);
+    });
     found.check(&[Outcome::NotNow, Outcome::Aborted, Outcome::Refused]);
 }
 
 fn a_sender_comes_through_whatever_was_written_before_its_call() {
-    let mut random = Random::from_environment();
     let mut found = Found::default();
-    for content in CONTENTS {
-        let (rx, tx, stage) = open(content);
-        for _ in 0..rounds(ROUNDS) {
-            stage.restore();
-            let lies = lie::some(&mut random, &stage);
-            lies.iter().for_each(|lie| lie.tell(&stage));
-            telling(&lies, || {
-                let mut end = tx.try_clone().expect("a clone");
-                for _ in 0..random.pick(&[1, 1, 2, 4]) {
-                    let outcome = any_send(&mut random).make(&mut end);
-                    found.note(outcome);
-                    if outcome == Outcome::Corrupted {
-                        stage.restore();
-                        assert_eq!(Send::Try(1).make(&mut end), Outcome::Corrupted);
-                        break;
-                    }
-                }
-                drop_in_time(end);
-            });
+    in_rounds(|random, (_, tx), stage, _| {
+        let mut end = tx.try_clone().expect("a clone");
+        for _ in 0..random.pick(&[1, 1, 2, 4]) {
+            let outcome = any_send(random).make(&mut end);
+            found.note(outcome);
+            if outcome == Outcome::Corrupted {
+                stage.restore();
+                assert_eq!(Send::Try(1).make(&mut end), Outcome::Corrupted);
+                break;
+            }
         }
-        stage.restore();
-        drop((rx, tx));
-    }
+        drop_in_time(end);
+    });
     found.check(&[Outcome::NotNow, Outcome::Misfit, Outcome::Refused]);
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod asleep;
+mod byte_map;
 mod child;
 mod cpus;
 mod fds;
