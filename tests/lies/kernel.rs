@@ -9,6 +9,7 @@ use crate::victim::{Outcome, Receive, Send, drop_in_time};
 on_no_backend! {
     a_part_that_becomes_a_last_one_does_not_overflow_its_buffer within 20,
     empty_parts_without_end_do_not_keep_a_call_that_never_waits within 20,
+    descriptors_that_a_copy_was_made_to_block_do_not_lengthen_a_time_out within 20,
     a_receiver_comes_through_any_bytes_in_the_pipe_and_the_page within 120,
     a_sender_comes_through_any_words_in_the_page within 120,
 }
@@ -46,6 +47,24 @@ fn empty_parts_without_end_do_not_keep_a_call_that_never_waits() {
         assert_eq!(call.make(&mut rx), Outcome::NotNow);
     }
     liar.kill();
+}
+
+fn descriptors_that_a_copy_was_made_to_block_do_not_lengthen_a_time_out() {
+    let (mut rx, mut tx, stage) = open();
+    // A child's copies of descriptors share their flags with the parent's.
+    fork(|| stage.make_blocking()).join();
+    let moment = Duration::from_millis(1);
+    for call in [Receive::Try, Receive::Within(moment), Receive::Poll] {
+        assert_eq!(call.make(&mut rx), Outcome::NotNow);
+    }
+    while Send::Try(4000).make(&mut tx) == Outcome::Done {}
+    for call in [
+        Send::Try(4000),
+        Send::Within(4000, moment),
+        Send::Within(100_000, moment),
+    ] {
+        assert_eq!(call.make(&mut tx), Outcome::NotNow);
+    }
 }
 
 /// Something that a liar puts into the pipe.

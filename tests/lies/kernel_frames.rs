@@ -96,6 +96,13 @@ impl KernelStage {
         self.memory.write(0, &self.image.0);
     }
 
+    /// Lets reads and writes of everybody who shares these descriptors block.
+    pub(crate) fn make_blocking(&self) {
+        for end in [&self.raw_reader, &self.raw_writer] {
+            fcntl(end, FcntlArg::F_SETFL(OFlag::empty())).expect("flags of a pipe");
+        }
+    }
+
     /// Puts bytes into the pipe, as far as they go in.
     pub(crate) fn put(&self, parts: &[&[u8]]) {
         let parts: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();

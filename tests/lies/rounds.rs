@@ -15,10 +15,10 @@ use crate::support::{Random, long, on_no_backend};
 use crate::victim::{Outcome, Receive, Send, drop_in_time};
 
 on_no_backend! {
-    a_receiver_comes_through_whatever_was_written_before_its_call within 150,
-    a_sender_comes_through_whatever_was_written_before_its_call within 150,
-    a_blocked_receiver_comes_back_when_the_liar_is_gone within 100,
-    a_blocked_sender_comes_back_when_the_liar_is_gone within 100,
+    a_receiver_comes_through_whatever_was_written_before_its_call within 400,
+    a_sender_comes_through_whatever_was_written_before_its_call within 400,
+    a_blocked_receiver_comes_back_when_the_liar_is_gone within 200,
+    a_blocked_sender_comes_back_when_the_liar_is_gone within 200,
 }
 
 /// Rounds of each of the first two tests, for each content of the ring.
