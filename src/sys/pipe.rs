@@ -1,8 +1,8 @@
 //! pipe(2), pipe(7): a kernel pipe with non-blocking ends, and transfers that raise no signal.
 //!
 //! Whoever shares a descriptor, a forked child say, can make it blocking for everybody, so each transfer
-//! says by itself that it does not wait (`RWF_NOWAIT`, readv(2)). Before Linux 6.4 pipes do not take that
-//! flag, and the descriptor's own is all there is.
+//! says by itself that it does not wait (`RWF_NOWAIT`, readv(2)). Where the kernel's pipes do not take that
+//! flag, the descriptor's own is all there is.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
