@@ -10,8 +10,6 @@ mod detection;
 #[path = "../tests/deaths/figures.rs"]
 #[allow(dead_code, reason = "the test needs more of it")]
 mod figures;
-#[path = "../tests/deaths/random.rs"]
-mod random;
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -2,7 +2,7 @@
 //!
 //! Every call but [`Reader::has_record`] is made under the receivers' lock.
 
-use super::record::{FIRST, HEADER, Header, PREFIX, Rules};
+use super::record::{FIRST, HEADER, Header, PREFIX, Rules, span_of};
 use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::Control;
@@ -74,6 +74,23 @@ impl Reader<'_> {
             .rx
             .read
             .store(read.wrapping_add(header.span()), Ordering::Release);
+    }
+
+    /// For one who has taken much at a stretch: whether the senders have written it. Records that go
+    /// once round the ring have no end, also when nobody goes on writing them.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Corrupted`] when `read` is further ahead of `tail` than by the one record that may be
+    /// published and not counted yet.
+    pub(crate) fn check_written(self) -> Result<(), Fault> {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        // With a header the tail before it is seen (`SYNC: publish-record`).
+        let tail = self.control.tx.tail.load(Ordering::Relaxed);
+        if read.wrapping_sub(tail) <= span_of(self.rules.part_max()) {
+            return Ok(());
+        }
+        self.rules.used(tail, read).map(drop)
     }
 
     /// Bytes that have been received and not yet given back.

@@ -88,6 +88,18 @@ impl Rules {
         (self.part_span - HEADER) as usize
     }
 
+    /// What one call may take before it looks at its deadline, in [`effort`](Self::effort): a ring's
+    /// worth of records, one of which may be short and not the last of what it takes.
+    pub(crate) fn effort_max(self) -> u64 {
+        self.capacity + self.part_span
+    }
+
+    /// What taking a record counts for. Parts are full but for the last of a message, so that many
+    /// short ones, each of which costs its syscalls, are a liar's.
+    pub(crate) fn effort(self, header: Header) -> u64 {
+        header.span().max(self.part_span / 2)
+    }
+
     /// Longest message that an empty ring takes at once, parts included: each part has a header, the
     /// first a prefix, and behind the last there must be a zeroed header.
     pub(crate) fn at_once_max(self) -> usize {

@@ -131,7 +131,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     ///
-    /// [`Fault::Corrupted`] when the records do not end within the ring.
+    /// [`Fault::Corrupted`] when the records do not end within the ring, or `read` is not in it.
     #[cold]
     pub(crate) fn recover(self) -> Result<(), Fault> {
         let tx = &self.control.tx;
@@ -143,6 +143,8 @@ impl Writer<'_> {
             // A receiver may have taken the record that the dead one did not count any more.
             let is_behind = later(tail, read) != tail;
             let used = if is_behind {
+                // By one record, or a liar could send us round the ring for ever.
+                self.rules.used(read, tail)?;
                 0
             } else {
                 self.rules.used(tail, read)?

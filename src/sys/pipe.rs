@@ -1,4 +1,8 @@
 //! pipe(2), pipe(7): a kernel pipe with non-blocking ends, and transfers that raise no signal.
+//!
+//! Whoever shares a descriptor, a forked child say, can make it blocking for everybody, so each transfer
+//! says by itself that it does not wait (`RWF_NOWAIT`, readv(2)). Where the kernel's pipes do not take that
+//! flag, the descriptor's own is all there is.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -87,8 +91,21 @@ pub(crate) unsafe fn read(
 ) -> io::Result<Option<usize>> {
     let count = libc::c_int::try_from(targets.len()).map_err(|_| Errno::EINVAL)?;
     loop {
+        // An offset of -1 reads at the beginning, as readv(2).
         // SAFETY: the caller vouches for the targets.
-        let outcome = unsafe { libc::readv(pipe.as_raw_fd(), targets.as_ptr(), count) };
+        let mut outcome = unsafe {
+            libc::preadv2(
+                pipe.as_raw_fd(),
+                targets.as_ptr(),
+                count,
+                -1,
+                libc::RWF_NOWAIT,
+            )
+        };
+        if outcome == -1 && is_refused_flag(Errno::last()) {
+            // SAFETY: as above.
+            outcome = unsafe { libc::readv(pipe.as_raw_fd(), targets.as_ptr(), count) };
+        }
         let outcome = Errno::result(outcome);
         kill_point();
         match outcome {
@@ -111,17 +128,14 @@ pub(crate) fn write(pipe: BorrowedFd<'_>, from: &[IoSlice<'_>]) -> io::Result<Op
         let outcome = if NO_FLAG.load(Ordering::Relaxed) {
             write_with_signal_blocked(pipe, from)
         } else {
-            write_with_flag(pipe, from)
+            write_with_flags(pipe, from, RWF_NOSIGNAL | libc::RWF_NOWAIT)
         };
         kill_point();
         match outcome {
             Ok(len) => return Ok(Some(len)),
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => return Ok(None),
-            // An older kernel, or a filter that does not know the call.
-            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM | Errno::EACCES)
-                if !NO_FLAG.load(Ordering::Relaxed) =>
-            {
+            Err(error) if is_refused_flag(error) && !NO_FLAG.load(Ordering::Relaxed) => {
                 NO_FLAG.store(true, Ordering::Relaxed);
             }
             Err(Errno::EPIPE) => return Err(Errno::EPIPE.into()),
@@ -130,19 +144,24 @@ pub(crate) fn write(pipe: BorrowedFd<'_>, from: &[IoSlice<'_>]) -> io::Result<Op
     }
 }
 
-fn write_with_flag(pipe: BorrowedFd<'_>, from: &[IoSlice<'_>]) -> nix::Result<usize> {
+/// Whether a transfer with flags failed because this kernel, or this file, does not have one of them.
+fn is_refused_flag(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM | Errno::EACCES
+    )
+}
+
+fn write_with_flags(
+    pipe: BorrowedFd<'_>,
+    from: &[IoSlice<'_>],
+    flags: libc::c_int,
+) -> nix::Result<usize> {
     let count = libc::c_int::try_from(from.len()).map_err(|_| Errno::EINVAL)?;
     // An offset of -1 writes at the end, as writev(2).
     // SAFETY: IoSlice has the layout of iovec, and the slices outlive the call.
-    let outcome = unsafe {
-        libc::pwritev2(
-            pipe.as_raw_fd(),
-            from.as_ptr().cast(),
-            count,
-            -1,
-            RWF_NOSIGNAL,
-        )
-    };
+    let outcome =
+        unsafe { libc::pwritev2(pipe.as_raw_fd(), from.as_ptr().cast(), count, -1, flags) };
     Errno::result(outcome).map(isize::unsigned_abs)
 }
 
@@ -152,7 +171,10 @@ fn write_with_signal_blocked(pipe: BorrowedFd<'_>, from: &[IoSlice<'_>]) -> nix:
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&sigpipe), Some(&mut before))?;
     let was_pending = is_sigpipe_pending();
-    let outcome = nix::sys::uio::writev(pipe, from);
+    let outcome = match write_with_flags(pipe, from, libc::RWF_NOWAIT) {
+        Err(error) if is_refused_flag(error) => nix::sys::uio::writev(pipe, from),
+        outcome => outcome,
+    };
     kill_point();
     if outcome == Err(Errno::EPIPE) && !was_pending {
         eat_sigpipe(&sigpipe);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use shmpipe::{Backend, PipeOptions, Receiver, RecvError, SendError, Sender, TryRecvError};
 
-use crate::random::Random;
+use crate::support::Random;
 use crate::support::{Child, Line, fork, shared_counters};
 
 const CAPACITY: usize = 64 * 1024;
@@ -240,9 +240,9 @@ impl Deaths {
         self.signs.go.signal();
         let delay = match self.case.moment {
             Moment::Parked => return ours.until_asleep(),
-            Moment::First => self.random.below(50),
-            Moment::Early => 50 + self.random.below(500),
-            Moment::Busy => 1000 + self.random.below(1000),
+            Moment::First => self.random.below_u64(50),
+            Moment::Early => 50 + self.random.below_u64(500),
+            Moment::Busy => 1000 + self.random.below_u64(1000),
         };
         while self.signs.waits.load(Ordering::Acquire) == 0 {
             std::hint::spin_loop();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use shmpipe::{Backend, RecvTimeoutError, SendError, SendTimeoutError, Sender};
 
 use crate::ends::{CAPACITY, FILLER, LARGE, assert_broken, assert_empty_but_alive, fill, open};
-use crate::random::Random;
+use crate::support::Random;
 use crate::support::{
     Child, Line, check, fork, fork_apart, identify, long, on_both_backends, pattern,
     shared_counter, until_asleep,
@@ -187,7 +187,7 @@ fn a_sender_at_any_moment_is_disconnected_when_the_last_receiver_is_killed(backe
             assert_broken(&mut tx);
         });
         drop((rx, tx));
-        let before = random.below(100);
+        let before = random.below_u64(100);
         while received.load(Ordering::Acquire) < before {
             std::thread::yield_now();
         }

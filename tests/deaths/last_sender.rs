@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use shmpipe::{Backend, Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use crate::ends::{FILLER, assert_at_end, drain, fill, open};
-use crate::random::Random;
+use crate::support::Random;
 use crate::support::{
     Child, Line, check, fork, fork_apart, long, on_both_backends, pattern, shared_counter,
 };
@@ -61,7 +61,7 @@ fn exactly_what_was_sent_and_then_the_end_comes_to_a_receiver_that_is_busy(backe
             }
         });
         drop(tx);
-        let before = random.below(100);
+        let before = random.below_u64(100);
         for number in 0..before {
             check(&rx.recv().unwrap(), 1, number, size(number));
         }
@@ -108,7 +108,7 @@ fn a_receiver_in_any_phase_of_its_wait_gets_the_end(backend: Backend) {
         });
         drop((tx, rx));
         spin_until(|| waits.load(Ordering::Acquire) == 1);
-        let delay = Duration::from_micros(random.below(1000));
+        let delay = Duration::from_micros(random.below_u64(1000));
         let since = Instant::now();
         spin_until(|| since.elapsed() >= delay);
         victim.kill();
@@ -149,7 +149,7 @@ fn a_hundred_receivers_that_are_still_falling_asleep_all_get_the_end(backend: Ba
         (0..RECEIVERS).for_each(|_| ready.wait());
         (0..RECEIVERS).for_each(|_| go.signal());
         // Chooses a moment; nothing depends on how long it is.
-        std::thread::sleep(Duration::from_micros(random.below(5000)));
+        std::thread::sleep(Duration::from_micros(random.below_u64(5000)));
         victim.kill();
         receivers.into_iter().for_each(Child::join);
     }

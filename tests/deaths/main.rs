@@ -22,7 +22,6 @@ mod flat;
 mod last_receiver;
 mod last_sender;
 mod latency;
-mod random;
 mod storm;
 mod survivors;
 mod wakers;

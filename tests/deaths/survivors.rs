@@ -8,8 +8,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sig
 use shmpipe::{Backend, Receiver, RecvError, RecvTimeoutError, SendTimeoutError, Sender};
 
 use crate::ends::{CAPACITY, FILLER, assert_at_end, assert_breaks, assert_empty_but_alive, open};
-use crate::random::{Random, mixed};
 use crate::support::{Child, Line, check, fork, long, on_both_backends, pattern, shared_counter};
+use crate::support::{Random, mixed};
 
 on_both_backends! {
     stops_and_signals_at_any_moment_lose_nothing_and_end_no_wait_early within 120,
@@ -43,7 +43,7 @@ fn size(number: u64) -> usize {
 
 /// Time-outs of the two sides, so short that many end.
 fn patience(random: &mut Random) -> Duration {
-    Duration::from_micros(random.below(2000))
+    Duration::from_micros(random.below_u64(2000))
 }
 
 /// Both sides work with time-outs while they are stopped, continued and interrupted at random. A
@@ -87,10 +87,10 @@ fn stops_and_signals_at_any_moment_lose_nothing_and_end_no_wait_early(backend: B
     });
     let mut random = Random::new(23);
     for _ in 0..blows {
-        let victim = [&sender, &receiver][random.below(2) as usize];
+        let victim = [&sender, &receiver][random.below_u64(2) as usize];
         // Chooses a moment; nothing depends on how long it is.
-        let pause = Duration::from_micros(random.below(300));
-        match random.below(2) {
+        let pause = Duration::from_micros(random.below_u64(300));
+        match random.below_u64(2) {
             0 => kill(victim.pid(), Signal::SIGUSR1).unwrap(),
             _ => {
                 victim.stop();
@@ -132,7 +132,7 @@ fn a_process_killed_while_it_drops_its_ends_leaves_the_others_an_end_on_each_pip
             Line::new().wait();
         });
         drop(theirs);
-        let enough = random.below(PIPES + 1);
+        let enough = random.below_u64(PIPES + 1);
         while dropped.load(Ordering::Acquire) < enough {
             std::hint::spin_loop();
         }
@@ -165,8 +165,8 @@ fn copies_that_are_killed_at_any_moment_do_not_disturb_their_originals(backend: 
     let mut copies: [Option<Child>; 3] = [(); 3].map(|()| Some(start(&mut rx, &mut tx)));
     for number in 0..kills {
         // Chooses a moment; nothing depends on how long it is.
-        std::thread::sleep(Duration::from_micros(random.below(500)));
-        let copy = &mut copies[random.below(3) as usize];
+        std::thread::sleep(Duration::from_micros(random.below_u64(500)));
+        let copy = &mut copies[random.below_u64(3) as usize];
         copy.take().expect("replaced after each kill").kill();
         *copy = Some(start(&mut rx, &mut tx));
         let len = FILLER + usize::try_from(number % 100).unwrap();

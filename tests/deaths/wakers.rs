@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use shmpipe::{Backend, Receiver, RecvError, SendError};
 
 use crate::ends::{FILLER, fill, open};
-use crate::random::Random;
+use crate::support::Random;
 use crate::support::{
     Child, Line, check, fork, fork_apart, identify, long, on_both_backends, pattern, shared_counter,
 };
@@ -113,7 +113,7 @@ fn a_message_sent_after_a_busy_sender_was_killed_is_received(backend: Backend) {
             }
         });
         // Asleep, so that sender and receiver have a processor each where there are two.
-        let span = Duration::from_micros(random.below(400));
+        let span = Duration::from_micros(random.below_u64(400));
         starter.kill_after(victim, || sleep(span));
         tx.send(&pattern(SURVIVOR, number, 8)).unwrap();
         assert_eq!(told.take(), number);
@@ -136,8 +136,8 @@ fn a_message_sent_after_a_sender_was_killed_around_its_wake_up_is_received(backe
             tx.send(&from_victim).unwrap();
         });
         // Chooses the phase; nothing depends on how long it is.
-        sleep(Duration::from_micros(random.below(1500)));
-        let span = Duration::from_nanos(random.below(15_000));
+        sleep(Duration::from_micros(random.below_u64(1500)));
+        let span = Duration::from_nanos(random.below_u64(15_000));
         starter.kill_after(victim, || spin_for(span));
         tx.send(&pattern(SURVIVOR, number, 8)).unwrap();
         assert_eq!(told.take(), number);
@@ -165,15 +165,15 @@ fn a_sender_asleep_on_a_full_pipe_goes_on_after_a_receiver_was_killed_around_its
     let mut random = Random::new(43);
     let mut least = 0;
     for _ in 0..victims(300) {
-        let messages = 1 + random.below(held);
+        let messages = 1 + random.below_u64(held);
         let victim = starter.start(|| {
             for _ in 0..messages {
                 rx.recv().unwrap();
             }
         });
         // Chooses the phase; nothing depends on how long it is.
-        sleep(Duration::from_micros(random.below(1500)));
-        let span = Duration::from_nanos(random.below(60_000));
+        sleep(Duration::from_micros(random.below_u64(1500)));
+        let span = Duration::from_nanos(random.below_u64(60_000));
         starter.kill_after(victim, || spin_for(span));
         for _ in 0..held + 1 {
             let message = rx.recv().unwrap();

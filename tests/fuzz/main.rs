@@ -16,7 +16,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use support::{doing, found, long, on_no_backend};
+use support::{Random, doing, found, long, on_no_backend};
 
 on_no_backend! {
     attaching_to_whatever_a_stranger_hands_over_is_an_error_or_works within 300,
@@ -26,22 +26,6 @@ on_no_backend! {
 /// Mutated inputs of the ordinary run.
 const INPUTS: usize = 40_000;
 const LONGEST: usize = 1024;
-
-/// Pseudo-random numbers (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).expect("below a usize")
-    }
-}
 
 /// Numbers that are likely to be at an edge of something.
 const EDGES: [u64; 12] = [
@@ -64,7 +48,7 @@ fn mutate(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
     match random.below(6) {
         0 if !input.is_empty() => {
             let at = random.below(input.len());
-            input[at] = random.next() as u8;
+            input[at] = random.word() as u8;
         }
         1 if !input.is_empty() => {
             let at = random.below(input.len());
@@ -81,7 +65,7 @@ fn mutate(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
             let other = &corpus[random.below(corpus.len())];
             input.extend_from_slice(&other[random.below(other.len() + 1)..]);
         }
-        _ => input.extend((0..random.below(40)).map(|_| random.next() as u8)),
+        _ => input.extend((0..random.below(40)).map(|_| random.word() as u8)),
     }
     input.truncate(LONGEST);
 }
@@ -100,8 +84,7 @@ fn drive(name: &str, run: fn(&[u8])) {
     for input in &corpus {
         run_one(run, input);
     }
-    let seed = std::env::var("SHMPIPE_SEED").map_or(1, |text| text.parse().expect("a number"));
-    let mut random = Random(seed);
+    let mut random = Random::from_environment();
     let inputs = if long() { 100 * INPUTS } else { INPUTS };
     for _ in 0..inputs {
         let mut input = corpus[random.below(corpus.len())].clone();
@@ -111,7 +94,7 @@ fn drive(name: &str, run: fn(&[u8])) {
         run_one(run, &input);
     }
     found(&format!(
-        "{name}: {} inputs of the corpus, {inputs} mutated, seed {seed}",
+        "{name}: {} inputs of the corpus, {inputs} mutated",
         corpus.len()
     ));
 }

@@ -9,16 +9,21 @@
 )]
 
 mod asleep;
+mod byte_map;
 mod child;
 mod cpus;
 mod fds;
 mod isolate;
 mod line;
 mod pattern;
+mod random;
 mod report;
 mod sanitizer;
 mod seccomp;
+pub(crate) mod segment;
 mod shared;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod trace;
 
 pub(crate) use asleep::{Thread, gettid, switches, thread, until_asleep};
 pub(crate) use child::{Child, fork, fork_apart};
@@ -27,6 +32,7 @@ pub(crate) use fds::{Held, Holdings, holdings, mappings, open_fds, with_fd_limit
 pub(crate) use isolate::{RUNNING_BODY, found, isolated, limit, run_body, skipped};
 pub(crate) use line::Line;
 pub(crate) use pattern::{check, identify, pattern};
+pub(crate) use random::{Random, mixed};
 pub(crate) use report::doing;
 pub(crate) use sanitizer::not_under_a_sanitizer;
 pub(crate) use seccomp::{Calls, calls};

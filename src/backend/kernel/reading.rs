@@ -282,9 +282,13 @@ impl<'a> Side<'a> {
             .try_reserve(rest)
             .map_err(|error| Fault::Io(error.into()))?;
         if header.is_atomic() {
+            if payload.taken > 0 {
+                // The header has become another one since a part of the frame was taken.
+                return Err(Fault::Corrupted);
+            }
             let old = bytes.len();
             let spare = bytes.spare_capacity_mut().as_mut_ptr().cast();
-            // SAFETY: `len` bytes are reserved, of which none is taken.
+            // SAFETY: none of the payload is taken, so `rest` is `len`, and so much is reserved.
             unsafe { self.take_atomic(spare, len) }?;
             // SAFETY: `take_atomic` has written `len` reserved bytes behind the old ones.
             unsafe { bytes.set_len(old + len) };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::poll::PollFlags;
 
 use super::End;
-use super::frame::{Header, Kind};
+use super::frame::{EDGE, Header, Kind};
 use super::reading::{Payload, Progress, Side};
 use crate::backend::{self, Fate};
 use crate::error::Fault;
@@ -244,7 +244,8 @@ fn take(
                     Progress::Got(()) if header.kind == Kind::Last => {
                         return partial.finish(custody, into).map(Progress::Got);
                     }
-                    Progress::Got(()) => taken += header.payload(),
+                    // With its edges, since a liar's parts may have nothing else.
+                    Progress::Got(()) => taken += header.payload() + 2 * EDGE,
                     Progress::Empty => return Ok(Progress::Empty),
                     Progress::End => return Ok(Progress::End),
                 }

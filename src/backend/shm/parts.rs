@@ -85,13 +85,13 @@ fn go_on(
 /// Passes over the records of a message whose receiver is gone, as far as they are there; one ring's
 /// worth at most, in case a liar goes on writing them.
 pub(super) fn skip_orphaned(view: View<'_>) -> Result<(), Fault> {
-    let mut budget = view.reader.rules.capacity();
+    let mut budget = view.reader.rules.effort_max();
     while view.custody().state() == message::ORPHANED && budget > 0 {
         match view.reader.peek()? {
             Some(header) if header.has(FIRST) => view.custody().set_state(message::WHOLE),
             Some(header) => {
                 skip(view, header);
-                budget = budget.saturating_sub(header.span());
+                budget = budget.saturating_sub(view.reader.rules.effort(header));
             }
             None => break,
         }

@@ -88,11 +88,12 @@ impl Rx {
             }
             match take(view, partial, &mut into)? {
                 Attempt::Received(len) => return Ok(len),
-                Attempt::Enough if patience.is_over() => {
-                    partial.let_go();
-                    return Err(Fault::NotNow);
-                }
                 Attempt::Enough => {
+                    view.reader.check_written()?;
+                    if patience.is_over() {
+                        partial.let_go();
+                        return Err(Fault::NotNow);
+                    }
                     kept = Some(guard);
                     continue;
                 }
@@ -259,14 +260,14 @@ fn take_in_parts(
     into: &mut Destination<'_>,
 ) -> Result<Attempt, Fault> {
     // One ring's worth at a time, so that a fast sender cannot keep a call beyond its deadline.
-    let mut budget = view.reader.rules.capacity();
+    let mut budget = view.reader.rules.effort_max();
     while let Some(header) = view.reader.peek()? {
         let received = parts::take_record(view, partial, header, into)?;
         view.settle();
         if let Some(len) = received {
             return Ok(Attempt::Received(len));
         }
-        budget = budget.saturating_sub(header.span());
+        budget = budget.saturating_sub(view.reader.rules.effort(header));
         if budget == 0 {
             return Ok(Attempt::Enough);
         }

@@ -1,6 +1,6 @@
 //! The storm's messages: how long each is, and who sent it as its number what.
 
-use crate::random::mixed;
+use crate::support::mixed;
 use crate::support::{check, identify, pattern};
 
 /// Each process of the storm has a number of its own, from 1 on, for as long as it lives.

@@ -19,7 +19,7 @@ use self::books::{Books, Received, Sums};
 use self::messages::{CAPACITY, LAST_CALL, Life, message};
 use self::notes::{LOG_IS_FULL, Notes, RESTS};
 use self::work::{Job, Kind};
-use crate::random::Random;
+use crate::support::Random;
 use crate::support::{
     Child, Holdings, Line, fork, holdings, long, on_both_backends, shared_counter,
 };
@@ -175,10 +175,12 @@ impl Storm {
     /// One blow at one process.
     fn strike(&mut self) {
         // Chooses a moment; nothing depends on how long it is.
-        sleep(Duration::from_micros(self.random.below(PAUSE_MICROSECONDS)));
+        sleep(Duration::from_micros(
+            self.random.below_u64(PAUSE_MICROSECONDS),
+        ));
         self.enter_all();
-        let at = self.random.below(self.slots.len() as u64) as usize;
-        match (self.random.below(6), self.stopped) {
+        let at = self.random.below_u64(self.slots.len() as u64) as usize;
+        match (self.random.below_u64(6), self.stopped) {
             (0, None) => self.stop(at),
             (0, Some(_)) => self.go_on(),
             _ => self.kill(at),

@@ -12,8 +12,8 @@ use shmpipe::{
 
 use super::messages::{Entry, LAST_CALL, Life, message, recognize, verify};
 use super::notes::{Notes, RESTS};
-use crate::random::Random;
 use crate::support::Line;
+use crate::support::Random;
 
 /// What a process does with its end of the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Job<'_> {
         let mut random = Random::new(self.life.into());
         let mut number = 0;
         while !self.is_over() {
-            if random.below(2) == 0 {
+            if random.below_u64(2) == 0 {
                 number += u32::from(self.try_to_send(tx, number, &mut random));
             } else {
                 self.try_to_receive(rx, &mut random);
@@ -131,7 +131,7 @@ impl Job<'_> {
     fn try_to_send(self, tx: &mut Sender, number: u32, random: &mut Random) -> bool {
         self.notes.begin(number);
         let message = message(self.life, number);
-        let is_sent = match random.below(3) {
+        let is_sent = match random.below_u64(3) {
             0 => match tx.try_send(&message) {
                 Ok(()) => true,
                 Err(TrySendError::Full | TrySendError::TooLarge { .. }) => false,
@@ -153,7 +153,7 @@ impl Job<'_> {
 
     fn try_to_receive(self, rx: &mut Receiver, random: &mut Random) {
         self.notes.reach();
-        let is_home_time = match random.below(3) {
+        let is_home_time = match random.below_u64(3) {
             0 => match rx.try_recv() {
                 Ok(message) => self.note(&message),
                 Err(TryRecvError::Empty) => false,
@@ -178,5 +178,5 @@ impl Job<'_> {
 }
 
 fn some_time(random: &mut Random) -> Duration {
-    Duration::from_micros(random.below(4000))
+    Duration::from_micros(random.below_u64(4000))
 }

@@ -1,0 +1,226 @@
+//! Lies made for one weakness each: rings without an end, claims of a length, senders that are said to
+//! have died.
+//!
+//! Each is a picture of the memory that nobody changes during the call.
+
+use std::time::{Duration, Instant};
+
+use shmpipe::{Backend, PipeOptions, TryRecvError, TrySendError};
+
+use crate::lie::{Lie, OWNER_DIED};
+use crate::stage::{CAPACITY, Content, open};
+use crate::support::on_no_backend;
+use crate::support::segment::{FIRST, LAST, Memory, at};
+use crate::victim::{Outcome, Receive, Send, drop_in_time};
+
+on_no_backend! {
+    a_sender_after_a_death_follows_records_once_round_the_ring_and_no_further within 20,
+    a_receiver_follows_parts_without_end_once_round_the_ring_and_no_further within 20,
+    a_blocked_receiver_does_not_take_the_same_parts_again_and_again within 20,
+    a_receiver_passes_over_parts_of_nobody_once_round_the_ring_and_no_further within 20,
+    a_large_ring_full_of_empty_parts_does_not_lengthen_a_call within 60,
+    a_claimed_length_is_not_allocated within 20,
+    a_length_beyond_the_ring_is_corruption_and_stays within 20,
+}
+
+fn a_sender_after_a_death_follows_records_once_round_the_ring_and_no_further() {
+    let (_rx, tx, stage) = open(Content::Nothing);
+    let tail = stage.image.u64(at::TX_TAIL);
+    for payload in [0, 8, 24, 504] {
+        for flags in [0, FIRST, LAST, FIRST | LAST] {
+            let capacity = CAPACITY as u64;
+            for ahead in [
+                0,
+                8,
+                capacity,
+                capacity + 8,
+                1 << 40,
+                1 << 62,
+                (1 << 63) - 8,
+            ] {
+                stage.restore();
+                Lie::Chain { payload, flags }.tell(&stage);
+                stage.memory.store(at::TX_LOCK, 4, OWNER_DIED);
+                stage.memory.store(at::RX_READ, 8, tail.wrapping_add(ahead));
+                let mut end = tx.try_clone().unwrap();
+                assert_eq!(
+                    Send::Try(8).make(&mut end),
+                    Outcome::Corrupted,
+                    "{ahead} ahead"
+                );
+            }
+        }
+    }
+    stage.restore();
+}
+
+fn a_receiver_follows_parts_without_end_once_round_the_ring_and_no_further() {
+    let (rx, _tx, stage) = open(Content::Nothing);
+    for payload in [0, 8, 24, 504] {
+        stage.restore();
+        Lie::Chain { payload, flags: 0 }.tell(&stage);
+        let mut end = rx.try_clone().unwrap();
+        // A part of no message is wrong at once; those of one of 1 TiB are, when they come again.
+        let outcome = Receive::Try.make(&mut end);
+        assert!(
+            matches!(outcome, Outcome::NotNow | Outcome::Corrupted),
+            "{outcome:?}"
+        );
+        drop_in_time(end);
+    }
+    stage.restore();
+}
+
+fn a_blocked_receiver_does_not_take_the_same_parts_again_and_again() {
+    let (rx, _tx, stage) = open(Content::Nothing);
+    for payload in [8, 24, 504] {
+        for call in [Receive::Block, Receive::Iterate, Receive::Stream(CAPACITY)] {
+            stage.restore();
+            Lie::Chain { payload, flags: 0 }.tell(&stage);
+            let mut end = rx.try_clone().unwrap();
+            assert_eq!(call.make(&mut end), Outcome::Corrupted);
+            drop_in_time(end);
+        }
+    }
+    stage.restore();
+}
+
+fn a_receiver_passes_over_parts_of_nobody_once_round_the_ring_and_no_further() {
+    let (rx, _tx, stage) = open(Content::Nothing);
+    const ORPHANED: u64 = 3;
+    for payload in [0, 8, 24, 504] {
+        for call in [
+            Receive::Try,
+            Receive::Poll,
+            Receive::Within(Duration::from_millis(1)),
+            Receive::Block,
+        ] {
+            stage.restore();
+            Lie::Chain { payload, flags: 0 }.tell(&stage);
+            stage.memory.store(
+                stage.image.place(stage.image.u64(at::RX_READ)),
+                8,
+                payload + 1,
+            );
+            stage.memory.store(at::RX_CUSTODY_STATE, 4, ORPHANED);
+            let mut end = rx.try_clone().unwrap();
+            call.make(&mut end);
+            drop_in_time(end);
+        }
+    }
+    stage.restore();
+}
+
+fn a_large_ring_full_of_empty_parts_does_not_lengthen_a_call() {
+    let options = PipeOptions::new()
+        .backend(Backend::SharedMemory)
+        .capacity(64 << 20);
+    let (mut rx, _tx) = options.pipe().unwrap();
+    let memory = Memory::of_the_only_pipe();
+    let data = memory.len() - (64 << 20);
+    // A message of 1 TiB, of which there are 8 bytes and then millions of parts without any.
+    memory.store(data, 8, 9 | u64::from(FIRST) << 32);
+    memory.store(data + 8, 8, 1 << 40);
+    for place in (data + 16..memory.len()).step_by(8) {
+        memory.store(place, 8, 1);
+    }
+    // Somebody who polls, so that each of them would ring.
+    memory.store(at::ROOM + at::ARMED, 4, 5);
+    let start = Instant::now();
+    assert!(matches!(
+        rx.try_recv(),
+        Err(TryRecvError::Empty | TryRecvError::Corrupted)
+    ));
+    let took = start.elapsed();
+    assert!(
+        took < Duration::from_secs(1),
+        "a call that never waits took {took:?}"
+    );
+}
+
+fn a_claimed_length_is_not_allocated() {
+    let (rx, _tx, stage) = open(Content::InParts);
+    let prefix = stage.image.u64(at::RX_READ) + 8;
+    for claim in [
+        1501,
+        1 << 20,
+        1 << 31,
+        (1 << 32) - 1,
+        1 << 40,
+        1 << 62,
+        1 << 63,
+        u64::MAX,
+    ] {
+        for call in [Receive::Try, Receive::Within(Duration::from_micros(50))] {
+            stage.restore();
+            stage.memory.store(stage.image.place(prefix), 8, claim);
+            let mut end = rx.try_clone().unwrap();
+            assert_eq!(
+                call.make(&mut end),
+                Outcome::Corrupted,
+                "a claim of {claim}"
+            );
+            drop_in_time(end);
+        }
+        stage.restore();
+        stage.memory.store(stage.image.place(prefix), 8, claim);
+        let mut end = rx.try_clone().unwrap();
+        assert_eq!(
+            Receive::Slice(5000).make(&mut end),
+            if claim > 5000 {
+                Outcome::Misfit
+            } else {
+                Outcome::Corrupted
+            }
+        );
+        drop_in_time(end);
+    }
+    stage.restore();
+}
+
+fn a_length_beyond_the_ring_is_corruption_and_stays() {
+    let (rx, tx, stage) = open(Content::Small);
+    let most = CAPACITY as u64 / 8 - 8;
+    let flags = u64::from(FIRST | LAST) << 32;
+    for length in [most + 1, most + 8, CAPACITY as u64, 1 << 31, (1 << 32) - 2] {
+        stage.restore();
+        Lie::Word {
+            behind: 0,
+            value: flags | (length + 1),
+        }
+        .tell(&stage);
+        let mut end = rx.try_clone().unwrap();
+        assert!(
+            matches!(end.try_recv(), Err(TryRecvError::Corrupted)),
+            "{length}"
+        );
+        stage.restore();
+        assert!(
+            matches!(end.try_recv(), Err(TryRecvError::Corrupted)),
+            "{length}"
+        );
+    }
+    let tail = stage.image.u64(at::TX_TAIL);
+    let capacity = CAPACITY as u64;
+    for head in [
+        tail + 8,
+        tail.wrapping_sub(capacity + 8),
+        tail ^ 1 << 63,
+        1 << 62,
+        u64::MAX,
+    ] {
+        stage.restore();
+        stage.memory.store(at::TX_HEAD_SEEN, 8, head);
+        let mut end = tx.try_clone().unwrap();
+        assert!(
+            matches!(end.try_send(b"x"), Err(TrySendError::Corrupted)),
+            "{head}"
+        );
+        stage.restore();
+        assert!(
+            matches!(end.try_send(b"x"), Err(TrySendError::Corrupted)),
+            "{head}"
+        );
+    }
+    stage.restore();
+}

@@ -1,0 +1,105 @@
+//! A peer that sits on a lock, or says that somebody does: time-outs hold, and nothing else is owed.
+//!
+//! A call without a time-out may wait as long as the squatter likes.
+
+use std::time::{Duration, Instant};
+
+use shmpipe::{RecvTimeoutError, SendTimeoutError};
+
+use crate::lie::{OWNER_DIED, WAITERS};
+use crate::stage::{Content, open};
+use crate::support::segment::at;
+use crate::support::{Line, fork, on_no_backend};
+use crate::victim::{Outcome, Receive, Send, drop_in_time};
+
+on_no_backend! {
+    time_outs_hold_while_a_stranger_sits_on_the_lock within 60,
+    the_mark_of_a_death_that_was_none_is_taken_for_one within 20,
+    time_outs_hold_while_a_stranger_holds_the_message within 60,
+}
+
+const TIMEOUT: Duration = Duration::from_millis(3);
+
+fn time_outs_hold_while_a_stranger_sits_on_the_lock() {
+    let (rx, tx, stage) = open(Content::Small);
+    let started = Line::new();
+    let squatter = fork(|| {
+        started.put(u64::from(std::process::id()));
+        loop {
+            nix::unistd::pause();
+        }
+    });
+    let stranger = started.take();
+    let own = u64::from(nix::unistd::gettid().as_raw().unsigned_abs());
+    for owner in [1, stranger, own, 0x3fff_ffff] {
+        for word in [
+            owner,
+            owner | WAITERS,
+            owner | OWNER_DIED,
+            owner | OWNER_DIED | WAITERS,
+        ] {
+            stage.restore();
+            stage.memory.store(at::TX_LOCK, 4, word);
+            stage.memory.store(at::RX_LOCK, 4, word);
+            let (mut rx, mut tx) = (rx.try_clone().unwrap(), tx.try_clone().unwrap());
+            assert_eq!(Receive::Try.make(&mut rx), Outcome::NotNow, "{word:#x}");
+            assert_eq!(Receive::Poll.make(&mut rx), Outcome::NotNow, "{word:#x}");
+            assert_eq!(Send::Try(8).make(&mut tx), Outcome::NotNow, "{word:#x}");
+            let start = Instant::now();
+            assert!(matches!(
+                rx.recv_timeout(TIMEOUT),
+                Err(RecvTimeoutError::Timeout)
+            ));
+            assert!(matches!(
+                tx.send_timeout(b"x", TIMEOUT),
+                Err(SendTimeoutError::Timeout)
+            ));
+            assert!(!rx.poll(Some(TIMEOUT)).unwrap());
+            assert!(start.elapsed() >= 3 * TIMEOUT, "{:?}", start.elapsed());
+            drop_in_time(rx);
+            drop_in_time(tx);
+        }
+    }
+    // The squatter has gone, and with it every reason to wait.
+    squatter.kill();
+    stage.restore();
+    let (mut rx, mut tx) = (rx, tx);
+    tx.send(b"x").unwrap();
+    assert_eq!(Receive::Block.make(&mut rx), Outcome::Done);
+}
+
+fn the_mark_of_a_death_that_was_none_is_taken_for_one() {
+    let (rx, tx, stage) = open(Content::Small);
+    for word in [OWNER_DIED, WAITERS, OWNER_DIED | WAITERS] {
+        stage.restore();
+        stage.memory.store(at::TX_LOCK, 4, word);
+        stage.memory.store(at::RX_LOCK, 4, word);
+        let (mut rx, mut tx) = (rx.try_clone().unwrap(), tx.try_clone().unwrap());
+        tx.send(b"the fourth").unwrap();
+        assert_eq!([(); 3].map(|()| rx.recv().unwrap().len()), [100, 0, 300]);
+        assert_eq!(&*rx.recv().unwrap(), b"the fourth");
+    }
+    stage.restore();
+}
+
+fn time_outs_hold_while_a_stranger_holds_the_message() {
+    const OPEN: u64 = 1;
+    let (rx, _tx, stage) = open(Content::InParts);
+    let own = u64::from(std::process::id());
+    for holder in [0, 1, own, 0x7fff_ffff, 0xffff_ffff] {
+        for birth in [0, 1, u64::MAX] {
+            stage.restore();
+            stage.memory.store(at::RX_CUSTODY_STATE, 4, OPEN);
+            stage.memory.store(at::RX_CUSTODY_HOLDER, 4, holder);
+            stage.memory.store(at::RX_CUSTODY_HOLDER + 8, 8, birth);
+            let mut end = rx.try_clone().unwrap();
+            for call in [Receive::Try, Receive::Poll, Receive::Within(TIMEOUT)] {
+                let outcome = call.make(&mut end);
+                let expected = [Outcome::NotNow, Outcome::Done, Outcome::Corrupted];
+                assert!(expected.contains(&outcome), "{call:?}: {outcome:?}");
+            }
+            drop_in_time(end);
+        }
+    }
+    stage.restore();
+}

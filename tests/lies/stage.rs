@@ -1,0 +1,87 @@
+//! A pipe whose memory can be put back to what it was, so that one pipe serves for many rounds.
+//!
+//! Between rounds nobody else uses it; what is not in its memory (the sockets' queues) stays as it is.
+
+use shmpipe::{Backend, PipeOptions, Receiver, Sender};
+
+use crate::support::pattern;
+use crate::support::segment::{Image, Memory};
+
+/// Bytes of the ring: the smallest, in which everything is near.
+pub(crate) const CAPACITY: usize = 4096;
+
+/// The first message in the ring, where there is one: 100 bytes.
+pub(crate) fn first_message() -> Vec<u8> {
+    pattern(0, 0, 100)
+}
+
+/// What the ring holds at the beginning of each round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Nothing,
+    /// Small messages, the first of them [`first_message`].
+    Small,
+    /// A message in parts, all of it.
+    InParts,
+    /// The first parts of a message that was taken back.
+    TakenBack,
+    /// As many small messages as go in.
+    Full,
+}
+
+pub(crate) const CONTENTS: [Content; 5] = [
+    Content::Nothing,
+    Content::Small,
+    Content::InParts,
+    Content::TakenBack,
+    Content::Full,
+];
+
+/// The pipe and its memory.
+pub(crate) struct Stage {
+    pub(crate) memory: Memory,
+    pub(crate) image: Image,
+}
+
+/// Makes a pipe over shared memory with this in it, some way round the ring.
+pub(crate) fn open(content: Content) -> (Receiver, Sender, Stage) {
+    let options = PipeOptions::new()
+        .backend(Backend::SharedMemory)
+        .capacity(CAPACITY);
+    let (mut rx, mut tx) = options.pipe().expect("a small pipe");
+    // Once round, so that there is old payload everywhere.
+    for number in 0..70 {
+        tx.send(&pattern(1, number, 90)).expect("there is room");
+        rx.recv().expect("there is a message");
+    }
+    match content {
+        Content::Nothing => {}
+        Content::Small => {
+            tx.try_send(&first_message()).expect("there is room");
+            tx.try_send(b"").expect("there is room");
+            tx.try_send(&[7; 300]).expect("there is room");
+        }
+        Content::InParts => tx.try_send(&pattern(0, 0, 1500)).expect("there is room"),
+        Content::TakenBack => {
+            let outcome = tx.send_timeout(&[9; 3 * CAPACITY], std::time::Duration::ZERO);
+            outcome.expect_err("nobody receives");
+        }
+        Content::Full => {
+            tx.try_send(&first_message()).expect("there is room");
+            while tx.try_send(&[5; 24]).is_ok() {}
+        }
+    }
+    let memory = Memory::of_the_only_pipe();
+    let image = memory.copy();
+    image
+        .messages()
+        .expect("what honest ends leave is in order");
+    (rx, tx, Stage { memory, image })
+}
+
+impl Stage {
+    /// Puts the memory back.
+    pub(crate) fn restore(&self) {
+        self.memory.write(0, &self.image.0);
+    }
+}

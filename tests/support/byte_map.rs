@@ -1,0 +1,65 @@
+//! The byte map of a segment's control part, copied from `docs/protocol.md`.
+//!
+//! Not from the crate's code: where the two disagree a test that uses this fails.
+
+/// Offsets of the control part, by the names of the byte map.
+pub(crate) mod at {
+    pub(crate) const CAPACITY: usize = 0x010;
+    pub(crate) const TX_LOCK: usize = 0x080;
+    pub(crate) const TX_STATE: usize = 0x090;
+    pub(crate) const TX_TAIL: usize = 0x098;
+    pub(crate) const TX_HEAD_SEEN: usize = 0x0a0;
+    pub(crate) const RX_LOCK: usize = 0x100;
+    pub(crate) const RX_READ: usize = 0x118;
+    pub(crate) const RX_CUSTODY_STATE: usize = 0x120;
+    pub(crate) const RX_CUSTODY_HOLDER: usize = 0x128;
+    pub(crate) const HEAD: usize = 0x180;
+    pub(crate) const DATA: usize = 0x200;
+    pub(crate) const ROOM: usize = 0x280;
+    /// Inside an Event.
+    pub(crate) const ARMED: usize = 0x00;
+    pub(crate) const BELL: usize = 0x04;
+    pub(crate) const CLOSES: usize = 0x08;
+}
+
+/// Every field of the control part: its name, offset and length in bytes.
+pub(crate) const FIELDS: [(&str, usize, usize); 37] = [
+    ("magic", 0x000, 8),
+    ("version", 0x008, 4),
+    ("control", 0x00c, 4),
+    ("capacity", at::CAPACITY, 8),
+    ("tx.lock.word", at::TX_LOCK, 4),
+    ("tx.lock.namespace", 0x088, 8),
+    ("tx.state", at::TX_STATE, 4),
+    ("tx.tail", at::TX_TAIL, 8),
+    ("tx.head_seen", at::TX_HEAD_SEEN, 8),
+    ("tx.epoch", 0x0a8, 4),
+    ("tx.sender.id", 0x0b0, 4),
+    ("tx.sender.birth", 0x0b8, 8),
+    ("tx.sender.namespace", 0x0c0, 8),
+    ("rx.lock.word", at::RX_LOCK, 4),
+    ("rx.lock.namespace", 0x108, 8),
+    ("rx.epoch", 0x110, 4),
+    ("rx.read", at::RX_READ, 8),
+    ("rx.custody.state", at::RX_CUSTODY_STATE, 4),
+    ("rx.custody.holder.id", at::RX_CUSTODY_HOLDER, 4),
+    ("rx.custody.holder.birth", 0x130, 8),
+    ("rx.custody.holder.namespace", 0x138, 8),
+    ("rx.custody.end", 0x140, 8),
+    ("head", at::HEAD, 8),
+    ("data.armed", at::DATA + at::ARMED, 4),
+    ("data.bell", at::DATA + at::BELL, 4),
+    ("data.closes", at::DATA + at::CLOSES, 4),
+    ("data.peer_cpu", at::DATA + 0x0c, 4),
+    ("data.wake_at", at::DATA + 0x10, 8),
+    ("room.armed", at::ROOM + at::ARMED, 4),
+    ("room.bell", at::ROOM + at::BELL, 4),
+    ("room.closes", at::ROOM + at::CLOSES, 4),
+    ("room.peer_cpu", at::ROOM + 0x0c, 4),
+    ("room.wake_at", at::ROOM + 0x10, 8),
+    // Words that belong to nobody: writing there must mean nothing.
+    ("unused behind tx", 0x0f8, 8),
+    ("unused behind rx", 0x178, 8),
+    ("unused behind head", 0x1f8, 8),
+    ("unused behind room", 0x300, 8),
+];
