@@ -30,9 +30,6 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long a dropped end waits for the lock to give up a message that it holds.
 pub(crate) const FAREWELL: Duration = Duration::from_millis(100);
 
-/// Most bytes that are set aside for a message before its parts arrive.
-const FIRST_RESERVE: u64 = 1 << 20;
-
 /// Whether a receiver may take what is in the pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -160,19 +157,20 @@ impl Partial {
     ///
     /// # Errors
     ///
-    /// `BufferTooSmall`, or `Io` when memory is short; the message then stays.
+    /// `BufferTooSmall`, or what finding out about the own process reports; the message then stays.
     pub(crate) fn begin(
         &mut self,
         custody: &Custody,
         total: u64,
-        into: &Destination<'_>,
+        into: &mut Destination<'_>,
     ) -> Result<(), Fault> {
         check_fits(total, into)?;
-        let mut bytes = Vec::new();
-        let reserve = usize::try_from(total.min(FIRST_RESERVE)).unwrap_or(0);
-        bytes
-            .try_reserve(reserve)
-            .map_err(|error| Fault::Io(error.into()))?;
+        // The room that the last message needed, and not what this one claims to need.
+        let mut bytes = match into {
+            Destination::Buffer(buffer) => mem::take(*buffer),
+            Destination::Slice(_) => Vec::new(),
+        };
+        bytes.clear();
         let process = Process::current()?;
         self.open = Some((total, bytes));
         custody.end.store(self.id, Ordering::Relaxed);

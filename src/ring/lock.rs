@@ -96,7 +96,8 @@ impl SideLock {
         let mut slept = 0;
         loop {
             let seen = self.word.load(Ordering::Relaxed);
-            if seen & TID_MASK == 0 {
+            let is_free = seen & TID_MASK == 0;
+            if is_free {
                 let wanted = id | (seen & WAITERS) | slept;
                 // SYNC: side-lock
                 let taken =
@@ -106,7 +107,6 @@ impl SideLock {
                     guard.owner_died = seen & OWNER_DIED != 0;
                     return Ok(guard);
                 }
-                continue;
             }
             if looks < LOOKS {
                 looks += 1;
@@ -123,7 +123,8 @@ impl SideLock {
                     return Err(Fault::NotNow);
                 }
             };
-            if self.mark_waiters(seen) {
+            // Nobody would wake one who sleeps on a word without an owner.
+            if !is_free && self.mark_waiters(seen) {
                 slept = WAITERS;
                 sleep(&self.word, seen | WAITERS, deadline);
             }

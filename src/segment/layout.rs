@@ -95,7 +95,7 @@ pub(crate) struct Bearer {
 /// One side's place to sleep; only `wait::event` touches it.
 #[repr(C)]
 pub(crate) struct Event {
-    /// 0 when nobody waits, else `number × 8 + flags`. Sleepers store it under their lock, ringers
+    /// 0 when nobody waits, else `number × 4 + flags`. Sleepers store it under their lock, ringers
     /// clear it, anybody who makes a change reads it.
     pub(crate) armed: AtomicU32,
     /// Counts rings; the futex word.

@@ -3,9 +3,10 @@
 //!
 //! Each is a picture of the memory that nobody changes during the call.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use shmpipe::{Backend, PipeOptions, TryRecvError, TrySendError};
+use shmpipe::{Backend, PipeOptions, RecvError, TryRecvError, TrySendError};
 
 use crate::lie::{Lie, OWNER_DIED};
 use crate::stage::{CAPACITY, Content, open};
@@ -17,6 +18,7 @@ on_no_backend! {
     a_sender_after_a_death_follows_records_once_round_the_ring_and_no_further within 20,
     a_receiver_follows_parts_without_end_once_round_the_ring_and_no_further within 20,
     a_blocked_receiver_does_not_take_the_same_parts_again_and_again within 20,
+    a_ring_of_whole_messages_without_end_comes_to_an_end within 20,
     a_receiver_passes_over_parts_of_nobody_once_round_the_ring_and_no_further within 20,
     a_large_ring_full_of_empty_parts_does_not_lengthen_a_call within 60,
     a_claimed_length_is_not_allocated within 20,
@@ -83,6 +85,30 @@ fn a_blocked_receiver_does_not_take_the_same_parts_again_and_again() {
         }
     }
     stage.restore();
+}
+
+/// Empty messages, of which a byte stream wants as many as there are, and others.
+fn a_ring_of_whole_messages_without_end_comes_to_an_end() {
+    for payload in [0, 8, 24, 504] {
+        let (rx, tx, stage) = open(Content::Nothing);
+        drop(tx);
+        stage.restore();
+        Lie::Chain {
+            payload,
+            flags: FIRST | LAST,
+        }
+        .tell(&stage);
+        let mut end = rx.try_clone().unwrap();
+        let outcome = std::io::copy(&mut end, &mut std::io::sink());
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::InvalidData);
+        let mut end = rx.try_clone().unwrap();
+        let received = end.messages().take(2 * CAPACITY).count() as u64;
+        assert!(
+            received <= 2 * CAPACITY as u64 / (payload + 8),
+            "{received} messages"
+        );
+        assert!(matches!(end.recv(), Err(RecvError::Corrupted)));
+    }
 }
 
 fn a_receiver_passes_over_parts_of_nobody_once_round_the_ring_and_no_further() {

@@ -19,7 +19,7 @@ pub(crate) const PART: u8 = 3;
 pub(crate) const LAST: u8 = 4;
 
 /// Bytes of the page that mean something.
-pub(crate) const USED: usize = 512;
+pub(crate) const USED: usize = 640;
 
 /// A kernel pipe that can be put back to what it was.
 pub(crate) struct KernelStage {

@@ -51,8 +51,8 @@ fn flip_for_ever(stage: &Stage, mut random: Random) -> ! {
         let bads = [
             0,
             good ^ 1 << shift,
-            good + 8,
-            good + 4096,
+            good.wrapping_add(8),
+            good.wrapping_add(4096),
             good ^ 1 << 63,
             random.word(),
         ];

@@ -4,7 +4,8 @@
 
 /// Offsets of the control part, by the names of the byte map.
 pub(crate) mod at {
-    pub(crate) const CAPACITY: usize = 0x010;
+    pub(crate) const CONTROL: usize = 0x010;
+    pub(crate) const CAPACITY: usize = 0x018;
     pub(crate) const TX_LOCK: usize = 0x080;
     pub(crate) const TX_STATE: usize = 0x090;
     pub(crate) const TX_TAIL: usize = 0x098;
@@ -23,11 +24,15 @@ pub(crate) mod at {
 }
 
 /// Every field of the control part: its name, offset and length in bytes.
-pub(crate) const FIELDS: [(&str, usize, usize); 37] = [
+pub(crate) const FIELDS: [(&str, usize, usize); 41] = [
     ("magic", 0x000, 8),
     ("version", 0x008, 4),
-    ("control", 0x00c, 4),
+    ("kind", 0x00c, 4),
+    ("control", at::CONTROL, 4),
     ("capacity", at::CAPACITY, 8),
+    ("rx", 0x020, 8),
+    ("tx", 0x028, 8),
+    ("limit", 0x030, 8),
     ("tx.lock.word", at::TX_LOCK, 4),
     ("tx.lock.namespace", 0x088, 8),
     ("tx.state", at::TX_STATE, 4),

@@ -156,7 +156,7 @@ impl Image {
 
     /// Where the data begins.
     pub(crate) fn control(&self) -> usize {
-        self.u32(0x00c) as usize
+        self.u32(at::CONTROL) as usize
     }
 
     /// Length of the data.

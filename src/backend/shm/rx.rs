@@ -31,6 +31,8 @@ pub(crate) struct Rx {
     fate: Fate,
     /// The parts taken so far of a message that goes in parts.
     partial: Partial,
+    /// Bytes of whole messages taken since the last look whether anybody wrote them.
+    unverified: u64,
 }
 
 /// What one look at the ring under the lock came to.
@@ -51,6 +53,7 @@ impl Rx {
             spinner: Spinner::new(),
             fate: Fate::Open,
             partial: Partial::new(),
+            unverified: 0,
         }
     }
 
@@ -60,6 +63,7 @@ impl Rx {
             life_line,
             spinner,
             partial,
+            unverified,
             ..
         } = self;
         let view = View::new(end);
@@ -86,7 +90,7 @@ impl Rx {
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
-            match take(view, partial, &mut into)? {
+            match take(view, partial, unverified, &mut into)? {
                 Attempt::Received(len) => return Ok(len),
                 Attempt::Enough => {
                     view.reader.check_written()?;
@@ -196,12 +200,19 @@ impl Rx {
 fn take(
     view: View<'_>,
     partial: &mut Partial,
+    unverified: &mut u64,
     into: &mut Destination<'_>,
 ) -> Result<Attempt, Fault> {
     let Some(header) = view.reader.peek()? else {
         return Ok(Attempt::Empty);
     };
     if header.flags == FIRST | LAST && !partial.is_under_way(view.custody()) {
+        // Once round the ring, in case a liar has linked its records without end.
+        if *unverified > view.reader.rules.capacity() {
+            view.reader.check_written()?;
+            *unverified = 0;
+        }
+        *unverified += header.span();
         let len = deliver(view, header, into)?;
         view.reader.consume(header);
         view.settle();
