@@ -8,12 +8,13 @@ use crate::sync::{AtomicU64, Ordering, kill_point};
 
 const WORD: usize = size_of::<u64>();
 
-/// From this length on a copy is left to the block copy of the architecture.
+/// From this length on a copy is left to the string instruction, which takes some time to start; measured
+/// on Zen 4: 43 GB/s against 48 of the loop at 1 KiB, 62 against 50 at 2 KiB.
 #[cfg(all(not(loom), target_arch = "x86_64"))]
-const BLOCK_COPY_FROM: usize = 128;
+const STRING_COPY_FROM: usize = 1536;
 
-/// What one turn of the block copy's loop moves.
-#[cfg(all(not(loom), target_arch = "aarch64"))]
+/// What one turn of a block copy's loop moves.
+#[cfg(all(not(loom), any(target_arch = "x86_64", target_arch = "aarch64")))]
 const BLOCK: usize = 64;
 
 /// Copies `len` bytes from private memory into the ring and zeroes the rest of the last word.
@@ -26,19 +27,25 @@ const BLOCK: usize = 64;
 pub(crate) unsafe fn to_shared(to: *mut u8, from: *const u8, len: usize) {
     let whole = len - len % WORD;
     // SAFETY: whole words inside both ranges.
-    let done = unsafe { copy_blocks(to, from, whole) };
-    let mut offset = done;
-    while offset < len {
-        let mut bytes = [0; WORD];
-        let here = WORD.min(len - offset);
-        // SAFETY: `offset + here <= len`.
+    let mut offset = unsafe { copy_blocks(to, from, whole) };
+    while offset < whole {
+        // SAFETY: `offset + 8 <= len`.
         let source = unsafe { from.add(offset) };
-        // SAFETY: `here` bytes of private memory, and a local of 8.
-        unsafe { core::ptr::copy_nonoverlapping(source, bytes.as_mut_ptr(), here) };
-        // SAFETY: the word at `offset` lies inside the padded run and is aligned, as `to` is.
+        // SAFETY: eight bytes of private memory.
+        let bytes = unsafe { source.cast::<u64>().read_unaligned() };
+        // SAFETY: the word at `offset` lies inside the run and is aligned, as `to` is.
         let word = unsafe { word_at(to, offset) };
-        word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+        word.store(bytes, Ordering::Relaxed);
         offset += WORD;
+    }
+    if whole < len {
+        // SAFETY: `whole < len`.
+        let source = unsafe { from.add(whole) };
+        // SAFETY: so many bytes of private memory are left, less than eight.
+        let bytes = unsafe { load_partial(source, len - whole) };
+        // SAFETY: the padded run has this word too.
+        let word = unsafe { word_at(to, whole) };
+        word.store(bytes, Ordering::Relaxed);
     }
 }
 
@@ -52,18 +59,86 @@ pub(crate) unsafe fn to_shared(to: *mut u8, from: *const u8, len: usize) {
 pub(crate) unsafe fn from_shared(to: *mut u8, from: *const u8, len: usize) {
     let whole = len - len % WORD;
     // SAFETY: whole words inside both ranges.
-    let done = unsafe { copy_blocks(to, from, whole) };
-    let mut offset = done;
-    while offset < len {
-        // SAFETY: the word at `offset` lies inside the padded run and is aligned, as `from` is.
+    let mut offset = unsafe { copy_blocks(to, from, whole) };
+    while offset < whole {
+        // SAFETY: the word at `offset` lies inside the run and is aligned, as `from` is.
         let word = unsafe { word_at(from.cast_mut(), offset) };
-        let bytes = word.load(Ordering::Relaxed).to_ne_bytes();
-        let here = WORD.min(len - offset);
-        // SAFETY: `offset + here <= len`.
+        // SAFETY: `offset + 8 <= len`.
         let target = unsafe { to.add(offset) };
-        // SAFETY: a local of 8, and `here` bytes of private memory.
-        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), target, here) };
+        // SAFETY: eight bytes of private memory.
+        unsafe {
+            target
+                .cast::<u64>()
+                .write_unaligned(word.load(Ordering::Relaxed))
+        };
         offset += WORD;
+    }
+    if whole < len {
+        // SAFETY: the padded run has this word too.
+        let word = unsafe { word_at(from.cast_mut(), whole) };
+        // SAFETY: `whole < len`.
+        let target = unsafe { to.add(whole) };
+        // SAFETY: so many bytes of private memory are left, less than eight.
+        unsafe { store_partial(target, word.load(Ordering::Relaxed), len - whole) };
+    }
+}
+
+/// The first `len` bytes of a word, of which there are 1 to 7; the others are 0. By at most two loads that
+/// may overlap, since a call of memcpy(3) costs more than all the rest of a small copy.
+///
+/// # Safety
+///
+/// `from` is valid for reads of `len` bytes.
+#[inline]
+unsafe fn load_partial(from: *const u8, len: usize) -> u64 {
+    if len >= 4 {
+        // SAFETY: at least four bytes.
+        let first = unsafe { from.cast::<u32>().read_unaligned() };
+        // SAFETY: inside them.
+        let end = unsafe { from.add(len - 4) };
+        // SAFETY: the last four of them.
+        let last = unsafe { end.cast::<u32>().read_unaligned() };
+        u64::from(first) | u64::from(last) << (8 * (len - 4))
+    } else if len >= 2 {
+        // SAFETY: at least two bytes.
+        let first = unsafe { from.cast::<u16>().read_unaligned() };
+        // SAFETY: inside them.
+        let end = unsafe { from.add(len - 2) };
+        // SAFETY: the last two of them.
+        let last = unsafe { end.cast::<u16>().read_unaligned() };
+        u64::from(first) | u64::from(last) << (8 * (len - 2))
+    } else {
+        // SAFETY: one byte.
+        u64::from(unsafe { from.read() })
+    }
+}
+
+/// Stores the first `len` bytes of a word, 1 to 7 of them.
+///
+/// # Safety
+///
+/// `to` is valid for writes of `len` bytes.
+#[inline]
+unsafe fn store_partial(to: *mut u8, word: u64, len: usize) {
+    if len >= 4 {
+        let last = (word >> (8 * (len - 4))) as u32;
+        // SAFETY: at least four bytes.
+        unsafe { to.cast::<u32>().write_unaligned(word as u32) };
+        // SAFETY: inside them.
+        let end = unsafe { to.add(len - 4) };
+        // SAFETY: the last four of them.
+        unsafe { end.cast::<u32>().write_unaligned(last) };
+    } else if len >= 2 {
+        let last = (word >> (8 * (len - 2))) as u16;
+        // SAFETY: at least two bytes.
+        unsafe { to.cast::<u16>().write_unaligned(word as u16) };
+        // SAFETY: inside them.
+        let end = unsafe { to.add(len - 2) };
+        // SAFETY: the last two of them.
+        unsafe { end.cast::<u16>().write_unaligned(last) };
+    } else {
+        // SAFETY: one byte.
+        unsafe { to.write(word as u8) };
     }
 }
 
@@ -86,8 +161,41 @@ unsafe fn word_at<'a>(start: *mut u8, offset: usize) -> &'a AtomicU64 {
 #[cfg(all(not(loom), target_arch = "x86_64"))]
 #[inline]
 unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) -> usize {
-    if len < BLOCK_COPY_FROM {
+    if len < BLOCK {
         return 0;
+    }
+    if len < STRING_COPY_FROM {
+        let whole = len - len % BLOCK;
+        // SAFETY: each turn reads and writes one block of ranges that the caller vouches for, and `whole`
+        // is at least one. Stores become visible in their order (Intel SDM 3A §9.2.2), so a later
+        // store is behind them all; the assembly may touch any memory, so the compiler moves none.
+        unsafe {
+            core::arch::asm!(
+                "2:",
+                "movups {a}, [{from}]",
+                "movups {b}, [{from} + 16]",
+                "movups {c}, [{from} + 32]",
+                "movups {d}, [{from} + 48]",
+                "add {from}, 64",
+                "movups [{to}], {a}",
+                "movups [{to} + 16], {b}",
+                "movups [{to} + 32], {c}",
+                "movups [{to} + 48], {d}",
+                "add {to}, 64",
+                "sub {left}, 64",
+                "jnz 2b",
+                from = inout(reg) from => _,
+                to = inout(reg) to => _,
+                left = inout(reg) whole => _,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                options(nostack),
+            );
+        }
+        kill_point();
+        return whole;
     }
     // SAFETY: the string instruction reads and writes exactly `len` bytes of ranges that the caller
     // vouches for; the direction flag is clear by the ABI. Stores after it are ordered behind its own
