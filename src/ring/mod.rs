@@ -11,5 +11,11 @@ pub(crate) mod destination;
 pub(crate) mod lock;
 pub(crate) mod reader;
 pub(crate) mod record;
+#[cfg_attr(loom, path = "storage_loom.rs")]
 pub(crate) mod storage;
 pub(crate) mod writer;
+
+#[cfg(all(test, loom))]
+mod loom_lock;
+#[cfg(all(test, loom))]
+mod loom_ring;

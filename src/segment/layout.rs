@@ -17,6 +17,7 @@ const VERSION: u32 = 1;
 
 /// What a segment is, written once by its maker before anybody else can see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Geometry {
     magic: [u8; 8],
@@ -40,6 +41,7 @@ impl Geometry {
 }
 
 /// The control part.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Control {
     geometry: CachePadded<Geometry>,
@@ -58,6 +60,7 @@ pub(crate) struct Control {
 }
 
 /// The senders' line. Everything but the lock word is written under the lock only.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct TxSide {
     /// Serialises senders; survives its owner.
@@ -76,6 +79,7 @@ pub(crate) struct TxSide {
 }
 
 /// The receivers' line. Everything but the lock word is written under the lock only.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct RxSide {
     /// Serialises receivers; survives its owner.
@@ -92,6 +96,7 @@ pub(crate) struct RxSide {
 
 /// The lock word of one side: 0, or the owner's thread id with the flags of the robust-futex ABI. Only
 /// `ring::lock` touches it.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct SideLock {
     pub(crate) word: AtomicU32,
@@ -101,6 +106,7 @@ pub(crate) struct SideLock {
 
 /// Who is inside a message that is received in parts; only `ring::custody` touches it. Written under the receivers' lock; receivers that are
 /// kept out sleep on the holder's id.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Custody {
     /// `WHOLE`, `OPEN` or `ORPHANED` of [`message`].
@@ -112,6 +118,7 @@ pub(crate) struct Custody {
 }
 
 /// A process, as `ring::bearer` writes it down for others.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Bearer {
     /// Process id; 0 is nobody. Written last; also a futex word.
@@ -123,9 +130,10 @@ pub(crate) struct Bearer {
 }
 
 /// One side's place to sleep; only `wait::event` touches it.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Event {
-    /// 0 when nobody waits, else `number × 8 + flags`. Sleepers store it under their lock, ringers
+    /// 0 when nobody waits, else `number × 4 + flags`. Sleepers store it under their lock, ringers
     /// clear it, anybody who makes a change reads it.
     pub(crate) armed: AtomicU32,
     /// Counts rings; the futex word.

@@ -12,6 +12,8 @@ use crate::segment::Segment;
 use crate::segment::layout::Event;
 use crate::sys::{futex, socket, thread::Thread};
 
+#[cfg(all(test, loom))]
+mod loom_pipe;
 mod parts;
 mod rx;
 mod tx;
