@@ -108,7 +108,7 @@ impl SideLock {
                 }
                 continue;
             }
-            if looks < LOOKS {
+            if looks != LOOKS {
                 looks += 1;
                 spin_hint();
                 continue;

@@ -56,6 +56,21 @@ impl Ring {
         self.writer().publish(None, message, FIRST | LAST);
     }
 
+    /// Looks for room at `read` when `exactly`, else at `head`, until there is some.
+    fn wait_for_room(&self, message: &[u8], exactly: bool) {
+        let has_room = || {
+            let span = span_of(message.len());
+            if exactly {
+                self.writer().has_room_exactly(span)
+            } else {
+                self.writer().has_room(span)
+            }
+        };
+        while !has_room().expect("the cursors are in order") {
+            spin_hint();
+        }
+    }
+
     /// The next record, which must be whole; `None` when it is not there.
     fn take(&self) -> Option<Vec<u8>> {
         let reader = self.reader();
@@ -119,17 +134,7 @@ fn reuse_room(exactly: bool, gives_back: fn(Reader<'_>)) {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
                 for message in [b"the 1st.", b"the 2nd.", b"the 3rd."] {
-                    let has_room = || {
-                        let span = span_of(message.len());
-                        if exactly {
-                            ring.writer().has_room_exactly(span)
-                        } else {
-                            ring.writer().has_room(span)
-                        }
-                    };
-                    while !has_room().expect("the cursors are in order") {
-                        spin_hint();
-                    }
+                    ring.wait_for_room(message, exactly);
                     ring.publish(message);
                     ring.assert_within_bounds();
                 }
@@ -153,27 +158,26 @@ fn room_is_used_again_only_after_read_was_moved() {
 #[test]
 fn head_may_lag_behind_what_a_sender_has_seen() {
     model(|| {
-        let ring = Ring::new(64);
+        let ring = Ring::new(32);
         let sender = {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
-                for (exactly, message) in [(true, b"1st"), (false, b"2nd"), (false, b"3rd")] {
-                    let span = span_of(message.len());
-                    let writer = ring.writer();
-                    while !(exactly && writer.has_room_exactly(span).unwrap()
-                        || writer.has_room(span).unwrap())
-                    {
-                        spin_hint();
-                    }
+                for (exactly, message) in [
+                    (true, b"1st"),
+                    (true, b"2nd"),
+                    (true, b"3rd"),
+                    (false, b"4th"),
+                ] {
+                    ring.wait_for_room(message, exactly);
                     ring.publish(message);
                     ring.assert_within_bounds();
                 }
             })
         };
         let mut taken = 0;
-        ring.expect(&[b"1st", b"2nd", b"3rd"], |reader| {
+        ring.expect(&[b"1st", b"2nd", b"3rd", b"4th"], |reader| {
             taken += 1;
-            if taken == 2 {
+            if taken == 3 {
                 reader.publish_head();
             }
         });

@@ -418,7 +418,7 @@ impl Pipe {
                 self.number += 1;
                 let others = self.load(who, Word::Armed) & FLAGS;
                 let own = if thread.polls { POLLING } else { ON_FUTEX };
-                let armed = self.number * NUMBER | others | own;
+                let armed = (self.number * NUMBER) | others | own;
                 self.store(who, Word::Armed, armed);
                 self.threads[who].armed = armed;
                 if self.mistake == Mistake::DrainsWithoutLook && thread.polls {
