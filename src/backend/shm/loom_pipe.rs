@@ -14,6 +14,8 @@ use crate::sys::kernel::{Sleep, model_sleeping};
 const TIGHT: usize = 32;
 /// Room for three, so that only receivers wait.
 const WIDE: usize = 64;
+/// So large that the room of an empty message is not given back at once.
+const LAZY: usize = 128;
 
 fn send(mut tx: Tx, messages: &[&[u8]]) -> Tx {
     for message in messages {
@@ -60,6 +62,22 @@ fn messages_pass_while_both_sides_go_from_futex_to_poll() {
 fn room_is_given_back_after_the_message_was_copied_out() {
     // Empty messages put a header at every word, also where the first one's bytes have been.
     pass_on(Sleep::Futex, &[b"the 1st.", b"", b"", b""]);
+}
+
+#[test]
+fn a_receiver_that_makes_room_and_then_stops_wakes_the_sender() {
+    model_sleeping(Sleep::Poll, || {
+        let (mut rx, tx) = pair(LAZY).unwrap();
+        let mut tx = send(tx, &[b"".as_slice(); 14]);
+        (0..6).for_each(|_| assert_eq!(receive(&mut rx), b""));
+        // Fits when the next one is taken, whose room is too little to be given back at once.
+        let sender = thread::spawn(move || {
+            tx.send(&[7; 56], Patience::FOREVER).unwrap();
+            tx
+        });
+        assert_eq!(receive(&mut rx), b"");
+        drop(sender.join().unwrap());
+    });
 }
 
 #[test]
