@@ -5,7 +5,10 @@
 //! visible at any later time; a fence or a read-modify-write waits until the buffer is empty, as on
 //! x86_64.
 
-use crate::explorer::{Found, State, explore};
+use crate::explorer::State;
+
+mod canonical;
+mod orders;
 
 const POLLING: u8 = 1;
 const ON_FUTEX: u8 = 2;
@@ -190,67 +193,6 @@ impl Pipe {
             (None, Word::Sent) => self.sent,
             (None, Word::Armed) => self.armed,
         }
-    }
-
-    /// One state for all that differ in nothing that matters: counts from the same start, numbers of the
-    /// same order, and senders, who are alike (so in a list of steps they may change places).
-    fn canonical(mut self) -> Self {
-        let taken = std::mem::take(&mut self.taken);
-        self.sent -= taken;
-        self.returned = self.returned.saturating_sub(taken);
-        for (word, value) in self.buffers.iter_mut().flatten() {
-            if *word == Word::Sent {
-                *value -= taken;
-            }
-        }
-        self.renumber();
-        self.in_order()
-    }
-
-    fn renumber(&mut self) {
-        let stores = self.buffers.iter().flatten();
-        let stored = stores
-            .filter(|(word, _)| *word == Word::Armed)
-            .map(|&(_, value)| value);
-        let seen = self.threads.iter().map(|thread| thread.armed);
-        let mut used: Vec<u8> = seen
-            .chain(stored)
-            .chain([self.armed])
-            .map(|a| a / NUMBER)
-            .collect();
-        used.extend(self.tokens.iter().copied().chain([0, self.number]));
-        used.sort_unstable();
-        used.dedup();
-        let rank = |number: u8| {
-            let rank = used.binary_search(&number).expect("all are there");
-            u8::try_from(rank).expect("a few numbers")
-        };
-        let renumbered = |armed: u8| rank(armed / NUMBER) * NUMBER + armed % NUMBER;
-        for thread in &mut self.threads {
-            thread.armed = renumbered(thread.armed);
-        }
-        for (word, value) in self.buffers.iter_mut().flatten() {
-            if *word == Word::Armed {
-                *value = renumbered(*value);
-            }
-        }
-        for token in &mut self.tokens {
-            *token = rank(*token);
-        }
-        self.armed = renumbered(self.armed);
-        self.number = rank(self.number);
-    }
-
-    fn in_order(mut self) -> Self {
-        let key = |pipe: &Self, who: usize| (pipe.threads[who], pipe.buffers[who].clone());
-        if self.senders == 2 && key(&self, 0) > key(&self, 1) {
-            self.threads.swap(0, 1);
-            self.buffers.swap(0, 1);
-            if let Owner::Thread(owner) = &mut self.locks[0] {
-                *owner = 1 - *owner;
-            }
-        }
-        self
     }
 
     fn side(&self, who: usize) -> usize {
@@ -523,56 +465,4 @@ impl State for Pipe {
             )
         })
     }
-}
-
-fn search(mistake: Mistake, sends: &[u8], takes: &[u8], kills: u8) -> Found {
-    explore([Pipe::new(mistake, sends, takes, kills)])
-}
-
-#[test]
-fn no_wake_up_of_one_receiver_is_lost_when_a_sender_is_killed_at_any_step() {
-    search(Mistake::None, &[2, 2], &[FOREVER], 1).assert_clean("one receiver", 10_000);
-}
-
-#[test]
-fn no_wake_up_of_two_receivers_is_lost_when_nobody_dies() {
-    // The first one takes a message and goes; what it leaves behind is the other one's.
-    search(Mistake::None, &[2], &[1, FOREVER], 0).assert_clean("two receivers", 10_000);
-}
-
-#[test]
-fn no_wake_up_of_two_receivers_is_lost_when_one_end_is_killed_at_any_step() {
-    search(Mistake::None, &[1, 1], &[1, FOREVER], 1).assert_clean("two receivers, a kill", 10_000);
-}
-
-#[test]
-fn clearing_before_ringing_is_found_to_lose_a_wake_up_of_a_killed_sender() {
-    search(Mistake::ClearsThenRings, &[2, 2], &[FOREVER], 1)
-        .assert_found("clears, then rings", "a wake-up is lost");
-    search(Mistake::ClearsThenRings, &[2, 2], &[FOREVER], 0)
-        .assert_clean("clears, then rings, without a kill", 1000);
-}
-
-#[test]
-fn storing_zero_after_ringing_is_found_to_lose_a_wake_up_without_a_kill() {
-    search(Mistake::StoresZero, &[2, 2], &[FOREVER], 0)
-        .assert_found("stores 0", "a wake-up is lost");
-}
-
-#[test]
-fn a_ring_without_fence_is_found_to_lose_a_wake_up() {
-    search(Mistake::RingsWithoutFence, &[2, 2], &[FOREVER], 0)
-        .assert_found("rings without fence", "a wake-up is lost");
-}
-
-#[test]
-fn a_last_look_without_fence_is_found_to_lose_a_wake_up() {
-    search(Mistake::SleepsWithoutFence, &[2, 2], &[FOREVER], 0)
-        .assert_found("sleeps without fence", "a wake-up is lost");
-}
-
-#[test]
-fn tokens_taken_out_without_a_look_are_found_to_lose_a_wake_up() {
-    search(Mistake::DrainsWithoutLook, &[2, 2], &[FOREVER], 0)
-        .assert_found("drains without a look", "a wake-up is lost");
 }
