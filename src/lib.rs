@@ -1,4 +1,8 @@
 #![doc = include_str!("front_page.md")]
+#![cfg_attr(
+    loom,
+    allow(dead_code, reason = "its stand-ins leave some code without a user")
+)]
 
 #[cfg(not(all(
     target_os = "linux",
@@ -15,6 +19,7 @@ mod message;
 mod options;
 mod receiver;
 mod ring;
+#[cfg_attr(loom, path = "segment/loom.rs")]
 mod segment;
 mod sender;
 mod sync;

@@ -31,6 +31,18 @@ pub(crate) fn full_fence() {
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
 
+/// A relaxed store to a word that others change by compare-and-swap.
+///
+/// A swap came right after the value it replaced, so whoever stores having seen that value stores after
+/// the swap. loom does not know this rule and would let the swap's value come back; an exchange tells it.
+#[inline(always)]
+pub(crate) fn store_over_swaps(word: &AtomicU32, value: u32) {
+    #[cfg(not(loom))]
+    word.store(value, Ordering::Relaxed);
+    #[cfg(loom)]
+    word.swap(value, Ordering::Relaxed);
+}
+
 /// Tells the processor that this is a spin-wait loop.
 #[inline(always)]
 pub(crate) fn spin_hint() {

@@ -26,7 +26,7 @@ use crate::sys::thread::{Pending, Thread};
 
 /// How many looks a contender takes before it sleeps or gives up: a side is held for some tens of
 /// nanoseconds unless its owner was preempted or is inside a long message.
-const LOOKS: u32 = 200;
+const LOOKS: u32 = if cfg!(loom) { 0 } else { 200 };
 
 /// How long a contender sleeps at a time where futex(2) is refused.
 const BLIND_SLEEP: std::time::Duration = std::time::Duration::from_micros(100);
@@ -108,7 +108,7 @@ impl SideLock {
                     return Ok(guard);
                 }
             }
-            if looks < LOOKS {
+            if looks != LOOKS {
                 looks += 1;
                 spin_hint();
                 continue;
@@ -226,7 +226,7 @@ impl Drop for Guard<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::sync::AtomicU64;

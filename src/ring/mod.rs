@@ -5,11 +5,18 @@
 //! side, and [`custody`] who is inside a message of several records.
 
 pub(crate) mod bearer;
+#[cfg(not(loom))]
 pub(crate) mod copy;
 pub(crate) mod custody;
 pub(crate) mod destination;
 pub(crate) mod lock;
 pub(crate) mod reader;
 pub(crate) mod record;
+#[cfg_attr(loom, path = "storage_loom.rs")]
 pub(crate) mod storage;
 pub(crate) mod writer;
+
+#[cfg(all(test, loom))]
+mod loom_lock;
+#[cfg(all(test, loom))]
+mod loom_ring;

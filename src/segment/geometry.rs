@@ -40,6 +40,7 @@ pub(crate) struct Sides {
 
 /// The first bytes of a segment, written once by its maker before anybody else can see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Geometry {
     magic: [u8; 8],

@@ -10,6 +10,7 @@ use super::geometry::Geometry;
 use crate::sync::{AtomicU32, AtomicU64};
 
 /// The control part.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Control {
     geometry: CachePadded<Geometry>,
@@ -28,6 +29,7 @@ pub(crate) struct Control {
 }
 
 /// The senders' line. Everything but the lock word is written under the lock only.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct TxSide {
     /// Serialises senders; survives its owner.
@@ -46,6 +48,7 @@ pub(crate) struct TxSide {
 }
 
 /// The receivers' line. Everything but the lock word is written under the lock only.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct RxSide {
     /// Serialises receivers; survives its owner.
@@ -62,6 +65,7 @@ pub(crate) struct RxSide {
 
 /// The lock word of one side: 0, or the owner's thread id with the flags of the robust-futex ABI. Only
 /// `ring::lock` touches it.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct SideLock {
     pub(crate) word: AtomicU32,
@@ -71,6 +75,7 @@ pub(crate) struct SideLock {
 
 /// Who is inside a message that is received in parts; only `ring::custody` touches it. Written under the receivers' lock; receivers that are
 /// kept out sleep on the holder's id.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Custody {
     /// `WHOLE`, `OPEN` or `ORPHANED` of [`message`].
@@ -82,6 +87,7 @@ pub(crate) struct Custody {
 }
 
 /// A process, as `ring::bearer` writes it down for others.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Bearer {
     /// Process id; 0 is nobody. Written last; also a futex word.
@@ -93,6 +99,7 @@ pub(crate) struct Bearer {
 }
 
 /// One side's place to sleep; only `wait::event` touches it.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Event {
     /// 0 when nobody waits, else `number × 4 + flags`. Sleepers store it under their lock, ringers

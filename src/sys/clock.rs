@@ -78,6 +78,7 @@ pub(crate) fn to_timespec(time: Duration) -> libc::timespec {
     }
 }
 
+#[cfg(not(loom))]
 fn read(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
@@ -93,9 +94,12 @@ fn read(clock: libc::clockid_t) -> Duration {
 }
 
 /// `CLOCK_MONOTONIC` (clock_gettime(2)); about 22 ns by the vDSO.
+#[cfg(not(loom))]
 pub(crate) fn now() -> Duration {
     read(libc::CLOCK_MONOTONIC)
 }
+#[cfg(loom)]
+pub(crate) use super::kernel::{now, ticks};
 
 /// About 20 to 50 µs of [`ticks`] on processors of 5 to 2 GHz.
 pub(crate) const FRESH_TICKS: u64 = if cfg!(target_arch = "x86_64") {
@@ -106,6 +110,7 @@ pub(crate) const FRESH_TICKS: u64 = if cfg!(target_arch = "x86_64") {
 
 /// A clock for telling whether some microseconds have passed: the time-stamp counter on x86_64, in its
 /// own unit, else nanoseconds.
+#[cfg(not(loom))]
 #[inline]
 pub(crate) fn ticks() -> u64 {
     #[cfg(target_arch = "x86_64")]

@@ -1,13 +1,21 @@
 //! Raw calls to the operating system, one small file each.
 //!
-//! Nothing here knows what a ring or a pipe end is; everything above goes through these wrappers.
+//! Nothing here knows what a ring or a pipe end is; everything above goes through these wrappers. For the model
+//! checker, files in `loom/` stand in for what sleeps, wakes, or tells threads apart.
 
 pub(crate) mod clock;
+#[cfg_attr(loom, path = "loom/cpus.rs")]
 pub(crate) mod cpus;
+#[cfg_attr(loom, path = "loom/futex.rs")]
 pub(crate) mod futex;
+#[cfg(loom)]
+#[path = "loom/kernel.rs"]
+pub(crate) mod kernel;
 pub(crate) mod memory;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod refused;
+#[cfg_attr(loom, path = "loom/socket.rs")]
 pub(crate) mod socket;
+#[cfg_attr(loom, path = "loom/thread.rs")]
 pub(crate) mod thread;

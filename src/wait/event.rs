@@ -30,7 +30,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::segment::layout::Event;
-use crate::sync::{AtomicU32, Ordering, full_fence};
+use crate::sync::{AtomicU32, Ordering, full_fence, store_over_swaps};
 use crate::sys::{cpus, futex, socket};
 
 /// Somebody may sleep in poll(2).
@@ -54,7 +54,7 @@ impl Event {
         // ring too many. A number that wraps to 0 still has its flag, so the word is never 0.
         let others = self.armed.load(Ordering::Relaxed) & FLAGS;
         let armed = number.wrapping_mul(NUMBER) | others | flag;
-        self.armed.store(armed, Ordering::Relaxed);
+        store_over_swaps(&self.armed, armed);
         armed
     }
 

@@ -8,3 +8,6 @@ pub(crate) mod event;
 pub(crate) mod life_line;
 pub(crate) mod sleep;
 pub(crate) mod spin;
+
+#[cfg(all(test, loom))]
+mod loom_event;

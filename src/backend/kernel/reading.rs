@@ -360,5 +360,8 @@ impl<T> Progress<T> {
 
 /// Byte `index` of a shared word, for the kernel to write.
 fn byte_of(word: &AtomicU64, index: usize) -> *mut u8 {
-    word.as_ptr().cast::<u8>().wrapping_add(index)
+    std::ptr::from_ref(word)
+        .cast_mut()
+        .cast::<u8>()
+        .wrapping_add(index)
 }

@@ -14,6 +14,8 @@ use crate::segment::layout::Event;
 use crate::sync::kill_point;
 use crate::sys::{futex, socket, thread::Thread};
 
+#[cfg(all(test, loom))]
+mod loom_pipe;
 mod parts;
 mod rx;
 mod tx;

@@ -1,0 +1,121 @@
+//! Whole sends and receives under the model checker: everything is the real code but the kernel.
+//!
+//! The ends live until all is done, so that no close wakes anybody who was forgotten.
+
+use loom::thread;
+
+use super::{Rx, Tx, pair};
+use crate::backend::{Rx as _, Tx as _};
+use crate::ring::destination::Destination;
+use crate::sys::clock::Patience;
+use crate::sys::kernel::{Sleep, model_sleeping};
+
+/// Room for one record of eight bytes, so that both sides have to wait.
+const TIGHT: usize = 32;
+/// Room for three, so that only receivers wait.
+const WIDE: usize = 64;
+/// So large that the room of an empty message is not given back at once.
+const LAZY: usize = 128;
+
+fn send(mut tx: Tx, messages: &[&[u8]]) -> Tx {
+    for message in messages {
+        tx.send(message, Patience::FOREVER).unwrap();
+    }
+    tx
+}
+
+fn receive(rx: &mut Rx) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    rx.recv(Destination::Buffer(&mut bytes), Patience::FOREVER)
+        .unwrap();
+    bytes
+}
+
+/// One sender sends `messages` to one receiver.
+fn pass_on(sleep: Sleep, messages: &'static [&'static [u8]]) {
+    model_sleeping(sleep, move || {
+        let (mut rx, tx) = pair(TIGHT, usize::MAX).unwrap();
+        let sender = thread::spawn(move || send(tx, messages));
+        for &message in messages {
+            assert_eq!(receive(&mut rx), message);
+        }
+        drop(sender.join().unwrap());
+    });
+}
+
+#[test]
+fn messages_pass_while_both_sides_sleep_in_futex() {
+    pass_on(Sleep::Futex, &[b"the 1st.", b"the 2nd.", b"the 3rd."]);
+}
+
+#[test]
+fn messages_pass_while_both_sides_sleep_in_poll() {
+    pass_on(Sleep::Poll, &[b"the 1st.", b"the 2nd.", b"the 3rd."]);
+}
+
+#[test]
+fn messages_pass_while_both_sides_go_from_futex_to_poll() {
+    pass_on(Sleep::Either, &[b"the 1st.", b"the 2nd."]);
+}
+
+#[test]
+fn room_is_given_back_after_the_message_was_copied_out() {
+    // Empty messages put a header at every word, also where the first one's bytes have been.
+    pass_on(Sleep::Futex, &[b"the 1st.", b"", b"", b""]);
+}
+
+#[test]
+fn a_receiver_that_makes_room_and_then_stops_wakes_the_sender() {
+    model_sleeping(Sleep::Poll, || {
+        let (mut rx, tx) = pair(LAZY, usize::MAX).unwrap();
+        let mut tx = send(tx, &[b"".as_slice(); 14]);
+        (0..6).for_each(|_| assert_eq!(receive(&mut rx), b""));
+        // Fits when the next one is taken, whose room is too little to be given back at once.
+        let sender = thread::spawn(move || {
+            tx.send(&[7; 56], Patience::FOREVER).unwrap();
+            tx
+        });
+        assert_eq!(receive(&mut rx), b"");
+        drop(sender.join().unwrap());
+    });
+}
+
+#[test]
+fn a_message_longer_than_the_ring_passes_in_parts() {
+    // Not in poll(2), where one who is inside a message looks up from its sleep now and then.
+    pass_on(Sleep::Futex, &[b"in 3 parts"]);
+}
+
+#[test]
+fn two_senders_take_turns() {
+    model_sleeping(Sleep::Poll, || {
+        let (mut rx, tx) = pair(TIGHT, usize::MAX).unwrap();
+        let other = tx.try_clone().unwrap();
+        let senders = [
+            thread::spawn(move || send(tx, &[b"from one"])),
+            thread::spawn(move || send(other, &[b"or other"])),
+        ];
+        let mut received = [receive(&mut rx), receive(&mut rx)];
+        received.sort();
+        assert_eq!(received, [b"from one", b"or other"]);
+        for sender in senders {
+            drop(sender.join().unwrap());
+        }
+    });
+}
+
+#[test]
+fn two_receivers_get_one_message_each() {
+    model_sleeping(Sleep::Poll, || {
+        let (mut rx, tx) = pair(WIDE, usize::MAX).unwrap();
+        let mut other = rx.try_clone().unwrap();
+        let receiver = thread::spawn(move || (receive(&mut other), other));
+        let sender = thread::spawn(move || send(tx, &[b"the 1st.", b"the 2nd."]));
+        let first = receive(&mut rx);
+        let (second, other) = receiver.join().unwrap();
+        let mut received = [first, second];
+        received.sort();
+        assert_eq!(received, [b"the 1st.", b"the 2nd."]);
+        drop((sender.join().unwrap(), other));
+    });
+}

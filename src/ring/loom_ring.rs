@@ -1,0 +1,219 @@
+//! The ring under the model checker: one sender and one receiver, every order of their steps.
+//!
+//! The lock of each side is left out; who goes first on one side is for `loom_lock`.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::reader::Reader;
+use super::record::{FIRST, HEADER, LAST, Rules, span_of};
+use super::storage::Storage;
+use super::writer::Writer;
+use crate::segment::Segment;
+use crate::segment::geometry::Sides;
+use crate::segment::layout::message;
+use crate::sync::{Ordering, spin_hint};
+use crate::sys::clock::Patience;
+use crate::sys::kernel::model;
+use crate::sys::thread::die;
+
+struct Ring {
+    segment: Segment,
+    storage: Storage,
+    rules: Rules,
+}
+
+impl Ring {
+    fn new(capacity: usize) -> Arc<Self> {
+        let segment = Segment::create(capacity, Sides { rx: 0, tx: 0 }, 0).unwrap();
+        // SAFETY: the ring keeps the segment, whose words do not move.
+        let storage = unsafe { Storage::new(segment.data(), capacity) };
+        let rules = Rules::new(capacity);
+        Arc::new(Self {
+            segment,
+            storage,
+            rules,
+        })
+    }
+
+    fn writer(&self) -> Writer<'_> {
+        Writer {
+            control: self.segment.control(),
+            storage: &self.storage,
+            rules: self.rules,
+        }
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader {
+            control: self.segment.control(),
+            storage: &self.storage,
+            rules: self.rules,
+        }
+    }
+
+    fn publish(&self, message: &[u8]) {
+        self.writer().publish(None, message, FIRST | LAST);
+    }
+
+    /// Looks for room at `read` when `exactly`, else at `head`, until there is some.
+    fn wait_for_room(&self, message: &[u8], exactly: bool) {
+        let has_room = || {
+            let span = span_of(message.len());
+            if exactly {
+                self.writer().has_room_exactly(span)
+            } else {
+                self.writer().has_room(span)
+            }
+        };
+        while !has_room().expect("the cursors are in order") {
+            spin_hint();
+        }
+    }
+
+    /// The next record, which must be whole; `None` when it is not there.
+    fn take(&self) -> Option<Vec<u8>> {
+        let reader = self.reader();
+        let header = reader.peek().expect("nothing but records is seen")?;
+        assert_eq!(header.flags & (FIRST | LAST), FIRST | LAST);
+        let mut bytes = vec![0; header.len];
+        // SAFETY: just peeked, and the buffer is as long.
+        unsafe { reader.copy_out(header, false, bytes.as_mut_ptr()) };
+        reader.consume(header);
+        Some(bytes)
+    }
+
+    /// Takes records until all of `expected` have come.
+    fn expect(&self, expected: &[&[u8]], mut after_each: impl FnMut(Reader<'_>)) {
+        for &message in expected {
+            let taken = loop {
+                match self.take() {
+                    Some(taken) => break taken,
+                    None => spin_hint(),
+                }
+            };
+            assert_eq!(taken, message);
+            after_each(self.reader());
+        }
+    }
+
+    fn assert_within_bounds(&self) {
+        let tail = self.segment.control().tx.tail.load(Ordering::Relaxed);
+        let read = self.segment.control().rx.read.load(Ordering::Relaxed);
+        let used = self.rules.used(tail, read).unwrap();
+        assert!(
+            used + HEADER <= self.rules.capacity(),
+            "{used} bytes are used"
+        );
+    }
+}
+
+#[test]
+fn what_the_receiver_sees_is_whole_records_in_order() {
+    model(|| {
+        let ring = Ring::new(64);
+        let sender = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                ring.publish(b"one");
+                ring.publish(b"and another");
+            })
+        };
+        ring.expect(&[b"one", b"and another"], |_| ());
+        sender.join().unwrap();
+        assert!(ring.take().is_none(), "a record that nobody sent");
+    });
+}
+
+/// Three records through a ring that holds one; `gives_back` is how the receiver tells of the room and
+/// `exactly` where the sender looks for it.
+fn reuse_room(exactly: bool, gives_back: fn(Reader<'_>)) {
+    model(move || {
+        let ring = Ring::new(32);
+        let sender = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                for message in [b"the 1st.", b"the 2nd.", b"the 3rd."] {
+                    ring.wait_for_room(message, exactly);
+                    ring.publish(message);
+                    ring.assert_within_bounds();
+                }
+            })
+        };
+        ring.expect(&[b"the 1st.", b"the 2nd.", b"the 3rd."], gives_back);
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn room_is_used_again_only_after_head_was_published() {
+    reuse_room(false, |reader| reader.publish_head());
+}
+
+#[test]
+fn room_is_used_again_only_after_read_was_moved() {
+    reuse_room(true, |_| ());
+}
+
+#[test]
+fn head_may_lag_behind_what_a_sender_has_seen() {
+    model(|| {
+        let ring = Ring::new(32);
+        let sender = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                for (exactly, message) in [
+                    (true, b"1st"),
+                    (true, b"2nd"),
+                    (true, b"3rd"),
+                    (false, b"4th"),
+                ] {
+                    ring.wait_for_room(message, exactly);
+                    ring.publish(message);
+                    ring.assert_within_bounds();
+                }
+            })
+        };
+        let mut taken = 0;
+        ring.expect(&[b"1st", b"2nd", b"3rd", b"4th"], |reader| {
+            taken += 1;
+            if taken == 3 {
+                reader.publish_head();
+            }
+        });
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn the_next_sender_finds_a_record_that_a_dead_one_did_not_count() {
+    model(|| {
+        let ring = Ring::new(64);
+        let dead = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                let tx = &ring.segment.control().tx;
+                std::mem::forget(tx.lock.lock(Patience::FOREVER).unwrap());
+                ring.publish(b"its last");
+                // As if it had died between the record's header and the tail.
+                tx.tail.store(0, Ordering::Relaxed);
+                die();
+            })
+        };
+        let next = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                dead.join().unwrap();
+                let tx = &ring.segment.control().tx;
+                let guard = tx.lock.lock(Patience::FOREVER).unwrap();
+                assert!(guard.owner_died());
+                ring.writer().recover().unwrap();
+                assert_eq!(tx.state.load(Ordering::Relaxed), message::WHOLE);
+                ring.publish(b"the next");
+            })
+        };
+        ring.expect(&[b"its last", b"the next"], |reader| reader.publish_head());
+        next.join().unwrap();
+    });
+}

@@ -1,0 +1,97 @@
+//! Stands in for `sys::thread` under the model checker: who a thread is, and what it has announced.
+
+use std::cell::Cell;
+use std::io;
+use std::marker::PhantomData;
+use std::ptr;
+
+use crate::sync::AtomicU32;
+
+loom::thread_local! {
+    static ID: u32 = super::kernel::new_thread_id();
+    static PENDING: Cell<*const AtomicU32> = Cell::new(ptr::null());
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Thread {
+    id: u32,
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl Thread {
+    pub(crate) fn current() -> io::Result<Self> {
+        Ok(Self {
+            id: ID.with(|&id| id),
+            _not_send: PhantomData,
+        })
+    }
+
+    pub(crate) fn id(self) -> u32 {
+        self.id
+    }
+
+    /// What every side begins with, so that no thread has to settle it.
+    pub(crate) fn namespace(self) -> u64 {
+        0
+    }
+
+    pub(crate) fn announce(self, word: &AtomicU32) -> Pending {
+        Pending {
+            thread: self,
+            previous: PENDING.with(|pending| pending.replace(word)),
+        }
+    }
+}
+
+pub(crate) struct Pending {
+    thread: Thread,
+    previous: *const AtomicU32,
+}
+
+impl Pending {
+    pub(crate) fn thread(&self) -> Thread {
+        self.thread
+    }
+
+    pub(crate) fn restore(self) {
+        PENDING.with(|pending| pending.set(self.previous));
+    }
+}
+
+/// What the kernel does about the announced word when a thread dies (`handle_futex_death` in
+/// kernel/futex/core.c); the caller touches nothing of the pipe after it.
+#[cfg(test)]
+pub(crate) fn die() {
+    use super::futex::{OWNER_DIED, TID_MASK, WAITERS, wake};
+    use crate::sync::Ordering;
+
+    let word = PENDING.with(|pending| pending.replace(ptr::null()));
+    // SAFETY: null, or a word that outlives its announcement.
+    let Some(word) = (unsafe { word.as_ref() }) else {
+        return;
+    };
+    let id = ID.with(|&id| id);
+    loop {
+        let seen = word.load(Ordering::SeqCst);
+        if seen & TID_MASK == 0 {
+            wake(word, 1);
+            return;
+        }
+        if seen & TID_MASK != id {
+            return;
+        }
+        let marked = seen & WAITERS | OWNER_DIED;
+        let outcome = word.compare_exchange(seen, marked, Ordering::SeqCst, Ordering::SeqCst);
+        if outcome.is_ok() {
+            if seen & WAITERS != 0 {
+                wake(word, 1);
+            }
+            return;
+        }
+    }
+}
+
+/// Nobody forks.
+pub(crate) fn fork_generation() -> io::Result<u32> {
+    Ok(1)
+}

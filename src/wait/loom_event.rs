@@ -1,0 +1,124 @@
+//! The waiting protocol under the model checker: whoever sleeps hears of the change.
+//!
+//! The ring is one word here, the count of changes that nobody has taken yet; the event, the side lock and
+//! the steps of the wait are the real ones.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::sleep::{Place, Wait};
+use super::spin::Spinner;
+use crate::segment::layout::{Event, SideLock};
+use crate::sync::{AtomicU32, Ordering};
+use crate::sys::clock::{Deadline, Patience};
+use crate::sys::kernel::{Sleep, model_sleeping};
+use crate::sys::socket;
+
+/// One side's place to sleep, and what it waits for.
+struct Side {
+    lock: SideLock,
+    number: AtomicU32,
+    event: Event,
+    changes: AtomicU32,
+    sleepers: OwnedFd,
+    ringers: OwnedFd,
+}
+
+impl Side {
+    fn new() -> Arc<Self> {
+        let (sleepers, ringers) = socket::pair().unwrap();
+        Arc::new(Self {
+            lock: SideLock::default(),
+            number: AtomicU32::default(),
+            event: Event::default(),
+            changes: AtomicU32::new(0),
+            sleepers,
+            ringers,
+        })
+    }
+
+    /// Makes a change and rings, as a send does.
+    fn change(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+        self.event.ring(self.ringers.as_fd()).unwrap();
+    }
+
+    /// Waits for a change and takes it, as a recv does.
+    fn take(&self) {
+        let place = Place {
+            event: &self.event,
+            number: &self.number,
+            socket: self.sleepers.as_fd(),
+        };
+        let mut wait = Wait::new(Deadline::NEVER);
+        let mut spinner = Spinner::new();
+        loop {
+            let guard = self.lock.lock(Patience::FOREVER).unwrap();
+            let changes = self.changes.load(Ordering::Acquire);
+            if changes != 0 {
+                self.changes.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
+            let ready = || self.changes.load(Ordering::Relaxed) != 0;
+            wait.step(place, Some(guard), &mut spinner, ready).unwrap();
+        }
+    }
+}
+
+/// Each of `takers` takes so many changes, while `changers` make so many each.
+fn wait_and_change(sleep: Sleep, takers: &'static [u32], changers: &'static [u32]) {
+    model_sleeping(sleep, move || {
+        let side = Side::new();
+        let takers = takers.iter().map(|&count| {
+            let side = Arc::clone(&side);
+            thread::spawn(move || (0..count).for_each(|_| side.take()))
+        });
+        let mut threads: Vec<_> = takers.collect();
+        let (first, others) = changers.split_first().unwrap();
+        threads.extend(others.iter().map(|&count| {
+            let side = Arc::clone(&side);
+            thread::spawn(move || (0..count).for_each(|_| side.change()))
+        }));
+        (0..*first).for_each(|_| side.change());
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_sleeper_in_futex_hears_of_each_change() {
+    wait_and_change(Sleep::Futex, &[2], &[2]);
+}
+
+#[test]
+fn a_sleeper_in_poll_hears_of_each_change() {
+    wait_and_change(Sleep::Poll, &[2], &[2]);
+}
+
+#[test]
+fn a_sleeper_that_goes_from_futex_to_poll_hears_of_each_change() {
+    wait_and_change(Sleep::Either, &[2], &[2]);
+}
+
+#[test]
+fn two_sleepers_in_futex_hear_of_two_ringers() {
+    wait_and_change(Sleep::Futex, &[1, 1], &[1, 1]);
+}
+
+#[test]
+fn two_sleepers_in_poll_hear_of_two_ringers() {
+    wait_and_change(Sleep::Poll, &[1, 1], &[1, 1]);
+}
+
+#[test]
+fn two_sleepers_hear_of_one_ringer_while_both_go_from_futex_to_poll() {
+    wait_and_change(Sleep::Either, &[1, 1], &[2]);
+}
+
+#[test]
+fn stale_tokens_keep_nobody_from_sleeping_or_waking() {
+    wait_and_change(Sleep::Poll, &[3], &[1, 2]);
+}
