@@ -59,6 +59,29 @@ impl SideLock {
         }
     }
 
+    /// Takes the lock if it is free and its last owner lives.
+    #[inline(always)]
+    pub(crate) fn lock_at_once(&self) -> Option<Guard<'_>> {
+        let thread = Thread::known()?;
+        if self.namespace.load(Ordering::Relaxed) != thread.namespace() {
+            return None;
+        }
+        let pending = thread.announce(&self.word);
+        // SYNC: side-lock
+        let taken =
+            self.word
+                .compare_exchange(0, thread.id(), Ordering::Acquire, Ordering::Relaxed);
+        if taken.is_err() {
+            pending.restore();
+            return None;
+        }
+        Some(Guard {
+            lock: self,
+            pending: Some(pending),
+            owner_died: false,
+        })
+    }
+
     /// The first holder decides in which pid namespace the side's thread ids are. One from another
     /// namespace could have the owner's id and must not come near the word.
     #[cold]

@@ -2,7 +2,7 @@
 //!
 //! Every call but [`Reader::has_record`] is made under the receivers' lock.
 
-use super::record::{FIRST, HEADER, Header, PREFIX, Rules, span_of};
+use super::record::{FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of};
 use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::Control;
@@ -28,6 +28,21 @@ impl Reader<'_> {
         // SYNC: publish-record
         self.rules
             .decode(self.storage.header(read).load(Ordering::Acquire))
+    }
+
+    /// The next record's header, if the record is there and is a whole message that follows none that was
+    /// cut short.
+    #[inline(always)]
+    pub(crate) fn peek_whole(self) -> Option<Header> {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        // SYNC: publish-record
+        let word = self.storage.header(read).load(Ordering::Acquire);
+        let len = (word as u32).wrapping_sub(1) as usize;
+        // A length of 0 - 1 is over any limit.
+        (word >> 32 == u64::from(FIRST | LAST) && len <= self.rules.part_max()).then_some(Header {
+            len,
+            flags: FIRST | LAST,
+        })
     }
 
     /// Whether the next record is there and begins a message.

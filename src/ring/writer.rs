@@ -38,6 +38,17 @@ impl Writer<'_> {
         self.fits(tail, head, span)
     }
 
+    /// Whether the room that senders have seen so far is enough; false for cursors that need a closer
+    /// look.
+    #[inline(always)]
+    pub(crate) fn surely_has_room(self, span: u64) -> bool {
+        let tx = &self.control.tx;
+        let tail = tx.tail.load(Ordering::Relaxed);
+        let used = tail.wrapping_sub(tx.head_seen.load(Ordering::Relaxed));
+        // A record's span is at most an eighth of the ring, so this does not go below 0.
+        tail.is_multiple_of(8) && used <= self.rules.capacity() - HEADER - span
+    }
+
     /// As [`has_room`](Self::has_room), but counts what the receivers have read and not published
     /// yet. Takes their line from them, so only for those who will not or cannot come back soon.
     ///

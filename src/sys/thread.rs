@@ -60,6 +60,22 @@ impl Thread {
         Self::look_up(generation)
     }
 
+    /// The calling thread, if it has been asked for before in this process.
+    #[inline(always)]
+    pub(crate) fn known() -> Option<Self> {
+        // SYNC: fork-page
+        let page = PAGE.load(Ordering::Acquire);
+        if page.is_null() {
+            return None;
+        }
+        // SAFETY: as in `fork_generation`.
+        let page = unsafe { &*page };
+        let (known, thread) = CURRENT.get();
+        // In a forked child the page reads 0, which no thread has as its generation but one that was
+        // never asked for.
+        (known != 0 && known == page.load(Ordering::Relaxed)).then_some(thread)
+    }
+
     #[cold]
     fn look_up(generation: u32) -> io::Result<Self> {
         let mut head: *mut RobustListHead = ptr::null_mut();

@@ -14,6 +14,9 @@ use crate::sys::{clock, socket};
 /// A look holds for this long.
 const FRESH: Duration = Duration::from_micros(50);
 
+/// Calls for each look at the clock while so many take less than a quarter of what a look holds for.
+const UNASKED: u32 = 8;
+
 /// What an end remembers of its looks.
 #[derive(Debug, Default)]
 pub(crate) struct LifeLine {
@@ -21,6 +24,10 @@ pub(crate) struct LifeLine {
     looked_at: Duration,
     /// As `looked_at`, by the processor's own clock.
     ticks: u64,
+    /// When the clock was last asked, in the same unit.
+    asked_at: u64,
+    /// Calls that may go without the clock, this one included.
+    unasked: u32,
     /// Where the other side was when it was last asked for.
     position: u64,
     /// Seen gone, which does not change any more.
@@ -54,11 +61,32 @@ impl LifeLine {
         self.look(event, socket)
     }
 
-    /// For the hot path, by the cheapest clock there is: whether it is time for
-    /// [`has_progressed`](Self::has_progressed), and if not that, to [`look`](Self::look).
-    #[inline]
-    pub(crate) fn is_due_in_passing(&self) -> bool {
-        clock::ticks().wrapping_sub(self.ticks) > clock::FRESH_TICKS
+    /// Whether, as far as shared memory tells, the other side is what it was at the last look: not gone,
+    /// and nobody has announced a close since.
+    #[inline(always)]
+    pub(crate) fn is_as_it_was(&self, event: &Event) -> bool {
+        event.closes() == self.closes && !self.gone
+    }
+
+    /// For the hot path: whether it is time for [`has_progressed`](Self::has_progressed), and if not that,
+    /// to [`look`](Self::look).
+    #[inline(always)]
+    pub(crate) fn is_due_in_passing(&mut self) -> bool {
+        if self.unasked > 1 {
+            self.unasked -= 1;
+            return false;
+        }
+        self.ask_the_clock()
+    }
+
+    /// The clock costs more than all the rest of a small send, so calls that come thick and fast ask it
+    /// only each [`UNASKED`]th time.
+    fn ask_the_clock(&mut self) -> bool {
+        let now = clock::ticks();
+        let is_busy = now.wrapping_sub(self.asked_at) < clock::FRESH_TICKS / 4;
+        self.unasked = if is_busy { UNASKED } else { 1 };
+        self.asked_at = now;
+        now.wrapping_sub(self.ticks) > clock::FRESH_TICKS
     }
 
     /// Whether the other side has moved to another `position` since the last call, so that somebody

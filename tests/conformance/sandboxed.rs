@@ -141,25 +141,32 @@ fn receiving_where_refused(
 
 fn a_receiver_that_is_refused_a_call_says_so_or_receives_without(backend: Backend) {
     for errno in REFUSALS {
-        for call in [libc::SYS_futex, libc::SYS_pidfd_open, libc::SYS_sendto] {
+        for call in [
+            libc::SYS_futex,
+            libc::SYS_pidfd_open,
+            libc::SYS_sendto,
+            libc::SYS_preadv2,
+        ] {
             receiving_where_refused(backend, call, errno, |outcome| {
                 assert_eq!(outcome.unwrap(), 3);
             });
         }
-        let (call, name) = match backend {
-            Backend::Kernel => (libc::SYS_readv, "readv"),
-            _ => (libc::SYS_recvfrom, "recvfrom"),
+        let (refused, name): (&[c_long], _) = match backend {
+            Backend::Kernel => (&[libc::SYS_preadv2, libc::SYS_readv], "readv"),
+            _ => (&[libc::SYS_recvfrom], "recvfrom"),
         };
-        waits_in_vain(backend, call, name, errno);
+        waits_in_vain(backend, refused, name, errno);
     }
 }
 
-/// A receiver that would have to sleep where `call` is refused gets an error that names it, at once;
+/// A receiver that would have to sleep where these calls are refused gets an error that names it, at once;
 /// and when it then is gone the sender gets a broken pipe.
-fn waits_in_vain(backend: Backend, call: c_long, name: &str, errno: i32) {
+fn waits_in_vain(backend: Backend, refused: &[c_long], name: &str, errno: i32) {
     let (mut rx, tx) = open(backend);
     let (receiver, mut tx) = fork_apart(tx, || {
-        calls(call).refuse(errno);
+        for &call in refused {
+            calls(call).refuse(errno);
+        }
         doing("a message that does not come");
         match rx.recv() {
             Err(RecvError::Io(error)) => assert_names(&error, name, errno),
@@ -173,7 +180,7 @@ fn waits_in_vain(backend: Backend, call: c_long, name: &str, errno: i32) {
 
 fn a_receiver_that_may_not_wait_says_so_and_the_sender_a_broken_pipe(backend: Backend) {
     for errno in REFUSALS {
-        waits_in_vain(backend, libc::SYS_ppoll, "ppoll", errno);
+        waits_in_vain(backend, &[libc::SYS_ppoll], "ppoll", errno);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::segment::layout::Event;
 use crate::sync::kill_point;
 use crate::sys::{futex, socket, thread::Thread};
 
+mod at_once;
 #[cfg(all(test, loom))]
 mod loom_pipe;
 mod parts;

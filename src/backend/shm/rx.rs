@@ -17,7 +17,7 @@ use crate::segment::layout::message;
 use crate::sys::clock::Patience;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Wait, Woken};
-use crate::wait::spin::Spinner;
+use crate::wait::spin::{self, Spinner};
 
 /// How often a receiver inside a message looks whether the message's sender has died while others keep
 /// the pipe open, where the sender's process cannot be watched.
@@ -25,14 +25,14 @@ const SENDER_LOOK: Duration = Duration::from_millis(20);
 
 /// One handle to the receiving side.
 pub(crate) struct Rx {
-    end: Arc<End>,
+    pub(super) end: Arc<End>,
     life_line: LifeLine,
     spinner: Spinner,
     fate: Fate,
     /// The parts taken so far of a message that goes in parts.
-    partial: Partial,
+    pub(super) partial: Partial,
     /// Bytes of whole messages taken since the last look whether anybody wrote them.
-    unverified: u64,
+    pub(super) unverified: u64,
 }
 
 /// What one look at the ring under the lock came to.
@@ -55,6 +55,13 @@ impl Rx {
             partial: Partial::new(),
             unverified: 0,
         }
+    }
+
+    /// Looks for a record for a moment, before all that a wait takes.
+    #[inline]
+    fn looks_pay_at_first(&self) -> bool {
+        let view = View::new(&self.end);
+        spin::first_looks(view.place.event, || view.reader.has_record())
     }
 
     fn recv_open(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
@@ -207,18 +214,29 @@ fn take(
         return Ok(Attempt::Empty);
     };
     if header.flags == FIRST | LAST && !partial.is_under_way(view.custody()) {
-        // Once round the ring, in case a liar has linked its records without end.
-        if *unverified > view.reader.rules.capacity() {
-            view.reader.check_written()?;
-            *unverified = 0;
-        }
-        *unverified += header.span();
+        verify_now_and_then(view, unverified, header)?;
         let len = deliver(view, header, into)?;
         view.reader.consume(header);
         view.settle();
         return Ok(Attempt::Received(len));
     }
     take_in_parts(view, partial, into)
+}
+
+/// Looks once round the ring whether anybody has written what was taken, in case a liar has linked its
+/// records without end.
+#[inline]
+pub(super) fn verify_now_and_then(
+    view: View<'_>,
+    unverified: &mut u64,
+    header: Header,
+) -> Result<(), Fault> {
+    if *unverified > view.reader.rules.capacity() {
+        view.reader.check_written()?;
+        *unverified = 0;
+    }
+    *unverified += header.span();
+    Ok(())
 }
 
 /// Copies the payload of a whole message to where the caller wants it.
@@ -288,8 +306,19 @@ fn take_in_parts(
 
 impl backend::Rx for Rx {
     #[inline]
-    fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+    fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
+        match self.recv_at_once(&mut into) {
+            Ok(Some(len)) => return Ok(len),
+            Ok(None) => {}
+            Err(fault) => return self.fate.seal(Err(fault)),
+        }
+        if patience != Patience::Never
+            && self.looks_pay_at_first()
+            && let Ok(Some(len)) = self.recv_at_once(&mut into)
+        {
+            return Ok(len);
+        }
         let outcome = self.recv_open(into, patience);
         self.fate.seal(outcome)
     }

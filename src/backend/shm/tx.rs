@@ -19,23 +19,23 @@ use crate::wait::spin::Spinner;
 
 /// One handle to the sending side.
 pub(crate) struct Tx {
-    end: Arc<End>,
-    life_line: LifeLine,
+    pub(super) end: Arc<End>,
+    pub(super) life_line: LifeLine,
     spinner: Spinner,
     fate: Fate,
 }
 
 /// The parts of a sender that its calls share, apart from its own state.
 #[derive(Clone, Copy)]
-struct View<'a> {
+pub(super) struct View<'a> {
     end: &'a End,
-    writer: Writer<'a>,
+    pub(super) writer: Writer<'a>,
     place: Place<'a>,
 }
 
 impl<'a> View<'a> {
     #[inline]
-    fn new(end: &'a End) -> Self {
+    pub(super) fn new(end: &'a End) -> Self {
         let control = end.segment.control();
         let writer = Writer {
             control,
@@ -52,16 +52,21 @@ impl<'a> View<'a> {
 
     /// Whether every receiver is gone, as far as a sender asks that on the hot path: when a close was
     /// announced, or when for some time no receiver has received.
-    #[inline]
     fn is_disconnected_in_passing(self, life_line: &mut LifeLine) -> io::Result<bool> {
-        let control = self.writer.control;
-        if life_line.is_due_in_passing() {
-            control.data.note_cpu();
-            if !life_line.has_progressed(control.rx.read.load(Ordering::Relaxed)) {
-                return life_line.look(&control.room, self.end.socket());
-            }
+        if life_line.is_due_in_passing() && !self.goes_on(life_line) {
+            return life_line.look(&self.writer.control.room, self.end.socket());
         }
-        life_line.is_gone_by_close(&control.room, self.end.socket())
+        life_line.is_gone_by_close(&self.writer.control.room, self.end.socket())
+    }
+
+    /// For one who has not looked for a while: whether receivers surely live, by their progress or by a
+    /// look.
+    #[cold]
+    pub(super) fn goes_on(self, life_line: &mut LifeLine) -> bool {
+        let control = self.writer.control;
+        control.data.note_cpu();
+        life_line.has_progressed(control.rx.read.load(Ordering::Relaxed))
+            || matches!(life_line.look(&control.room, self.end.socket()), Ok(false))
     }
 
     /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
@@ -220,6 +225,11 @@ impl backend::Tx for Tx {
     #[inline]
     fn send(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
         self.fate.check()?;
+        match self.send_at_once(bytes) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(fault) => return self.fate.seal(Err(fault)),
+        }
         let outcome = self.send_open(bytes, patience);
         self.fate.seal(outcome)
     }

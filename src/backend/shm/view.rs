@@ -71,13 +71,17 @@ impl<'a> View<'a> {
         // Between giving room by `consume` and looking whether anybody waits for it: a sender that arms
         // after this look sees the room.
         full_fence();
-        if control.room.is_armed()
-            || self.reader.unpublished() >= self.reader.rules.capacity() / LAZY_FRACTION
-        {
+        if control.room.is_armed() || self.is_time_to_give_room_back() {
             // A sender that cannot be told stays marked as waiting; the error is reported when the ring
             // is empty, and not in place of the message that was taken.
             let _ = self.give_room_back(false);
         }
+    }
+
+    /// Whether so much has been received that senders should hear of it.
+    #[inline]
+    pub(super) fn is_time_to_give_room_back(self) -> bool {
+        self.reader.unpublished() >= self.reader.rules.capacity() / LAZY_FRACTION
     }
 
     /// Before reporting an empty ring or sleeping: gives all room back.

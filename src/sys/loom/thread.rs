@@ -26,6 +26,10 @@ impl Thread {
         })
     }
 
+    pub(crate) fn known() -> Option<Self> {
+        Self::current().ok()
+    }
+
     pub(crate) fn id(self) -> u32 {
         self.id
     }
