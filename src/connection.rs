@@ -46,6 +46,7 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
         self.sender.send(message)
     }
@@ -55,6 +56,7 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         self.sender.try_send(message)
     }
@@ -64,6 +66,7 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn send_timeout(
         &mut self,
         message: &[u8],
@@ -77,6 +80,7 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
         self.receiver.recv()
     }
@@ -86,6 +90,7 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
         self.receiver.try_recv()
     }
@@ -95,6 +100,7 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
         self.receiver.recv_timeout(timeout)
     }
@@ -104,6 +110,7 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
         self.receiver.recv_into(buf)
     }

@@ -12,6 +12,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    #[inline]
     pub(crate) fn new(buffer: &'a mut Vec<u8>, start: usize) -> Self {
         Self { buffer, start }
     }
@@ -37,12 +38,14 @@ impl<'a> Message<'a> {
 impl Deref for Message<'_> {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
 }
 
 impl AsRef<[u8]> for Message<'_> {
+    #[inline]
     fn as_ref(&self) -> &[u8] {
         self
     }

@@ -264,6 +264,7 @@ pub(super) fn deliver(
 }
 
 /// Appends a record's payload to `buffer`, which grows by what is there and never by a claim.
+#[inline]
 pub(super) fn append(
     view: View<'_>,
     header: Header,
