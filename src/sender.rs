@@ -66,8 +66,9 @@ impl Sender {
     ///
     /// - [`Disconnected`](SendError::Disconnected): no receiver is left (as `EPIPE` of write(2),
     ///   without the SIGPIPE), also when the last one goes while the call is blocked. A receiver
-    ///   killed within the last 100 µs may not have been noticed yet: that send succeeds, as a
-    ///   write(2) just before the death would.
+    ///   killed within the last 100 µs may not have been noticed yet, and by one who sends several
+    ///   times a microsecond for up to seven sends more: those sends succeed, as a write(2) just
+    ///   before the death would.
     /// - [`TooLarge`](SendError::TooLarge): over [`max_message`](crate::PipeOptions::max_message).
     ///
     /// # Examples
