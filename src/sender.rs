@@ -66,9 +66,9 @@ impl Sender {
     ///
     /// - [`Disconnected`](SendError::Disconnected): no receiver is left (as `EPIPE` of write(2),
     ///   without the SIGPIPE), also when the last one goes while the call is blocked. A receiver
-    ///   killed within the last 100 µs may not have been noticed yet, and by one who sends several
-    ///   times a microsecond for up to seven sends more: those sends succeed, as a write(2) just
-    ///   before the death would.
+    ///   killed within the last 100 µs may not have been noticed yet (one who has just sent several
+    ///   messages in 2 µs may send three more): those sends succeed, as a write(2) just before the
+    ///   death would. A receiver that is dropped is noticed at once.
     /// - [`TooLarge`](SendError::TooLarge): over [`max_message`](crate::PipeOptions::max_message).
     ///
     /// # Examples

@@ -14,8 +14,15 @@ use crate::sys::{clock, socket};
 /// A look holds for this long.
 const FRESH: Duration = Duration::from_micros(50);
 
-/// Calls for each look at the clock while so many take less than a quarter of what a look holds for.
-const UNASKED: u32 = 8;
+/// Calls for each look at the clock while so many take no longer than [`BUSY_TICKS`].
+const UNASKED: u32 = 4;
+
+/// Some 2 µs.
+const BUSY_TICKS: u64 = clock::FRESH_TICKS / 16;
+
+/// A move of the other side is a sign of life for this long; one seen later may be that of one who has died
+/// since.
+const RECENT_TICKS: u64 = clock::FRESH_TICKS * 4;
 
 /// What an end remembers of its looks.
 #[derive(Debug, Default)]
@@ -83,19 +90,27 @@ impl LifeLine {
     /// only each [`UNASKED`]th time.
     fn ask_the_clock(&mut self) -> bool {
         let now = clock::ticks();
-        let is_busy = now.wrapping_sub(self.asked_at) < clock::FRESH_TICKS / 4;
+        let is_busy = now.wrapping_sub(self.asked_at) < BUSY_TICKS;
         self.unasked = if is_busy { UNASKED } else { 1 };
         self.asked_at = now;
         now.wrapping_sub(self.ticks) > clock::FRESH_TICKS
     }
 
+    /// As [`is_due_in_passing`](Self::is_due_in_passing), by the clock in any case and without counting as a
+    /// call.
+    pub(crate) fn is_due(&self) -> bool {
+        clock::ticks().wrapping_sub(self.ticks) > clock::FRESH_TICKS
+    }
+
     /// Whether the other side has moved to another `position` since the last call, so that somebody
     /// of it was alive a moment ago and a look can wait.
     pub(crate) fn has_progressed(&mut self, position: u64) -> bool {
-        let has_progressed = position != self.position;
+        let now = clock::ticks();
+        let is_recent = now.wrapping_sub(self.ticks) < RECENT_TICKS;
+        let has_progressed = position != self.position && is_recent;
+        self.position = position;
         if has_progressed {
-            self.position = position;
-            self.ticks = clock::ticks();
+            self.ticks = now;
         }
         has_progressed
     }

@@ -1,5 +1,8 @@
 //! Broken pipe: a send fails when no receiver is left, and a blocked one is released.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use shmpipe::{Backend, SendError};
 
 use crate::ends::{FILLER, LARGE, assert_at_end, assert_breaks, assert_broken, drain, fill, open};
@@ -10,6 +13,7 @@ on_both_backends! {
     send_without_a_receiver_raises_no_signal,
     a_receiver_killed_asleep_raises_no_signal_in_the_sender,
     a_sender_killed_asleep_raises_no_signal_in_the_receiver,
+    the_first_send_a_while_after_the_last_receiver_died_is_disconnected,
     send_after_the_last_receiver_was_killed_is_disconnected,
     blocked_send_is_disconnected_when_the_last_receiver_drops,
     blocked_send_is_disconnected_when_the_last_receiver_is_killed,
@@ -60,6 +64,36 @@ fn a_sender_killed_asleep_raises_no_signal_in_the_receiver(backend: Backend) {
         assert_at_end(&mut rx);
     });
     receiver.join();
+}
+
+/// However many messages it took, and however far apart they came.
+fn the_first_send_a_while_after_the_last_receiver_died_is_disconnected(backend: Backend) {
+    // Longer than the time for which a death may go unnoticed.
+    let a_while = Duration::from_millis(2);
+    for taken in [0, 1, 2, 3, 8, 20] {
+        let (mut rx, tx) = open(backend);
+        let got_one = Line::new();
+        let (receiver, mut tx) = fork_apart(tx, || {
+            for _ in 0..taken {
+                rx.recv().unwrap();
+                got_one.signal();
+            }
+            // Not dropped: nothing is announced.
+            std::mem::forget(rx);
+        });
+        for _ in 0..taken {
+            sleep(a_while);
+            tx.send(b"taken").unwrap();
+            got_one.wait();
+        }
+        receiver.join();
+        sleep(a_while);
+        let outcome = tx.send(b"for nobody");
+        assert!(
+            matches!(outcome, Err(SendError::Disconnected)),
+            "{outcome:?} after {taken} messages"
+        );
+    }
 }
 
 fn send_after_the_last_receiver_was_killed_is_disconnected(backend: Backend) {

@@ -53,7 +53,7 @@ impl<'a> View<'a> {
     /// Whether every receiver is gone, as far as a sender asks that on the hot path: when a close was
     /// announced, or when for some time no receiver has received.
     fn is_disconnected_in_passing(self, life_line: &mut LifeLine) -> io::Result<bool> {
-        if life_line.is_due_in_passing() && !self.goes_on(life_line) {
+        if life_line.is_due() && !self.goes_on(life_line) {
             return life_line.look(&self.writer.control.room, self.end.socket());
         }
         life_line.is_gone_by_close(&self.writer.control.room, self.end.socket())
