@@ -12,6 +12,18 @@ use crate::{
 ///
 /// The two directions are separate pipes: a full one does not stop the other, and
 /// [`split`](Self::split) hands them to two threads.
+///
+/// A received [`Message`] borrows the connection. To answer while it is still needed, take it by
+/// [`into_vec`](Message::into_vec), or [`split`](Self::split) first:
+///
+/// ```
+/// let (mut left, mut right) = shmpipe::duplex()?;
+/// left.send(b"say it again")?;
+/// let request = right.recv()?.into_vec();
+/// right.send(&request)?;
+/// assert_eq!(&*left.recv()?, b"say it again");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Connection {
     receiver: Receiver,

@@ -6,6 +6,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
 use crate::backend::{kernel, shm};
 use crate::segment::geometry::{Geometry, Kind};
 use crate::{Connection, Receiver, Sender};
@@ -14,10 +16,12 @@ use crate::{Connection, Receiver, Sender};
 const FDS: usize = 2;
 
 impl Sender {
-    /// Takes this end apart into the descriptors that make it up, close-on-exec, to be handed to another
-    /// process by whatever way: [`from_fds`](Self::from_fds) makes an end of them there.
+    /// Takes this end apart into the descriptors that make it up, to be handed to another process by
+    /// whatever way: [`from_fds`](Self::from_fds) makes an end of them there, in the same order.
     ///
-    /// As long as they are open they count as a holder of this side. Other clones are not touched.
+    /// They are close-on-exec. For a program that is executed, clear that flag in the child (`pre_exec`) and
+    /// drop the parent's after the spawn: as long as they are open they count as a holder of this side, and
+    /// the end of the pipe does not come. Other clones are not touched.
     ///
     /// # Errors
     ///
@@ -39,7 +43,8 @@ impl Sender {
         self.to_fds()
     }
 
-    /// Makes a sending end of descriptors from [`into_fds`](Self::into_fds), in the same order.
+    /// Makes a sending end of descriptors from [`into_fds`](Self::into_fds), in the same order, and makes
+    /// them close-on-exec. The backend is found out by itself; `SHMPIPE_BACKEND` plays no part.
     ///
     /// # Errors
     ///
@@ -138,15 +143,18 @@ fn exactly<const N: usize>(
 ) -> io::Result<[OwnedFd; N]> {
     // One more is enough to know, and a caller's endless iterator is not ours to exhaust.
     let fds: Vec<OwnedFd> = fds.into_iter().take(N + 1).collect();
+    for fd in &fds {
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
     fds.try_into().map_err(|fds: Vec<OwnedFd>| {
-        let (many, count) = if fds.len() > N {
-            ("over ", N)
+        let (more, count) = if fds.len() > N {
+            ("more than ", N)
         } else {
             ("", fds.len())
         };
         io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("{what} is made of {N} descriptors, not of {many}{count}"),
+            format!("{what} is made of {N} descriptors, not of {more}{count}"),
         )
     })
 }

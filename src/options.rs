@@ -33,8 +33,8 @@ pub(crate) const DEFAULT_CAPACITY: usize = 64 * 1024;
 
 /// Makes a one-way pipe with the default options.
 ///
-/// Reader first, as pipe(2), `std::io::pipe` and `multiprocessing.Pipe(False)`. Both descriptors
-/// sets are close-on-exec.
+/// Reader first, as pipe(2), `std::io::pipe` and `multiprocessing.Pipe(False)`. The descriptors
+/// of both ends are close-on-exec.
 ///
 /// # Errors
 ///
@@ -136,8 +136,8 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: a capacity of 0 or one that no power of two in `usize` holds, or a
-    ///   `SHMPIPE_BACKEND` that names no backend; the message has the value.
+    /// - `InvalidInput`: a capacity of 0 or over 2^40 bytes, or a `SHMPIPE_BACKEND` that names no
+    ///   backend (unset or empty is the default; case matters); the message has the value.
     /// - `OutOfMemory`: the capacity is beyond the memory that is free; pages are taken now, so
     ///   that there is no SIGBUS later.
     /// - `FileTooLarge`: shared memory was asked for, and `RLIMIT_FSIZE` (setrlimit(2)) is less than

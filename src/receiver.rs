@@ -238,7 +238,11 @@ impl Receiver {
         }
     }
 
-    /// Iterates over the messages until end-of-file, blocking while the pipe is empty.
+    /// Iterates over the messages until end-of-file or an error, blocking while the pipe is empty.
+    ///
+    /// A message whose sender died inside it is such an error: keep the iterator (`for message in &mut
+    /// messages`) and ask [`error`](Messages::error) afterwards. The pipe is good after that one; call
+    /// `messages` again for what follows.
     ///
     /// # Examples
     ///
@@ -323,7 +327,9 @@ impl fmt::Debug for Receiver {
     }
 }
 
-/// The byte-stream view: message edges vanish and empty messages are skipped.
+/// The byte-stream view: message edges vanish and empty messages are skipped. A message whose sender died is
+/// dropped whole and reported once as `InvalidData`; the next read goes on. There is no time-out:
+/// [`poll`](Receiver::poll) first where one is wanted.
 impl io::Read for Receiver {
     /// Blocks until there is at least one byte, then takes what is there, of several messages if
     /// they fit; `Ok(0)` is end-of-file.

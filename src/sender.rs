@@ -172,8 +172,10 @@ impl Sender {
         }
     }
 
-    /// Bytes that the pipe holds, framing included; a send never waits while it is empty unless the
-    /// message is longer than this.
+    /// Bytes that the pipe holds, framing included: a message takes 8 more than its length rounded up to 8,
+    /// and one over an eighth of the capacity some more. A little less than the capacity is what an empty
+    /// pipe takes without a receiver (65,456 bytes of 65,536); a kernel pipe may take only half of it from a
+    /// [`try_send`](Self::try_send), since the kernel does not tell how full its pages are.
     pub fn capacity(&self) -> usize {
         match &self.flavor {
             Flavor::SharedMemory(tx) => tx.capacity(),

@@ -184,7 +184,11 @@ fn check_seals(memfd: impl AsFd) -> io::Result<()> {
     let fd = memfd.as_fd().as_raw_fd();
     let seals = match fcntl(&memfd, FcntlArg::F_GET_SEALS) {
         Ok(seals) => SealFlag::from_bits_retain(seals),
-        Err(Errno::EINVAL) => return Err(invalid(format!("descriptor {fd} is no memfd"))),
+        Err(Errno::EINVAL) => {
+            return Err(invalid(format!(
+                "descriptor {fd} is no memfd, which is the first that an end is made of"
+            )));
+        }
         Err(errno) => return Err(errno.into()),
     };
     let wanted = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;

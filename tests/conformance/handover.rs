@@ -170,7 +170,7 @@ fn a_wrong_number_of_descriptors_is_refused_by_name(backend: Backend) {
     assert_refused(
         receiver(three),
         kind,
-        "a receiver is made of 2 descriptors, not of over 2",
+        "a receiver is made of 2 descriptors, not of more than 2",
     );
     assert_refused(
         connection(fds()),

@@ -84,7 +84,7 @@ fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
         let side = if is_writer { "writing" } else { "reading" };
         let fd = pipe.as_raw_fd();
         return Err(invalid(format!(
-            "descriptor {fd} is not the {side} end of this pipe"
+            "descriptor {fd} is not the {side} end of this pipe: an end of the other side, or of another pipe?"
         )));
     }
     Ok(())

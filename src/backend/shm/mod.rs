@@ -93,7 +93,8 @@ fn check_socket(socket: &OwnedFd, expected: u64, side: &str) -> io::Result<()> {
     if expected != 0 && found != expected {
         let fd = socket.as_raw_fd();
         return Err(invalid(format!(
-            "descriptor {fd} is not the life-line of this pipe's {side} side"
+            "descriptor {fd} is not the socket of the {side} side of this pipe: an end of the other side, or of \
+             another pipe?"
         )));
     }
     Ok(())
