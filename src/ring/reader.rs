@@ -1,6 +1,6 @@
 //! The reading side of the ring: the next record, and giving its room back.
 //!
-//! Every call but [`Reader::has_record`] is made under the receivers' lock.
+//! Every call but [`Reader::has_record`] and [`Reader::publish_head`] is made under the receivers' lock.
 
 use super::record::{FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of};
 use super::storage::Storage;
@@ -115,10 +115,12 @@ impl Reader<'_> {
         read.wrapping_sub(self.control.head.load(Ordering::Relaxed))
     }
 
-    /// Gives back all room up to the next record.
+    /// Gives back all room up to the next record. Without the lock `head` may go back a little, which the
+    /// next one makes good.
     #[inline]
     pub(crate) fn publish_head(self) {
-        let read = self.control.rx.read.load(Ordering::Relaxed);
+        // SYNC: publish-read. Without the lock it may be another receiver's, whose copies come first too.
+        let read = self.control.rx.read.load(Ordering::Acquire);
         // SYNC: publish-head. The copies out of that room come before this store.
         self.control.head.store(read, Ordering::Release);
     }

@@ -19,8 +19,8 @@ pub(crate) struct Control {
     /// What the receivers share among themselves.
     pub(crate) rx: CachePadded<RxSide>,
     /// What senders look at to find room: `read` as it was some records ago, so that they need not
-    /// take the receivers' line. Written by receivers under their lock (Release,
-    /// `SYNC: publish-head`); read by senders (Acquire).
+    /// take the receivers' line. Written by receivers (Release,
+    /// `SYNC: publish-head`), and may go back a little; read by senders (Acquire).
     pub(crate) head: CachePadded<AtomicU64>,
     /// Receivers sleep on it until there is data.
     pub(crate) data: CachePadded<Event>,

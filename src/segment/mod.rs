@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use crate::sys::memory::{DoubleMapping, allocate, page_size, sealed_memfd};
+use crate::sys::memory::{DoubleMapping, fill_holes, page_size, sealed_memfd};
 use geometry::{Geometry, Kind, Sides};
 use layout::Control;
 
@@ -50,7 +50,7 @@ impl Segment {
     /// What allocating or mapping its pages reports.
     pub(crate) fn attach(memfd: OwnedFd, geometry: Geometry) -> io::Result<Self> {
         // A hole would be filled at the first access, or not at all, which is a SIGBUS.
-        allocate(&memfd, geometry.control() + geometry.capacity())?;
+        fill_holes(&memfd, geometry.control() + geometry.capacity())?;
         Self::map(memfd, geometry)
     }
 
@@ -72,7 +72,8 @@ impl Segment {
     #[inline]
     pub(crate) fn control(&self) -> &Control {
         // SAFETY: page-aligned, at least `size_of::<Control>()` long, mapped while `self` lives;
-        // every field behind it is an atomic, for which any bit pattern is valid.
+        // every field behind it is an atomic, for which any bit pattern is valid; the geometry is
+        // only ever read from the file.
         unsafe { self.mapping.as_ptr().cast::<Control>().as_ref() }
     }
 

@@ -68,6 +68,29 @@ pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<O
     Ok(fd)
 }
 
+/// Fills the holes of a memfd that was handed over, so that no access has to; an honest one has none.
+///
+/// # Errors
+///
+/// `OutOfMemory` when more is missing than the memory at hand: its length is whatever its maker claims.
+pub(crate) fn fill_holes(fd: &OwnedFd, length: usize) -> io::Result<()> {
+    const BLOCK: u64 = 512; // the unit of st_blocks, inode(7)
+    let allocated = nix::sys::stat::fstat(fd)?.st_blocks.unsigned_abs() * BLOCK;
+    let missing = (length as u64).saturating_sub(allocated);
+    if let Some(available) = available_memory()
+        && missing > available
+    {
+        return Err(io::Error::new(
+            io::ErrorKind::OutOfMemory,
+            format!("{missing} bytes of a segment are beyond the {available} bytes of free memory"),
+        ));
+    }
+    if missing == 0 {
+        return Ok(());
+    }
+    allocate(fd, length)
+}
+
 /// Makes sure that every page of the first `length` bytes is there (fallocate(2)).
 pub(crate) fn allocate(fd: &OwnedFd, length: usize) -> io::Result<()> {
     let size = i64::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;

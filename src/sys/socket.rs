@@ -5,7 +5,7 @@
 //! token is one packet, and neither side ever gets a SIGPIPE.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -19,25 +19,57 @@ use crate::sync::kill_point;
 /// Makes a connected pair, close-on-exec.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC;
-    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
-        .map_err(|errno| refused("socketpair(2)", errno))
+    let (left, right) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
+        .map_err(|errno| refused("socketpair(2)", errno))?;
+    refuse_descriptors(left.as_fd());
+    refuse_descriptors(right.as_fd());
+    Ok((left, right))
+}
+
+/// Lets nobody send descriptors to `socket` (`SO_PASSRIGHTS`, Linux 6.16): closing one that came with a
+/// token could take as long as its sender likes. Older kernels cannot be asked.
+fn refuse_descriptors(socket: BorrowedFd<'_>) {
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    let no: libc::c_int = 0;
+    let length = libc::socklen_t::try_from(size_of_val(&no)).expect("a small number");
+    // SAFETY: the call reads one live int.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const no).cast(),
+            length,
+        )
+    };
+}
+
+/// Whether `fd` is a socket of the kind that [`pair`] makes.
+pub(crate) fn is_life_line(fd: BorrowedFd<'_>) -> bool {
+    number(fd, libc::SO_TYPE) == Some(libc::SOCK_SEQPACKET.unsigned_abs().into())
+        && number(fd, libc::SO_DOMAIN) == Some(libc::AF_UNIX.unsigned_abs().into())
 }
 
 /// A number that no other socket of this system has (`SO_COOKIE`, Linux 4.12); 0 where it is unknown.
 pub(crate) fn cookie(socket: BorrowedFd<'_>) -> u64 {
-    let mut cookie = 0u64;
+    number(socket, libc::SO_COOKIE).unwrap_or(0)
+}
+
+/// A socket option of up to eight bytes; none where `fd` is no socket or does not have it.
+fn number(fd: BorrowedFd<'_>, option: libc::c_int) -> Option<u64> {
+    let mut value = 0u64;
     let mut length = libc::socklen_t::try_from(size_of::<u64>()).expect("a small number");
     // SAFETY: the call writes at most `length` bytes to the live word, and the length.
     let outcome = unsafe {
         libc::getsockopt(
-            socket.as_raw_fd(),
+            fd.as_raw_fd(),
             libc::SOL_SOCKET,
-            libc::SO_COOKIE,
-            (&raw mut cookie).cast(),
+            option,
+            (&raw mut value).cast(),
             &raw mut length,
         )
     };
-    if outcome == 0 { cookie } else { 0 }
+    (outcome == 0).then_some(value)
 }
 
 /// Whether tokens can be sent and received here; a seccomp filter can refuse it.

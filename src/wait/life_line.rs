@@ -96,6 +96,11 @@ impl LifeLine {
         now.wrapping_sub(self.ticks) > clock::FRESH_TICKS
     }
 
+    /// Makes the next call ask the clock.
+    pub(crate) fn ask_next_time(&mut self) {
+        self.unasked = 1;
+    }
+
     /// As [`is_due_in_passing`](Self::is_due_in_passing), by the clock in any case and without counting as a
     /// call.
     pub(crate) fn is_due(&self) -> bool {

@@ -2,10 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, pipe};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socket,
+};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 use shmpipe::{Backend, Connection, PipeOptions, Receiver, SendError, Sender};
@@ -14,7 +17,7 @@ use crate::ends::{
     CAPACITY, LARGE, assert_at_end, assert_breaks, assert_broken, open, open_duplex,
 };
 use crate::support::{
-    calls, check, fork, fork_apart, mappings, on_both_backends, open_fds, pattern,
+    calls, check, fork, fork_apart, mappings, on_both_backends, open_fds, pattern, skipped,
 };
 
 on_both_backends! {
@@ -25,11 +28,15 @@ on_both_backends! {
     the_limit_of_a_message_goes_with_the_descriptors,
     ends_made_in_a_process_without_the_pipe_work_there,
     descriptors_are_close_on_exec,
+    ends_made_of_inheritable_descriptors_are_close_on_exec,
     taking_an_end_apart_again_and_again_leaks_nothing,
     a_wrong_number_of_descriptors_is_refused_by_name,
     ends_of_the_wrong_side_are_refused,
     descriptors_of_two_pipes_are_refused,
     foreign_files_are_refused,
+    sockets_of_another_kind_are_refused,
+    a_claimed_size_without_the_memory_is_refused,
+    nobody_can_send_descriptors_to_an_end,
     memory_that_is_not_sealed_is_refused,
     each_impossible_value_of_a_header_is_refused,
     what_is_refused_is_never_mapped,
@@ -134,6 +141,21 @@ fn descriptors_are_close_on_exec(backend: Backend) {
     }
 }
 
+fn ends_made_of_inheritable_descriptors_are_close_on_exec(backend: Backend) {
+    let fds = open(backend).1.into_fds().unwrap();
+    let numbers: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    for fd in &fds {
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    }
+    let _tx = sender(fds).unwrap();
+    for number in numbers {
+        // SAFETY: the end that was made of it is open.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        let flags = fcntl(fd, FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+    }
+}
+
 fn taking_an_end_apart_again_and_again_leaks_nothing(backend: Backend) {
     let (rx, tx) = open(backend);
     let held = |end: &Sender| (end.capacity(), open_fds().len(), mappings());
@@ -216,6 +238,59 @@ fn foreign_files_are_refused(backend: Backend) {
     let (memfd, _) = parts(backend);
     let null = File::open("/dev/null").unwrap();
     assert_refused(sender([memfd, null.into()]), kind, "of this pipe");
+}
+
+/// Also where the header knows no cookie to compare.
+fn sockets_of_another_kind_are_refused(backend: Backend) {
+    let others: [(AddressFamily, SockType); 3] = [
+        (AddressFamily::Unix, SockType::Stream),
+        (AddressFamily::Unix, SockType::Datagram),
+        (AddressFamily::Inet, SockType::Datagram),
+    ];
+    for (family, kind) in others {
+        let (memfd, _life_line) = parts(backend);
+        let (mut header, len) = header(&memfd);
+        header[0x20..0x30].fill(0);
+        let memfd = forged(&header, len, SEALS);
+        let other = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        assert_refused(
+            sender([memfd, other]),
+            ErrorKind::InvalidData,
+            "of this pipe",
+        );
+    }
+}
+
+/// A file of holes that claims to be larger than all memory.
+fn a_claimed_size_without_the_memory_is_refused(backend: Backend) {
+    if backend == Backend::Kernel {
+        return; // its page is always a page
+    }
+    let (memfd, life_line) = parts(backend);
+    let (mut header, _) = header(&memfd);
+    let capacity: u64 = 1 << 40;
+    header[0x18..0x20].copy_from_slice(&capacity.to_le_bytes());
+    let forged = forged(&header, 4096 + capacity as i64, SEALS);
+    let outcome = sender([forged, life_line]);
+    assert_refused(outcome, ErrorKind::OutOfMemory, "bytes of free memory");
+}
+
+/// Closing one that came along could take as long as its sender likes.
+fn nobody_can_send_descriptors_to_an_end(backend: Backend) {
+    if backend == Backend::Kernel {
+        return; // a pipe carries none
+    }
+    let (_rx, tx) = open(backend);
+    let fds = tx.into_fds().unwrap();
+    let mine = [fds[1].as_raw_fd()];
+    let bytes = [io::IoSlice::new(b"1234")];
+    let rights = [ControlMessage::ScmRights(&mine)];
+    let outcome = sendmsg::<()>(mine[0], &bytes, &rights, MsgFlags::MSG_DONTWAIT, None);
+    if outcome.is_ok() {
+        skipped("this kernel has no SO_PASSRIGHTS (Linux 6.16)");
+        return;
+    }
+    assert_eq!(outcome, Err(nix::Error::EPERM));
 }
 
 const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use shmpipe::{Backend, SendTimeoutError, Sender, TrySendError, kill_points};
 
-use crate::support::{Line, fork, fork_apart, on_both_backends, pattern, shared_counter};
+use crate::support::{
+    Line, check, fork, fork_apart, identify, on_both_backends, pattern, pin_to, shared_counter,
+};
 use crate::walk::{
     BEFORE, Books, Copies, Ending, HEIR, HEIRS, VICTIM, count, doomed, ending, open, walk,
 };
@@ -24,6 +26,7 @@ on_both_backends! {
     a_clone_that_is_dropped within 600,
     a_send_after_a_death_within_a_send within 600,
     a_send_after_a_death_inside_a_message within 600,
+    a_ring_filled_by_the_dead_is_rung_for_by_the_one_that_finds_it_full within 40,
 }
 
 /// Small, so that a pipe is soon full.
@@ -345,5 +348,51 @@ fn a_send_after_a_death_inside_a_message(backend: Backend) {
         };
         let name = format!("a send after a death inside a message, at point {at}");
         scenario.walk(&name, backend, 4);
+    }
+}
+
+/// As many deaths in a row as fill the pipe, each at the same point near the end of a send, while a receiver
+/// sleeps: the one that then finds no room must wake it.
+fn a_ring_filled_by_the_dead_is_rung_for_by_the_one_that_finds_it_full(backend: Backend) {
+    const LEN: usize = CAPACITY / 8 - 8;
+    const DEAD: u64 = 8;
+    // Noting the CPU is a point where it has changed.
+    pin_to(nix::sched::sched_getcpu().unwrap());
+    for before_the_end in 0..8 {
+        let (rx, tx) = open(backend, CAPACITY);
+        let (receiver, mut tx) = fork_apart(tx, move || {
+            let mut rx = rx;
+            let mut last = None;
+            for message in rx.messages() {
+                let (_, number) = identify(&message);
+                check(&message, VICTIM, number, LEN);
+                assert!(last < Some(number), "{number} after {last:?}");
+                last = Some(number);
+            }
+            assert_eq!(last, Some(DEAD), "the survivor's message");
+        });
+        // The first send of a pipe goes the long way.
+        tx.send(&pattern(VICTIM, 0, LEN)).unwrap();
+        receiver.until_asleep();
+        for number in 1..DEAD {
+            let dead = fork(|| {
+                let message = pattern(VICTIM, number, LEN);
+                // How many points such a send has where nobody sleeps, the process's first call apart.
+                let (_rx, mut other) = open(backend, CAPACITY);
+                other.send(&message).unwrap();
+                let mut other = other.try_clone().unwrap();
+                kill_points::arm(0);
+                other.send(&message).unwrap();
+                let points = kill_points::passed();
+                let mut tx = tx.try_clone().unwrap();
+                // The last that fits looks for room anew, which is a point more.
+                let fatal = points + 3 - before_the_end + u64::from(number == 7);
+                doomed(fatal, || tx.try_send(&message));
+            });
+            ending(dead);
+        }
+        tx.send(&pattern(VICTIM, DEAD, LEN)).unwrap();
+        drop(tx);
+        receiver.join();
     }
 }

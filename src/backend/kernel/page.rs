@@ -8,7 +8,7 @@ use crossbeam_utils::CachePadded;
 use crate::segment::geometry::{Geometry, Kind, Sides};
 use crate::segment::layout::{Bearer, Custody, SideLock};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::sys::memory::{SharedPage, allocate, page_size, sealed_memfd};
+use crate::sys::memory::{SharedPage, fill_holes, page_size, sealed_memfd};
 
 /// The shared words.
 #[repr(C)]
@@ -78,7 +78,7 @@ impl Page {
     /// Maps a page that was handed over and has passed the checks of [`Geometry::of`].
     pub(super) fn attach(memfd: OwnedFd) -> io::Result<Self> {
         // A hole would be filled at the first access, or not at all, which is a SIGBUS.
-        allocate(&memfd, page_size())?;
+        fill_holes(&memfd, page_size())?;
         Ok(Self {
             page: SharedPage::new(Some(&memfd))?,
             memfd: Some(memfd),

@@ -4,7 +4,8 @@
 //! the matter, each of these gives up without having changed anything, and the call goes the long way.
 //!
 //! The side lock is released before the other side is rung for. A call that dies between has not returned,
-//! so what it changed counts as not made until the next one rings (`wait::event`).
+//! so what it changed counts as not made until the next one rings (`wait::event`); whoever has to wait, for
+//! room or for a record, rings first.
 
 use super::rx::{self, Rx};
 use super::tx::{self, Tx};
@@ -46,6 +47,8 @@ impl Tx {
         drop(guard);
         fence_after_release();
         if control.data.is_armed() {
+            // A receiver that slept is not one that keeps us busy.
+            life_line.ask_next_time();
             control.data.ring(end.socket())?;
         }
         Ok(true)

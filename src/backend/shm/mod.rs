@@ -89,8 +89,9 @@ fn attach(
 }
 
 fn check_socket(socket: &OwnedFd, expected: u64, side: &str) -> io::Result<()> {
-    let found = socket::cookie(socket.as_fd());
-    if expected != 0 && found != expected {
+    let is_ours =
+        socket::is_life_line(socket.as_fd()) && socket::cookie(socket.as_fd()) == expected;
+    if !is_ours {
         let fd = socket.as_raw_fd();
         return Err(invalid(format!(
             "descriptor {fd} is not the socket of the {side} side of this pipe: an end of the other side, or of \

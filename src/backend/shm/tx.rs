@@ -75,11 +75,13 @@ impl<'a> View<'a> {
         self.writer.control.data.ring(self.end.socket())
     }
 
-    /// Before a sleep: says at how much room to be woken.
-    fn prepare_to_sleep(self, wait: &Wait) {
+    /// Before a wait: says at how much room to be woken, and rings for all that is in the ring, since those
+    /// who sent it may have died before they rang.
+    fn prepare_to_wait(self, wait: &Wait) -> io::Result<()> {
         if wait.will_sleep() {
             self.place.event.set_wake_at(self.writer.enough_room_at());
         }
+        self.ring()
     }
 }
 
@@ -138,7 +140,7 @@ impl Tx {
                     Fault::NotNow
                 });
             }
-            view.prepare_to_sleep(&wait);
+            view.prepare_to_wait(&wait)?;
             woken = wait.step(view.place, Some(guard), spinner, || {
                 writer.seems_to_have_room(need, exactly)
             })?;
@@ -197,7 +199,7 @@ fn wait_for_room(
         if wait.is_over() {
             return Err(Fault::NotNow);
         }
-        view.prepare_to_sleep(wait);
+        view.prepare_to_wait(wait)?;
         let exactly = wait.will_sleep();
         woken = wait.step(view.place, None, spinner, || {
             writer.seems_to_have_room(need, exactly)

@@ -20,6 +20,10 @@ pub(crate) fn cookie(_socket: BorrowedFd<'_>) -> u64 {
     0
 }
 
+pub(crate) fn is_life_line(_socket: BorrowedFd<'_>) -> bool {
+    true
+}
+
 pub(crate) fn carries_tokens(_from: BorrowedFd<'_>, _to: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
