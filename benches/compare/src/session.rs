@@ -20,7 +20,7 @@ use crate::message::MAX_SENDERS;
 use crate::outcome::Outcome;
 use crate::roles;
 use crate::shared::{Atomics, Shared};
-use crate::wire::{Plan, Wire};
+use crate::wire::{Plan, Rx, Wire};
 
 /// Begins the line of a process that failed; the rest is the reason.
 pub(crate) const ERROR_PREFIX: &str = "error ";
@@ -29,7 +29,7 @@ pub(crate) const ERROR_PREFIX: &str = "error ";
 #[derive(Default)]
 #[repr(C)]
 pub(crate) struct Control {
-    /// Processes or threads that have their ends; counts up.
+    /// Stops that processes or threads have come to before they begin; counts up.
     pub(crate) ready: AtomicU64,
     /// 1 when all warm-up messages have arrived.
     pub(crate) measuring: AtomicU64,
@@ -154,14 +154,16 @@ impl<'a, W: Wire> Slice<'a, W> {
         let account = &self.control.accounts[peer];
         match &self.back {
             Some(back) => {
-                let mut rx = self.there.rx(self.plan)?;
+                // On both sides the sending end first: some receiving ends wait for theirs.
                 let mut tx = back.tx(self.plan)?;
-                self.gather();
+                let mut rx = self.there.rx(self.plan)?;
+                self.gather(&mut rx)?;
                 roles::echo(self.plan, &mut rx, &mut tx, account)
             }
             None => {
                 let mut tx = self.there.tx(self.plan)?;
-                self.gather();
+                self.wait_for(1);
+                self.wait_for(2);
                 roles::send(self.plan, &mut tx, &self.control, peer)
             }
         }
@@ -170,23 +172,31 @@ impl<'a, W: Wire> Slice<'a, W> {
     fn main(&self) -> io::Result<Outcome> {
         match &self.back {
             Some(back) => {
-                let mut rx = back.rx(self.plan)?;
                 let mut tx = self.there.tx(self.plan)?;
-                self.gather();
+                let mut rx = back.rx(self.plan)?;
+                self.gather(&mut rx)?;
                 roles::ping(self.plan, &mut tx, &mut rx)
             }
             None => {
                 let mut rx = self.there.rx(self.plan)?;
-                self.gather();
+                self.gather(&mut rx)?;
                 roles::receive(self.plan, &mut rx, &self.control)
             }
         }
     }
 
-    /// Waits until every side has its ends.
-    fn gather(&self) {
+    /// Waits until every side has its ends, and then until every receiver knows its senders.
+    fn gather(&self, rx: &mut W::Rx) -> io::Result<()> {
+        self.wait_for(1);
+        rx.settle()?;
+        self.wait_for(2);
+        Ok(())
+    }
+
+    /// Waits until every side has come to its so many-eth stop.
+    fn wait_for(&self, stop: u64) {
         self.control.ready.fetch_add(1, Ordering::AcqRel);
-        let all = self.plan.workload.peers() as u64 + 1;
+        let all = (self.plan.workload.peers() as u64 + 1) * stop;
         while self.control.ready.load(Ordering::Acquire) < all {
             thread::yield_now();
         }

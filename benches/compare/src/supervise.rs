@@ -3,7 +3,7 @@
 //! A session and its children form a process group. Whatever happens, all of them are ended and
 //! reaped before the next slice: nothing is left that could disturb it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
 use std::process;
@@ -44,6 +44,7 @@ pub(crate) fn run(system: &System, plan: &Plan, limit: Duration) -> Result<Outco
             let _ = setpgid(child, child);
             let line = read_line(&mut reader, deadline);
             let end = end_all(child);
+            remove_files(&plan.name);
             line.and_then(|line| understand(&line, end, limit))
         }
         ForkResult::Child => {
@@ -110,9 +111,27 @@ fn end_all(session: Pid) -> Option<WaitStatus> {
     }
 }
 
+/// Removes what a system has left in /dev/shm, as some do when they are killed.
+fn remove_files(name: &str) {
+    let Ok(files) = fs::read_dir("/dev/shm") else {
+        return;
+    };
+    for file in files.flatten() {
+        if file
+            .file_name()
+            .to_string_lossy()
+            .starts_with(&format!("{name}-"))
+        {
+            // Another may have removed it; what stays is in nobody's way, its name is used once.
+            let _ = fs::remove_file(file.path());
+        }
+    }
+}
+
 fn understand(line: &str, end: Option<WaitStatus>, limit: Duration) -> Result<Outcome, String> {
     if let Some(reason) = line.strip_prefix(ERROR_PREFIX) {
-        return Err(reason.trim_end().to_owned());
+        // The other side may have added its own account; the first is nearest to the cause.
+        return Err(reason.lines().next().unwrap_or_default().to_owned());
     }
     if line.is_empty() {
         return Err(match end {

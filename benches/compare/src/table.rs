@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::record::{Run, version};
 use crate::statistics::{Cell, cell};
-use crate::systems::System;
+use crate::systems::{System, left_out};
 use crate::workload::{Kind, Measure, Workload};
 
 /// The whole text.
@@ -20,6 +20,10 @@ pub(crate) fn table(run: &Run, systems: &[&System], workloads: &[Workload]) -> S
     );
     for &workload in workloads {
         block(&mut text, run, systems, workload);
+    }
+    let _ = writeln!(text, "\nnot measured:");
+    for (name, reason) in left_out() {
+        let _ = writeln!(text, "  {name}: {reason}");
     }
     text
 }

@@ -2,7 +2,9 @@
 //!
 //! It does not say how processes come about; `session` forks them.
 
+use std::error::Error;
 use std::io;
+use std::time::{Duration, Instant};
 
 use crate::workload::Workload;
 
@@ -17,7 +19,8 @@ pub(crate) struct Plan {
     pub(crate) cpus: Vec<usize>,
     /// How long the measured part takes, in nanoseconds.
     pub(crate) slice_nanos: u64,
-    /// A name that no other slice on this machine uses, for systems that meet by name.
+    /// A name that no other slice on this machine uses, for systems that meet by name: the files
+    /// they make in /dev/shm begin with it.
     pub(crate) name: String,
 }
 
@@ -31,6 +34,11 @@ impl Plan {
     pub(crate) fn peer_cpu(&self, peer: usize) -> usize {
         let peers = &self.cpus[1..];
         peers[peer % peers.len()]
+    }
+
+    /// The file in /dev/shm for a system that wants one for each channel.
+    pub(crate) fn path(&self, way: &str) -> String {
+        format!("/dev/shm/{}-{way}", self.name)
     }
 
     /// How to wait for a peer that is looked at again and again.
@@ -84,8 +92,15 @@ pub(crate) trait Tx {
 
 /// A receiving end.
 pub(crate) trait Rx {
-    /// Copies the next message, which must be as long as `buf`, waiting until it is there.
-    fn recv(&mut self, buf: &mut [u8]) -> io::Result<()>;
+    /// Puts the next message, which must be as long as `buf`, into `buf`, waiting until it is there.
+    ///
+    /// A system that gives vectors may put its own in place of it.
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Takes note of the senders, which are there now and have not sent anything.
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The error for a message of another length than was sent.
@@ -97,4 +112,21 @@ pub(crate) fn whole(len: usize, due: usize) -> io::Result<()> {
         io::ErrorKind::InvalidData,
         format!("a message of {len} bytes came where one of {due} was sent"),
     ))
+}
+
+/// Tries again and again for what another process is about to make, for at most two seconds.
+pub(crate) fn attach<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        match open() {
+            Ok(opened) => return Ok(opened),
+            Err(error) if Instant::now() >= end => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_micros(200)),
+        }
+    }
+}
+
+/// An error of another library.
+pub(crate) fn foreign(error: impl Error) -> io::Error {
+    io::Error::other(error.to_string())
 }

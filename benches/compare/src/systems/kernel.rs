@@ -98,7 +98,7 @@ impl Tx for Bytes {
 
 impl Rx for Bytes {
     #[inline]
-    fn recv(&mut self, buf: &mut [u8]) -> io::Result<()> {
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         self.0.read_exact(buf)
     }
 }
@@ -112,7 +112,7 @@ impl Tx for Whole {
 
 impl Rx for Whole {
     #[inline]
-    fn recv(&mut self, buf: &mut [u8]) -> io::Result<()> {
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         whole(self.0.read(buf)?, buf.len())
     }
 }

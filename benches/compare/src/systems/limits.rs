@@ -1,4 +1,4 @@
-//! What the hardware and the kernel allow: a line handed to and fro, a futex, a bare memcpy.
+//! What the hardware and the kernel allow for small messages: a line handed to and fro, a futex.
 //!
 //! None of these is a pipe: they hold one message, know its length and trust the other side.
 
@@ -7,7 +7,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::shared::{Atomics, Region, Shared};
+use crate::shared::{Atomics, Shared};
 use crate::wire::{Patience, Plan, Rx, Tx, Wire};
 
 /// Words of a cache line beside the first.
@@ -103,7 +103,7 @@ impl Tx for LineEnd {
 
 impl Rx for LineEnd {
     #[inline]
-    fn recv(&mut self, buf: &mut [u8]) -> io::Result<()> {
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         loop {
             // SYNC: line
             let number = self.memory.number.load(Ordering::Acquire);
@@ -162,7 +162,7 @@ impl Tx for FutexEnd {
 }
 
 impl Rx for FutexEnd {
-    fn recv(&mut self, buf: &mut [u8]) -> io::Result<()> {
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         // SYNC: futex-line
         while self.memory.turn.load(Ordering::Acquire) == self.turn {
             futex(&self.memory.turn, libc::FUTEX_WAIT, self.turn);
@@ -188,102 +188,4 @@ fn futex(word: &AtomicU32, operation: i32, value: u32) {
             no_time_out,
         )
     };
-}
-
-/// Bytes of each of the two buffers, at most: a message and its copies then stay in the caches.
-const PIECE: usize = 64 << 10;
-
-/// Where the first buffer begins in its page: far from where allocators put the messages, since loads
-/// and stores whose addresses differ by a multiple of a page wait for each other.
-const OFFSET: usize = 2048;
-
-/// Whether each of the two buffers is full.
-#[repr(C, align(128))]
-pub(crate) struct Flag(AtomicU64, [AtomicU64; 15]);
-
-// SAFETY: atomics and arrays of them.
-unsafe impl Atomics for [Flag; 2] {}
-
-/// Two buffers that are filled and emptied in turn by memcpy.
-pub(crate) struct HandOver(Arc<(Shared<[Flag; 2]>, Region)>);
-
-/// One end of a [`HandOver`].
-pub(crate) struct HandOverEnd {
-    memory: Arc<(Shared<[Flag; 2]>, Region)>,
-    turn: usize,
-    patience: Patience,
-}
-
-impl HandOverEnd {
-    /// Waits until the buffer whose turn it is has that state, and gives its first byte and flag.
-    #[inline]
-    fn wait(&self, full: u64) -> (*mut u8, &AtomicU64) {
-        let flag = &self.memory.0[self.turn].0;
-        // SYNC: hand-over
-        while flag.load(Ordering::Acquire) != full {
-            self.patience.turn();
-        }
-        // The turn is 0 or 1, and the region holds two pieces from the offset on.
-        (
-            self.memory
-                .1
-                .start()
-                .as_ptr()
-                .wrapping_add(self.turn * PIECE),
-            flag,
-        )
-    }
-}
-
-impl Wire for HandOver {
-    type Tx = HandOverEnd;
-    type Rx = HandOverEnd;
-
-    fn open(_: &Plan, _: &str) -> io::Result<Self> {
-        Ok(Self(Arc::new((
-            Shared::new()?,
-            Region::new(OFFSET + 2 * PIECE)?,
-        ))))
-    }
-
-    fn tx(&self, plan: &Plan) -> io::Result<HandOverEnd> {
-        Ok(HandOverEnd {
-            memory: Arc::clone(&self.0),
-            turn: 0,
-            patience: plan.patience(),
-        })
-    }
-
-    fn rx(&self, plan: &Plan) -> io::Result<HandOverEnd> {
-        self.tx(plan)
-    }
-}
-
-impl Tx for HandOverEnd {
-    fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        for piece in message.chunks(PIECE) {
-            let (to, flag) = self.wait(0);
-            // SAFETY: a piece is at most as long as the buffer, and the empty flag says that the
-            // other side does not use it.
-            unsafe { ptr::copy_nonoverlapping(piece.as_ptr(), to, piece.len()) };
-            // SYNC: hand-over
-            flag.store(1, Ordering::Release);
-            self.turn ^= 1;
-        }
-        Ok(())
-    }
-}
-
-impl Rx for HandOverEnd {
-    fn recv(&mut self, buf: &mut [u8]) -> io::Result<()> {
-        for piece in buf.chunks_mut(PIECE) {
-            let (from, flag) = self.wait(1);
-            // SAFETY: as in `send`; the full flag says that the other side does not use it.
-            unsafe { ptr::copy_nonoverlapping(from, piece.as_mut_ptr(), piece.len()) };
-            // SYNC: hand-over
-            flag.store(0, Ordering::Release);
-            self.turn ^= 1;
-        }
-        Ok(())
-    }
 }

@@ -2,9 +2,14 @@
 //!
 //! How each is used is in the modules below, in the way its own documentation says is fast.
 
+mod channels;
+mod hand_over;
+#[cfg(feature = "iceoryx2")]
+mod iceoryx;
 mod kernel;
 mod limits;
 mod ours;
+mod slots;
 mod spoiled;
 mod threads;
 
@@ -14,7 +19,7 @@ use std::io;
 use crate::outcome::Outcome;
 use crate::session::processes;
 use crate::wire::Plan;
-use crate::workload::{Kind, Workload};
+use crate::workload::{CAPACITY, Kind, Workload};
 
 /// What a system is here for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,9 +114,103 @@ fn only_small(workload: Workload) -> Option<&'static str> {
     (workload.len > 64).then_some("fixed small sizes")
 }
 
+fn fits_a_slot(workload: Workload) -> Option<&'static str> {
+    if workload.peers() > 1 {
+        return Some("several producers lose messages");
+    }
+    (workload.len > 4096).then_some("fixed slots; its ring for blobs loses messages")
+}
+
+fn fits_the_ring(workload: Workload) -> Option<&'static str> {
+    if workload.peers() > 1 {
+        return Some("one sender");
+    }
+    (workload.len >= CAPACITY).then_some("not longer than its ring")
+}
+
+fn from_one(workload: Workload) -> Option<&'static str> {
+    (workload.peers() > 1).then_some("one sender")
+}
+
 /// All systems, in the table's order.
 pub(crate) fn all() -> Vec<System> {
-    use Role::{InProcess, Limit, Pipe, Test};
+    let mut all = ours_and_the_kernels();
+    all.extend(rivals());
+    all.extend(limits());
+    all.extend(spoiled());
+    all
+}
+
+fn rivals() -> Vec<System> {
+    use Role::Pipe;
+    vec![
+        System::new(
+            "ipc-channel",
+            "ipc-channel, bytes",
+            Pipe,
+            processes::<channels::IpcChannel>,
+        )
+        .package("ipc-channel")
+        .lacks("readiness to poll"),
+        System::new(
+            "interprocess",
+            "interprocess, unnamed pipe",
+            Pipe,
+            processes::<channels::Unnamed>,
+        )
+        .package("interprocess")
+        .lacks("capacity over 64 KiB, whole messages"),
+        System::new("ringfire", "ringfire, futex", Pipe, slots::ringfire)
+            .package("ringfire")
+            .lacks("end-of-file, messages of any size, several senders without loss")
+            .refuses(fits_a_slot),
+        System::new(
+            "ringfire-spin",
+            "ringfire, spinning",
+            Pipe,
+            slots::ringfire_spinning,
+        )
+        .package("ringfire")
+        .lacks("end-of-file, messages of any size, several senders without loss, sleep")
+        .refuses(fits_a_slot),
+        System::new("ipc_ring", "ipc_ring", Pipe, processes::<channels::IpcRing>)
+            .package("ipc_ring")
+            .lacks("end-of-file, several senders, messages longer than the ring")
+            .refuses(fits_the_ring),
+        System::new("shmring", "shmring", Pipe, processes::<channels::ShmRing>)
+            .package("shmring")
+            .lacks("end-of-file after a kill, messages, several senders")
+            .refuses(from_one),
+        #[cfg(feature = "iceoryx2")]
+        System::new(
+            "iceoryx2",
+            "iceoryx2, publish-subscribe",
+            Pipe,
+            processes::<iceoryx::Iceoryx>,
+        )
+        .package("iceoryx2")
+        .lacks("blocking receive, end-of-file"),
+    ]
+}
+
+/// Rivals that were thought of and are not here, with the reason.
+pub(crate) fn left_out() -> Vec<(&'static str, &'static str)> {
+    vec![
+        #[cfg(not(feature = "iceoryx2"))]
+        (
+            "iceoryx2",
+            "its build needs libclang; built in with --features iceoryx2",
+        ),
+        (
+            "shmem-ipc",
+            "needs both ends set up by hand over descriptors; no blocking send",
+        ),
+        ("faster-fifo, Boost message_queue, Aeron", "not Rust"),
+    ]
+}
+
+fn ours_and_the_kernels() -> Vec<System> {
+    use Role::Pipe;
     vec![
         System::new(
             "shm",
@@ -156,6 +255,12 @@ pub(crate) fn all() -> Vec<System> {
         )
         .lacks("messages longer than its buffer")
         .refuses(|workload| (workload.len >= 1 << 20).then_some("longer than its buffer")),
+    ]
+}
+
+fn limits() -> Vec<System> {
+    use Role::{InProcess, Limit};
+    vec![
         System::new(
             "atomics",
             "two atomics, spinning",
@@ -174,7 +279,14 @@ pub(crate) fn all() -> Vec<System> {
             "memcpy",
             "memcpy through two buffers",
             Limit,
-            processes::<limits::HandOver>,
+            processes::<hand_over::Two>,
+        )
+        .refuses(only_large_one_way),
+        System::new(
+            "memcpy-deep",
+            "memcpy through 4 MiB of buffers",
+            Limit,
+            processes::<hand_over::Many>,
         )
         .refuses(only_large_one_way),
         System::new("rtrb", "rtrb, between threads", InProcess, threads::rtrb)
@@ -188,6 +300,13 @@ pub(crate) fn all() -> Vec<System> {
         )
         .package("crossbeam-channel")
         .refuses(only_small),
+    ]
+}
+
+/// Systems with a fault, for the tests.
+fn spoiled() -> Vec<System> {
+    use Role::Test;
+    vec![
         System::new(
             "lossy",
             "a pipe that loses a message",

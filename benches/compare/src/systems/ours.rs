@@ -71,7 +71,7 @@ impl Tx for Sender {
 
 impl Rx for Receiver {
     #[inline]
-    fn recv(&mut self, buf: &mut [u8]) -> io::Result<()> {
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         whole(self.recv_into(buf)?, buf.len())
     }
 }

@@ -32,13 +32,13 @@ pub(super) fn crossbeam(plan: &Plan, report: &File) -> io::Result<Outcome> {
 }
 
 #[inline]
-fn to_words<const N: usize>(message: &[u8]) -> [u64; N] {
+pub(super) fn to_words<const N: usize>(message: &[u8]) -> [u64; N] {
     let (words, _) = message.as_chunks::<8>();
     std::array::from_fn(|n| u64::from_ne_bytes(words[n]))
 }
 
 #[inline]
-fn to_bytes<const N: usize>(words: &[u64; N], buf: &mut [u8]) {
+pub(super) fn to_bytes<const N: usize>(words: &[u64; N], buf: &mut [u8]) {
     let (places, _) = buf.as_chunks_mut::<8>();
     for (place, word) in places.iter_mut().zip(words) {
         *place = word.to_ne_bytes();
@@ -99,7 +99,7 @@ impl<const N: usize> Tx for Polled<rtrb::Producer<[u64; N]>> {
 
 impl<const N: usize> Rx for Polled<rtrb::Consumer<[u64; N]>> {
     #[inline]
-    fn recv(&mut self, buf: &mut [u8]) -> io::Result<()> {
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         loop {
             if let Ok(words) = self.end.pop() {
                 to_bytes(&words, buf);
@@ -143,7 +143,7 @@ impl<const N: usize> Tx for crossbeam_channel::Sender<[u64; N]> {
 
 impl<const N: usize> Rx for crossbeam_channel::Receiver<[u64; N]> {
     #[inline]
-    fn recv(&mut self, buf: &mut [u8]) -> io::Result<()> {
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         let words = crossbeam_channel::Receiver::recv(self).map_err(io::Error::other)?;
         to_bytes(&words, buf);
         Ok(())
