@@ -3,6 +3,8 @@
 //! It decides what runs when; the modules know how.
 
 mod clock;
+mod html;
+mod load;
 #[path = "../../../cli/src/machine.rs"]
 mod machine;
 mod message;
@@ -13,6 +15,7 @@ mod session;
 mod shared;
 mod statistics;
 mod supervise;
+mod svg;
 mod systems;
 mod table;
 mod wire;
@@ -24,6 +27,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use load::Reading;
 use record::{Run, Slice};
 use systems::{Role, System};
 use wire::Plan;
@@ -61,6 +65,10 @@ struct Options {
     #[arg(long, value_name = "PATH", default_value = "compare.json")]
     json: PathBuf,
 
+    /// Where the report with charts goes
+    #[arg(long, value_name = "PATH", default_value = "compare.html")]
+    html: PathBuf,
+
     /// List systems and workloads, and run nothing
     #[arg(long)]
     list: bool,
@@ -92,16 +100,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     let limit = Duration::from_millis(slice_ms + options.limit_ms);
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
+        let start = Reading::now();
         for &workload in &workloads {
             for system in &systems {
                 measure(&mut run, round, workload, system, limit);
             }
         }
+        if let (Some(start), Some(end)) = (start, Reading::now()) {
+            run.loads.push(end.since(start));
+        }
     }
     print!("{}", table::table(&run, &systems, &workloads));
     let json = format!("{:#}\n", run.to_json(&systems, &workloads));
     record::write(&options.json, &json)?;
-    println!("\nrecord: {}", options.json.display());
+    record::write(&options.html, &html::page(&run, &systems, &workloads))?;
+    println!(
+        "\nrecord: {}, report: {}",
+        options.json.display(),
+        options.html.display()
+    );
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::load::Load;
 use crate::machine;
 use crate::outcome::Outcome;
 use crate::statistics;
@@ -43,6 +44,8 @@ pub(crate) struct Run {
     pub(crate) command: String,
     /// How long each slice was, in nanoseconds.
     pub(crate) slice_nanos: u64,
+    /// What else ran in each round.
+    pub(crate) loads: Vec<Load>,
     /// All slices in the order they were run.
     pub(crate) slices: Vec<Slice>,
 }
@@ -60,8 +63,26 @@ impl Run {
                 .trim_end()
                 .to_owned(),
             slice_nanos,
+            loads: Vec::new(),
             slices: Vec::new(),
         }
+    }
+
+    /// What else ran, in words.
+    pub(crate) fn load_text(&self) -> String {
+        let worst = |share: fn(&Load) -> f64| {
+            let shares = || self.loads.iter().map(share);
+            let median = statistics::median(shares().collect()).unwrap_or_default();
+            (100.0 * median, 100.0 * shares().fold(0.0, f64::max))
+        };
+        let (others, most_others) = worst(|load| load.others);
+        let (stolen, most_stolen) = worst(|load| load.stolen);
+        format!(
+            "slices of {} ms in {} rounds; CPU time used by others: {others:.0} % in the median round, \
+             {most_others:.0} % in the worst; stolen: {stolen:.0} %, {most_stolen:.0} %",
+            self.slice_nanos / 1_000_000,
+            self.loads.len()
+        )
     }
 
     /// The slices of one system for one workload.
@@ -106,6 +127,7 @@ impl Run {
             "kernel": self.kernel,
             "cpus": self.cpus,
             "slice_nanos": self.slice_nanos,
+            "loads": self.loads.iter().map(|load| json!([load.others, load.stolen])).collect::<Vec<_>>(),
             "systems": described,
             "cells": cells,
         })
@@ -139,6 +161,7 @@ impl Run {
             "rounds": rounds,
         });
         if let Some(sum) = statistics::cell(self, workload, system.name) {
+            cell["good_rounds"] = json!(sum.rounds);
             cell["median"] = json!(sum.median);
             cell["best"] = json!(sum.best);
             cell["median_ratio_to_limit"] = json!(sum.to_limit);

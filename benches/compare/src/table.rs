@@ -10,12 +10,16 @@ use crate::workload::{Kind, Measure, Workload};
 /// The whole text.
 pub(crate) fn table(run: &Run, systems: &[&System], workloads: &[Workload]) -> String {
     let mut text = format!(
-        "{}\nLinux {}, CPUs {:?}, {}\nslices of {} ms; {}\n",
+        "{}
+Linux {}, CPUs {:?}, {}
+{}
+{}
+",
         run.cpu,
         run.kernel,
         run.cpus,
         run.date,
-        run.slice_nanos / 1_000_000,
+        run.load_text(),
         run.command
     );
     for &workload in workloads {
