@@ -206,9 +206,9 @@ impl Page<'_> {
             Measure::CpuTime => "CPU time of both sides for a message",
             _ => "CPU times and switches for a message",
         };
-        let _ = write!(
+        let _ = writeln!(
             html,
-            "</table></div><p>Limit: {}. {per}.</p>\n",
+            "</table></div><p>Limit: {}. {per}.</p>",
             workload.limit()
         );
         section(&title(workload), &html)

@@ -42,10 +42,11 @@ pub(crate) fn run(system: &System, plan: &Plan, limit: Duration) -> Result<Outco
             drop(writer);
             // In both processes, since either may be first; the second call changes nothing.
             let _ = setpgid(child, child);
-            let line = read_line(&mut reader, deadline);
+            let line = read_line(&mut reader, deadline)
+                .and_then(|line| line.ok_or_else(|| format!("no end in {limit:?}")));
             let end = end_all(child);
             remove_files(&plan.name);
-            line.and_then(|line| understand(&line, end, limit))
+            line.and_then(|line| understand(&line, end))
         }
         ForkResult::Child => {
             drop(reader);
@@ -73,15 +74,15 @@ fn write_outcome(outcome: &Outcome, mut report: &File) -> i32 {
     }
 }
 
-/// Reads until a line is complete or every writer has gone.
-fn read_line(reader: &mut PipeReader, deadline: Instant) -> Result<String, String> {
+/// Reads until a line is complete or every writer has gone; `None` when time ran out first.
+fn read_line(reader: &mut PipeReader, deadline: Instant) -> Result<Option<String>, String> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\n") {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).map_err(|error| error.to_string())?;
         let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, timeout) {
-            Ok(0) => return Err(HUNG.into()),
+            Ok(0) => return Ok(None),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.to_string()),
         }
@@ -91,11 +92,10 @@ fn read_line(reader: &mut PipeReader, deadline: Instant) -> Result<String, Strin
             len => bytes.extend_from_slice(&part[..len]),
         }
     }
-    String::from_utf8(bytes).map_err(|error| error.to_string())
+    String::from_utf8(bytes)
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
-
-/// Says that a slice did not end.
-const HUNG: &str = "no end in time";
 
 /// Kills what is left of the session's group and reaps all of it; gives the session's own end.
 fn end_all(session: Pid) -> Option<WaitStatus> {
@@ -128,7 +128,7 @@ fn remove_files(name: &str) {
     }
 }
 
-fn understand(line: &str, end: Option<WaitStatus>, limit: Duration) -> Result<Outcome, String> {
+fn understand(line: &str, end: Option<WaitStatus>) -> Result<Outcome, String> {
     if let Some(reason) = line.strip_prefix(ERROR_PREFIX) {
         // The other side may have added its own account; the first is nearest to the cause.
         return Err(reason.lines().next().unwrap_or_default().to_owned());
@@ -137,7 +137,7 @@ fn understand(line: &str, end: Option<WaitStatus>, limit: Duration) -> Result<Ou
         return Err(match end {
             Some(WaitStatus::Exited(_, code)) => format!("its process exited with code {code}"),
             Some(WaitStatus::Signaled(_, signal, _)) => format!("its process died by {signal}"),
-            _ => format!("{HUNG} ({limit:?})"),
+            end => format!("its process ended by {end:?}"),
         });
     }
     serde_json::from_str(line)
