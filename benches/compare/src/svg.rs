@@ -21,9 +21,10 @@ pub(crate) struct Series {
 /// Turns a figure into the text of an axis.
 pub(crate) type Label = fn(f64) -> String;
 
-const COLOURS: [&str; 12] = [
-    "#d1345b", "#2a6f97", "#e09f3e", "#3a7d44", "#7b5ea7", "#00a6a6", "#8d6e63", "#c2185b",
-    "#5c6bc0", "#9e9d24", "#546e7a", "#f4511e",
+const COLOURS: [&str; 20] = [
+    "#d1345b", "#2a6f97", "#e09f3e", "#3a7d44", "#7b5ea7", "#00a6a6", "#8d6e63", "#d17ba0",
+    "#5c6bc0", "#9e9d24", "#546e7a", "#f4511e", "#26c281", "#a67c00", "#4fc3f7", "#6d4c41",
+    "#ab47bc", "#90a4ae", "#827717", "#ef9a9a",
 ];
 
 const WIDTH: f64 = 860.0;
