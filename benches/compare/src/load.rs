@@ -1,6 +1,7 @@
 //! What else ran on the machine meanwhile: CPU time of others, and time stolen by the hypervisor.
 //!
-//! A round with much of either is a bad round for every system in it, and the record says so.
+//! A block of slices with much of either says little about any system in it: it is run again, and the
+//! record keeps it, marked.
 
 use std::fs;
 
@@ -15,6 +16,13 @@ pub(crate) struct Load {
     pub(crate) others: f64,
     /// Stolen by the hypervisor.
     pub(crate) stolen: f64,
+}
+
+impl Load {
+    /// Whether others took enough for the figures to be theirs as much as ours.
+    pub(crate) fn is_disturbing(self) -> bool {
+        self.others + self.stolen > 0.1
+    }
 }
 
 /// CPU time up to a moment, in seconds.

@@ -25,6 +25,8 @@ pub(crate) struct Slice {
     pub(crate) workload: Workload,
     /// The system's name.
     pub(crate) system: &'static str,
+    /// Whether others used the CPUs, so that it was run again.
+    pub(crate) is_disturbed: bool,
     /// What it gave, or why it did not.
     pub(crate) outcome: Result<Outcome, String>,
 }
@@ -44,8 +46,10 @@ pub(crate) struct Run {
     pub(crate) command: String,
     /// How long each slice was, in nanoseconds.
     pub(crate) slice_nanos: u64,
-    /// What else ran in each round.
+    /// What else ran in each block of slices: one round of one workload. The disturbed ones are here too.
     pub(crate) loads: Vec<Load>,
+    /// Blocks that were run again since others used too much of the CPUs.
+    pub(crate) repeats: usize,
     /// All slices in the order they were run.
     pub(crate) slices: Vec<Slice>,
 }
@@ -64,6 +68,7 @@ impl Run {
                 .to_owned(),
             slice_nanos,
             loads: Vec::new(),
+            repeats: 0,
             slices: Vec::new(),
         }
     }
@@ -78,26 +83,40 @@ impl Run {
         let (others, most_others) = worst(|load| load.others);
         let (stolen, most_stolen) = worst(|load| load.stolen);
         format!(
-            "slices of {} ms in {} rounds; CPU time used by others: {others:.0} % in the median round, \
-             {most_others:.0} % in the worst; stolen: {stolen:.0} %, {most_stolen:.0} %",
+            "slices of {} ms; CPU time used by others: median {others:.0} %, most {most_others:.0} %; stolen: \
+             {stolen:.0} %, {most_stolen:.0} %; of {} blocks {} were disturbed and run again",
             self.slice_nanos / 1_000_000,
-            self.loads.len()
+            self.loads.len(),
+            self.repeats
         )
     }
 
-    /// The slices of one system for one workload.
+    /// The undisturbed slices of one system for one workload.
     pub(crate) fn slices_of(
         &self,
         workload: Workload,
         system: &str,
     ) -> impl Iterator<Item = &Slice> {
+        self.all_slices_of(workload, system)
+            .filter(|slice| !slice.is_disturbed)
+    }
+
+    fn all_slices_of(&self, workload: Workload, system: &str) -> impl Iterator<Item = &Slice> {
         let wanted = move |slice: &&Slice| slice.workload == workload && slice.system == system;
         self.slices.iter().filter(wanted)
     }
 
+    /// Marks the slices of a round that were run last, which are to be run again.
+    pub(crate) fn mark_last_block(&mut self, round: usize, workload: Workload) {
+        let same = |slice: &&mut Slice| slice.round == round && slice.workload == workload;
+        for slice in self.slices.iter_mut().rev().take_while(same) {
+            slice.is_disturbed = true;
+        }
+    }
+
     /// Why a system has not all of its rounds; `None` when all went well.
     pub(crate) fn failure(&self, workload: Workload, system: &str) -> Option<&str> {
-        self.slices_of(workload, system)
+        self.all_slices_of(workload, system)
             .find_map(|slice| slice.outcome.as_ref().err().map(String::as_str))
     }
 
@@ -128,6 +147,7 @@ impl Run {
             "cpus": self.cpus,
             "slice_nanos": self.slice_nanos,
             "loads": self.loads.iter().map(|load| json!([load.others, load.stolen])).collect::<Vec<_>>(),
+            "repeated_blocks": self.repeats,
             "systems": described,
             "cells": cells,
         })
@@ -136,10 +156,11 @@ impl Run {
     fn cell_to_json(&self, workload: Workload, system: &System) -> Value {
         let measure = workload.measure();
         let rounds: Vec<_> = self
-            .slices_of(workload, system.name)
+            .all_slices_of(workload, system.name)
             .map(|slice| match &slice.outcome {
                 Ok(outcome) => json!({
                     "round": slice.round,
+                    "disturbed": slice.is_disturbed,
                     "figure": outcome.figure(measure),
                     "messages": outcome.messages,
                     "nanos": outcome.nanos,

@@ -111,6 +111,7 @@ mod tests {
             round,
             workload: one_way(),
             system,
+            is_disturbed: false,
             outcome: Ok(Outcome {
                 messages,
                 nanos: 1_000_000_000,
@@ -157,6 +158,21 @@ mod tests {
         assert_eq!((cell.rounds, cell.median, cell.best), (3, 20.0, 200.0));
         assert_eq!(cell.cpu_nanos, [2.0, 0.0]);
         assert_eq!(cell.to_limit, None);
+    }
+
+    #[test]
+    fn a_disturbed_slice_counts_for_nothing() {
+        let mut disturbed = slice(0, "shm", 1);
+        disturbed.is_disturbed = true;
+        let run = Run {
+            slices: vec![disturbed, slice(0, "shm", 200), slice(0, "pipe", 100)],
+            ..Run::default()
+        };
+        let cell = cell(&run, one_way(), "shm").unwrap();
+        assert_eq!(
+            (cell.rounds, cell.median, cell.to_pipe),
+            (1, 200.0, Some(2.0))
+        );
     }
 
     #[test]

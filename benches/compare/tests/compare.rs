@@ -25,6 +25,8 @@ fn compare(name: &str, arguments: &[&str]) -> Report {
             "5",
             "--limit-ms",
             "1000",
+            "--repeats",
+            "0",
             "--json",
         ])
         .arg(&json)
@@ -118,7 +120,8 @@ fn the_record_names_the_machine_and_keeps_every_round() {
             "{field}"
         );
     }
-    assert_eq!(record["loads"].as_array().map(Vec::len), Some(2));
+    let blocks = 2 * 3;
+    assert_eq!(record["loads"].as_array().map(Vec::len), Some(blocks));
     let shm = &record["systems"][0];
     assert_eq!(shm["name"], "shm");
     assert_eq!(shm["version"], "0.1.0");
