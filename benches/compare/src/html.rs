@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use crate::goals::goals;
 use crate::record::{Run, version};
 use crate::statistics::{Cell, cell};
 use crate::svg::{Series, colour, escape, lines, rows};
 use crate::systems::{Role, System, left_out};
-use crate::table::{figure, size, three, time, title};
+use crate::table::{figure, size, three, time, title, verdict};
 use crate::workload::{Kind, Measure, Workload};
 
 /// Percentiles of the latency charts.
@@ -52,6 +53,7 @@ and are no pipes. Ratios are formed within each round and above 1 where the syst
         "ratio to a kernel pipe of 1 MiB",
         |cell| cell.to_pipe,
     );
+    html += &page.goals();
     for &workload in workloads {
         html += &page.table(workload);
     }
@@ -212,6 +214,24 @@ impl Page<'_> {
             workload.limit()
         );
         section(&title(workload), &html)
+    }
+
+    fn goals(&self) -> String {
+        let mut html = String::new();
+        for goal in goals(self.run, self.systems, self.workloads) {
+            let class = if goal.is_met() { "" } else { " class=\"bad\"" };
+            let (reached, wanted) = (three(goal.reached), three(goal.wanted));
+            let (workload, reference, verdict) = (goal.workload, &goal.reference, verdict(&goal));
+            let _ = writeln!(
+                html,
+                "<tr><td>{workload}<td>{reference}<td>{reached}<td>{wanted}<td{class}>{verdict}</tr>"
+            );
+        }
+        if !html.is_empty() {
+            let head = "<tr><th>workload<th>beside<th>ratio<th>wanted<th></tr>";
+            html = format!("<table>{head}\n{html}</table>\n");
+        }
+        section("Goals", &html)
     }
 
     fn systems(&self) -> String {

@@ -3,6 +3,7 @@
 //! It decides what runs when; the modules know how.
 
 mod clock;
+mod goals;
 mod html;
 mod load;
 #[path = "../../../cli/src/machine.rs"]
@@ -58,7 +59,7 @@ struct Options {
     slice_ms: Option<u64>,
 
     /// How often to run a workload's round again since other programs used over 10 % of the CPUs
-    /// [default: half as often as there are]
+    /// [default: half as many as there are; with --quick an eighth]
     #[arg(long)]
     repeats: Option<usize>,
 
@@ -100,7 +101,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .slice_ms
         .unwrap_or(if options.quick { 20 } else { 30 });
     let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 20 });
-    let repeats = options.repeats.unwrap_or(rounds * workloads.len() / 2);
+    let spare = rounds * workloads.len() / if options.quick { 8 } else { 2 };
+    let repeats = options.repeats.unwrap_or(spare);
     let mut run = Run::describe(cpus, slice_ms * 1_000_000);
     supervise::prepare()?;
     let limit = Duration::from_millis(slice_ms + options.limit_ms);

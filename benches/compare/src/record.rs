@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::goals::goals;
 use crate::load::Load;
 use crate::machine;
 use crate::outcome::Outcome;
@@ -132,6 +133,16 @@ impl Run {
             })
         });
         let described: Vec<_> = described.collect();
+        let goals = goals(self, systems, workloads).into_iter().map(|goal| {
+            json!({
+                "workload": goal.workload.to_string(),
+                "reference": goal.reference,
+                "wanted": goal.wanted,
+                "reached": goal.reached,
+                "met": goal.is_met(),
+            })
+        });
+        let goals: Vec<_> = goals.collect();
         let mut cells = Vec::new();
         for &workload in workloads {
             for system in systems {
@@ -149,6 +160,7 @@ impl Run {
             "loads": self.loads.iter().map(|load| json!([load.others, load.stolen])).collect::<Vec<_>>(),
             "repeated_blocks": self.repeats,
             "systems": described,
+            "goals": goals,
             "cells": cells,
         })
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::goals::{Goal, goals};
 use crate::record::{Run, version};
 use crate::statistics::{Cell, cell};
 use crate::systems::{System, left_out};
@@ -24,6 +25,23 @@ Linux {}, CPUs {:?}, {}
     );
     for &workload in workloads {
         block(&mut text, run, systems, workload);
+    }
+    let goals = goals(run, systems, workloads);
+    if !goals.is_empty() {
+        let _ = writeln!(text, "\ngoals of shm, median ratios within the rounds:");
+    }
+    for goal in goals {
+        let (name, reached, wanted) = (
+            goal.workload.to_string(),
+            three(goal.reached),
+            three(goal.wanted),
+        );
+        let verdict = verdict(&goal);
+        let _ = writeln!(
+            text,
+            "  {name:<19} to {:<14} {reached:>6}×, wanted {wanted:>5}×: {verdict}",
+            goal.reference
+        );
     }
     let _ = writeln!(text, "\nnot measured:");
     for (name, reason) in left_out() {
@@ -49,6 +67,14 @@ fn block(text: &mut String, run: &Run, systems: &[&System], workload: Workload) 
         let mark = if system.role.is_limit() { "*" } else { " " };
         let _ = writeln!(text, "  {mark}{name:<14} {line}");
     }
+}
+
+/// Whether a goal is met, and if not, what lacks.
+pub(crate) fn verdict(goal: &Goal) -> String {
+    if goal.is_met() {
+        return "met".into();
+    }
+    format!("missed by {}×", three(goal.missed_by()))
 }
 
 /// What the figures of a workload are.

@@ -141,6 +141,8 @@ fn the_record_names_the_machine_and_keeps_every_round() {
     }
     assert!(cell["median_ratio_to_limit"].is_f64());
     assert!(cell["median_ratio_to_pipe"].is_f64());
+    let goals = record["goals"].as_array().expect("goals");
+    assert_eq!(goals.len(), 3, "{goals:?}");
     assert!(report.html.contains("</svg>"));
 }
 
