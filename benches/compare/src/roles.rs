@@ -62,11 +62,13 @@ pub(crate) fn send<T: Tx>(
         tx.send(messages.next(0))?;
     }
     tx.send(messages.next(PAUSE))?;
+    // SYNC: measuring
     while control.measuring.load(Ordering::Acquire) == 0 {
         thread::yield_now();
     }
     let before = Usage::now()?;
     let start = now();
+    // SYNC: start
     account.start_nanos.store(start, Ordering::Release);
     let count = match plan.workload.kind {
         Kind::Paced { per_second } => send_paced(plan, tx, &mut messages, start, per_second)?,
@@ -81,8 +83,9 @@ pub(crate) fn send<T: Tx>(
             count
         }
     };
-    account.messages.store(count, Ordering::Relaxed);
     account.note(Usage::now()?.since(before));
+    // SYNC: count
+    account.messages.store(count, Ordering::Release);
     Ok(())
 }
 
@@ -113,6 +116,7 @@ pub(crate) fn receive<R: Rx>(plan: &Plan, rx: &mut R, control: &Control) -> io::
     let mut messages = Incoming::new(plan.len());
     until_all(rx, &mut messages, senders, PAUSE)?;
     let before = Usage::now()?;
+    // SYNC: measuring
     control.measuring.store(1, Ordering::Release);
     let mut latency = latency();
     match plan.workload.kind {
@@ -125,6 +129,7 @@ pub(crate) fn receive<R: Rx>(plan: &Plan, rx: &mut R, control: &Control) -> io::
                 let arrived = now();
                 flags = messages.check()?;
                 if due == 0 {
+                    // SYNC: start
                     due = control.accounts[0].start_nanos.load(Ordering::Acquire);
                 }
                 // From when it was due, not from when a late sender came to send it.
@@ -137,12 +142,14 @@ pub(crate) fn receive<R: Rx>(plan: &Plan, rx: &mut R, control: &Control) -> io::
     let end = now();
     let main = Usage::now()?.since(before);
     let accounts = &control.accounts[..senders];
+    // SYNC: start
     let starts = accounts
         .iter()
         .map(|one| one.start_nanos.load(Ordering::Acquire));
     let start = starts.min().unwrap_or(end);
     // A sender notes its count after its last message was taken.
     let count = |account: &Account| loop {
+        // SYNC: count
         match account.messages.load(Ordering::Acquire) {
             0 => thread::yield_now(),
             count => break count,

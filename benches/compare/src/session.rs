@@ -29,9 +29,11 @@ pub(crate) const ERROR_PREFIX: &str = "error ";
 #[derive(Default)]
 #[repr(C)]
 pub(crate) struct Control {
-    /// Stops that processes or threads have come to before they begin; counts up.
+    /// Stops that processes or threads have come to before they begin: counts up to twice their number.
+    /// All write it by AcqRel and read it by Acquire.
     pub(crate) ready: AtomicU64,
-    /// 1 when all warm-up messages have arrived.
+    /// 0, or 1 when all warm-up messages have arrived. The receiver writes it by Release, the senders read
+    /// it by Acquire.
     pub(crate) measuring: AtomicU64,
     /// What each peer did; written by it once, before it ends.
     pub(crate) accounts: [Account; MAX_SENDERS],
@@ -41,10 +43,13 @@ pub(crate) struct Control {
 #[derive(Default)]
 #[repr(C)]
 pub(crate) struct Account {
-    /// When its measured part began.
+    /// When its measured part began; 0 before. The peer writes it by Release, the receiver reads it by
+    /// Acquire.
     pub(crate) start_nanos: AtomicU64,
-    /// Messages it sent in it.
+    /// Messages it sent in it; 0 before all are sent. The peer writes it by Release, the receiver reads it
+    /// by Acquire.
     pub(crate) messages: AtomicU64,
+    /// This and the next two: written by the peer, read by the session after the peer's end.
     cpu_nanos: AtomicU64,
     voluntary: AtomicU64,
     involuntary: AtomicU64,
@@ -195,8 +200,10 @@ impl<'a, W: Wire> Slice<'a, W> {
 
     /// Waits until every side has come to its so many-eth stop.
     fn wait_for(&self, stop: u64) {
+        // SYNC: gather
         self.control.ready.fetch_add(1, Ordering::AcqRel);
         let all = (self.plan.workload.peers() as u64 + 1) * stop;
+        // SYNC: gather
         while self.control.ready.load(Ordering::Acquire) < all {
             thread::yield_now();
         }
