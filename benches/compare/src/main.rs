@@ -24,7 +24,7 @@ mod workload;
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 
@@ -53,6 +53,10 @@ struct Options {
     /// Rounds over everything [default: 20]
     #[arg(long)]
     rounds: Option<usize>,
+
+    /// Begin nothing after this time, and report what there is [default: 540; with --quick 55]
+    #[arg(long)]
+    seconds: Option<u64>,
 
     /// Length of a slice in milliseconds [default: 30]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -106,9 +110,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut run = Run::describe(cpus, slice_ms * 1_000_000);
     supervise::prepare()?;
     let limit = Duration::from_millis(slice_ms + options.limit_ms);
+    let seconds = options
+        .seconds
+        .unwrap_or(if options.quick { 55 } else { 540 });
+    let end = Instant::now() + Duration::from_secs(seconds);
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
         for &workload in &workloads {
+            if Instant::now() >= end {
+                break;
+            }
             // One that is disturbed is kept, marked, and run again, but not for ever.
             while block(&mut run, round, workload, &systems, limit) && run.repeats < repeats {
                 run.repeats += 1;
