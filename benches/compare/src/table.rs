@@ -106,7 +106,11 @@ fn figures(workload: Workload, cell: &Cell) -> String {
         ratio(cell.to_pipe),
     );
     let [main, peers] = cell.cpu_nanos.map(time);
-    let _ = write!(line, "  cpu {main}+{peers} sw {:.2}", cell.switches);
+    let _ = write!(
+        line,
+        "  n={} cpu {main}+{peers} sw {:.2}",
+        cell.rounds, cell.switches
+    );
     if !cell.latency.is_empty() {
         let [p50, p99, p999] =
             [0.5, 0.99, 0.999].map(|q| time(cell.latency.value_at_quantile(q) as f64));
