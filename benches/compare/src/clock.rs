@@ -1,0 +1,69 @@
+//! The clocks and counters of a slice: time, CPU time of a thread, context switches.
+//!
+//! It keeps no totals.
+
+use std::io;
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
+
+/// Nanoseconds since the machine started, the same in all processes.
+#[inline]
+pub(crate) fn now() -> u64 {
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
+fn read(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock).expect("every Linux has this clock");
+    Duration::from(time).as_nanos() as u64
+}
+
+/// Sleeps until [`now`] is `nanos`.
+pub(crate) fn sleep_until(nanos: u64) {
+    let time = Duration::from_nanos(nanos).into();
+    // An interruption only ends the sleep early; every caller looks at the clock again.
+    let _ = clock_nanosleep(
+        ClockId::CLOCK_MONOTONIC,
+        ClockNanosleepFlags::TIMER_ABSTIME,
+        &time,
+    );
+}
+
+/// Lets sleeps of this thread end when they are due, not up to 50 µs later as by default.
+pub(crate) fn sleep_exactly() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_timerslack(1)?)
+}
+
+/// What a thread has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// CPU time in nanoseconds.
+    pub(crate) cpu_nanos: u64,
+    /// Times it gave up the CPU to wait.
+    pub(crate) voluntary: u64,
+    /// Times the CPU was taken from it.
+    pub(crate) involuntary: u64,
+}
+
+impl Usage {
+    /// What the calling thread has used so far.
+    pub(crate) fn now() -> io::Result<Self> {
+        let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
+        Ok(Self {
+            // The same account as in getrusage(2), which rounds it.
+            cpu_nanos: read(ClockId::CLOCK_THREAD_CPUTIME_ID),
+            voluntary: usage.voluntary_context_switches() as u64,
+            involuntary: usage.involuntary_context_switches() as u64,
+        })
+    }
+
+    /// What was used since `start`.
+    pub(crate) fn since(self, start: Self) -> Self {
+        Self {
+            cpu_nanos: self.cpu_nanos - start.cpu_nanos,
+            voluntary: self.voluntary - start.voluntary,
+            involuntary: self.involuntary - start.involuntary,
+        }
+    }
+}

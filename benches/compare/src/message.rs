@@ -1,0 +1,164 @@
+//! Numbered messages with a pattern that both sides know, and the check of what arrives.
+//!
+//! Every byte of every message is read, by the same code for every system.
+
+use std::io;
+
+/// Set in the number of a sender's last message.
+pub(crate) const LAST: u64 = 1 << 63;
+
+/// Set in the number of the message after which the sender waits for the measured part to begin.
+pub(crate) const PAUSE: u64 = 1 << 62;
+
+/// Where in a number the sender's is.
+const SENDER_SHIFT: u32 = 48;
+
+/// The bits of a number that count.
+const COUNT: u64 = (1 << SENDER_SHIFT) - 1;
+
+/// Most senders to one receiver.
+pub(crate) const MAX_SENDERS: usize = 8;
+
+/// Adds up the 64-bit words of `bytes`, whose length is a multiple of 8.
+#[inline]
+fn sum_words(bytes: &[u8]) -> u64 {
+    let (words, _) = bytes.as_chunks::<8>();
+    words
+        .iter()
+        .fold(0, |sum, &word| sum.wrapping_add(u64::from_ne_bytes(word)))
+}
+
+/// A message to send: its number, then the pattern.
+pub(crate) struct Outgoing {
+    bytes: Vec<u8>,
+    next: u64,
+}
+
+impl Outgoing {
+    /// Makes the messages of one sender, each `len` bytes long.
+    pub(crate) fn new(len: usize, sender: usize) -> Self {
+        Self {
+            bytes: message(len),
+            next: (sender as u64) << SENDER_SHIFT,
+        }
+    }
+
+    /// The next message, with those flags.
+    #[inline]
+    pub(crate) fn next(&mut self, flags: u64) -> &[u8] {
+        self.bytes[..8].copy_from_slice(&(self.next | flags).to_ne_bytes());
+        self.next += 1;
+        &self.bytes
+    }
+}
+
+fn message(len: usize) -> Vec<u8> {
+    assert!(
+        len >= 8 && len.is_multiple_of(8),
+        "messages are whole words"
+    );
+    let mut bytes = vec![0; 8];
+    // Odd multiples of a large odd number: no two words of the pattern are equal.
+    let pattern = (1u64..).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_ne_bytes());
+    bytes.extend(pattern.flatten().take(len - 8));
+    bytes
+}
+
+/// Checks messages as they arrive.
+pub(crate) struct Incoming {
+    /// The message that was received last.
+    pub(crate) bytes: Vec<u8>,
+    pattern_sum: u64,
+    next: [u64; MAX_SENDERS],
+}
+
+impl Incoming {
+    /// Expects messages of `len` bytes from up to [`MAX_SENDERS`] senders.
+    pub(crate) fn new(len: usize) -> Self {
+        let bytes = message(len);
+        Self {
+            pattern_sum: sum_words(&bytes[8..]),
+            bytes,
+            next: std::array::from_fn(|sender| (sender as u64) << SENDER_SHIFT),
+        }
+    }
+
+    /// Checks the message in `bytes`: the next of its sender and undamaged. Returns its flags.
+    ///
+    /// # Errors
+    ///
+    /// Says which message came in place of which.
+    #[inline]
+    pub(crate) fn check(&mut self) -> io::Result<u64> {
+        let mut word = [0; 8];
+        word.copy_from_slice(&self.bytes[..8]);
+        let number = u64::from_ne_bytes(word);
+        let flags = number & (LAST | PAUSE);
+        let number = number ^ flags;
+        let due = &mut self.next[(number >> SENDER_SHIFT) as usize % MAX_SENDERS];
+        if number != *due {
+            return Err(lost(number, *due));
+        }
+        *due += 1;
+        if sum_words(&self.bytes[8..]) != self.pattern_sum {
+            return Err(damaged(number, self.bytes.len()));
+        }
+        Ok(flags)
+    }
+}
+
+#[cold]
+fn lost(number: u64, due: u64) -> io::Error {
+    let (sender, came, due) = (due >> SENDER_SHIFT, number & COUNT, due & COUNT);
+    let what = if came > due { "lost" } else { "repeated" };
+    io::Error::other(format!(
+        "messages {what}: number {came} of sender {sender} came where {due} was due"
+    ))
+}
+
+#[cold]
+fn damaged(number: u64, len: usize) -> io::Error {
+    let count = number & COUNT;
+    io::Error::other(format!("message {count} of {len} bytes arrived damaged"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pass(outgoing: &mut Outgoing, incoming: &mut Incoming, flags: u64) -> io::Result<u64> {
+        incoming.bytes.copy_from_slice(outgoing.next(flags));
+        incoming.check()
+    }
+
+    #[test]
+    fn messages_of_two_senders_may_alternate() {
+        let (mut a, mut b) = (Outgoing::new(64, 0), Outgoing::new(64, 5));
+        let mut incoming = Incoming::new(64);
+        assert_eq!(pass(&mut a, &mut incoming, 0).unwrap(), 0);
+        assert_eq!(pass(&mut b, &mut incoming, PAUSE).unwrap(), PAUSE);
+        assert_eq!(pass(&mut a, &mut incoming, LAST).unwrap(), LAST);
+    }
+
+    #[test]
+    fn a_lost_message_is_named() {
+        let (mut outgoing, mut incoming) = (Outgoing::new(8, 2), Incoming::new(8));
+        outgoing.next(0);
+        let error = pass(&mut outgoing, &mut incoming, 0)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "messages lost: number 1 of sender 2 came where 0 was due"
+        );
+    }
+
+    #[test]
+    fn one_changed_byte_is_damage() {
+        let (mut outgoing, mut incoming) = (Outgoing::new(1024, 0), Incoming::new(1024));
+        incoming.bytes.copy_from_slice(outgoing.next(0));
+        incoming.bytes[1000] ^= 1;
+        let error = incoming.check().unwrap_err().to_string();
+        assert_eq!(error, "message 0 of 1024 bytes arrived damaged");
+    }
+}

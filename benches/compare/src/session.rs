@@ -1,0 +1,230 @@
+//! One slice on one system: opens it, forks the peers or starts threads, and gives the outcome.
+//!
+//! It runs in a process of its own, which `supervise` limits in time. How the two sides behave is
+//! in `roles`.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+
+use crate::clock::Usage;
+use crate::message::MAX_SENDERS;
+use crate::outcome::Outcome;
+use crate::roles;
+use crate::shared::{Atomics, Shared};
+use crate::wire::{Plan, Rx, Wire};
+
+/// Begins the line of a process that failed; the rest is the reason.
+pub(crate) const ERROR_PREFIX: &str = "error ";
+
+/// What both sides of a slice see.
+#[derive(Default)]
+#[repr(C)]
+pub(crate) struct Control {
+    /// Stops that processes or threads have come to before they begin: counts up to twice their number.
+    /// All write it by AcqRel and read it by Acquire.
+    pub(crate) ready: AtomicU64,
+    /// 0, or 1 when all warm-up messages have arrived. The receiver writes it by Release, the senders read
+    /// it by Acquire.
+    pub(crate) measuring: AtomicU64,
+    /// What each peer did; written by it once, before it ends.
+    pub(crate) accounts: [Account; MAX_SENDERS],
+}
+
+/// What a peer did in the measured part.
+#[derive(Default)]
+#[repr(C)]
+pub(crate) struct Account {
+    /// When its measured part began; 0 before. The peer writes it by Release, the receiver reads it by
+    /// Acquire.
+    pub(crate) start_nanos: AtomicU64,
+    /// Messages it sent in it; 0 before all are sent. The peer writes it by Release, the receiver reads it
+    /// by Acquire.
+    pub(crate) messages: AtomicU64,
+    /// This and the next two: written by the peer, read by the session after the peer's end.
+    cpu_nanos: AtomicU64,
+    voluntary: AtomicU64,
+    involuntary: AtomicU64,
+}
+
+// SAFETY: atomics and arrays of them.
+unsafe impl Atomics for Control {}
+
+impl Account {
+    /// Notes what was used. The end of the peer, which the session waits for, publishes it.
+    pub(crate) fn note(&self, usage: Usage) {
+        self.cpu_nanos.store(usage.cpu_nanos, Ordering::Relaxed);
+        self.voluntary.store(usage.voluntary, Ordering::Relaxed);
+        self.involuntary.store(usage.involuntary, Ordering::Relaxed);
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            cpu_nanos: self.cpu_nanos.load(Ordering::Relaxed),
+            voluntary: self.voluntary.load(Ordering::Relaxed),
+            involuntary: self.involuntary.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Runs a slice between forked processes.
+pub(crate) fn processes<W: Wire>(plan: &Plan, report: &File) -> io::Result<Outcome> {
+    let slice = Slice::<W>::open(plan)?;
+    let mut children = Vec::new();
+    for peer in 0..plan.workload.peers() {
+        // SAFETY: the session has one thread: no system starts one in `open`.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => children.push(child),
+            ForkResult::Child => {
+                // The session's death ends its children, whatever they wait for.
+                let code = match set_pdeathsig(Signal::SIGKILL)
+                    .map_err(io::Error::from)
+                    .and_then(|()| slice.peer(peer))
+                {
+                    Ok(()) => 0,
+                    Err(error) => tell(report, &error),
+                };
+                // Nothing of the parent's stack is to be run a second time here.
+                process::exit(code);
+            }
+        }
+    }
+    let outcome = slice.main()?;
+    for child in children {
+        match waitpid(child, None)? {
+            WaitStatus::Exited(_, 0) => {}
+            end => return Err(io::Error::other(format!("a peer process ended by {end:?}"))),
+        }
+    }
+    Ok(slice.complete(outcome))
+}
+
+/// Runs a slice between threads.
+pub(crate) fn threads<W: Wire>(plan: &Plan, report: &File) -> io::Result<Outcome> {
+    let slice = Slice::<W>::open(plan)?;
+    let outcome = thread::scope(|scope| {
+        for peer in 0..plan.workload.peers() {
+            let slice = &slice;
+            scope.spawn(move || {
+                if let Err(error) = slice.peer(peer) {
+                    process::exit(tell(report, &error));
+                }
+            });
+        }
+        slice.main()
+    })?;
+    Ok(slice.complete(outcome))
+}
+
+/// Reports a failure, and gives the exit code for it.
+pub(crate) fn tell(mut report: &File, error: &io::Error) -> i32 {
+    let text = error.to_string().replace('\n', " ");
+    // A supervisor that has gone needs no account.
+    let _ = writeln!(report, "{ERROR_PREFIX}{text}");
+    1
+}
+
+struct Slice<'a, W> {
+    plan: &'a Plan,
+    control: Shared<Control>,
+    there: W,
+    back: Option<W>,
+}
+
+impl<'a, W: Wire> Slice<'a, W> {
+    fn open(plan: &'a Plan) -> io::Result<Self> {
+        // A library may ask on how many CPUs it can run from the start: see taskset(1).
+        pin(plan.cpus[0])?;
+        Ok(Self {
+            plan,
+            control: Shared::new()?,
+            there: W::open(plan, "there")?,
+            back: match plan.workload.is_two_way() {
+                true => Some(W::open(plan, "back")?),
+                false => None,
+            },
+        })
+    }
+
+    fn peer(&self, peer: usize) -> io::Result<()> {
+        pin(self.plan.peer_cpu(peer))?;
+        let account = &self.control.accounts[peer];
+        match &self.back {
+            Some(back) => {
+                // On both sides the sending end first: some receiving ends wait for theirs.
+                let mut tx = back.tx(self.plan)?;
+                let mut rx = self.there.rx(self.plan)?;
+                self.gather(&mut rx)?;
+                roles::echo(self.plan, &mut rx, &mut tx, account)
+            }
+            None => {
+                let mut tx = self.there.tx(self.plan)?;
+                self.wait_for(1);
+                self.wait_for(2);
+                roles::send(self.plan, &mut tx, &self.control, peer)
+            }
+        }
+    }
+
+    fn main(&self) -> io::Result<Outcome> {
+        match &self.back {
+            Some(back) => {
+                let mut tx = self.there.tx(self.plan)?;
+                let mut rx = back.rx(self.plan)?;
+                self.gather(&mut rx)?;
+                roles::ping(self.plan, &mut tx, &mut rx)
+            }
+            None => {
+                let mut rx = self.there.rx(self.plan)?;
+                self.gather(&mut rx)?;
+                roles::receive(self.plan, &mut rx, &self.control)
+            }
+        }
+    }
+
+    /// Waits until every side has its ends, and then until every receiver knows its senders.
+    fn gather(&self, rx: &mut W::Rx) -> io::Result<()> {
+        self.wait_for(1);
+        rx.settle()?;
+        self.wait_for(2);
+        Ok(())
+    }
+
+    /// Waits until every side has come to its so many-eth stop.
+    fn wait_for(&self, stop: u64) {
+        // SYNC: gather
+        self.control.ready.fetch_add(1, Ordering::AcqRel);
+        let all = (self.plan.workload.peers() as u64 + 1) * stop;
+        // SYNC: gather
+        while self.control.ready.load(Ordering::Acquire) < all {
+            thread::yield_now();
+        }
+    }
+
+    /// Adds what the peers used, which have ended.
+    fn complete(&self, mut outcome: Outcome) -> Outcome {
+        for account in &self.control.accounts[..self.plan.workload.peers()] {
+            let usage = account.usage();
+            outcome.peers.cpu_nanos += usage.cpu_nanos;
+            outcome.peers.voluntary += usage.voluntary;
+            outcome.peers.involuntary += usage.involuntary;
+        }
+        outcome
+    }
+}
+
+/// Restricts the calling thread to one CPU.
+fn pin(cpu: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &set)
+        .map_err(|errno| io::Error::other(format!("cannot run on CPU {cpu}: {}", errno.desc())))
+}

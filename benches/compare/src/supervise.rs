@@ -1,0 +1,147 @@
+//! Runs each slice in a session of its own and ends what does not end by itself.
+//!
+//! A session and its children form a process group. Whatever happens, all of them are ended and
+//! reaped before the next slice: nothing is left that could disturb it.
+
+use std::fs::{self, File};
+use std::io::{self, PipeReader, Read};
+use std::os::fd::AsFd;
+use std::process;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::{set_child_subreaper, set_pdeathsig};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, getppid, setpgid};
+
+use crate::outcome::Outcome;
+use crate::session::{ERROR_PREFIX, tell};
+use crate::systems::System;
+use crate::wire::Plan;
+
+/// Makes this process the one that reaps the children of ended sessions.
+pub(crate) fn prepare() -> io::Result<()> {
+    Ok(set_child_subreaper(true)?)
+}
+
+/// Runs one slice of `system` for at most `limit`. The process must have one thread.
+///
+/// # Errors
+///
+/// The text says what went wrong: a lost message, a death, no end in time.
+pub(crate) fn run(system: &System, plan: &Plan, limit: Duration) -> Result<Outcome, String> {
+    let deadline = Instant::now() + limit;
+    let named = |error: io::Error| format!("cannot start: {error}");
+    let (mut reader, writer) = io::pipe().map_err(named)?;
+    let parent = Pid::this();
+    // SAFETY: the supervisor has one thread: it opens no system and starts none.
+    match unsafe { fork() }.map_err(|errno| named(errno.into()))? {
+        ForkResult::Parent { child } => {
+            drop(writer);
+            // In both processes, since either may be first; the second call changes nothing.
+            let _ = setpgid(child, child);
+            let line = read_line(&mut reader, deadline)
+                .and_then(|line| line.ok_or_else(|| format!("no end in {limit:?}")));
+            let end = end_all(child);
+            remove_files(&plan.name);
+            line.and_then(|line| understand(&line, end))
+        }
+        ForkResult::Child => {
+            drop(reader);
+            let report = File::from(std::os::fd::OwnedFd::from(writer));
+            let begun = setpgid(Pid::from_raw(0), Pid::from_raw(0))
+                .and_then(|()| set_pdeathsig(Signal::SIGKILL));
+            if begun.is_err() || getppid() != parent {
+                process::exit(1);
+            }
+            let code = match (system.run)(plan, &report) {
+                Ok(outcome) => write_outcome(&outcome, &report),
+                Err(error) => tell(&report, &error),
+            };
+            // Nothing of the parent's stack is to be run a second time here.
+            process::exit(code);
+        }
+    }
+}
+
+fn write_outcome(outcome: &Outcome, mut report: &File) -> i32 {
+    let line = format!("{}\n", outcome.to_json());
+    match io::Write::write_all(&mut report, line.as_bytes()) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+/// Reads until a line is complete or every writer has gone; `None` when time ran out first.
+fn read_line(reader: &mut PipeReader, deadline: Instant) -> Result<Option<String>, String> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\n") {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).map_err(|error| error.to_string())?;
+        let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(0) => return Ok(None),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.to_string()),
+        }
+        let mut part = [0; 4096];
+        match reader.read(&mut part).map_err(|error| error.to_string())? {
+            0 => break,
+            len => bytes.extend_from_slice(&part[..len]),
+        }
+    }
+    String::from_utf8(bytes)
+        .map(Some)
+        .map_err(|error| error.to_string())
+}
+
+/// Kills what is left of the session's group and reaps all of it; gives the session's own end.
+fn end_all(session: Pid) -> Option<WaitStatus> {
+    // A session that has told its outcome has only its exit before it.
+    let _ = killpg(session, Signal::SIGKILL);
+    let mut end = None;
+    loop {
+        match waitpid(Pid::from_raw(-session.as_raw()), None) {
+            Ok(status) if status.pid() == Some(session) => end = Some(status),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return end,
+        }
+    }
+}
+
+/// Removes what a system has left in /dev/shm, as some do when they are killed.
+fn remove_files(name: &str) {
+    let Ok(files) = fs::read_dir("/dev/shm") else {
+        return;
+    };
+    for file in files.flatten() {
+        if file
+            .file_name()
+            .to_string_lossy()
+            .starts_with(&format!("{name}-"))
+        {
+            // Another may have removed it; what stays is in nobody's way, its name is used once.
+            let _ = fs::remove_file(file.path());
+        }
+    }
+}
+
+fn understand(line: &str, end: Option<WaitStatus>) -> Result<Outcome, String> {
+    if let Some(reason) = line.strip_prefix(ERROR_PREFIX) {
+        // The other side may have added its own account; the first is nearest to the cause.
+        return Err(reason.lines().next().unwrap_or_default().to_owned());
+    }
+    if line.is_empty() {
+        return Err(match end {
+            Some(WaitStatus::Exited(_, code)) => format!("its process exited with code {code}"),
+            Some(WaitStatus::Signaled(_, signal, _)) => format!("its process died by {signal}"),
+            end => format!("its process ended by {end:?}"),
+        });
+    }
+    serde_json::from_str(line)
+        .ok()
+        .and_then(|value| Outcome::from_json(&value))
+        .ok_or_else(|| format!("unreadable outcome {line:?}"))
+}

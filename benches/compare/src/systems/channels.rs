@@ -1,0 +1,163 @@
+//! Rivals with messages or bytes of any length: ipc-channel, interprocess, ipc_ring, shmring.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::sync::Mutex;
+
+use interprocess::unnamed_pipe::{self, Recver, Sender};
+use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, bytes_channel};
+use ipc_ring::{RingReader, RingWriter};
+use shmring::backend::ShmStorage;
+use shmring::{Options, Reader, Writer, create_shm, open_shm};
+
+use super::ours::take;
+use crate::wire::{Plan, Rx, Tx, Wire, attach, foreign, whole};
+
+type Slot<T> = Mutex<Option<T>>;
+
+/// ipc-channel's channel of bytes, which spares it the serialization.
+pub(crate) struct IpcChannel {
+    tx: Slot<IpcBytesSender>,
+    rx: Slot<IpcBytesReceiver>,
+}
+
+impl Wire for IpcChannel {
+    type Tx = IpcBytesSender;
+    type Rx = IpcBytesReceiver;
+
+    fn open(_: &Plan, _: &str) -> io::Result<Self> {
+        let (tx, rx) = bytes_channel()?;
+        Ok(Self {
+            tx: Mutex::new(Some(tx)),
+            rx: Mutex::new(Some(rx)),
+        })
+    }
+
+    fn tx(&self, _: &Plan) -> io::Result<Self::Tx> {
+        take(&self.tx)
+    }
+
+    fn rx(&self, _: &Plan) -> io::Result<Self::Rx> {
+        take(&self.rx)
+    }
+}
+
+impl Tx for IpcBytesSender {
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        IpcBytesSender::send(self, message)
+    }
+}
+
+impl Rx for IpcBytesReceiver {
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
+        let due = buf.len();
+        *buf = IpcBytesReceiver::recv(self).map_err(foreign)?;
+        whole(buf.len(), due)
+    }
+}
+
+/// interprocess's unnamed pipe.
+pub(crate) struct Unnamed {
+    tx: Slot<Sender>,
+    rx: Slot<Recver>,
+}
+
+impl Wire for Unnamed {
+    type Tx = Sender;
+    type Rx = Recver;
+
+    fn open(_: &Plan, _: &str) -> io::Result<Self> {
+        let (tx, rx) = unnamed_pipe::pipe()?;
+        Ok(Self {
+            tx: Mutex::new(Some(tx)),
+            rx: Mutex::new(Some(rx)),
+        })
+    }
+
+    fn tx(&self, _: &Plan) -> io::Result<Sender> {
+        take(&self.tx)
+    }
+
+    fn rx(&self, _: &Plan) -> io::Result<Recver> {
+        take(&self.rx)
+    }
+}
+
+impl Tx for Sender {
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.write_all(message)
+    }
+}
+
+impl Rx for Recver {
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
+        self.read_exact(buf)
+    }
+}
+
+/// ipc_ring's ring in a file, here in memory.
+pub(crate) struct IpcRing(String);
+
+impl Wire for IpcRing {
+    type Tx = RingWriter;
+    type Rx = RingReader;
+
+    fn open(plan: &Plan, way: &str) -> io::Result<Self> {
+        Ok(Self(plan.path(way)))
+    }
+
+    fn tx(&self, plan: &Plan) -> io::Result<RingWriter> {
+        RingWriter::create(&self.0, plan.capacity).map_err(foreign)
+    }
+
+    fn rx(&self, _: &Plan) -> io::Result<RingReader> {
+        let rx = attach(|| RingReader::open(&self.0).map_err(foreign))?;
+        fs::remove_file(&self.0)?;
+        Ok(rx)
+    }
+}
+
+impl Tx for RingWriter {
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.push(message, None).map_err(foreign)
+    }
+}
+
+impl Rx for RingReader {
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
+        let due = buf.len();
+        whole(self.pop(buf, None).map_err(foreign)?, due)
+    }
+}
+
+/// shmring's stream of bytes.
+pub(crate) struct ShmRing(String);
+
+impl Wire for ShmRing {
+    type Tx = Writer<ShmStorage>;
+    type Rx = Reader<ShmStorage>;
+
+    fn open(plan: &Plan, way: &str) -> io::Result<Self> {
+        Ok(Self(format!("{}-{way}", plan.name)))
+    }
+
+    fn tx(&self, plan: &Plan) -> io::Result<Self::Tx> {
+        create_shm(&self.0, plan.capacity as u64, Options::default()).map_err(foreign)
+    }
+
+    fn rx(&self, plan: &Plan) -> io::Result<Self::Rx> {
+        attach(|| open_shm(&self.0, plan.capacity as u64, Options::default()).map_err(foreign))
+    }
+}
+
+impl Tx for Writer<ShmStorage> {
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.write_all(message)
+    }
+}
+
+impl Rx for Reader<ShmStorage> {
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
+        self.read_exact(buf)
+    }
+}

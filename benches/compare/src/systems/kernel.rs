@@ -1,0 +1,118 @@
+//! The kernel's own ways, used directly: blocking calls with a length both sides know, no framing.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt::SndBuf,
+};
+
+use crate::wire::{Plan, Rx, Tx, Wire, whole};
+
+/// The descriptors of both ends.
+struct Ends {
+    tx: File,
+    rx: File,
+}
+
+impl Ends {
+    fn new(tx: impl Into<OwnedFd>, rx: impl Into<OwnedFd>) -> Self {
+        Self {
+            tx: tx.into().into(),
+            rx: rx.into().into(),
+        }
+    }
+
+    fn pipe() -> io::Result<Self> {
+        let (rx, tx) = io::pipe()?;
+        Ok(Self::new(tx, rx))
+    }
+
+    fn sockets(plan: &Plan, kind: SockType) -> io::Result<Self> {
+        let (tx, rx) = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)?;
+        setsockopt(&tx, SndBuf, &plan.capacity)?;
+        Ok(Self::new(tx, rx))
+    }
+}
+
+/// Bytes whose reader knows how many to wait for.
+pub(crate) struct Bytes(File);
+
+/// Packets, one for each message.
+pub(crate) struct Whole(File);
+
+macro_rules! wire {
+    ($(#[$doc:meta])* $name:ident, $end:ident, $plan:ident => $open:expr) => {
+        $(#[$doc])*
+        pub(crate) struct $name(Ends);
+
+        impl Wire for $name {
+            type Tx = $end;
+            type Rx = $end;
+
+            fn open($plan: &Plan, _: &str) -> io::Result<Self> {
+                $open.map(Self)
+            }
+
+            fn tx(&self, _: &Plan) -> io::Result<$end> {
+                self.0.tx.try_clone().map($end)
+            }
+
+            fn rx(&self, _: &Plan) -> io::Result<$end> {
+                self.0.rx.try_clone().map($end)
+            }
+        }
+    };
+}
+
+wire!(
+    /// pipe(2) as it comes.
+    PlainPipe, Bytes, _plan => Ends::pipe()
+);
+wire!(
+    /// pipe(2) with F_SETPIPE_SZ.
+    TunedPipe, Bytes, plan => {
+        let ends = Ends::pipe()?;
+        let size = i32::try_from(plan.capacity).map_err(io::Error::other)?;
+        fcntl(&ends.tx, FcntlArg::F_SETPIPE_SZ(size))?;
+        Ok(ends)
+    }
+);
+wire!(
+    /// socketpair(2) of streams.
+    Stream, Bytes, plan => Ends::sockets(plan, SockType::Stream)
+);
+wire!(
+    /// socketpair(2) of packets in order.
+    Packets, Whole, plan => Ends::sockets(plan, SockType::SeqPacket)
+);
+
+impl Tx for Bytes {
+    #[inline]
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.0.write_all(message)
+    }
+}
+
+impl Rx for Bytes {
+    #[inline]
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
+        self.0.read_exact(buf)
+    }
+}
+
+impl Tx for Whole {
+    #[inline]
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        whole(self.0.write(message)?, message.len())
+    }
+}
+
+impl Rx for Whole {
+    #[inline]
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
+        whole(self.0.read(buf)?, buf.len())
+    }
+}

@@ -1,0 +1,329 @@
+//! Every system by name: what it is, what it can do, how a slice on it runs.
+//!
+//! How each is used is in the modules below, in the way its own documentation says is fast.
+
+mod channels;
+mod hand_over;
+#[cfg(feature = "iceoryx2")]
+mod iceoryx;
+mod kernel;
+mod limits;
+mod ours;
+mod slots;
+mod spoiled;
+mod threads;
+
+use std::fs::File;
+use std::io;
+
+use crate::outcome::Outcome;
+use crate::session::processes;
+use crate::wire::Plan;
+use crate::workload::{CAPACITY, Kind, Workload};
+
+/// What a system is here for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Carries messages between processes.
+    Pipe,
+    /// What the hardware or kernel allows, with nothing of a pipe around it.
+    Limit,
+    /// Carries messages between threads of one process.
+    InProcess,
+    /// For the tests of this program; never chosen by itself.
+    Test,
+}
+
+impl Role {
+    /// For the table and the record.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Pipe => "between processes",
+            Self::Limit => "limit",
+            Self::InProcess => "in-process limit",
+            Self::Test => "test",
+        }
+    }
+
+    /// Whether it is no pipe between processes and shows what is possible.
+    pub(crate) fn is_limit(self) -> bool {
+        matches!(self, Self::Limit | Self::InProcess)
+    }
+}
+
+/// One system.
+pub(crate) struct System {
+    /// The name for the command line.
+    pub(crate) name: &'static str,
+    /// What it is.
+    pub(crate) label: &'static str,
+    /// Its package in Cargo.lock; empty for the kernel's own.
+    pub(crate) package: &'static str,
+    /// What it is here for.
+    pub(crate) role: Role,
+    /// What it lacks beside a pipe; empty when nothing.
+    pub(crate) lacks: &'static str,
+    /// Why it cannot do a workload; `None` when it can.
+    pub(crate) refuses: fn(Workload) -> Option<&'static str>,
+    /// Runs a slice.
+    pub(crate) run: fn(&Plan, &File) -> io::Result<Outcome>,
+}
+
+type Run = fn(&Plan, &File) -> io::Result<Outcome>;
+
+impl System {
+    fn new(name: &'static str, label: &'static str, role: Role, run: Run) -> Self {
+        Self {
+            name,
+            label,
+            package: "",
+            role,
+            lacks: "",
+            refuses: |_| None,
+            run,
+        }
+    }
+
+    fn package(self, package: &'static str) -> Self {
+        Self { package, ..self }
+    }
+
+    fn lacks(self, lacks: &'static str) -> Self {
+        Self { lacks, ..self }
+    }
+
+    fn refuses(self, refuses: fn(Workload) -> Option<&'static str>) -> Self {
+        Self { refuses, ..self }
+    }
+}
+
+fn only_small_round_trips(workload: Workload) -> Option<&'static str> {
+    (!workload.is_two_way() || workload.len > 56).then_some("round trips of up to 56 bytes only")
+}
+
+fn only_large_one_way(workload: Workload) -> Option<&'static str> {
+    let one_way = matches!(workload.kind, Kind::OneWay { senders: 1 });
+    (!one_way || workload.len < 1024).then_some("one way from 1 KiB only")
+}
+
+fn only_small_from_one(workload: Workload) -> Option<&'static str> {
+    (workload.peers() > 1 || workload.len > 64).then_some("one sender, fixed small sizes")
+}
+
+fn only_small(workload: Workload) -> Option<&'static str> {
+    (workload.len > 64).then_some("fixed small sizes")
+}
+
+fn fits_a_slot(workload: Workload) -> Option<&'static str> {
+    if workload.peers() > 1 {
+        return Some("several producers lose messages");
+    }
+    (workload.len > 4096).then_some("fixed slots; its ring for blobs loses messages")
+}
+
+fn fits_the_ring(workload: Workload) -> Option<&'static str> {
+    if workload.peers() > 1 {
+        return Some("one sender");
+    }
+    (workload.len >= CAPACITY).then_some("not longer than its ring")
+}
+
+fn from_one(workload: Workload) -> Option<&'static str> {
+    (workload.peers() > 1).then_some("one sender")
+}
+
+/// All systems, in the table's order.
+pub(crate) fn all() -> Vec<System> {
+    let mut all = ours_and_the_kernels();
+    all.extend(rivals());
+    all.extend(limits());
+    all.extend(spoiled());
+    all
+}
+
+fn rivals() -> Vec<System> {
+    use Role::Pipe;
+    vec![
+        System::new(
+            "ipc-channel",
+            "ipc-channel, bytes",
+            Pipe,
+            processes::<channels::IpcChannel>,
+        )
+        .package("ipc-channel")
+        .lacks("readiness to poll"),
+        System::new(
+            "interprocess",
+            "interprocess, unnamed pipe",
+            Pipe,
+            processes::<channels::Unnamed>,
+        )
+        .package("interprocess")
+        .lacks("capacity over 64 KiB, whole messages"),
+        System::new("ringfire", "ringfire, futex", Pipe, slots::ringfire)
+            .package("ringfire")
+            .lacks("end-of-file, messages of any size, several senders without loss")
+            .refuses(fits_a_slot),
+        System::new(
+            "ringfire-spin",
+            "ringfire, spinning",
+            Pipe,
+            slots::ringfire_spinning,
+        )
+        .package("ringfire")
+        .lacks("end-of-file, messages of any size, several senders without loss, sleep")
+        .refuses(fits_a_slot),
+        System::new("ipc_ring", "ipc_ring", Pipe, processes::<channels::IpcRing>)
+            .package("ipc_ring")
+            .lacks("end-of-file, several senders, messages longer than the ring")
+            .refuses(fits_the_ring),
+        System::new("shmring", "shmring", Pipe, processes::<channels::ShmRing>)
+            .package("shmring")
+            .lacks("end-of-file after a kill, messages, several senders")
+            .refuses(from_one),
+        #[cfg(feature = "iceoryx2")]
+        System::new(
+            "iceoryx2",
+            "iceoryx2, publish-subscribe",
+            Pipe,
+            processes::<iceoryx::Iceoryx>,
+        )
+        .package("iceoryx2")
+        .lacks("blocking receive, end-of-file"),
+    ]
+}
+
+/// Rivals that were thought of and are not here, with the reason.
+pub(crate) fn left_out() -> Vec<(&'static str, &'static str)> {
+    vec![
+        #[cfg(not(feature = "iceoryx2"))]
+        (
+            "iceoryx2",
+            "its build needs libclang; built in with --features iceoryx2",
+        ),
+        (
+            "shmem-ipc",
+            "needs both ends set up by hand over descriptors; no blocking send",
+        ),
+        ("faster-fifo, Boost message_queue, Aeron", "not Rust"),
+    ]
+}
+
+fn ours_and_the_kernels() -> Vec<System> {
+    use Role::Pipe;
+    vec![
+        System::new(
+            "shm",
+            "shmpipe, shared memory",
+            Pipe,
+            processes::<ours::SharedMemory>,
+        )
+        .package("shmpipe"),
+        System::new(
+            "shm-kernel",
+            "shmpipe on kernel pipes",
+            Pipe,
+            processes::<ours::OnKernelPipes>,
+        )
+        .package("shmpipe"),
+        System::new(
+            "pipe",
+            "kernel pipe, 1 MiB",
+            Pipe,
+            processes::<kernel::TunedPipe>,
+        )
+        .lacks("whole messages over 4 KiB from several senders"),
+        System::new(
+            "pipe-plain",
+            "kernel pipe, 64 KiB",
+            Pipe,
+            processes::<kernel::PlainPipe>,
+        )
+        .lacks("whole messages over 4 KiB from several senders"),
+        System::new(
+            "stream",
+            "Unix stream socketpair",
+            Pipe,
+            processes::<kernel::Stream>,
+        )
+        .lacks("whole messages from several senders"),
+        System::new(
+            "seqpacket",
+            "Unix seqpacket socketpair",
+            Pipe,
+            processes::<kernel::Packets>,
+        )
+        .lacks("messages longer than its buffer")
+        .refuses(|workload| (workload.len >= 1 << 20).then_some("longer than its buffer")),
+    ]
+}
+
+fn limits() -> Vec<System> {
+    use Role::{InProcess, Limit};
+    vec![
+        System::new(
+            "atomics",
+            "two atomics, spinning",
+            Limit,
+            processes::<limits::Line>,
+        )
+        .refuses(only_small_round_trips),
+        System::new(
+            "futex",
+            "two futexes, sleeping",
+            Limit,
+            processes::<limits::Futex>,
+        )
+        .refuses(only_small_round_trips),
+        System::new(
+            "memcpy",
+            "memcpy through two buffers",
+            Limit,
+            processes::<hand_over::Two>,
+        )
+        .refuses(only_large_one_way),
+        System::new(
+            "memcpy-deep",
+            "memcpy through 4 MiB of buffers",
+            Limit,
+            processes::<hand_over::Many>,
+        )
+        .refuses(only_large_one_way),
+        System::new("rtrb", "rtrb, between threads", InProcess, threads::rtrb)
+            .package("rtrb")
+            .refuses(only_small_from_one),
+        System::new(
+            "crossbeam",
+            "crossbeam-channel, between threads",
+            InProcess,
+            threads::crossbeam,
+        )
+        .package("crossbeam-channel")
+        .refuses(only_small),
+    ]
+}
+
+/// Systems with a fault, for the tests.
+fn spoiled() -> Vec<System> {
+    use Role::Test;
+    vec![
+        System::new(
+            "lossy",
+            "a pipe that loses a message",
+            Test,
+            processes::<spoiled::Lossy>,
+        ),
+        System::new(
+            "hanging",
+            "a pipe that stops",
+            Test,
+            processes::<spoiled::Hanging>,
+        ),
+        System::new(
+            "dying",
+            "a pipe whose sender is killed",
+            Test,
+            processes::<spoiled::Dying>,
+        ),
+    ]
+}

@@ -1,0 +1,200 @@
+//! The run as text for a terminal: one block for each workload, one line for each system.
+
+use std::fmt::Write as _;
+
+use crate::goals::{Goal, goals};
+use crate::record::{Run, version};
+use crate::statistics::{Cell, cell};
+use crate::systems::{System, left_out};
+use crate::workload::{Kind, Measure, Workload};
+
+/// The whole text.
+pub(crate) fn table(run: &Run, systems: &[&System], workloads: &[Workload]) -> String {
+    let mut text = format!(
+        "{}
+Linux {}, CPUs {:?}, {}
+{}
+{}
+",
+        run.cpu,
+        run.kernel,
+        run.cpus,
+        run.date,
+        run.load_text(),
+        run.command
+    );
+    for &workload in workloads {
+        block(&mut text, run, systems, workload);
+    }
+    let goals = goals(run, systems, workloads);
+    if !goals.is_empty() {
+        let _ = writeln!(text, "\ngoals of shm, median ratios within the rounds:");
+    }
+    for goal in goals {
+        let (name, reached, wanted) = (
+            goal.workload.to_string(),
+            three(goal.reached),
+            three(goal.wanted),
+        );
+        let verdict = verdict(&goal);
+        let _ = writeln!(
+            text,
+            "  {name:<19} to {:<14} {reached:>6}×, wanted {wanted:>5}×: {verdict}",
+            goal.reference
+        );
+    }
+    let _ = writeln!(text, "\nnot measured:");
+    for (name, reason) in left_out() {
+        let _ = writeln!(text, "  {name}: {reason}");
+    }
+    text
+}
+
+fn block(text: &mut String, run: &Run, systems: &[&System], workload: Workload) {
+    let _ = writeln!(
+        text,
+        "\n{workload}: {}; ratios to {}, best of them, to pipe",
+        title(workload),
+        workload.limit()
+    );
+    for system in systems {
+        let name = system.name;
+        let line = match (cell(run, workload, name), run.failure(workload, name)) {
+            (_, Some(reason)) => format!("FAILED: {reason}"),
+            (Some(cell), None) => figures(workload, &cell),
+            (None, None) => continue,
+        };
+        let mark = if system.role.is_limit() { "*" } else { " " };
+        let _ = writeln!(text, "  {mark}{name:<14} {line}");
+    }
+}
+
+/// Whether a goal is met, and if not, what lacks.
+pub(crate) fn verdict(goal: &Goal) -> String {
+    if goal.is_met() {
+        return "met".into();
+    }
+    format!("missed by {}×", three(goal.missed_by()))
+}
+
+/// What the figures of a workload are.
+pub(crate) fn title(workload: Workload) -> String {
+    let len = size(workload.len);
+    let what = match workload.kind {
+        Kind::RoundTrip => format!("round trip, {len}"),
+        Kind::Wake => format!("round trip to a sleeping peer, {len}, one every 2 ms"),
+        Kind::OneWay { senders: 1 } => format!("one way, {len}"),
+        Kind::OneWay { senders } => format!("{senders} senders, {len}"),
+        Kind::Paced { per_second } => format!("{per_second} messages a second, {len}, CPU time"),
+    };
+    let place = if workload.is_one_cpu() {
+        ", all on one CPU"
+    } else {
+        ""
+    };
+    format!("{what}{place}")
+}
+
+fn figures(workload: Workload, cell: &Cell) -> String {
+    let ratio = |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| format!("{}×", three(ratio)));
+    let mut line = format!(
+        "{:>12}  best {:>12}  {:>8} {:>8} {:>8}",
+        figure(workload, cell.median),
+        figure(workload, cell.best),
+        ratio(cell.to_limit),
+        ratio(cell.best_to_limit),
+        ratio(cell.to_pipe),
+    );
+    let [main, peers] = cell.cpu_nanos.map(time);
+    let _ = write!(
+        line,
+        "  n={} cpu {main}+{peers} sw {:.2}",
+        cell.rounds, cell.switches
+    );
+    if !cell.latency.is_empty() {
+        let [p50, p99, p999] =
+            [0.5, 0.99, 0.999].map(|q| time(cell.latency.value_at_quantile(q) as f64));
+        let max = time(cell.latency.max() as f64);
+        let _ = write!(line, "  p50 {p50} p99 {p99} p99.9 {p999} max {max}");
+    }
+    line
+}
+
+/// A figure with its unit.
+pub(crate) fn figure(workload: Workload, figure: f64) -> String {
+    match workload.measure() {
+        Measure::Rate if workload.len >= 1024 => {
+            format!("{} GB/s", three(figure * workload.len as f64 / 1e9))
+        }
+        Measure::Rate => format!("{} M/s", three(figure / 1e6)),
+        _ => time(figure),
+    }
+}
+
+/// Nanoseconds with a fitting unit.
+pub(crate) fn time(nanos: f64) -> String {
+    match nanos {
+        n if n >= 999.5e6 => format!("{} s", three(n / 1e9)),
+        n if n >= 999.5e3 => format!("{} ms", three(n / 1e6)),
+        n if n >= 999.5 => format!("{} µs", three(n / 1e3)),
+        n => format!("{} ns", three(n)),
+    }
+}
+
+/// A size in bytes.
+pub(crate) fn size(bytes: usize) -> String {
+    match bytes {
+        n if n >= 1 << 20 => format!("{} MiB", n >> 20),
+        n if n >= 1 << 10 => format!("{} KiB", n >> 10),
+        n => format!("{n} B"),
+    }
+}
+
+/// Three significant digits.
+pub(crate) fn three(number: f64) -> String {
+    let decimals = match number.abs() {
+        n if n >= 99.95 => 0,
+        n if n >= 9.995 => 1,
+        _ => 2,
+    };
+    format!("{number:.decimals$}")
+}
+
+/// The list of systems and what each lacks.
+pub(crate) fn systems_text(systems: &[System]) -> String {
+    let mut text = String::new();
+    for system in systems {
+        let version = version(system.package);
+        let lacks = if system.lacks.is_empty() {
+            String::new()
+        } else {
+            format!("; no {}", system.lacks)
+        };
+        let _ = writeln!(
+            text,
+            "  {:<14} {} {version} ({}{lacks})",
+            system.name,
+            system.label,
+            system.role.label()
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits_and_a_unit() {
+        let expected = [
+            (65.26, "65.3 ns"),
+            (999.7, "1.00 µs"),
+            (45_200.0, "45.2 µs"),
+            (2.5e9, "2.50 s"),
+        ];
+        for (nanos, text) in expected {
+            assert_eq!(time(nanos), text);
+        }
+    }
+}

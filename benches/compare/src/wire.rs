@@ -1,0 +1,132 @@
+//! What a system must offer to be measured: a one-way channel for messages of a length both sides know.
+//!
+//! It does not say how processes come about; `session` forks them.
+
+use std::error::Error;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::workload::Workload;
+
+/// The circumstances of one slice.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// What is done.
+    pub(crate) workload: Workload,
+    /// Room in bytes that each channel is asked for.
+    pub(crate) capacity: usize,
+    /// The receiver's (or pinging side's) CPU, then those of its peers in turn.
+    pub(crate) cpus: Vec<usize>,
+    /// How long the measured part takes, in nanoseconds.
+    pub(crate) slice_nanos: u64,
+    /// A name that no other slice on this machine uses, for systems that meet by name: the files
+    /// they make in /dev/shm begin with it.
+    pub(crate) name: String,
+}
+
+impl Plan {
+    /// Length in bytes of each message.
+    pub(crate) fn len(&self) -> usize {
+        self.workload.len
+    }
+
+    /// The CPU of the peer with that number.
+    pub(crate) fn peer_cpu(&self, peer: usize) -> usize {
+        let peers = &self.cpus[1..];
+        peers[peer % peers.len()]
+    }
+
+    /// The file in /dev/shm for a system that wants one for each channel.
+    pub(crate) fn path(&self, way: &str) -> String {
+        format!("/dev/shm/{}-{way}", self.name)
+    }
+
+    /// How to wait for a peer that is looked at again and again.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience {
+            yields: self.workload.is_one_cpu(),
+        }
+    }
+}
+
+/// How a side waits that can only look again: spinning, or giving way where both share one CPU.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    yields: bool,
+}
+
+impl Patience {
+    /// One turn of waiting.
+    #[inline]
+    pub(crate) fn turn(self) {
+        if self.yields {
+            std::thread::yield_now();
+        } else {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// One way for messages, opened before the fork and then shared by both sides.
+pub(crate) trait Wire: Sized + Sync {
+    /// The sending end.
+    type Tx: Tx;
+    /// The receiving end.
+    type Rx: Rx;
+
+    /// Opens a channel; `way` names its direction, for systems that meet by name.
+    fn open(plan: &Plan, way: &str) -> io::Result<Self>;
+
+    /// The sending end, taken once in each sending process or thread.
+    fn tx(&self, plan: &Plan) -> io::Result<Self::Tx>;
+
+    /// The receiving end, taken once.
+    fn rx(&self, plan: &Plan) -> io::Result<Self::Rx>;
+}
+
+/// A sending end.
+pub(crate) trait Tx {
+    /// Sends `message` whole, waiting while there is no room.
+    fn send(&mut self, message: &[u8]) -> io::Result<()>;
+}
+
+/// A receiving end.
+pub(crate) trait Rx {
+    /// Puts the next message, which must be as long as `buf`, into `buf`, waiting until it is there.
+    ///
+    /// A system that gives vectors may put its own in place of it.
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Takes note of the senders, which are there now and have not sent anything.
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The error for a message of another length than was sent.
+pub(crate) fn whole(len: usize, due: usize) -> io::Result<()> {
+    if len == due {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("a message of {len} bytes came where one of {due} was sent"),
+    ))
+}
+
+/// Tries again and again for what another process is about to make, for at most two seconds.
+pub(crate) fn attach<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        match open() {
+            Ok(opened) => return Ok(opened),
+            Err(error) if Instant::now() >= end => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_micros(200)),
+        }
+    }
+}
+
+/// An error of another library.
+pub(crate) fn foreign(error: impl Error) -> io::Error {
+    io::Error::other(error.to_string())
+}
