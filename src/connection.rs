@@ -58,7 +58,6 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
-    #[inline]
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
         self.sender.send(message)
     }
@@ -68,7 +67,6 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
-    #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         self.sender.try_send(message)
     }
@@ -78,7 +76,6 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
-    #[inline]
     pub fn send_timeout(
         &mut self,
         message: &[u8],
@@ -92,7 +89,6 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
-    #[inline]
     pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
         self.receiver.recv()
     }
@@ -102,7 +98,6 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
-    #[inline]
     pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
         self.receiver.try_recv()
     }
@@ -112,7 +107,6 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
-    #[inline]
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
         self.receiver.recv_timeout(timeout)
     }
@@ -122,7 +116,6 @@ impl Connection {
     /// # Errors
     ///
     /// As there.
-    #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
         self.receiver.recv_into(buf)
     }

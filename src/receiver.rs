@@ -61,7 +61,6 @@ impl Receiver {
         }
     }
 
-    #[inline]
     fn receive(
         flavor: &mut Flavor,
         into: Destination<'_>,
@@ -113,7 +112,6 @@ impl Receiver {
     /// assert!(matches!(rx.recv(), Err(shmpipe::RecvError::Disconnected)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
     pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
         self.recv_within(Patience::FOREVER).map_err(Into::into)
     }
@@ -136,7 +134,6 @@ impl Receiver {
     /// assert!(rx.try_recv()?.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
     pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
         self.recv_within(Patience::Never).map_err(Into::into)
     }
@@ -158,7 +155,6 @@ impl Receiver {
     /// assert!(matches!(outcome, Err(shmpipe::RecvTimeoutError::Timeout)));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[inline]
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
         self.recv_within(Patience::Until(Deadline::after(timeout)))
             .map_err(Into::into)
@@ -181,7 +177,6 @@ impl Receiver {
     /// assert_eq!(&buf[..7], b"seven b");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
         if self.unread > 0 {
             let needed = self.unread;

@@ -80,7 +80,6 @@ impl Sender {
     /// assert!(matches!(tx.send(b"x"), Err(shmpipe::SendError::Disconnected)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
         self.send_within(message, Patience::FOREVER)
             .map_err(Into::into)
@@ -103,7 +102,6 @@ impl Sender {
     /// assert!(matches!(tx.try_send(&[7; 1000]), Err(shmpipe::TrySendError::Full)));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         self.send_within(message, Patience::Never)
             .map_err(Into::into)
@@ -126,7 +124,6 @@ impl Sender {
     /// tx.send_timeout(b"there is room", Duration::from_millis(10))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
     pub fn send_timeout(
         &mut self,
         message: &[u8],
