@@ -20,6 +20,7 @@ mod end_of_file;
 mod environment;
 mod errors;
 mod exec;
+mod forged;
 mod fork;
 mod handover;
 mod harness;
