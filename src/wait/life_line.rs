@@ -86,7 +86,7 @@ impl LifeLine {
         self.ask_the_clock()
     }
 
-    /// The clock costs more than all the rest of a small send, so calls that come thick and fast ask it
+    /// The clock costs two thirds of what all the rest of a small send does, so calls that come thick and fast ask it
     /// only each [`UNASKED`]th time.
     fn ask_the_clock(&mut self) -> bool {
         let now = clock::ticks();
