@@ -1,8 +1,9 @@
 //! The receiving end.
 
+use std::mem::{self, MaybeUninit};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use std::{fmt, io, mem};
+use std::{fmt, io, ptr};
 
 use crate::backend::{Rx, kernel, shm};
 use crate::error::Fault;
@@ -61,6 +62,38 @@ impl Receiver {
         }
     }
 
+    /// Receives into this end's buffer what is there, or comes within a moment if the call `may_wait`; tells
+    /// whether it did. If not, the call must go the long way.
+    #[inline(always)]
+    fn recv_soon(&mut self, may_wait: bool) -> bool {
+        let Flavor::SharedMemory(rx) = &mut self.flavor else {
+            return false;
+        };
+        if self.unread > 0 || self.deferred.is_some() || self.buffer.capacity() > KEPT_BUFFER {
+            return false;
+        }
+        self.buffer.clear();
+        match rx.recv_soon(self.buffer.spare_capacity_mut(), may_wait) {
+            Some(len) => {
+                // SAFETY: so many bytes have been initialised.
+                unsafe { self.buffer.set_len(len) };
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// As [`recv_soon`](Self::recv_soon), into the caller's own slice.
+    #[inline(always)]
+    fn recv_into_soon(&mut self, buf: &mut [u8], may_wait: bool) -> Option<usize> {
+        let Flavor::SharedMemory(rx) = &mut self.flavor else {
+            return None;
+        };
+        // SAFETY: the same bytes, into which only initialised ones are written.
+        let buf = unsafe { &mut *(ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) };
+        rx.recv_soon(buf, may_wait)
+    }
+
     fn receive(
         flavor: &mut Flavor,
         into: Destination<'_>,
@@ -72,6 +105,7 @@ impl Receiver {
         }
     }
 
+    #[cold]
     fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
         let start = self.buffer.len() - mem::take(&mut self.unread);
         if start < self.buffer.len() {
@@ -113,7 +147,10 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
-        self.recv_within(Patience::FOREVER).map_err(Into::into)
+        if self.recv_soon(true) {
+            return Ok(Message::new(&mut self.buffer, 0));
+        }
+        Ok(self.recv_within(Patience::FOREVER)?)
     }
 
     /// Receives the next message if one is there; never blocks.
@@ -135,7 +172,10 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
-        self.recv_within(Patience::Never).map_err(Into::into)
+        if self.recv_soon(false) {
+            return Ok(Message::new(&mut self.buffer, 0));
+        }
+        Ok(self.recv_within(Patience::Never)?)
     }
 
     /// Receives the next message, blocking no longer than `timeout`.
@@ -156,8 +196,11 @@ impl Receiver {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
-        self.recv_within(Patience::Until(Deadline::after(timeout)))
-            .map_err(Into::into)
+        // Within a deadline of zero there is no moment to look.
+        if self.recv_soon(!timeout.is_zero()) {
+            return Ok(Message::new(&mut self.buffer, 0));
+        }
+        Ok(self.recv_within(Patience::Until(Deadline::after(timeout)))?)
     }
 
     /// Receives the next message into `buf` and returns its length, blocking while the pipe is empty.
@@ -178,6 +221,17 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
+        if self.unread == 0
+            && self.deferred.is_none()
+            && let Some(len) = self.recv_into_soon(buf, true)
+        {
+            return Ok(len);
+        }
+        self.recv_into_within(buf, Patience::FOREVER)
+    }
+
+    #[cold]
+    fn recv_into_within(&mut self, buf: &mut [u8], patience: Patience) -> Result<usize, RecvError> {
         if self.unread > 0 {
             let needed = self.unread;
             if buf.len() < needed {
@@ -188,8 +242,11 @@ impl Receiver {
         if let Some(fault) = self.deferred.take() {
             return Err(fault.into());
         }
-        Self::receive(&mut self.flavor, Destination::Slice(buf), Patience::FOREVER)
-            .map_err(Into::into)
+        Ok(Self::receive(
+            &mut self.flavor,
+            Destination::Slice(buf),
+            patience,
+        )?)
     }
 
     /// Waits until [`recv`](Self::recv) would not block, and tells whether it would not: true when a
@@ -294,6 +351,9 @@ impl Receiver {
     /// Receives one message for the byte-stream view: straight into `buf` where it fits, else by
     /// way of our own buffer.
     fn read_message(&mut self, buf: &mut [u8], patience: Patience) -> Result<usize, Fault> {
+        if let Some(len) = self.recv_into_soon(buf, patience != Patience::Never) {
+            return Ok(len);
+        }
         match Self::receive(&mut self.flavor, Destination::Slice(buf), patience) {
             Err(Fault::BufferTooSmall { .. }) => {
                 self.unread = self.recv_within(patience)?.len();

@@ -44,6 +44,16 @@ impl Sender {
         }
     }
 
+    /// Sends what takes no wait; `None` if the message must go the long way.
+    #[inline(always)]
+    fn send_at_once(&mut self, message: &[u8]) -> Option<io::Result<()>> {
+        match &mut self.flavor {
+            Flavor::SharedMemory(tx) if message.len() <= self.limit => tx.send_at_once(message),
+            _ => None,
+        }
+    }
+
+    #[cold]
     fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
         if message.len() > self.limit {
             return Err(Fault::TooLarge {
@@ -81,8 +91,10 @@ impl Sender {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
-        self.send_within(message, Patience::FOREVER)
-            .map_err(Into::into)
+        match self.send_at_once(message) {
+            Some(told) => told.map_err(SendError::Io),
+            None => Ok(self.send_within(message, Patience::FOREVER)?),
+        }
     }
 
     /// Sends `message` if there is room for all of it now; never blocks.
@@ -103,8 +115,10 @@ impl Sender {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
-        self.send_within(message, Patience::Never)
-            .map_err(Into::into)
+        match self.send_at_once(message) {
+            Some(told) => told.map_err(TrySendError::Io),
+            None => Ok(self.send_within(message, Patience::Never)?),
+        }
     }
 
     /// Sends `message`, blocking while the pipe is full but no longer than `timeout`.
@@ -129,8 +143,10 @@ impl Sender {
         message: &[u8],
         timeout: Duration,
     ) -> Result<(), SendTimeoutError> {
-        self.send_within(message, Patience::Until(Deadline::after(timeout)))
-            .map_err(Into::into)
+        match self.send_at_once(message) {
+            Some(told) => told.map_err(SendTimeoutError::Io),
+            None => Ok(self.send_within(message, Patience::Until(Deadline::after(timeout)))?),
+        }
     }
 
     /// Makes another handle to this end. Dropping either changes nothing for the other.

@@ -10,6 +10,14 @@ use crate::error::Fault;
 use crate::segment::layout::{Control, message};
 use crate::sync::Ordering;
 
+/// Each time the tail has gone this far, the sender claims the lines of as much again. Measured on Zen 4
+/// with a receiver on a neighbouring CPU: a send of 64 bytes takes 40 ns without and 11 ns with it; 512 and 2048
+/// do the same, 256 less. prefetchw does nothing for a line that is there to read.
+const AHEAD: u64 = 2048;
+
+/// Bytes of a cache line.
+const LINE: u64 = 64;
+
 /// A view of the ring for senders.
 #[derive(Clone, Copy)]
 pub(crate) struct Writer<'a> {
@@ -38,15 +46,23 @@ impl Writer<'_> {
         self.fits(tail, head, span)
     }
 
-    /// Whether the room that senders have seen so far is enough; false for cursors that need a closer
-    /// look.
+    /// The tail, if the room that senders have seen so far is enough; `None` also for cursors that need a
+    /// closer look.
     #[inline(always)]
-    pub(crate) fn surely_has_room(self, span: u64) -> bool {
+    pub(crate) fn tail_with_room(self, span: u64) -> Option<u64> {
         let tx = &self.control.tx;
         let tail = tx.tail.load(Ordering::Relaxed);
         let used = tail.wrapping_sub(tx.head_seen.load(Ordering::Relaxed));
         // A record's span is at most an eighth of the ring, so this does not go below 0.
-        tail.is_multiple_of(8) && used <= self.rules.capacity() - HEADER - span
+        let is_enough = tail.is_multiple_of(8) && used <= self.rules.capacity() - HEADER - span;
+        is_enough.then_some(tail)
+    }
+
+    /// As [`tail_with_room`](Self::tail_with_room) after a look at what the receivers have published.
+    #[cold]
+    pub(crate) fn tail_after_a_look(self, span: u64) -> Option<u64> {
+        self.has_room(span).ok().filter(|&has_room| has_room)?;
+        self.tail_with_room(span)
     }
 
     /// As [`has_room`](Self::has_room), but counts what the receivers have read and not published
@@ -97,6 +113,12 @@ impl Writer<'_> {
     #[inline]
     pub(crate) fn publish(self, prefix: Option<u64>, payload: &[u8], flags: u32) {
         let tail = self.control.tx.tail.load(Ordering::Relaxed);
+        self.publish_at(tail, prefix, payload, flags);
+    }
+
+    /// As [`publish`](Self::publish), for one who has just loaded `tail`.
+    #[inline(always)]
+    pub(crate) fn publish_at(self, tail: u64, prefix: Option<u64>, payload: &[u8], flags: u32) {
         let mut place = tail.wrapping_add(HEADER);
         let mut len = payload.len();
         if let Some(prefix) = prefix {
@@ -116,6 +138,27 @@ impl Writer<'_> {
             .header(tail)
             .store(header.encode(), Ordering::Release);
         self.control.tx.tail.store(next, Ordering::Relaxed);
+        if (tail ^ next) >= AHEAD && next.wrapping_sub(tail) < AHEAD {
+            self.claim_ahead(next);
+        }
+    }
+
+    /// Makes the lines behind `tail` ours before there is anything to put into them.
+    ///
+    /// Receivers have read them last time round, so the first store to each must wait for the line, and the
+    /// release of the lock waits for the store: so much for each small message. Stores to many lines wait
+    /// together. They go into free room, where nobody looks.
+    #[inline(never)]
+    fn claim_ahead(self, tail: u64) {
+        let first = (tail + HEADER).next_multiple_of(LINE);
+        let end = first + AHEAD + LINE;
+        let head = self.control.tx.head_seen.load(Ordering::Relaxed);
+        if end.wrapping_sub(head) > self.rules.capacity() {
+            return;
+        }
+        for line in (first..end).step_by(LINE as usize) {
+            self.storage.header(line).store(0, Ordering::Relaxed);
+        }
     }
 
     /// Flags that begin the next message: they tell a receiver what became of one left unfinished.

@@ -22,8 +22,6 @@ const SHORTEST: Duration = Duration::from_micros(1);
 const PROBE_EVERY: u32 = 32;
 /// Looks between two looks at the clock.
 const LOOKS_AT_ONCE: u32 = 32;
-/// Looks before anything else; in the second half the processor is told that it is a loop.
-const FIRST_LOOKS: u32 = 64;
 /// Most waits in a row that go without a yield after yields that did not help.
 const MOST_SKIPPED: u32 = 64;
 
@@ -105,22 +103,6 @@ impl Spinner {
         self.skipping = self.penalty;
         false
     }
-}
-
-/// Looks for a moment, some hundred nanoseconds, where the peer runs beside us: a peer that answers at
-/// once is met here, without a clock and without telling it anything.
-#[inline]
-pub(crate) fn first_looks(event: &Event, ready: impl Fn() -> bool) -> bool {
-    if cfg!(loom) || !cpus::can_run_beside_us(event.peer_cpu()) {
-        return false;
-    }
-    (0..FIRST_LOOKS).any(|at| {
-        let found = ready();
-        if !found && at >= FIRST_LOOKS / 2 {
-            spin_hint();
-        }
-        found
-    })
 }
 
 fn looks(ready: impl Fn() -> bool) -> bool {

@@ -3,14 +3,16 @@
 //! [`tx`] and [`rx`] put the layers below together: the side lock, the ring, the events.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::ring::record::Rules;
 use crate::ring::storage::Storage;
 use crate::segment::Segment;
 use crate::segment::geometry::{Geometry, Sides, invalid};
-use crate::segment::layout::Event;
+use crate::segment::layout::{Control, Event};
 use crate::sync::kill_point;
 use crate::sys::{futex, socket, thread::Thread};
 
@@ -117,14 +119,21 @@ pub(crate) fn is_refused(error: &io::Error) -> bool {
 
 /// What all handles of this process to one side share.
 struct End {
-    segment: Arc<Segment>,
+    /// The control part of `segment`, at hand for the hot path.
+    control: NonNull<Control>,
     storage: Storage,
     rules: Rules,
-    /// This side's end of the life-line; `None` only while dropping.
-    socket: Option<OwnedFd>,
+    /// This side's end of the life-line; open until the drop.
+    socket: ManuallyDrop<OwnedFd>,
     /// The event on which the other side sleeps.
     others: fn(&Segment) -> &Event,
+    segment: Arc<Segment>,
 }
+
+// SAFETY: `control` points into `segment`, which may be shared between threads.
+unsafe impl Send for End {}
+// SAFETY: as above.
+unsafe impl Sync for End {}
 
 impl End {
     fn new(segment: Arc<Segment>, socket: OwnedFd, others: fn(&Segment) -> &Event) -> Arc<Self> {
@@ -133,11 +142,12 @@ impl End {
         // which this end shares; its capacity is a power of two.
         let storage = unsafe { Storage::new(segment.data(), segment.capacity()) };
         Arc::new(Self {
-            segment,
+            control: NonNull::from(segment.control()),
             storage,
             rules,
-            socket: Some(socket),
+            socket: ManuallyDrop::new(socket),
             others,
+            segment,
         })
     }
 
@@ -148,16 +158,23 @@ impl End {
         Ok(vec![memfd, socket])
     }
 
+    #[inline(always)]
+    fn control(&self) -> &Control {
+        // SAFETY: it lies in the segment, which lives as long as this end and does not move.
+        unsafe { self.control.as_ref() }
+    }
+
     #[inline]
     fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_ref().expect("taken by drop only").as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
         // Closed before it is announced: who hears of it must find the hang-up.
-        drop(self.socket.take());
+        // SAFETY: nobody uses it after this.
+        unsafe { ManuallyDrop::drop(&mut self.socket) };
         kill_point();
         (self.others)(&self.segment).announce_close();
     }

@@ -17,7 +17,8 @@ use crate::segment::layout::message;
 use crate::sys::clock::Patience;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Wait, Woken};
-use crate::wait::spin::{self, Spinner};
+use crate::wait::spin::Spinner;
+use crate::wait::stream::Stream;
 
 /// How often a receiver inside a message looks whether the message's sender has died while others keep
 /// the pipe open, where the sender's process cannot be watched.
@@ -28,11 +29,12 @@ pub(crate) struct Rx {
     pub(super) end: Arc<End>,
     life_line: LifeLine,
     spinner: Spinner,
-    fate: Fate,
+    pub(super) fate: Fate,
     /// The parts taken so far of a message that goes in parts.
     pub(super) partial: Partial,
     /// Bytes of whole messages taken since the last look whether anybody wrote them.
     pub(super) unverified: u64,
+    pub(super) stream: Stream,
 }
 
 /// What one look at the ring under the lock came to.
@@ -54,14 +56,8 @@ impl Rx {
             fate: Fate::Open,
             partial: Partial::new(),
             unverified: 0,
+            stream: Stream::default(),
         }
-    }
-
-    /// Looks for a record for a moment, before all that a wait takes.
-    #[inline]
-    fn looks_pay_at_first(&self) -> bool {
-        let view = View::new(&self.end);
-        spin::first_looks(view.place.event, || view.reader.has_record())
     }
 
     fn recv_open(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
@@ -306,20 +302,8 @@ fn take_in_parts(
 }
 
 impl backend::Rx for Rx {
-    #[inline]
-    fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+    fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
-        match self.recv_at_once(&mut into) {
-            Ok(Some(len)) => return Ok(len),
-            Ok(None) => {}
-            Err(fault) => return self.fate.seal(Err(fault)),
-        }
-        if patience != Patience::Never
-            && self.looks_pay_at_first()
-            && let Ok(Some(len)) = self.recv_at_once(&mut into)
-        {
-            return Ok(len);
-        }
         let outcome = self.recv_open(into, patience);
         self.fate.seal(outcome)
     }
@@ -341,7 +325,7 @@ impl backend::Rx for Rx {
     }
 
     fn capacity(&self) -> usize {
-        self.end.segment.capacity()
+        self.end.rules.capacity() as usize
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Tx {
     pub(super) end: Arc<End>,
     pub(super) life_line: LifeLine,
     spinner: Spinner,
-    fate: Fate,
+    pub(super) fate: Fate,
 }
 
 /// The parts of a sender that its calls share, apart from its own state.
@@ -36,7 +36,7 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     #[inline]
     pub(super) fn new(end: &'a End) -> Self {
-        let control = end.segment.control();
+        let control = end.control();
         let writer = Writer {
             control,
             storage: &end.storage,
@@ -224,14 +224,8 @@ fn room_needed(rules: Rules, len: usize, patience: Patience) -> Result<u64, Faul
 }
 
 impl backend::Tx for Tx {
-    #[inline]
     fn send(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
         self.fate.check()?;
-        match self.send_at_once(bytes) {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(fault) => return self.fate.seal(Err(fault)),
-        }
         let outcome = self.send_open(bytes, patience);
         self.fate.seal(outcome)
     }
@@ -245,6 +239,6 @@ impl backend::Tx for Tx {
     }
 
     fn capacity(&self) -> usize {
-        self.end.segment.capacity()
+        self.end.rules.capacity() as usize
     }
 }

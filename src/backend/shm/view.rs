@@ -5,6 +5,7 @@ use std::io;
 use super::End;
 use crate::error::Fault;
 use crate::ring::reader::Reader;
+use crate::ring::record::Rules;
 use crate::segment::layout::{Custody, message};
 use crate::sync::{Ordering, full_fence};
 use crate::wait::life_line::LifeLine;
@@ -24,7 +25,7 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     #[inline]
     pub(super) fn new(end: &'a End) -> Self {
-        let control = end.segment.control();
+        let control = end.control();
         let reader = Reader {
             control,
             storage: &end.storage,
@@ -81,7 +82,13 @@ impl<'a> View<'a> {
     /// Whether so much has been received that senders should hear of it.
     #[inline]
     pub(super) fn is_time_to_give_room_back(self) -> bool {
-        self.reader.unpublished() >= self.reader.rules.capacity() / LAZY_FRACTION
+        self.reader.unpublished() >= Self::lazy_room(self.reader.rules)
+    }
+
+    /// So much room may have been made that senders have not heard of.
+    #[inline(always)]
+    pub(super) fn lazy_room(rules: Rules) -> u64 {
+        rules.capacity() / LAZY_FRACTION
     }
 
     /// Before reporting an empty ring or sleeping: gives all room back.
