@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use crossbeam_utils::CachePadded;
 
 use crate::segment::geometry::{Geometry, Kind, Sides};
+use crate::segment::label::{KERNEL_PAGE, memory_name};
 use crate::segment::layout::{Bearer, Custody, SideLock};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::memory::{SharedPage, fill_holes, page_size, sealed_memfd};
@@ -57,8 +58,8 @@ pub(super) struct Page {
 
 impl Page {
     /// Makes a page and its cookie, for the pipe of this inode.
-    pub(super) fn create(pipe: u64, limit: usize) -> io::Result<Self> {
-        let memfd = match sealed_memfd(c"shmpipe-kernel", page_size()) {
+    pub(super) fn create(pipe: u64, limit: usize, label: Option<&str>) -> io::Result<Self> {
+        let memfd = match sealed_memfd(&memory_name(KERNEL_PAGE, label), page_size()) {
             Ok(fd) => Some(fd),
             Err(error) if crate::backend::shm::is_refused(&error) => None,
             Err(error) => return Err(error),
