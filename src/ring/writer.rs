@@ -35,7 +35,7 @@ impl Writer<'_> {
         // SYNC: publish-head. What the receivers read before they published is free to overwrite.
         let head = later(seen, self.control.head.load(Ordering::Acquire));
         tx.head_seen.store(head, Ordering::Relaxed);
-        self.fits(tail, head, span)
+        self.fits_now(tail, head, span)
     }
 
     /// Whether the room that senders have seen so far is enough; false for cursors that need a closer
@@ -60,7 +60,7 @@ impl Writer<'_> {
         // SYNC: publish-read
         let read = self.control.rx.read.load(Ordering::Acquire);
         tx.head_seen.store(read, Ordering::Relaxed);
-        self.fits(tx.tail.load(Ordering::Relaxed), read, span)
+        self.fits_now(tx.tail.load(Ordering::Relaxed), read, span)
     }
 
     /// As [`has_room`](Self::has_room) without the lock, for one who waits and will look again under
@@ -82,6 +82,13 @@ impl Writer<'_> {
     fn fits(self, tail: u64, head: u64, span: u64) -> Result<bool, Fault> {
         let used = self.rules.used(tail, head)?;
         Ok(used + span + HEADER <= self.rules.capacity())
+    }
+
+    /// As [`fits`](Self::fits) with a `head` that was just looked at, which tells observers how full it is.
+    fn fits_now(self, tail: u64, head: u64, span: u64) -> Result<bool, Fault> {
+        let fits = self.fits(tail, head, span)?;
+        self.control.tx_tally.note_fill(tail.wrapping_sub(head));
+        Ok(fits)
     }
 
     /// The position of `read` from which on there is room for any record: where a sleeping sender is
@@ -115,7 +122,9 @@ impl Writer<'_> {
         self.storage
             .header(tail)
             .store(header.encode(), Ordering::Release);
-        self.control.tx.tail.store(next, Ordering::Relaxed);
+        let tx = &self.control.tx;
+        tx.tail.store(next, Ordering::Relaxed);
+        tx.flow.count(u64::from(flags & LAST != 0), payload.len());
     }
 
     /// Flags that begin the next message: they tell a receiver what became of one left unfinished.
@@ -135,6 +144,9 @@ impl Writer<'_> {
         if shared.load(Ordering::Relaxed) != state {
             // SYNC: sender-state
             shared.store(state, Ordering::Release);
+            if state == message::WITHDRAWN || state == message::ORPHANED {
+                self.control.tx_tally.count_aborted();
+            }
         }
     }
 

@@ -47,7 +47,8 @@ pub(crate) fn pair(
         Ok(Some((inode, _))) => inode,
         _ => 0,
     };
-    let page = Arc::new(Page::create(inode, limit, label)?);
+    let capacity = pipe::capacity(writer.as_fd())?;
+    let page = Arc::new(Page::create(inode, capacity, limit, label)?);
     Ok((
         Rx::new(End::new(Arc::clone(&page), reader)),
         Tx::new(End::new(page, writer)),

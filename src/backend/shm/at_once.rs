@@ -24,13 +24,22 @@ impl Tx {
     /// What waking the receivers reports; the message is in the ring then.
     #[inline]
     pub(super) fn send_at_once(&mut self, bytes: &[u8]) -> Result<bool, Fault> {
-        let Self { end, life_line, .. } = self;
+        let Self {
+            end,
+            life_line,
+            noted,
+            ..
+        } = self;
         let end = &**end;
         let control = end.segment.control();
+        // What was noted fits one record, and most of what comes is no longer.
+        if bytes.len() > *noted && !tx::View::new(end).note_length(noted, bytes.len()) {
+            return Ok(false);
+        }
         if life_line.is_due_in_passing() && !tx::View::new(end).goes_on(life_line) {
             return Ok(false);
         }
-        if bytes.len() > end.rules.part_max() || !life_line.is_as_it_was(&control.room) {
+        if !life_line.is_as_it_was(&control.room) {
             return Ok(false);
         }
         let Some(guard) = control.tx.lock.lock_at_once() else {
