@@ -15,6 +15,7 @@ mod backend;
 mod connection;
 mod error;
 mod handover;
+mod label;
 mod message;
 mod options;
 mod receiver;

@@ -92,6 +92,7 @@ pub struct PipeOptions {
     capacity: Option<usize>,
     backend: Option<Backend>,
     max_message: Option<usize>,
+    pub(crate) label: Option<String>,
 }
 
 impl Default for PipeOptions {
@@ -108,6 +109,7 @@ impl PipeOptions {
             capacity: None,
             backend: None,
             max_message: None,
+            label: None,
         }
     }
 
@@ -136,7 +138,7 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: a capacity of 0 or over 2^40 bytes, or a `SHMPIPE_BACKEND` that names no
+    /// - `InvalidInput`: a label that cannot be ([`label`](Self::label)), a capacity of 0 or over 2^40 bytes, or a `SHMPIPE_BACKEND` that names no
     ///   backend (unset or empty is the default; case matters); the message has the value.
     /// - `OutOfMemory`: the capacity is beyond the memory that is free; pages are taken now, so
     ///   that there is no SIGBUS later.
@@ -151,15 +153,16 @@ impl PipeOptions {
     pub fn pipe(&self) -> io::Result<(Receiver, Sender)> {
         let capacity = self.checked_capacity()?;
         let limit = self.max_message.unwrap_or(usize::MAX);
+        let label = self.checked_label()?;
         let shared = || {
-            let (rx, tx) = shm::pair(capacity, limit)?;
+            let (rx, tx) = shm::pair(capacity, limit, label)?;
             Ok((
                 Receiver::shared_memory(rx),
                 Sender::shared_memory(tx, limit),
             ))
         };
         let kernel = || {
-            let (rx, tx) = kernel::pair(capacity, self.capacity.is_some(), limit)?;
+            let (rx, tx) = kernel::pair(capacity, self.capacity.is_some(), limit, label)?;
             Ok((Receiver::kernel(rx), Sender::kernel(tx, limit)))
         };
         match self.chosen_backend()? {
@@ -225,6 +228,6 @@ impl PipeOptions {
     }
 }
 
-fn invalid_input(message: String) -> io::Error {
+pub(crate) fn invalid_input(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }

@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 6] = [
     &[
         "connection",
         "handover",
+        "label",
         "message",
         "options",
         "receiver",

@@ -26,7 +26,7 @@ struct Ring {
 
 impl Ring {
     fn new(capacity: usize) -> Arc<Self> {
-        let segment = Segment::create(capacity, Sides { rx: 0, tx: 0 }, 0).unwrap();
+        let segment = Segment::create(capacity, Sides { rx: 0, tx: 0 }, 0, None).unwrap();
         // SAFETY: the ring keeps the segment, whose words do not move.
         let storage = unsafe { Storage::new(segment.data(), capacity) };
         let rules = Rules::new(capacity);

@@ -100,13 +100,32 @@ impl Reader<'_> {
     /// by [`publish_head`](Self::publish_head).
     #[inline]
     pub(crate) fn consume(self, header: Header) {
-        let read = self.control.rx.read.load(Ordering::Relaxed);
-        self.consume_at(read, header);
+        self.pass(header);
+        let is_first_part = header.has(FIRST) && !header.has(LAST);
+        let prefix = if is_first_part { PREFIX } else { 0 };
+        // The prefix is missing where a liar wrote the length.
+        let payload = header.len.saturating_sub(prefix);
+        let flow = &self.control.rx.flow;
+        flow.count(u64::from(header.has(LAST)), payload);
     }
 
-    /// As [`consume`](Self::consume) for the record at `read`; returns the position behind it.
+    /// As [`consume`](Self::consume) for a record that nobody gets.
+    #[inline]
+    pub(crate) fn pass(self, header: Header) {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        self.move_past(read, header);
+    }
+
+    /// As [`consume`](Self::consume) for the whole message at `read`; returns the position behind it.
     #[inline(always)]
     pub(crate) fn consume_at(self, read: u64, header: Header) -> u64 {
+        let next = self.move_past(read, header);
+        self.control.rx.flow.count(1, header.len);
+        next
+    }
+
+    #[inline(always)]
+    fn move_past(self, read: u64, header: Header) -> u64 {
         let next = read.wrapping_add(header.span());
         // SYNC: publish-read
         self.control.rx.read.store(next, Ordering::Release);
@@ -128,6 +147,15 @@ impl Reader<'_> {
             return Ok(());
         }
         self.rules.used(tail, read).map(drop)
+    }
+
+    /// Tells observers how full the ring is. Takes the senders' line from them, so only for one who has slept.
+    pub(crate) fn note_fill(self) {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        let tail = self.control.tx.tail.load(Ordering::Relaxed);
+        if let Ok(used) = self.rules.used(tail, read) {
+            self.control.rx_tally.note_fill(used);
+        }
     }
 
     /// Bytes that have been received and not yet given back.

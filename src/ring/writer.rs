@@ -11,9 +11,12 @@ use crate::segment::layout::{Control, message};
 use crate::sync::Ordering;
 
 /// Each time the tail has gone this far, the sender claims the lines of as much again. Measured on Zen 4
-/// with a receiver on a neighbouring CPU: a send of 64 bytes takes 40 ns without and 11 ns with it; 512 and 2048
-/// do the same, 256 less. prefetchw does nothing for a line that is there to read.
+/// with a receiver on a neighbouring CPU: a send of 64 bytes takes 40 ns without and 17 ns with it, one of 1 KiB
+/// 150 and 110. 1024 does nothing for the latter; prefetchw nothing at all, for lines that are there to read.
 const AHEAD: u64 = 2048;
+
+/// Bytes of the lines that are claimed at a time: the next claim is up to a record late.
+const CLAIMED: u64 = AHEAD + LINE;
 
 /// Bytes of a cache line.
 const LINE: u64 = 64;
@@ -43,7 +46,7 @@ impl Writer<'_> {
         // SYNC: publish-head. What the receivers read before they published is free to overwrite.
         let head = later(seen, self.control.head.load(Ordering::Acquire));
         tx.head_seen.store(head, Ordering::Relaxed);
-        self.fits(tail, head, span)
+        self.fits_now(tail, head, span)
     }
 
     /// The tail, if the room that senders have seen so far is enough; `None` also for cursors that need a
@@ -76,7 +79,7 @@ impl Writer<'_> {
         // SYNC: publish-read
         let read = self.control.rx.read.load(Ordering::Acquire);
         tx.head_seen.store(read, Ordering::Relaxed);
-        self.fits(tx.tail.load(Ordering::Relaxed), read, span)
+        self.fits_now(tx.tail.load(Ordering::Relaxed), read, span)
     }
 
     /// As [`has_room`](Self::has_room) without the lock, for one who waits and will look again under
@@ -98,6 +101,13 @@ impl Writer<'_> {
     fn fits(self, tail: u64, head: u64, span: u64) -> Result<bool, Fault> {
         let used = self.rules.used(tail, head)?;
         Ok(used + span + HEADER <= self.rules.capacity())
+    }
+
+    /// As [`fits`](Self::fits) with a `head` that was just looked at, which tells observers how full it is.
+    fn fits_now(self, tail: u64, head: u64, span: u64) -> Result<bool, Fault> {
+        let fits = self.fits(tail, head, span)?;
+        self.control.tx_tally.note_fill(tail.wrapping_sub(head));
+        Ok(fits)
     }
 
     /// The position of `read` from which on there is room for any record: where a sleeping sender is
@@ -137,7 +147,9 @@ impl Writer<'_> {
         self.storage
             .header(tail)
             .store(header.encode(), Ordering::Release);
-        self.control.tx.tail.store(next, Ordering::Relaxed);
+        let tx = &self.control.tx;
+        tx.tail.store(next, Ordering::Relaxed);
+        tx.flow.count(u64::from(flags & LAST != 0), payload.len());
         if (tail ^ next) >= AHEAD && next.wrapping_sub(tail) < AHEAD {
             self.claim_ahead(next);
         }
@@ -150,14 +162,15 @@ impl Writer<'_> {
     /// together. They go into free room, where nobody looks.
     #[inline(never)]
     fn claim_ahead(self, tail: u64) {
-        let first = (tail + HEADER).next_multiple_of(LINE);
-        let end = first + AHEAD + LINE;
+        let first = tail.wrapping_add(HEADER + LINE - 1) & !(LINE - 1);
         let head = self.control.tx.head_seen.load(Ordering::Relaxed);
-        if end.wrapping_sub(head) > self.rules.capacity() {
+        let is_free = first.wrapping_sub(head) <= self.rules.capacity().saturating_sub(CLAIMED);
+        if !is_free {
             return;
         }
-        for line in (first..end).step_by(LINE as usize) {
-            self.storage.header(line).store(0, Ordering::Relaxed);
+        for offset in (0..CLAIMED).step_by(LINE as usize) {
+            let line = self.storage.header(first.wrapping_add(offset));
+            line.store(0, Ordering::Relaxed);
         }
     }
 
@@ -178,6 +191,9 @@ impl Writer<'_> {
         if shared.load(Ordering::Relaxed) != state {
             // SYNC: sender-state
             shared.store(state, Ordering::Release);
+            if state == message::WITHDRAWN || state == message::ORPHANED {
+                self.control.tx_tally.count_aborted();
+            }
         }
     }
 

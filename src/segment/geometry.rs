@@ -11,6 +11,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::MAX_CAPACITY;
+use crate::sys::clock;
 use crate::sys::memory::page_size;
 use crate::sys::refused::refused;
 
@@ -57,6 +58,8 @@ pub(crate) struct Geometry {
     tx: u64,
     /// Length in bytes over which a message is refused.
     limit: u64,
+    /// When it was made: `CLOCK_MONOTONIC` in nanoseconds. For observers only.
+    created: u64,
 }
 
 impl Geometry {
@@ -78,6 +81,7 @@ impl Geometry {
             rx: sides.rx,
             tx: sides.tx,
             limit: limit as u64,
+            created: u64::try_from(clock::now().as_nanos()).unwrap_or(0),
         }
     }
 
@@ -208,4 +212,4 @@ pub(crate) fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-const _: () = assert!(size_of::<Geometry>() == 56);
+const _: () = assert!(size_of::<Geometry>() == 64);

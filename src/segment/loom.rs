@@ -12,6 +12,7 @@ use layout::Control;
 use loom::cell::UnsafeCell;
 
 pub(crate) mod geometry;
+pub(crate) mod label;
 pub(crate) mod layout;
 
 pub(crate) const MAX_CAPACITY: usize = 1 << 10;
@@ -37,7 +38,12 @@ pub(crate) struct Segment {
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    pub(crate) fn create(capacity: usize, _sides: Sides, _limit: usize) -> io::Result<Self> {
+    pub(crate) fn create(
+        capacity: usize,
+        _sides: Sides,
+        _limit: usize,
+        _label: Option<&str>,
+    ) -> io::Result<Self> {
         let word = |index| Word {
             value: AtomicU64::new(if index == 0 { 0 } else { GARBAGE }),
             payload: UnsafeCell::new(()),

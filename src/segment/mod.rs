@@ -7,9 +7,11 @@ use std::ptr::NonNull;
 
 use crate::sys::memory::{DoubleMapping, fill_holes, page_size, sealed_memfd};
 use geometry::{Geometry, Kind, Sides};
+use label::{RING, memory_name};
 use layout::Control;
 
 pub(crate) mod geometry;
+pub(crate) mod label;
 pub(crate) mod layout;
 
 /// Largest capacity in bytes. Positions count bytes in a `u64`, record lengths in 32 bits, and the
@@ -31,12 +33,18 @@ unsafe impl Send for Segment {}
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    /// Makes a segment for a ring of `capacity` bytes, a power of two of at least a page.
+    /// Makes a segment for a ring of `capacity` bytes, a power of two of at least a page, with a label
+    /// that has been checked.
     ///
     /// Its pages are allocated and its size is sealed before it is mapped.
-    pub(crate) fn create(capacity: usize, sides: Sides, limit: usize) -> io::Result<Self> {
+    pub(crate) fn create(
+        capacity: usize,
+        sides: Sides,
+        limit: usize,
+        label: Option<&str>,
+    ) -> io::Result<Self> {
         let control = size_of::<Control>().next_multiple_of(page_size());
-        let memfd = sealed_memfd(c"shmpipe", control + capacity)?;
+        let memfd = sealed_memfd(&memory_name(RING, label), control + capacity)?;
         let geometry = Geometry::new(Kind::Ring, control, capacity, sides, limit);
         // Before anybody else can have the descriptor, and never again.
         geometry.write_to(&memfd)?;
@@ -98,20 +106,19 @@ mod tests {
 
     #[test]
     fn a_new_segment_is_sealed_and_describes_itself() {
-        let segment = Segment::create(1 << 16, SIDES, 1000).unwrap();
+        let segment = Segment::create(1 << 16, SIDES, 1000, None).unwrap();
         let seals = fcntl(segment.memfd(), FcntlArg::F_GET_SEALS).unwrap();
         let wanted = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         assert!(SealFlag::from_bits_truncate(seals).contains(wanted));
         let read = Geometry::of(segment.memfd()).unwrap();
-        assert_eq!(
-            read,
-            Geometry::new(Kind::Ring, page_size(), 1 << 16, SIDES, 1000)
-        );
+        assert_eq!(read, segment.geometry);
+        assert_eq!((read.kind(), read.capacity()), (Some(Kind::Ring), 1 << 16));
+        assert_eq!((read.sides(), read.limit()), (SIDES, 1000));
     }
 
     #[test]
     fn a_capacity_beyond_memory_is_an_error_and_not_a_crash() {
-        let Err(error) = Segment::create(MAX_CAPACITY, SIDES, 1000) else {
+        let Err(error) = Segment::create(MAX_CAPACITY, SIDES, 1000, None) else {
             panic!("1 TiB was given")
         };
         assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);

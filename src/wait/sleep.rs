@@ -11,9 +11,10 @@ use nix::poll::PollFlags;
 
 use super::event::{ON_FUTEX, POLLING};
 use super::spin::Spinner;
+use super::stay::Stay;
 use crate::error::Fault;
 use crate::ring::lock::Guard;
-use crate::segment::layout::Event;
+use crate::segment::layout::{Event, Tally};
 use crate::sync::{AtomicU32, Ordering, full_fence};
 use crate::sys::clock::Deadline;
 use crate::sys::process::{Life, Process};
@@ -37,6 +38,8 @@ pub(crate) struct Place<'a> {
     pub(crate) number: &'a AtomicU32,
     /// The side's own end of the life-line.
     pub(crate) socket: BorrowedFd<'a>,
+    /// Where the side's waits are written down for observers.
+    pub(crate) tally: &'a Tally,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,7 @@ pub(crate) struct Wait {
     /// In the last phase: bound of one sleep, for one who must look after something that no
     /// descriptor tells of.
     look_after: Option<Duration>,
+    stay: Stay,
 }
 
 impl Wait {
@@ -74,7 +78,15 @@ impl Wait {
             deadline,
             also: None,
             look_after: None,
+            stay: Stay::default(),
         }
+    }
+
+    /// Writes down for observers what has been waited so far, under the side's lock; tells whether any of it
+    /// was a sleep.
+    #[inline]
+    pub(crate) fn settle(&mut self, place: Place<'_>) -> bool {
+        self.stay.settle(place.tally)
     }
 
     /// Makes the sleeps of the last phase end when `process` dies; where that cannot be watched, after
@@ -138,6 +150,7 @@ impl Wait {
                 if !spinner.look(place.event, self.deadline, ready) {
                     self.phase = Phase::Futex;
                 }
+                self.stay.spun(spinner.spent());
                 Ok(Woken::Look)
             }
             Phase::Futex => {
@@ -152,6 +165,7 @@ impl Wait {
         let bell = place.event.bell();
         // SYNC: bell. Read before arming: a ring after this makes futex(2) return at once.
         let before = bell.load(Ordering::Acquire);
+        self.stay.fall_asleep(place.tally);
         place.event.arm(place.number, ON_FUTEX);
         full_fence();
         if ready() {
@@ -170,6 +184,7 @@ impl Wait {
         guard: Option<Guard<'_>>,
         ready: impl Fn() -> bool,
     ) -> Result<Woken, Fault> {
+        self.stay.fall_asleep(place.tally);
         let armed = place.event.arm(place.number, POLLING);
         full_fence();
         if ready() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::segment::layout::Event;
 use crate::sync::spin_hint;
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{self, Deadline};
 use crate::sys::cpus;
 
 /// Longest spin; a sleeping peer costs tens of microseconds to wake across CPUs.
@@ -35,6 +35,8 @@ pub(crate) struct Spinner {
     penalty: u32,
     /// Waits of the penalty still to go.
     skipping: u32,
+    /// What the clock showed of the last look's time.
+    spent: Duration,
 }
 
 impl Spinner {
@@ -44,6 +46,7 @@ impl Spinner {
             since_probe: 0,
             penalty: 0,
             skipping: 0,
+            spent: Duration::ZERO,
         }
     }
 
@@ -56,6 +59,7 @@ impl Spinner {
         deadline: Deadline,
         ready: impl Fn() -> bool,
     ) -> bool {
+        self.spent = Duration::ZERO;
         if ready() {
             return true;
         }
@@ -76,17 +80,25 @@ impl Spinner {
         if is_probe {
             self.since_probe = 0;
         }
-        let end = deadline.at_most(budget);
+        let began = clock::now();
+        let end = deadline.at_most_from(began, budget);
         loop {
             if looks(&ready) {
                 self.budget = (budget * 2).min(LONGEST);
                 return true;
             }
-            if end.passed() {
+            let now = clock::now();
+            self.spent = now.saturating_sub(began);
+            if end.passed_at(now) {
                 self.budget = (self.budget / 2).max(SHORTEST);
                 return false;
             }
         }
+    }
+
+    /// How long the last [`look`](Self::look) took, less what passed behind its last look at the clock.
+    pub(crate) fn spent(&self) -> Duration {
+        self.spent
     }
 
     fn give_way(&mut self, ready: impl Fn() -> bool) -> bool {

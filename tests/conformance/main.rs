@@ -25,6 +25,7 @@ mod fork;
 mod handover;
 mod harness;
 mod idle;
+mod labels;
 mod large;
 mod limits;
 mod namespaces;

@@ -27,7 +27,12 @@ pub(crate) use tx::Tx;
 /// # Errors
 ///
 /// What the operating system reports; nothing stays open then.
-pub(crate) fn pair(capacity: usize, asked: bool, limit: usize) -> io::Result<(Rx, Tx)> {
+pub(crate) fn pair(
+    capacity: usize,
+    asked: bool,
+    limit: usize,
+    label: Option<&str>,
+) -> io::Result<(Rx, Tx)> {
     // A thread that cannot own a robust lock is found out here and not in the first send.
     Thread::current()?;
     let (reader, writer) = pipe::pair()?;
@@ -42,7 +47,8 @@ pub(crate) fn pair(capacity: usize, asked: bool, limit: usize) -> io::Result<(Rx
         Ok(Some((inode, _))) => inode,
         _ => 0,
     };
-    let page = Arc::new(Page::create(inode, limit)?);
+    let capacity = pipe::capacity(writer.as_fd())?;
+    let page = Arc::new(Page::create(inode, capacity, limit, label)?);
     Ok((
         Rx::new(End::new(Arc::clone(&page), reader)),
         Tx::new(End::new(page, writer)),

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
-use super::End;
 use super::frame::{EDGE, Header, Kind};
 use super::reading::{Payload, Progress, Side};
+use super::{End, page};
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::custody::{self, Partial, Turn};
@@ -20,6 +20,7 @@ use crate::sys::clock::Patience;
 use crate::sys::process::{Life, Process};
 use crate::sys::socket;
 use crate::wait::sleep::AFTER_EXEC;
+use crate::wait::stay::Stay;
 
 /// How often a receiver inside a message looks whether the message's sender has died while others keep
 /// the pipe open, where the sender's process cannot be watched or has just died.
@@ -57,6 +58,8 @@ impl Rx {
         } = self;
         let side = Side::new(end);
         let rx = side.shared();
+        let tally = &end.page.shared().rx_tally;
+        let mut stay = Stay::default();
         let mut look_after = custody::FIRST_LOOK;
         let mut kept: Option<Guard<'_>> = None;
         loop {
@@ -64,6 +67,7 @@ impl Rx {
                 Some(guard) => guard,
                 None => rx.lock.lock(patience)?,
             };
+            stay.settle(tally);
             if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
                 if side.is_hung_up_and_empty()? {
                     return Err(Fault::Disconnected);
@@ -73,7 +77,10 @@ impl Rx {
                 continue;
             }
             match take(side, partial, payload, &mut into)? {
-                Progress::Got(len) => return Ok(len),
+                Progress::Got(len) => {
+                    page::count(&rx.flow, tally, len);
+                    return Ok(len);
+                }
                 Progress::End => return Err(end_of_file(side, partial)),
                 Progress::Empty => {}
             }
@@ -89,6 +96,7 @@ impl Rx {
                 partial.let_go();
                 return Err(Fault::NotNow);
             }
+            stay.fall_asleep(tally);
             if partial.is_open() {
                 kept = Some(guard);
                 wait_inside(side, patience)?;
@@ -108,9 +116,12 @@ impl Rx {
         } = self;
         let side = Side::new(end);
         let rx = side.shared();
+        let tally = &end.page.shared().rx_tally;
+        let mut stay = Stay::default();
         let mut look_after = custody::FIRST_LOOK;
         loop {
             let guard = rx.lock.lock(patience)?;
+            stay.settle(tally);
             if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
                 if side.is_hung_up_and_empty()? {
                     return Ok(true);
@@ -126,6 +137,9 @@ impl Rx {
                 }
                 Progress::End => return Ok(true),
                 Progress::Got(_) | Progress::Empty => {}
+            }
+            if !patience.is_over() {
+                stay.fall_asleep(tally);
             }
             drop(guard);
             if partial.is_open() && side.left_unfinished()? == Some(message::ORPHANED)
@@ -263,6 +277,9 @@ impl backend::Rx for Rx {
     fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
         let outcome = self.recv_open(into, patience);
+        if matches!(outcome, Err(Fault::Aborted)) {
+            self.end.page.shared().rx_tally.count_aborted();
+        }
         self.fate.seal(outcome)
     }
 

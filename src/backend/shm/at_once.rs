@@ -33,17 +33,19 @@ impl Tx {
             end,
             life_line,
             fate,
+            noted,
             ..
         } = self;
         let end = &**end;
         let control = end.control();
+        // What was noted fits one record, and most of what comes is no longer.
+        if bytes.len() > *noted && !tx::View::new(end).note_length(noted, bytes.len()) {
+            return None;
+        }
         if life_line.is_due_in_passing() && !tx::View::new(end).goes_on(life_line) {
             return None;
         }
-        let is_usual = *fate == Fate::Open
-            && bytes.len() <= end.rules.part_max()
-            && life_line.is_as_it_was(&control.room);
-        if !is_usual {
+        if *fate != Fate::Open || !life_line.is_as_it_was(&control.room) {
             return None;
         }
         let guard = control.tx.lock.lock_at_once()?;

@@ -32,7 +32,7 @@ pub(crate) use tx::Tx;
 /// # Errors
 ///
 /// What the operating system reports; nothing stays open then.
-pub(crate) fn pair(capacity: usize, limit: usize) -> io::Result<(Rx, Tx)> {
+pub(crate) fn pair(capacity: usize, limit: usize, label: Option<&str>) -> io::Result<(Rx, Tx)> {
     check_system()?;
     let (receiving, sending) = socket::pair()?;
     socket::carries_tokens(sending.as_fd(), receiving.as_fd())?;
@@ -40,7 +40,7 @@ pub(crate) fn pair(capacity: usize, limit: usize) -> io::Result<(Rx, Tx)> {
         rx: socket::cookie(receiving.as_fd()),
         tx: socket::cookie(sending.as_fd()),
     };
-    let segment = Arc::new(Segment::create(capacity, sides, limit)?);
+    let segment = Arc::new(Segment::create(capacity, sides, limit, label)?);
     let rx = Rx::new(End::new(Arc::clone(&segment), receiving, RECEIVING));
     let tx = Tx::new(End::new(segment, sending, SENDING));
     Ok((rx, tx))

@@ -121,7 +121,7 @@ pub(super) fn take_over_if_cut_short(view: View<'_>) -> Result<bool, Fault> {
 }
 
 fn skip(view: View<'_>, header: Header) {
-    view.reader.consume(header);
+    view.reader.pass(header);
     if header.has(LAST) {
         view.custody().set_state(message::WHOLE);
     }

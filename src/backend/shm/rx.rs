@@ -81,6 +81,9 @@ impl Rx {
                 Some(guard) => guard,
                 None => view.reader.control.rx.lock.lock(patience)?,
             };
+            if wait.settle(view.place) {
+                view.reader.note_fill();
+            }
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
                 if parts::take_over_if_cut_short(view)? {
                     kept = Some(guard);
@@ -167,6 +170,7 @@ impl Rx {
         let mut look_after = custody::FIRST_LOOK;
         loop {
             let guard = view.reader.control.rx.lock.lock(patience)?;
+            wait.settle(view.place);
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
                 if view.is_at_end_for_others(life_line)? || view.reader.has_first()? {
                     return Ok(true);
@@ -305,6 +309,9 @@ impl backend::Rx for Rx {
     fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
         let outcome = self.recv_open(into, patience);
+        if matches!(outcome, Err(Fault::Aborted)) {
+            self.end.segment.control().rx_tally.count_aborted();
+        }
         self.fate.seal(outcome)
     }
 

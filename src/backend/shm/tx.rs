@@ -11,7 +11,7 @@ use crate::ring::record::{LAST, PREFIX, Rules, span_of};
 use crate::ring::writer::Writer;
 use crate::segment::layout::message;
 use crate::sync::Ordering;
-use crate::sys::clock::Patience;
+use crate::sys::clock::{self, Patience};
 use crate::sys::process::Process;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Place, Wait, Woken};
@@ -23,6 +23,8 @@ pub(crate) struct Tx {
     pub(super) life_line: LifeLine,
     spinner: Spinner,
     pub(super) fate: Fate,
+    /// The largest length that this handle has noted for observers; nothing over `part_max`.
+    pub(super) noted: usize,
 }
 
 /// The parts of a sender that its calls share, apart from its own state.
@@ -46,6 +48,7 @@ impl<'a> View<'a> {
             event: &control.room,
             number: &control.tx.epoch,
             socket: end.socket(),
+            tally: &control.tx_tally,
         };
         Self { end, writer, place }
     }
@@ -65,8 +68,19 @@ impl<'a> View<'a> {
     pub(super) fn goes_on(self, life_line: &mut LifeLine) -> bool {
         let control = self.writer.control;
         control.data.note_cpu();
+        control.tx_tally.note_activity(clock::now());
         life_line.has_progressed(control.rx.read.load(Ordering::Relaxed))
             || matches!(life_line.look(&control.room, self.end.socket()), Ok(false))
+    }
+
+    /// Notes for observers a length that this handle has not noted before; tells whether such a message fits
+    /// one record.
+    #[cold]
+    pub(super) fn note_length(self, noted: &mut usize, len: usize) -> bool {
+        let part_max = self.writer.rules.part_max();
+        self.writer.control.tx_tally.note_length(len);
+        *noted = len.min(part_max);
+        len <= part_max
     }
 
     /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
@@ -92,6 +106,7 @@ impl Tx {
             life_line: LifeLine::default(),
             spinner: Spinner::new(),
             fate: Fate::Open,
+            noted: 0,
         }
     }
 
@@ -112,6 +127,7 @@ impl Tx {
         let mut woken = Woken::Look;
         loop {
             let guard = writer.control.tx.lock.lock(patience)?;
+            wait.settle(view.place);
             if guard.owner_died() {
                 writer.recover()?;
                 // The dead one may not have come as far as to tell of what it published.
@@ -189,6 +205,7 @@ fn wait_for_room(
     let writer = view.writer;
     let mut woken = Woken::Look;
     loop {
+        wait.settle(view.place);
         if writer.has_room(need)? || wait.will_sleep() && writer.has_room_exactly(need)? {
             wait.restart();
             return Ok(());

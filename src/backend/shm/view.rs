@@ -35,6 +35,7 @@ impl<'a> View<'a> {
             event: &control.data,
             number: &control.rx.epoch,
             socket: end.socket(),
+            tally: &control.rx_tally,
         };
         Self { end, reader, place }
     }
