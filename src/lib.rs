@@ -41,3 +41,4 @@ pub use message::{Message, Messages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
 pub use receiver::Receiver;
 pub use sender::Sender;
+pub use wait::spin::Spin;

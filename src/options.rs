@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use crate::backend::{kernel, shm};
-use crate::{Connection, Receiver, Sender};
+use crate::{Connection, Receiver, Sender, Spin};
 
 /// What carries the bytes of a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +93,7 @@ pub struct PipeOptions {
     backend: Option<Backend>,
     max_message: Option<usize>,
     pub(crate) label: Option<String>,
+    spin: Spin,
 }
 
 impl Default for PipeOptions {
@@ -110,6 +111,7 @@ impl PipeOptions {
             backend: None,
             max_message: None,
             label: None,
+            spin: Spin::Adaptive,
         }
     }
 
@@ -134,6 +136,26 @@ impl PipeOptions {
         self
     }
 
+    /// Sets how a blocked call of either end waits before it sleeps; [`Spin::Adaptive`] by default.
+    ///
+    /// It holds for the ends that are made, their clones and their forked copies; one made by `from_fds` is
+    /// adaptive. The kernel backend never spins.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{PipeOptions, Spin};
+    ///
+    /// let (mut rx, mut tx) = PipeOptions::new().spin(Spin::Never).pipe()?;
+    /// tx.send(b"who waits for me sleeps at once")?;
+    /// assert_eq!(rx.recv()?.len(), 31);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn spin(mut self, spin: Spin) -> Self {
+        self.spin = spin;
+        self
+    }
+
     /// Makes a one-way pipe.
     ///
     /// # Errors
@@ -155,7 +177,7 @@ impl PipeOptions {
         let limit = self.max_message.unwrap_or(usize::MAX);
         let label = self.checked_label()?;
         let shared = || {
-            let (rx, tx) = shm::pair(capacity, limit, label)?;
+            let (rx, tx) = shm::pair(capacity, limit, label, self.spin)?;
             Ok((
                 Receiver::shared_memory(rx),
                 Sender::shared_memory(tx, limit),

@@ -139,7 +139,12 @@ impl Event {
         } else {
             socket::send_token(socket, armed / NUMBER)
         };
-        self.strike_bell();
+        if armed & ON_FUTEX == 0 {
+            // Nobody is there to be woken; the count is for those who look at what has been rung.
+            self.bell.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.strike_bell();
+        }
         if told.is_ok() {
             self.disarm(armed);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::sleep::{Place, Wait};
-use super::spin::Spinner;
+use super::spin::{Spin, Spinner};
 use crate::segment::layout::{Event, SideLock, Tally};
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys::clock::{Deadline, Patience};
@@ -56,7 +56,7 @@ impl Side {
             tally: &self.tally,
         };
         let mut wait = Wait::new(Deadline::NEVER);
-        let mut spinner = Spinner::new();
+        let mut spinner = Spinner::new(Spin::default());
         loop {
             let guard = self.lock.lock(Patience::FOREVER).unwrap();
             let changes = self.changes.load(Ordering::Acquire);

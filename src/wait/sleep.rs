@@ -2,6 +2,9 @@
 //!
 //! The futex phase is the cheapest sleep but sees no death, so its bound is the delay with which a
 //! death can be noticed. The last phase sees everything and has no periodic wake-up.
+//!
+//! The bound costs a timer, which a virtual machine arms and cancels at a price: 30 to 43 µs of CPU time for a wake-up
+//! each millisecond where poll(2) on the socket takes 10 (`docs/performance.md`). So ends go to the last phase at once.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,6 +25,13 @@ use crate::sys::{futex, socket};
 
 /// Bound of the futex phase.
 const FUTEX_PHASE: Duration = Duration::from_micros(500);
+
+/// Where a wait that has not paid by looking goes to.
+const FIRST_SLEEP: Phase = if cfg!(loom) {
+    Phase::Futex
+} else {
+    Phase::Poll
+};
 
 /// Interval of looks after a process whose death would be told: it may also go by execve(2), which no
 /// descriptor tells of.
@@ -148,7 +158,7 @@ impl Wait {
             Phase::Spin => {
                 drop(guard);
                 if !spinner.look(place.event, self.deadline, ready) {
-                    self.phase = Phase::Futex;
+                    self.phase = FIRST_SLEEP;
                 }
                 self.stay.spun(spinner.spent());
                 Ok(Woken::Look)

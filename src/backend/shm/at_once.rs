@@ -93,7 +93,7 @@ impl Rx {
             self.stream.found();
             return self.recv_at_once(to);
         }
-        if !may_wait {
+        if !may_wait || !self.spinner.may_look() {
             return None;
         }
         self.look_for_a_moment().then(|| self.recv_at_once(to))?

@@ -15,6 +15,7 @@ use crate::segment::geometry::{Geometry, Sides, invalid};
 use crate::segment::layout::{Control, Event};
 use crate::sync::kill_point;
 use crate::sys::{futex, socket, thread::Thread};
+use crate::wait::spin::Spin;
 
 mod at_once;
 #[cfg(all(test, loom))]
@@ -32,7 +33,12 @@ pub(crate) use tx::Tx;
 /// # Errors
 ///
 /// What the operating system reports; nothing stays open then.
-pub(crate) fn pair(capacity: usize, limit: usize, label: Option<&str>) -> io::Result<(Rx, Tx)> {
+pub(crate) fn pair(
+    capacity: usize,
+    limit: usize,
+    label: Option<&str>,
+    spin: Spin,
+) -> io::Result<(Rx, Tx)> {
     check_system()?;
     let (receiving, sending) = socket::pair()?;
     socket::carries_tokens(sending.as_fd(), receiving.as_fd())?;
@@ -41,8 +47,8 @@ pub(crate) fn pair(capacity: usize, limit: usize, label: Option<&str>) -> io::Re
         tx: socket::cookie(sending.as_fd()),
     };
     let segment = Arc::new(Segment::create(capacity, sides, limit, label)?);
-    let rx = Rx::new(End::new(Arc::clone(&segment), receiving, RECEIVING));
-    let tx = Tx::new(End::new(segment, sending, SENDING));
+    let rx = Rx::new(End::new(Arc::clone(&segment), receiving, RECEIVING, spin));
+    let tx = Tx::new(End::new(segment, sending, SENDING, spin));
     Ok((rx, tx))
 }
 
@@ -87,7 +93,7 @@ fn attach(
 ) -> io::Result<Arc<End>> {
     check_system()?;
     let segment = Arc::new(Segment::attach(memfd, geometry)?);
-    Ok(End::new(segment, socket, others))
+    Ok(End::new(segment, socket, others, Spin::default()))
 }
 
 fn check_socket(socket: &OwnedFd, expected: u64, side: &str) -> io::Result<()> {
@@ -127,6 +133,8 @@ struct End {
     socket: ManuallyDrop<OwnedFd>,
     /// The event on which the other side sleeps.
     others: fn(&Segment) -> &Event,
+    /// How the handles of this end look before they sleep.
+    spin: Spin,
     segment: Arc<Segment>,
 }
 
@@ -136,7 +144,12 @@ unsafe impl Send for End {}
 unsafe impl Sync for End {}
 
 impl End {
-    fn new(segment: Arc<Segment>, socket: OwnedFd, others: fn(&Segment) -> &Event) -> Arc<Self> {
+    fn new(
+        segment: Arc<Segment>,
+        socket: OwnedFd,
+        others: fn(&Segment) -> &Event,
+        spin: Spin,
+    ) -> Arc<Self> {
         let rules = Rules::new(segment.capacity());
         // SAFETY: the data is aligned to a page and mapped twice for as long as the segment lives,
         // which this end shares; its capacity is a power of two.
@@ -147,6 +160,7 @@ impl End {
             rules,
             socket: ManuallyDrop::new(socket),
             others,
+            spin,
             segment,
         })
     }

@@ -28,7 +28,7 @@ const SENDER_LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Rx {
     pub(super) end: Arc<End>,
     life_line: LifeLine,
-    spinner: Spinner,
+    pub(super) spinner: Spinner,
     pub(super) fate: Fate,
     /// The parts taken so far of a message that goes in parts.
     pub(super) partial: Partial,
@@ -49,10 +49,11 @@ enum Attempt {
 
 impl Rx {
     pub(super) fn new(end: Arc<End>) -> Self {
+        let spinner = Spinner::new(end.spin);
         Self {
             end,
             life_line: LifeLine::default(),
-            spinner: Spinner::new(),
+            spinner,
             fate: Fate::Open,
             partial: Partial::new(),
             unverified: 0,

@@ -101,10 +101,11 @@ impl<'a> View<'a> {
 
 impl Tx {
     pub(super) fn new(end: Arc<End>) -> Self {
+        let spinner = Spinner::new(end.spin);
         Self {
             end,
             life_line: LifeLine::default(),
-            spinner: Spinner::new(),
+            spinner,
             fate: Fate::Open,
             noted: 0,
         }
