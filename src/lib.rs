@@ -17,6 +17,7 @@ mod error;
 mod handover;
 mod message;
 mod options;
+mod readiness;
 mod receiver;
 mod ring;
 #[cfg_attr(loom, path = "segment/loom.rs")]
@@ -24,7 +25,10 @@ mod segment;
 mod sender;
 mod sync;
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod wait;
+mod waiting;
 
 #[cfg(shmpipe_kill_points)]
 #[doc(hidden)]
@@ -40,3 +44,4 @@ pub use message::{Message, Messages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
 pub use receiver::Receiver;
 pub use sender::Sender;
+pub use waiting::{Waitable, wait};

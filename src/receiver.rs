@@ -28,16 +28,16 @@ const KEPT_BUFFER: usize = 1 << 20;
 /// drop(first);
 /// ```
 pub struct Receiver {
-    flavor: Flavor,
+    pub(crate) flavor: Flavor,
     /// The last message; lent out by `recv`, eaten up by `read`.
-    buffer: Vec<u8>,
+    pub(crate) buffer: Vec<u8>,
     /// Bytes of `buffer` that the byte-stream view has not handed out yet.
-    unread: usize,
+    pub(crate) unread: usize,
     /// An error that `read` met after it had bytes to return; reported by the next call.
-    deferred: Option<Fault>,
+    pub(crate) deferred: Option<Fault>,
 }
 
-enum Flavor {
+pub(crate) enum Flavor {
     SharedMemory(shm::Rx),
     Kernel(kernel::Rx),
 }
@@ -72,7 +72,7 @@ impl Receiver {
         }
     }
 
-    fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
+    pub(crate) fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
         let start = self.buffer.len() - mem::take(&mut self.unread);
         if start < self.buffer.len() {
             return Ok(Message::new(&mut self.buffer, start));
@@ -293,7 +293,11 @@ impl Receiver {
 
     /// Receives one message for the byte-stream view: straight into `buf` where it fits, else by
     /// way of our own buffer.
-    fn read_message(&mut self, buf: &mut [u8], patience: Patience) -> Result<usize, Fault> {
+    pub(crate) fn read_message(
+        &mut self,
+        buf: &mut [u8],
+        patience: Patience,
+    ) -> Result<usize, Fault> {
         match Self::receive(&mut self.flavor, Destination::Slice(buf), patience) {
             Err(Fault::BufferTooSmall { .. }) => {
                 self.unread = self.recv_within(patience)?.len();
@@ -304,7 +308,7 @@ impl Receiver {
     }
 
     /// Moves as much of the message begun by `read` as fits.
-    fn take_unread(&mut self, buf: &mut [u8]) -> usize {
+    pub(crate) fn take_unread(&mut self, buf: &mut [u8]) -> usize {
         let start = self.buffer.len() - self.unread;
         let len = self.unread.min(buf.len());
         buf[..len].copy_from_slice(&self.buffer[start..start + len]);

@@ -21,8 +21,8 @@ use crate::sys::{pipe, socket};
 
 /// One handle to the sending side.
 pub(crate) struct Tx {
-    end: Arc<End>,
-    fate: Fate,
+    pub(super) end: Arc<End>,
+    pub(super) fate: Fate,
 }
 
 /// The senders' side under its lock.

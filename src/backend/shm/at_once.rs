@@ -80,7 +80,7 @@ impl Rx {
         let Some(guard) = control.rx.lock.lock_at_once() else {
             return Ok(None);
         };
-        if partial.is_under_way(view.custody()) {
+        if !partial.is_at_rest(view.custody()) {
             return Ok(None);
         }
         let Some(header) = view.reader.peek_whole() else {

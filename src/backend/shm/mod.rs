@@ -18,6 +18,7 @@ mod at_once;
 #[cfg(all(test, loom))]
 mod loom_pipe;
 mod parts;
+mod readiness;
 mod rx;
 mod tx;
 mod view;
@@ -33,7 +34,10 @@ pub(crate) use tx::Tx;
 pub(crate) fn pair(capacity: usize, limit: usize) -> io::Result<(Rx, Tx)> {
     check_system()?;
     let (receiving, sending) = socket::pair()?;
+    // Each side begins with a token, so that either one is there or somebody is marked as polling, always
+    // (`readiness`).
     socket::carries_tokens(sending.as_fd(), receiving.as_fd())?;
+    socket::carries_tokens(receiving.as_fd(), sending.as_fd())?;
     let sides = Sides {
         rx: socket::cookie(receiving.as_fd()),
         tx: socket::cookie(sending.as_fd()),

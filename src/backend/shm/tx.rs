@@ -22,15 +22,15 @@ pub(crate) struct Tx {
     pub(super) end: Arc<End>,
     pub(super) life_line: LifeLine,
     spinner: Spinner,
-    fate: Fate,
+    pub(super) fate: Fate,
 }
 
 /// The parts of a sender that its calls share, apart from its own state.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    end: &'a End,
+    pub(super) end: &'a End,
     pub(super) writer: Writer<'a>,
-    place: Place<'a>,
+    pub(super) place: Place<'a>,
 }
 
 impl<'a> View<'a> {
@@ -71,7 +71,7 @@ impl<'a> View<'a> {
 
     /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
     #[inline]
-    fn ring(self) -> io::Result<()> {
+    pub(super) fn ring(self) -> io::Result<()> {
         self.writer.control.data.ring(self.end.socket())
     }
 
@@ -120,11 +120,14 @@ impl Tx {
             let exactly = patience == Patience::Never || wait.will_sleep();
             if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {
                 if bytes.len() > rules.part_max() {
-                    return send_in_parts(view, bytes, &mut wait, spinner);
+                    let outcome = send_in_parts(view, bytes, &mut wait, spinner);
+                    view.show_readiness_if_watched();
+                    return outcome;
                 }
                 writer.publish(None, bytes, writer.opening_flags() | LAST);
                 writer.set_state(message::WHOLE);
                 view.ring()?;
+                view.show_readiness_if_watched();
                 return Ok(());
             }
             if woken == Woken::HungUp
@@ -133,12 +136,13 @@ impl Tx {
                 return Err(Fault::Disconnected);
             }
             if patience.is_over() {
-                let gone = life_line.is_gone(&writer.control.room, end.socket())?;
-                return Err(if gone {
-                    Fault::Disconnected
-                } else {
-                    Fault::NotNow
-                });
+                if view.is_gone(life_line)? {
+                    return Err(Fault::Disconnected);
+                }
+                // Those who filled the ring may have died before they rang.
+                view.ring()?;
+                view.show_readiness_if_watched();
+                return Err(Fault::NotNow);
             }
             view.prepare_to_wait(&wait)?;
             woken = wait.step(view.place, Some(guard), spinner, || {
