@@ -17,6 +17,8 @@ use crate::sys::{futex, socket, thread::Thread};
 mod at_once;
 #[cfg(all(test, loom))]
 mod loom_pipe;
+#[cfg(all(test, loom))]
+mod loom_readiness;
 mod parts;
 mod readiness;
 mod rx;
