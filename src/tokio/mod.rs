@@ -1,4 +1,4 @@
-//! Ends for [tokio](::tokio): the same pipes, in tasks instead of threads. Feature `tokio`.
+//! Ends for [tokio]: the same pipes, in tasks instead of threads. Feature `tokio`.
 //!
 //! An end is made from a blocking one ([`Receiver::from_blocking`], or `try_into()`) inside a runtime with I/O
 //! enabled, and can be turned back. Both sides of a pipe are free to be of either kind, in the same or another

@@ -4,9 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use shmpipe::{Backend, Receiver, Sender, TryRecvError, TrySendError};
+use shmpipe::{Backend, Receiver, Sender, TryRecvError, TrySendError, kill_points};
 
-use crate::support::{fork, on_both_backends};
+use crate::support::{fork, on_both_backends, pin_to};
 use crate::walk::{Copies, doomed, ending, open, walk};
 
 on_both_backends! {
@@ -14,6 +14,7 @@ on_both_backends! {
     a_watched_receiver_while_another_holder_of_it_is_killed within 600,
     a_watched_sender_while_a_receiver_is_killed within 600,
     a_watched_sender_while_another_holder_of_it_is_killed within 600,
+    a_pipe_filled_by_the_dead_shows_after_a_send_that_found_it_full within 40,
 }
 
 const CAPACITY: usize = 16 * 1024;
@@ -177,4 +178,39 @@ fn a_watched_sender_while_another_holder_of_it_is_killed(backend: Backend) {
         assert!(is_readable(tx.as_fd()));
         ending
     });
+}
+
+fn a_pipe_filled_by_the_dead_shows_after_a_send_that_found_it_full(backend: Backend) {
+    const MESSAGE: [u8; CAPACITY / 8 - 8] = [1; CAPACITY / 8 - 8];
+    // Noting the CPU is a point where it has changed.
+    pin_to(nix::sched::sched_getcpu().unwrap());
+    for before_the_end in 0..10 {
+        let (mut rx, mut tx) = open(backend, CAPACITY);
+        // The first send of a pipe goes the long way.
+        tx.send(&MESSAGE).unwrap();
+        rx.recv().unwrap();
+        assert!(!is_readable(rx.as_fd()));
+        for number in 0..8 {
+            let dead = fork(|| {
+                // How many points such a send has where nobody watches, the process's first call apart.
+                let (_rx, mut other) = open(backend, CAPACITY);
+                other.send(&MESSAGE).unwrap();
+                let mut other = other.try_clone().unwrap();
+                kill_points::arm(0);
+                other.send(&MESSAGE).unwrap();
+                let points = kill_points::passed();
+                let mut tx = tx.try_clone().unwrap();
+                // The last that fits looks for room anew, which is a point more.
+                let fatal = points + 5 - before_the_end + u64::from(number == 7);
+                doomed(fatal, || tx.try_send(&MESSAGE));
+            });
+            ending(dead);
+        }
+        match tx.try_send(&MESSAGE) {
+            Ok(()) | Err(TrySendError::Full) => {}
+            Err(error) => panic!("{error}"),
+        }
+        assert!(is_readable(rx.as_fd()), "{before_the_end} before the end");
+        assert!(take_all(&mut rx) > 0);
+    }
 }
