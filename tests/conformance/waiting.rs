@@ -137,6 +137,8 @@ fn wait_tells_an_end_whose_sender_was_killed_also_beside_one_that_is_ready(backe
         never.wait();
     });
     drop(victims);
+    // Has heard of that drop, so that nothing but the kernel tells of the kill.
+    assert!(wait(&mut all(&mut rxs), NOW).unwrap().is_empty());
     let child = fork(|| {
         assert_eq!(wait(&mut all(&mut rxs), None).unwrap(), [2]);
         assert_at_end(&mut rxs[2]);
