@@ -26,8 +26,8 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    receiver: Receiver,
-    sender: Sender,
+    pub(crate) receiver: Receiver,
+    pub(crate) sender: Sender,
 }
 
 impl Connection {

@@ -18,6 +18,7 @@ mod handover;
 mod label;
 mod message;
 mod options;
+mod readiness;
 mod receiver;
 mod ring;
 #[cfg_attr(loom, path = "segment/loom.rs")]
@@ -25,7 +26,10 @@ mod segment;
 mod sender;
 mod sync;
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod wait;
+mod waiting;
 
 #[cfg(shmpipe_kill_points)]
 #[doc(hidden)]
@@ -42,3 +46,4 @@ pub use options::{Backend, PipeOptions, duplex, pipe};
 pub use receiver::Receiver;
 pub use sender::Sender;
 pub use wait::spin::Spin;
+pub use waiting::{Waitable, wait};

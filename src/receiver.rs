@@ -29,16 +29,16 @@ const KEPT_BUFFER: usize = 1 << 20;
 /// drop(first);
 /// ```
 pub struct Receiver {
-    flavor: Flavor,
+    pub(crate) flavor: Flavor,
     /// The last message; lent out by `recv`, eaten up by `read`.
-    buffer: Vec<u8>,
+    pub(crate) buffer: Vec<u8>,
     /// Bytes of `buffer` that the byte-stream view has not handed out yet.
-    unread: usize,
+    pub(crate) unread: usize,
     /// An error that `read` met after it had bytes to return; reported by the next call.
-    deferred: Option<Fault>,
+    pub(crate) deferred: Option<Fault>,
 }
 
-enum Flavor {
+pub(crate) enum Flavor {
     SharedMemory(shm::Rx),
     Kernel(kernel::Rx),
 }
@@ -106,7 +106,7 @@ impl Receiver {
     }
 
     #[cold]
-    fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
+    pub(crate) fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
         let start = self.buffer.len() - mem::take(&mut self.unread);
         if start < self.buffer.len() {
             return Ok(Message::new(&mut self.buffer, start));
@@ -350,7 +350,11 @@ impl Receiver {
 
     /// Receives one message for the byte-stream view: straight into `buf` where it fits, else by
     /// way of our own buffer.
-    fn read_message(&mut self, buf: &mut [u8], patience: Patience) -> Result<usize, Fault> {
+    pub(crate) fn read_message(
+        &mut self,
+        buf: &mut [u8],
+        patience: Patience,
+    ) -> Result<usize, Fault> {
         if let Some(len) = self.recv_into_soon(buf, patience != Patience::Never) {
             return Ok(len);
         }
@@ -364,7 +368,7 @@ impl Receiver {
     }
 
     /// Moves as much of the message begun by `read` as fits.
-    fn take_unread(&mut self, buf: &mut [u8]) -> usize {
+    pub(crate) fn take_unread(&mut self, buf: &mut [u8]) -> usize {
         let start = self.buffer.len() - self.unread;
         let len = self.unread.min(buf.len());
         buf[..len].copy_from_slice(&self.buffer[start..start + len]);

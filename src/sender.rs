@@ -20,11 +20,11 @@ use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 /// tx.send(b"sending needs a mutable end: clone it for a second user");
 /// ```
 pub struct Sender {
-    flavor: Flavor,
-    limit: usize,
+    pub(crate) flavor: Flavor,
+    pub(crate) limit: usize,
 }
 
-enum Flavor {
+pub(crate) enum Flavor {
     SharedMemory(shm::Tx),
     Kernel(kernel::Tx),
 }
@@ -54,7 +54,7 @@ impl Sender {
     }
 
     #[cold]
-    fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
+    pub(crate) fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
         if message.len() > self.limit {
             return Err(Fault::TooLarge {
                 len: message.len(),

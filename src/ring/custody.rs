@@ -11,6 +11,7 @@ use std::mem;
 use std::time::Duration;
 
 use super::destination::Destination;
+use super::latch;
 use super::lock::Guard;
 use crate::error::Fault;
 use crate::segment::layout::{Custody, message};
@@ -41,11 +42,11 @@ pub(crate) enum Turn {
 impl Custody {
     #[inline]
     pub(crate) fn state(&self) -> u32 {
-        self.state.load(Ordering::Relaxed)
+        latch::state(&self.state, Ordering::Relaxed)
     }
 
     pub(crate) fn set_state(&self, state: u32) {
-        self.state.store(state, Ordering::Relaxed);
+        latch::set_state(&self.state, state, Ordering::Relaxed);
     }
 
     /// The holder's message is over, whatever the holder has of it; it finds out when it comes back.
@@ -109,6 +110,13 @@ impl Partial {
     #[inline]
     pub(crate) fn is_under_way(&self, custody: &Custody) -> bool {
         self.open.is_some() || custody.state() != message::WHOLE
+    }
+
+    /// Whether nobody is inside a message and nobody watches the side, so that a receive has nothing to mind.
+    /// Under the lock.
+    #[inline]
+    pub(crate) fn is_at_rest(&self, custody: &Custody) -> bool {
+        self.open.is_none() && custody.state.load(Ordering::Relaxed) == message::WHOLE
     }
 
     /// Finds out whose message is at hand. Under the lock, just taken or kept.

@@ -9,6 +9,7 @@ pub(crate) mod bearer;
 pub(crate) mod copy;
 pub(crate) mod custody;
 pub(crate) mod destination;
+pub(crate) mod latch;
 pub(crate) mod lock;
 pub(crate) mod reader;
 pub(crate) mod record;

@@ -2,6 +2,7 @@
 //!
 //! Every call but [`Writer::seems_to_have_room`] is made under the senders' lock.
 
+use super::latch;
 use super::record::{
     AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of,
 };
@@ -177,7 +178,7 @@ impl Writer<'_> {
     /// Flags that begin the next message: they tell a receiver what became of one left unfinished.
     #[inline]
     pub(crate) fn opening_flags(self) -> u32 {
-        match self.control.tx.state.load(Ordering::Relaxed) {
+        match latch::state(&self.control.tx.state, Ordering::Relaxed) {
             message::WHOLE => FIRST,
             message::WITHDRAWN => FIRST | AFTER_WITHDRAWAL,
             _ => FIRST | AFTER_DEATH,
@@ -187,13 +188,10 @@ impl Writer<'_> {
     /// Notes what has become of the message under way.
     #[inline]
     pub(crate) fn set_state(self, state: u32) {
-        let shared = &self.control.tx.state;
-        if shared.load(Ordering::Relaxed) != state {
-            // SYNC: sender-state
-            shared.store(state, Ordering::Release);
-            if state == message::WITHDRAWN || state == message::ORPHANED {
-                self.control.tx_tally.count_aborted();
-            }
+        // SYNC: sender-state
+        let has_changed = latch::set_state(&self.control.tx.state, state, Ordering::Release);
+        if has_changed && (state == message::WITHDRAWN || state == message::ORPHANED) {
+            self.control.tx_tally.count_aborted();
         }
     }
 
@@ -208,7 +206,7 @@ impl Writer<'_> {
         // SYNC: publish-read
         let read = self.control.rx.read.load(Ordering::Acquire);
         let mut tail = tx.tail.load(Ordering::Relaxed);
-        let mut state = tx.state.load(Ordering::Relaxed);
+        let mut state = latch::state(&tx.state, Ordering::Relaxed);
         loop {
             // A receiver may have taken the record that the dead one did not count any more.
             let is_behind = later(tail, read) != tail;

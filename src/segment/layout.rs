@@ -38,7 +38,7 @@ pub(crate) struct Control {
 pub(crate) struct TxSide {
     /// Serialises senders; survives its owner.
     pub(crate) lock: SideLock,
-    /// One of [`message`]: what has become of the message being sent in parts.
+    /// One of [`message`]: what has become of the message being sent in parts; and [`message::LATCHED`].
     pub(crate) state: AtomicU32,
     /// Last number used to arm [`Control::room`].
     pub(crate) epoch: AtomicU32,
@@ -122,7 +122,7 @@ pub(crate) struct SideLock {
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Custody {
-    /// `WHOLE`, `OPEN` or `ORPHANED` of [`message`].
+    /// `WHOLE`, `OPEN` or `ORPHANED` of [`message`], and [`message::LATCHED`].
     pub(crate) state: AtomicU32,
     /// The holder's process while the state is `OPEN`; nobody otherwise.
     pub(crate) holder: Bearer,
@@ -169,6 +169,11 @@ pub(crate) mod message {
     pub(crate) const WITHDRAWN: u32 = 2;
     /// Its sender died inside it; or, for receivers, its receiver did: the rest goes nowhere.
     pub(crate) const ORPHANED: u32 = 3;
+    /// The bits of a state.
+    pub(crate) const STATES: u32 = 0xff;
+    /// Beside the state: somebody watches the side through its descriptor. Set by any of its holders, without
+    /// the lock and for good; only `ring::latch` touches it.
+    pub(crate) const LATCHED: u32 = 0x100;
 }
 
 #[cfg(not(loom))]

@@ -17,3 +17,4 @@ mod support;
 mod receivers;
 mod senders;
 mod walk;
+mod watched;

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::segment::geometry::{Geometry, invalid};
 use crate::sys::pipe;
@@ -15,6 +15,7 @@ use page::Page;
 
 mod frame;
 mod page;
+mod readiness;
 mod reading;
 mod rx;
 mod tx;
@@ -109,11 +110,17 @@ fn refused_capacity(capacity: usize, error: &io::Error) -> io::Error {
 struct End {
     page: Arc<Page>,
     pipe: OwnedFd,
+    /// For a sending end, once somebody watches it: what shows room as readiness to read.
+    watch: OnceLock<OwnedFd>,
 }
 
 impl End {
     fn new(page: Arc<Page>, pipe: OwnedFd) -> Arc<Self> {
-        Arc::new(Self { page, pipe })
+        Arc::new(Self {
+            page,
+            pipe,
+            watch: OnceLock::new(),
+        })
     }
 
     /// Copies of the descriptors for another process: the page and the pipe.

@@ -31,12 +31,12 @@ const FRAMES_AT_ONCE: usize = 256;
 
 /// One handle to the receiving side.
 pub(crate) struct Rx {
-    end: Arc<End>,
-    fate: Fate,
+    pub(super) end: Arc<End>,
+    pub(super) fate: Fate,
     /// The parts taken so far of a message that goes in parts.
-    partial: Partial,
+    pub(super) partial: Partial,
     /// What of the frame at hand has gone to `partial`.
-    payload: Payload,
+    pub(super) payload: Payload,
 }
 
 impl Rx {
@@ -130,23 +130,13 @@ impl Rx {
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
-            match next_for_us(side, partial, payload)? {
-                // Of a part whose header has been taken there may be nothing more yet.
-                Progress::Got(header) if header.is_atomic() || side.has_bytes()? => {
-                    return Ok(true);
-                }
-                Progress::End => return Ok(true),
-                Progress::Got(_) | Progress::Empty => {}
+            if is_ready(side, partial, payload)? {
+                return Ok(true);
             }
             if !patience.is_over() {
                 stay.fall_asleep(tally);
             }
             drop(guard);
-            if partial.is_open() && side.left_unfinished()? == Some(message::ORPHANED)
-                || side.is_hung_up_and_empty()?
-            {
-                return Ok(true);
-            }
             if patience.is_over() {
                 return Ok(false);
             }
@@ -157,6 +147,23 @@ impl Rx {
             }
         }
     }
+}
+
+/// Whether a receive would not wait; under the lock, when it is this end's turn.
+pub(super) fn is_ready(
+    side: Side<'_>,
+    partial: &mut Partial,
+    payload: &mut Payload,
+) -> Result<bool, Fault> {
+    Ok(match next_for_us(side, partial, payload)? {
+        // Of a part whose header has been taken there may be nothing more yet.
+        Progress::Got(header) if header.is_atomic() || side.has_bytes()? => true,
+        Progress::End => true,
+        Progress::Got(_) | Progress::Empty => {
+            partial.is_open() && side.left_unfinished()? == Some(message::ORPHANED)
+                || side.is_hung_up_and_empty()?
+        }
+    })
 }
 
 /// Waits for more of the message that this end is inside, or for its sender's death.

@@ -22,8 +22,8 @@ use crate::wait::stay::Stay;
 
 /// One handle to the sending side.
 pub(crate) struct Tx {
-    end: Arc<End>,
-    fate: Fate,
+    pub(super) end: Arc<End>,
+    pub(super) fate: Fate,
 }
 
 /// The senders' side under its lock.

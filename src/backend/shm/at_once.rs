@@ -128,7 +128,7 @@ impl Rx {
             return None;
         }
         let guard = control.rx.lock.lock_at_once()?;
-        if self.partial.is_under_way(&control.rx.custody) {
+        if !self.partial.is_at_rest(&control.rx.custody) {
             return None;
         }
         let (read, header) = reader.peek_whole()?;

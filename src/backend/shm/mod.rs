@@ -20,7 +20,10 @@ use crate::wait::spin::Spin;
 mod at_once;
 #[cfg(all(test, loom))]
 mod loom_pipe;
+#[cfg(all(test, loom))]
+mod loom_readiness;
 mod parts;
+mod readiness;
 mod rx;
 mod tx;
 mod view;
@@ -41,7 +44,10 @@ pub(crate) fn pair(
 ) -> io::Result<(Rx, Tx)> {
     check_system()?;
     let (receiving, sending) = socket::pair()?;
+    // Each side begins with a token, so that either one is there or somebody is marked as polling, always
+    // (`readiness`).
     socket::carries_tokens(sending.as_fd(), receiving.as_fd())?;
+    socket::carries_tokens(receiving.as_fd(), sending.as_fd())?;
     let sides = Sides {
         rx: socket::cookie(receiving.as_fd()),
         tx: socket::cookie(sending.as_fd()),

@@ -27,7 +27,7 @@ const SENDER_LOOK: Duration = Duration::from_millis(20);
 /// One handle to the receiving side.
 pub(crate) struct Rx {
     pub(super) end: Arc<End>,
-    life_line: LifeLine,
+    pub(super) life_line: LifeLine,
     pub(super) spinner: Spinner,
     pub(super) fate: Fate,
     /// The parts taken so far of a message that goes in parts.
@@ -115,7 +115,7 @@ impl Rx {
                 life_line.note_gone();
             }
             let gone = life_line.is_gone_by_close(view.place.event, end.socket())?
-                || patience.is_over() && life_line.is_gone(view.place.event, end.socket())?;
+                || patience.is_over() && view.is_gone(life_line)?;
             let left = if partial.is_open() {
                 view.left_unfinished()
             } else {

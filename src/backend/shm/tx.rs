@@ -30,9 +30,9 @@ pub(crate) struct Tx {
 /// The parts of a sender that its calls share, apart from its own state.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    end: &'a End,
+    pub(super) end: &'a End,
     pub(super) writer: Writer<'a>,
-    place: Place<'a>,
+    pub(super) place: Place<'a>,
 }
 
 impl<'a> View<'a> {
@@ -85,7 +85,7 @@ impl<'a> View<'a> {
 
     /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
     #[inline]
-    fn ring(self) -> io::Result<()> {
+    pub(super) fn ring(self) -> io::Result<()> {
         self.writer.control.data.ring(self.end.socket())
     }
 
@@ -137,11 +137,14 @@ impl Tx {
             let exactly = patience == Patience::Never || wait.will_sleep();
             if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {
                 if bytes.len() > rules.part_max() {
-                    return send_in_parts(view, bytes, &mut wait, spinner);
+                    let outcome = send_in_parts(view, bytes, &mut wait, spinner);
+                    view.show_readiness_if_watched();
+                    return outcome;
                 }
                 writer.publish(None, bytes, writer.opening_flags() | LAST);
                 writer.set_state(message::WHOLE);
                 view.ring()?;
+                view.show_readiness_if_watched();
                 return Ok(());
             }
             if woken == Woken::HungUp
@@ -150,12 +153,13 @@ impl Tx {
                 return Err(Fault::Disconnected);
             }
             if patience.is_over() {
-                let gone = life_line.is_gone(&writer.control.room, end.socket())?;
-                return Err(if gone {
-                    Fault::Disconnected
-                } else {
-                    Fault::NotNow
-                });
+                if view.is_gone(life_line)? {
+                    return Err(Fault::Disconnected);
+                }
+                // Those who filled the ring may have died before they rang.
+                view.ring()?;
+                view.show_readiness_if_watched();
+                return Err(Fault::NotNow);
             }
             view.prepare_to_wait(&wait)?;
             woken = wait.step(view.place, Some(guard), spinner, || {
