@@ -9,6 +9,8 @@ use crate::error::Fault;
 use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 
+mod stream;
+
 /// The sending end of a pipe.
 ///
 /// Any number of clones, threads and forked processes may hold one; each message arrives whole, and
@@ -44,7 +46,7 @@ impl Sender {
         }
     }
 
-    fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
+    pub(crate) fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
         if message.len() > self.limit {
             return Err(Fault::TooLarge {
                 len: message.len(),
@@ -195,30 +197,5 @@ impl fmt::Debug for Sender {
             .field("backend", &self.backend())
             .field("capacity", &self.capacity())
             .finish_non_exhaustive()
-    }
-}
-
-/// Each write is one message; an empty write sends nothing.
-impl io::Write for Sender {
-    /// Sends `buf` as one message, or its first part where a limit is set, blocking while the pipe
-    /// is full.
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let part = &buf[..buf.len().min(self.limit)];
-        if part.is_empty() && !buf.is_empty() {
-            return Err(SendError::TooLarge {
-                len: buf.len(),
-                max: self.limit,
-            }
-            .into());
-        }
-        if !part.is_empty() {
-            self.send(part)?;
-        }
-        Ok(part.len())
-    }
-
-    /// Does nothing: what `write` took is already where the receiver finds it.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -40,6 +40,8 @@ mod signals;
 mod sizes;
 mod stopped;
 mod stream;
+mod stream_buffered;
+mod stream_digest;
 mod stream_reads;
 mod threads;
 mod timeouts;

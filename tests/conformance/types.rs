@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::io::{Read, Write};
+use std::io::{BufRead, Write};
 
 use shmpipe::{
     Backend, Connection, Message, Messages, PipeOptions, Receiver, RecvError, RecvTimeoutError,
@@ -15,7 +15,7 @@ use crate::support::{check, fork, on_both_backends, pattern};
 
 const fn shareable<T: Send + Sync + Debug>() {}
 const fn error<T: Error + Send + Sync + Into<std::io::Error> + 'static>() {}
-const fn stream<T: Read>() {}
+const fn stream<T: BufRead>() {}
 const fn sink<T: Write>() {}
 const fn choice<T: Copy + Eq + Hash + Debug>() {}
 
