@@ -24,6 +24,8 @@ mod segment;
 mod sender;
 mod sync;
 mod sys;
+pub mod typed;
+mod values;
 mod wait;
 
 #[cfg(shmpipe_kill_points)]

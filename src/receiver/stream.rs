@@ -68,7 +68,7 @@ impl io::Read for Receiver {
         self.read_on(buf, 0)
     }
 
-    /// As [`read`](Self::read), into one buffer after the other.
+    /// As [`read`](io::Read::read), into one buffer after the other.
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut filled = 0;
         for buf in bufs {

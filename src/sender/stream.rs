@@ -31,7 +31,7 @@ impl io::Write for Sender {
         Ok(part.len())
     }
 
-    /// As [`write`](Self::write), with the pieces put together to one message.
+    /// As [`write`](io::Write::write), with the pieces put together to one message.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut filled = pieces.iter().filter(|piece| !piece.is_empty());
         let (Some(first), Some(_)) = (filled.next(), filled.next()) else {

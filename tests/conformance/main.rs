@@ -45,4 +45,6 @@ mod stream_digest;
 mod stream_reads;
 mod threads;
 mod timeouts;
+mod typed;
+mod typed_ends;
 mod types;

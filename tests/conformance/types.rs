@@ -7,7 +7,7 @@ use std::io::{BufRead, Write};
 
 use shmpipe::{
     Backend, Connection, Message, Messages, PipeOptions, Receiver, RecvError, RecvTimeoutError,
-    SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    SendError, SendTimeoutError, Sender, TryRecvError, TrySendError, typed,
 };
 
 use crate::ends::{FILLER, LARGE, assert_at_end, open, open_duplex};
@@ -37,6 +37,12 @@ const _: () = {
     sink::<Sender>();
     sink::<Connection>();
     choice::<Backend>();
+    shareable::<typed::Receiver<u8>>();
+    shareable::<typed::Sender<u8>>();
+    shareable::<typed::Connection<u8, u8>>();
+    error::<typed::RecvError>();
+    error::<typed::TryRecvError>();
+    error::<typed::RecvTimeoutError>();
 };
 
 on_both_backends! {
