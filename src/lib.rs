@@ -22,6 +22,8 @@ mod ring;
 #[cfg_attr(loom, path = "segment/loom.rs")]
 mod segment;
 mod sender;
+#[cfg(feature = "serde")]
+pub mod serde;
 mod sync;
 mod sys;
 pub mod typed;

@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 7] = [
         "receiver",
         "sender",
     ],
-    &["typed", "values"],
+    &["serde", "typed", "values"],
 ];
 
 /// The layer of the public names of `lib.rs`; those of higher layers stay in their modules.

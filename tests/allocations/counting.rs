@@ -1,10 +1,14 @@
 //! An allocator that counts what is asked of it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 
-static REQUESTS: AtomicUsize = AtomicUsize::new(0);
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    // Of each thread by itself: the harness has one beside the body's. Neither is set up or torn down, so
+    // an allocator may use them.
+    static REQUESTS: Cell<usize> = const { Cell::new(0) };
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
 
 /// The system's allocator with counters.
 pub(crate) struct Counting;
@@ -18,20 +22,20 @@ pub(crate) struct Asked {
     pub(crate) largest: usize,
 }
 
-/// Counts for `work`; of a process in which nobody else allocates meanwhile.
+/// Counts what this thread does in `work`.
 pub(crate) fn asked_by(work: impl FnOnce()) -> Asked {
-    let before = REQUESTS.load(Ordering::Relaxed);
-    LARGEST.store(0, Ordering::Relaxed);
+    let before = REQUESTS.get();
+    LARGEST.set(0);
     work();
     Asked {
-        requests: REQUESTS.load(Ordering::Relaxed) - before,
-        largest: LARGEST.load(Ordering::Relaxed),
+        requests: REQUESTS.get() - before,
+        largest: LARGEST.get(),
     }
 }
 
 fn note(size: usize) {
-    REQUESTS.fetch_add(1, Ordering::Relaxed);
-    LARGEST.fetch_max(size, Ordering::Relaxed);
+    REQUESTS.set(REQUESTS.get() + 1);
+    LARGEST.set(LARGEST.get().max(size));
 }
 
 // SAFETY: every block is the system's allocator's own.

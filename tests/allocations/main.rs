@@ -4,6 +4,8 @@
 mod support;
 
 mod counting;
+#[cfg(feature = "serde")]
+mod serde;
 mod typed;
 
 #[global_allocator]

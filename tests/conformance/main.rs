@@ -36,6 +36,10 @@ mod refused;
 mod sandboxed;
 mod seccomp;
 mod seed;
+#[cfg(feature = "serde")]
+mod serde;
+#[cfg(feature = "serde")]
+mod serde_hostile;
 mod signals;
 mod sizes;
 mod stopped;
