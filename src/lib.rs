@@ -24,10 +24,14 @@ mod ring;
 #[cfg_attr(loom, path = "segment/loom.rs")]
 mod segment;
 mod sender;
+#[cfg(feature = "serde")]
+pub mod serde;
 mod sync;
 mod sys;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+pub mod typed;
+mod values;
 mod wait;
 mod waiting;
 

@@ -11,6 +11,8 @@ use crate::ring::destination::Destination;
 use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, Message, Messages, RecvError, RecvTimeoutError, TryRecvError};
 
+mod stream;
+
 /// A buffer larger than this is given back once messages have become small again.
 const KEPT_BUFFER: usize = 1 << 20;
 
@@ -105,8 +107,15 @@ impl Receiver {
         }
     }
 
-    #[cold]
     pub(crate) fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
+        if self.recv_soon(patience != Patience::Never) {
+            return Ok(Message::new(&mut self.buffer, 0));
+        }
+        self.recv_the_long_way(patience)
+    }
+
+    #[cold]
+    fn recv_the_long_way(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
         let start = self.buffer.len() - mem::take(&mut self.unread);
         if start < self.buffer.len() {
             return Ok(Message::new(&mut self.buffer, start));
@@ -150,7 +159,7 @@ impl Receiver {
         if self.recv_soon(true) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_within(Patience::FOREVER)?)
+        Ok(self.recv_the_long_way(Patience::FOREVER)?)
     }
 
     /// Receives the next message if one is there; never blocks.
@@ -175,7 +184,7 @@ impl Receiver {
         if self.recv_soon(false) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_within(Patience::Never)?)
+        Ok(self.recv_the_long_way(Patience::Never)?)
     }
 
     /// Receives the next message, blocking no longer than `timeout`.
@@ -200,7 +209,7 @@ impl Receiver {
         if self.recv_soon(!timeout.is_zero()) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_within(Patience::Until(Deadline::after(timeout)))?)
+        Ok(self.recv_the_long_way(Patience::Until(Deadline::after(timeout)))?)
     }
 
     /// Receives the next message into `buf` and returns its length, blocking while the pipe is empty.
@@ -227,26 +236,40 @@ impl Receiver {
         {
             return Ok(len);
         }
-        self.recv_into_within(buf, Patience::FOREVER)
+        Ok(self.recv_into_the_long_way(buf, Patience::FOREVER)?)
+    }
+
+    pub(crate) fn recv_into_within(
+        &mut self,
+        buf: &mut [u8],
+        patience: Patience,
+    ) -> Result<usize, Fault> {
+        if self.unread == 0
+            && self.deferred.is_none()
+            && let Some(len) = self.recv_into_soon(buf, patience != Patience::Never)
+        {
+            return Ok(len);
+        }
+        self.recv_into_the_long_way(buf, patience)
     }
 
     #[cold]
-    fn recv_into_within(&mut self, buf: &mut [u8], patience: Patience) -> Result<usize, RecvError> {
+    fn recv_into_the_long_way(
+        &mut self,
+        buf: &mut [u8],
+        patience: Patience,
+    ) -> Result<usize, Fault> {
         if self.unread > 0 {
             let needed = self.unread;
             if buf.len() < needed {
-                return Err(RecvError::BufferTooSmall { needed });
+                return Err(Fault::BufferTooSmall { needed });
             }
             return Ok(self.take_unread(buf));
         }
         if let Some(fault) = self.deferred.take() {
-            return Err(fault.into());
+            return Err(fault);
         }
-        Ok(Self::receive(
-            &mut self.flavor,
-            Destination::Slice(buf),
-            patience,
-        )?)
+        Self::receive(&mut self.flavor, Destination::Slice(buf), patience)
     }
 
     /// Waits until [`recv`](Self::recv) would not block, and tells whether it would not: true when a
@@ -348,25 +371,6 @@ impl Receiver {
         }
     }
 
-    /// Receives one message for the byte-stream view: straight into `buf` where it fits, else by
-    /// way of our own buffer.
-    pub(crate) fn read_message(
-        &mut self,
-        buf: &mut [u8],
-        patience: Patience,
-    ) -> Result<usize, Fault> {
-        if let Some(len) = self.recv_into_soon(buf, patience != Patience::Never) {
-            return Ok(len);
-        }
-        match Self::receive(&mut self.flavor, Destination::Slice(buf), patience) {
-            Err(Fault::BufferTooSmall { .. }) => {
-                self.unread = self.recv_within(patience)?.len();
-                Ok(self.take_unread(buf))
-            }
-            outcome => outcome,
-        }
-    }
-
     /// Moves as much of the message begun by `read` as fits.
     pub(crate) fn take_unread(&mut self, buf: &mut [u8]) -> usize {
         let start = self.buffer.len() - self.unread;
@@ -383,39 +387,5 @@ impl fmt::Debug for Receiver {
             .field("backend", &self.backend())
             .field("capacity", &self.capacity())
             .finish_non_exhaustive()
-    }
-}
-
-/// The byte-stream view: message edges vanish and empty messages are skipped. A message whose sender died is
-/// dropped whole and reported once as `InvalidData`; the next read goes on. There is no time-out:
-/// [`poll`](Receiver::poll) first where one is wanted.
-impl io::Read for Receiver {
-    /// Blocks until there is at least one byte, then takes what is there, of several messages if
-    /// they fit; `Ok(0)` is end-of-file.
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut filled = self.take_unread(buf);
-        while filled < buf.len() {
-            let patience = if filled == 0 {
-                Patience::FOREVER
-            } else {
-                Patience::Never
-            };
-            let outcome = match self.deferred.take() {
-                Some(fault) => Err(fault),
-                None => self.read_message(&mut buf[filled..], patience),
-            };
-            match outcome {
-                Ok(len) => filled += len,
-                Err(Fault::Disconnected) if filled == 0 => return Ok(0),
-                Err(Fault::NotNow) => break,
-                Err(fault) if filled == 0 => return Err(RecvError::from(fault).into()),
-                // The bytes come first. `Aborted` is told only once, so it is kept, not dropped.
-                Err(fault) => {
-                    self.deferred = Some(fault);
-                    break;
-                }
-            }
-        }
-        Ok(filled)
     }
 }

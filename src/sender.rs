@@ -9,6 +9,8 @@ use crate::error::Fault;
 use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 
+mod stream;
+
 /// The sending end of a pipe.
 ///
 /// Any number of clones, threads and forked processes may hold one; each message arrives whole, and
@@ -53,8 +55,15 @@ impl Sender {
         }
     }
 
-    #[cold]
     pub(crate) fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
+        match self.send_at_once(message) {
+            Some(told) => told.map_err(Fault::Io),
+            None => self.send_the_long_way(message, patience),
+        }
+    }
+
+    #[cold]
+    fn send_the_long_way(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
         if message.len() > self.limit {
             return Err(Fault::TooLarge {
                 len: message.len(),
@@ -93,7 +102,7 @@ impl Sender {
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
         match self.send_at_once(message) {
             Some(told) => told.map_err(SendError::Io),
-            None => Ok(self.send_within(message, Patience::FOREVER)?),
+            None => Ok(self.send_the_long_way(message, Patience::FOREVER)?),
         }
     }
 
@@ -117,7 +126,7 @@ impl Sender {
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         match self.send_at_once(message) {
             Some(told) => told.map_err(TrySendError::Io),
-            None => Ok(self.send_within(message, Patience::Never)?),
+            None => Ok(self.send_the_long_way(message, Patience::Never)?),
         }
     }
 
@@ -145,7 +154,7 @@ impl Sender {
     ) -> Result<(), SendTimeoutError> {
         match self.send_at_once(message) {
             Some(told) => told.map_err(SendTimeoutError::Io),
-            None => Ok(self.send_within(message, Patience::Until(Deadline::after(timeout)))?),
+            None => Ok(self.send_the_long_way(message, Patience::Until(Deadline::after(timeout)))?),
         }
     }
 
@@ -211,30 +220,5 @@ impl fmt::Debug for Sender {
             .field("backend", &self.backend())
             .field("capacity", &self.capacity())
             .finish_non_exhaustive()
-    }
-}
-
-/// Each write is one message; an empty write sends nothing.
-impl io::Write for Sender {
-    /// Sends `buf` as one message, or its first part where a limit is set, blocking while the pipe
-    /// is full.
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let part = &buf[..buf.len().min(self.limit)];
-        if part.is_empty() && !buf.is_empty() {
-            return Err(SendError::TooLarge {
-                len: buf.len(),
-                max: self.limit,
-            }
-            .into());
-        }
-        if !part.is_empty() {
-            self.send(part)?;
-        }
-        Ok(part.len())
-    }
-
-    /// Does nothing: what `write` took is already where the receiver finds it.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -40,12 +40,20 @@ mod refused;
 mod sandboxed;
 mod seccomp;
 mod seed;
+#[cfg(feature = "serde")]
+mod serde;
+#[cfg(feature = "serde")]
+mod serde_hostile;
 mod signals;
 mod sizes;
 mod stopped;
 mod stream;
+mod stream_buffered;
+mod stream_digest;
 mod stream_reads;
 mod threads;
 mod timeouts;
+mod typed;
+mod typed_ends;
 mod types;
 mod waiting;
