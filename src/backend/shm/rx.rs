@@ -12,7 +12,7 @@ use crate::error::Fault;
 use crate::ring::custody::{self, Partial, Turn};
 use crate::ring::destination::Destination;
 use crate::ring::lock::Guard;
-use crate::ring::record::{FIRST, Header, LAST, PREFIX};
+use crate::ring::record::{FIRST, Header, LAST};
 use crate::segment::layout::message;
 use crate::sys::clock::Patience;
 use crate::wait::life_line::LifeLine;
@@ -61,7 +61,11 @@ impl Rx {
         }
     }
 
-    fn recv_open(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+    fn recv_open(
+        &mut self,
+        into: &mut Destination<'_>,
+        patience: Patience,
+    ) -> Result<usize, Fault> {
         let Self {
             end,
             life_line,
@@ -97,7 +101,7 @@ impl Rx {
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
-            match take(view, partial, unverified, &mut into)? {
+            match take(view, partial, unverified, into)? {
                 Attempt::Received(len) => return Ok(len),
                 Attempt::Enough => {
                     view.reader.check_written()?;
@@ -258,7 +262,7 @@ pub(super) fn deliver(
         }
         Destination::Buffer(buffer) => {
             buffer.clear();
-            append(view, header, false, buffer)?;
+            append(view, header, buffer)?;
         }
     }
     Ok(len)
@@ -266,21 +270,15 @@ pub(super) fn deliver(
 
 /// Appends a record's payload to `buffer`, which grows by what is there and never by a claim.
 #[inline]
-pub(super) fn append(
-    view: View<'_>,
-    header: Header,
-    has_prefix: bool,
-    buffer: &mut Vec<u8>,
-) -> Result<(), Fault> {
-    let len = header.len - if has_prefix { PREFIX } else { 0 };
+fn append(view: View<'_>, header: Header, buffer: &mut Vec<u8>) -> Result<(), Fault> {
     buffer
-        .try_reserve(len)
+        .try_reserve(header.len)
         .map_err(|error| Fault::Io(error.into()))?;
     let spare = buffer.spare_capacity_mut().as_mut_ptr();
-    // SAFETY: `header` was just peeked under the lock, and `len` bytes are reserved.
-    unsafe { view.reader.copy_out(header, has_prefix, spare.cast()) };
-    // SAFETY: the copy has initialised `len` bytes behind the old length.
-    unsafe { buffer.set_len(buffer.len() + len) };
+    // SAFETY: `header` was just peeked under the lock, and its length is reserved.
+    unsafe { view.reader.copy_out(header, false, spare.cast()) };
+    // SAFETY: the copy has initialised so many bytes behind the old length.
+    unsafe { buffer.set_len(buffer.len() + header.len) };
     Ok(())
 }
 
@@ -307,9 +305,12 @@ fn take_in_parts(
 }
 
 impl backend::Rx for Rx {
-    fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+    fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
-        let outcome = self.recv_open(into, patience);
+        let outcome = self.recv_open(&mut into, patience);
+        if outcome.is_err() {
+            self.partial.keep(&into);
+        }
         if matches!(outcome, Err(Fault::Aborted)) {
             self.end.segment.control().rx_tally.count_aborted();
         }
