@@ -55,6 +55,8 @@ impl Sender {
         }
     }
 
+    /// As a send of that patience.
+    #[cfg(feature = "tokio")]
     pub(crate) fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
         match self.send_at_once(message) {
             Some(told) => told.map_err(Fault::Io),
