@@ -44,3 +44,8 @@ pub use message::{Message, Messages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
 pub use receiver::Receiver;
 pub use sender::Sender;
+
+/// Has the snippets of `docs/cookbook.md` compiled and run with the other doc tests; some need the feature.
+#[cfg(all(doctest, feature = "serde"))]
+#[doc = include_str!("../docs/cookbook.md")]
+struct Cookbook;
