@@ -13,8 +13,10 @@ compile_error!("shmpipe needs 64-bit little-endian Linux: memfd, futex, and its 
 
 mod backend;
 mod connection;
+mod end;
 mod error;
 mod handover;
+mod inherit;
 mod message;
 mod options;
 mod receiver;
@@ -33,6 +35,7 @@ pub mod kill_points {
 }
 
 pub use connection::Connection;
+pub use end::End;
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };

@@ -13,7 +13,9 @@ const LAYERS: [&[&str]; 6] = [
     &["backend"],
     &[
         "connection",
+        "end",
         "handover",
+        "inherit",
         "message",
         "options",
         "receiver",

@@ -8,6 +8,7 @@ pub(crate) mod clock;
 pub(crate) mod cpus;
 #[cfg_attr(loom, path = "loom/futex.rs")]
 pub(crate) mod futex;
+pub(crate) mod inherited;
 #[cfg(loom)]
 #[path = "loom/kernel.rs"]
 pub(crate) mod kernel;

@@ -25,6 +25,8 @@ mod fork;
 mod handover;
 mod harness;
 mod idle;
+mod inherit;
+mod inherit_refused;
 mod large;
 mod limits;
 mod namespaces;
