@@ -16,9 +16,11 @@ mod connection;
 mod end;
 mod error;
 mod handover;
+mod holders;
 mod inherit;
 mod message;
 mod options;
+mod parcels;
 mod receiver;
 mod ring;
 #[cfg_attr(loom, path = "segment/loom.rs")]
@@ -39,6 +41,7 @@ pub use end::End;
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
+pub use holders::Holder;
 pub use message::{Message, Messages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
 pub use receiver::Receiver;

@@ -3,6 +3,7 @@
 use std::{fmt, io};
 
 use crate::backend::{kernel, shm};
+use crate::segment::geometry::Flags;
 use crate::{Connection, Receiver, Sender};
 
 /// What carries the bytes of a pipe.
@@ -92,6 +93,7 @@ pub struct PipeOptions {
     capacity: Option<usize>,
     backend: Option<Backend>,
     max_message: Option<usize>,
+    flags: Flags,
 }
 
 impl Default for PipeOptions {
@@ -108,6 +110,7 @@ impl PipeOptions {
             capacity: None,
             backend: None,
             max_message: None,
+            flags: Flags::NONE,
         }
     }
 
@@ -132,6 +135,37 @@ impl PipeOptions {
         self
     }
 
+    /// Lets messages carry descriptors and whole ends:
+    /// [`send_with_fds`](Sender::send_with_fds), [`send_with_end`](Sender::send_with_end).
+    ///
+    /// Each end is one descriptor more then (a duplex end two). Messages without descriptors go the same way
+    /// as ever; a pipe without this option has no part in it.
+    pub const fn descriptors(mut self, carry: bool) -> Self {
+        self.flags = self.flags.with(Flags::PARCELS, carry);
+        self
+    }
+
+    /// Makes a receive that could never end an error, [`Deadlock`](crate::RecvError::Deadlock), instead of
+    /// a wait: when every sender that is left is this very process's own, and the process has no other thread
+    /// that might send.
+    ///
+    /// That is the usual mistake with pipes and `fork`: a parent that keeps its own copy of the sending end,
+    /// or a `Command` which does, waits for an end-of-file that it prevents itself.
+    ///
+    /// It concerns [`recv`](Receiver::recv), [`recv_into`](Receiver::recv_into), [`messages`](Receiver::messages)
+    /// and reading, which wait without limit; [`poll`](Receiver::poll) without a time-out returns true. The
+    /// look is made when such a call is about to sleep for good, through /proc as by
+    /// [`holders`](Receiver::holders), and again whenever a process ends that held a sender; nothing wakes up
+    /// periodically, and a busy pipe pays nothing.
+    ///
+    /// It errs on the side of waiting: where a process cannot be looked into, or one holds a sender and closes
+    /// it without ending. It would be wrong about a sender that no process has, being on its way through a
+    /// socket, and about one outside of this pid namespace; leave it off where there are such.
+    pub const fn detect_deadlock(mut self, detect: bool) -> Self {
+        self.flags = self.flags.with(Flags::DEADLOCK, detect);
+        self
+    }
+
     /// Makes a one-way pipe.
     ///
     /// # Errors
@@ -152,14 +186,14 @@ impl PipeOptions {
         let capacity = self.checked_capacity()?;
         let limit = self.max_message.unwrap_or(usize::MAX);
         let shared = || {
-            let (rx, tx) = shm::pair(capacity, limit)?;
+            let (rx, tx) = shm::pair(capacity, limit, self.flags)?;
             Ok((
                 Receiver::shared_memory(rx),
                 Sender::shared_memory(tx, limit),
             ))
         };
         let kernel = || {
-            let (rx, tx) = kernel::pair(capacity, self.capacity.is_some(), limit)?;
+            let (rx, tx) = kernel::pair(capacity, self.capacity.is_some(), limit, self.flags)?;
             Ok((Receiver::kernel(rx), Sender::kernel(tx, limit)))
         };
         match self.chosen_backend()? {

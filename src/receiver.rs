@@ -28,7 +28,7 @@ const KEPT_BUFFER: usize = 1 << 20;
 /// drop(first);
 /// ```
 pub struct Receiver {
-    flavor: Flavor,
+    pub(crate) flavor: Flavor,
     /// The last message; lent out by `recv`, eaten up by `read`.
     buffer: Vec<u8>,
     /// Bytes of `buffer` that the byte-stream view has not handed out yet.
@@ -37,7 +37,7 @@ pub struct Receiver {
     deferred: Option<Fault>,
 }
 
-enum Flavor {
+pub(crate) enum Flavor {
     SharedMemory(shm::Rx),
     Kernel(kernel::Rx),
 }
@@ -73,6 +73,14 @@ impl Receiver {
     }
 
     fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
+        self.recv_by(|flavor, buffer| Self::receive(flavor, Destination::Buffer(buffer), patience))
+    }
+
+    /// Receives into the end's own buffer, by `receive` where nothing is left of an earlier call.
+    pub(crate) fn recv_by(
+        &mut self,
+        receive: impl FnOnce(&mut Flavor, &mut Vec<u8>) -> Result<usize, Fault>,
+    ) -> Result<Message<'_>, Fault> {
         let start = self.buffer.len() - mem::take(&mut self.unread);
         if start < self.buffer.len() {
             return Ok(Message::new(&mut self.buffer, start));
@@ -80,8 +88,7 @@ impl Receiver {
         if let Some(fault) = self.deferred.take() {
             return Err(fault);
         }
-        let into = Destination::Buffer(&mut self.buffer);
-        let outcome = Self::receive(&mut self.flavor, into, patience);
+        let outcome = receive(&mut self.flavor, &mut self.buffer);
         if outcome.is_err() {
             self.buffer.clear();
         }

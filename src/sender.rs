@@ -20,11 +20,11 @@ use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 /// tx.send(b"sending needs a mutable end: clone it for a second user");
 /// ```
 pub struct Sender {
-    flavor: Flavor,
-    limit: usize,
+    pub(crate) flavor: Flavor,
+    pub(crate) limit: usize,
 }
 
-enum Flavor {
+pub(crate) enum Flavor {
     SharedMemory(shm::Tx),
     Kernel(kernel::Tx),
 }

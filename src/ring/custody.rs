@@ -167,7 +167,9 @@ impl Partial {
         check_fits(total, into)?;
         // The room that the last message needed, and not what this one claims to need.
         let mut bytes = match into {
-            Destination::Buffer(buffer) => mem::take(*buffer),
+            Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
+                mem::take(*buffer)
+            }
             Destination::Slice(_) => Vec::new(),
         };
         bytes.clear();
@@ -208,7 +210,9 @@ impl Partial {
             return Err(Fault::Corrupted);
         }
         match into {
-            Destination::Buffer(buffer) => **buffer = bytes,
+            Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
+                **buffer = bytes;
+            }
             Destination::Slice(slice) => slice[..len].copy_from_slice(&bytes),
         }
         Ok(len)

@@ -45,6 +45,9 @@ pub(crate) struct TxSide {
     pub(crate) epoch: AtomicU32,
     /// Who is sending, or last sent, a message in parts; a hint whose death to watch for.
     pub(crate) sender: Bearer,
+    /// Ticket of the last message with descriptors, or of one whose sender died before it was there. Written
+    /// before the descriptors are sent (Release, `SYNC: ticket`); read by receivers (Acquire).
+    pub(crate) ticket: AtomicU64,
 }
 
 /// The receivers' line. Everything but the lock word is written under the lock only.
@@ -147,6 +150,7 @@ const _: () = {
     assert!(offset_of!(RxSide, custody) == 32);
     assert!(size_of::<Bearer>() == 24);
     assert!(offset_of!(TxSide, sender) == 48);
+    assert!(offset_of!(TxSide, ticket) == 72);
     assert!(offset_of!(Custody, holder) == 8);
     assert!(offset_of!(Custody, end) == 32);
     assert!(size_of::<Custody>() == 40);

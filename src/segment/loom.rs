@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use crate::sync::AtomicU64;
-use geometry::{Geometry, Sides};
+use geometry::{Flags, Geometry, Sides};
 use layout::Control;
 use loom::cell::UnsafeCell;
 
@@ -37,7 +37,12 @@ pub(crate) struct Segment {
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    pub(crate) fn create(capacity: usize, _sides: Sides, _limit: usize) -> io::Result<Self> {
+    pub(crate) fn create(
+        capacity: usize,
+        _sides: Sides,
+        _limit: usize,
+        _flags: Flags,
+    ) -> io::Result<Self> {
         let word = |index| Word {
             value: AtomicU64::new(if index == 0 { 0 } else { GARBAGE }),
             payload: UnsafeCell::new(()),
@@ -50,6 +55,10 @@ impl Segment {
 
     pub(crate) fn attach(_memfd: OwnedFd, _geometry: Geometry) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        Geometry::default()
     }
 
     pub(crate) fn memfd(&self) -> BorrowedFd<'_> {

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crossbeam_utils::CachePadded;
 
-use crate::segment::geometry::{Geometry, Kind, Sides};
+use crate::segment::geometry::{Flags, Geometry, Kind, Sides};
 use crate::segment::layout::{Bearer, Custody, SideLock};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::memory::{SharedPage, fill_holes, page_size, sealed_memfd};
@@ -31,6 +31,8 @@ pub(super) struct TxSide {
     pub(super) in_flight: AtomicU64,
     /// Who is sending, or last sent, a message in parts.
     pub(super) sender: Bearer,
+    /// As `ticket` of [`crate::segment::layout::TxSide`].
+    pub(super) ticket: AtomicU64,
 }
 
 /// The receivers' words, written under their lock, and by the kernel on behalf of its owner.
@@ -56,8 +58,8 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Makes a page and its cookie, for the pipe of this inode.
-    pub(super) fn create(pipe: u64, limit: usize) -> io::Result<Self> {
+    /// Makes a page and its cookie, for the pipe whose inode `sides` has.
+    pub(super) fn create(sides: Sides, limit: usize, flags: Flags) -> io::Result<Self> {
         let memfd = match sealed_memfd(c"shmpipe-kernel", page_size()) {
             Ok(fd) => Some(fd),
             Err(error) if crate::backend::shm::is_refused(&error) => None,
@@ -67,8 +69,7 @@ impl Page {
             page: SharedPage::new(memfd.as_ref())?,
             memfd,
         };
-        let sides = Sides { rx: pipe, tx: pipe };
-        let geometry = Geometry::new(Kind::KernelPage, page_size(), 0, sides, limit);
+        let geometry = Geometry::new(Kind::KernelPage, page_size(), 0, sides, limit, flags);
         // SAFETY: the page begins with room for it, and nobody else has the page yet.
         unsafe { page.page.as_ptr().cast::<Geometry>().write(geometry) };
         page.shared().cookie.store(new_cookie(), Ordering::Relaxed);

@@ -9,7 +9,9 @@ use nix::poll::PollFlags;
 
 use super::End;
 use super::frame::{EDGE, Header, Kind};
+use super::parcel;
 use super::reading::{Payload, Progress, Side};
+use crate::backend::lookout::Lookout;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::custody::{self, Partial, Turn};
@@ -17,6 +19,7 @@ use crate::ring::destination::Destination;
 use crate::ring::lock::Guard;
 use crate::segment::layout::message;
 use crate::sys::clock::Patience;
+use crate::sys::holders::Opposite;
 use crate::sys::process::{Life, Process};
 use crate::sys::socket;
 use crate::wait::sleep::AFTER_EXEC;
@@ -58,6 +61,8 @@ impl Rx {
         let side = Side::new(end);
         let rx = side.shared();
         let mut look_after = custody::FIRST_LOOK;
+        let mut lookout = Lookout::new(end.flags, patience);
+        let mut watch = None;
         let mut kept: Option<Guard<'_>> = None;
         loop {
             let guard = match kept.take() {
@@ -93,8 +98,20 @@ impl Rx {
                 kept = Some(guard);
                 wait_inside(side, patience)?;
             } else {
+                if end.parcels.is_some() {
+                    parcel::sweep(side)?;
+                }
                 drop(guard);
-                socket::wait(end.pipe(), PollFlags::POLLIN, None, patience.deadline())?;
+                if lookout.is_due() {
+                    watch = lookout.look(end.opposite()?)?;
+                    continue;
+                }
+                if lookout.is_alone() {
+                    return Err(Fault::Deadlock);
+                }
+                let also = watch.as_ref().map(AsFd::as_fd);
+                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
+                lookout.forget();
             }
         }
     }
@@ -109,6 +126,8 @@ impl Rx {
         let side = Side::new(end);
         let rx = side.shared();
         let mut look_after = custody::FIRST_LOOK;
+        let mut lookout = Lookout::new(end.flags, patience);
+        let mut watch = None;
         loop {
             let guard = rx.lock.lock(patience)?;
             if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
@@ -138,8 +157,14 @@ impl Rx {
             }
             if partial.is_open() {
                 wait_inside(side, patience)?;
+            } else if lookout.is_due() {
+                watch = lookout.look(end.opposite()?)?;
+            } else if lookout.is_alone() {
+                return Ok(true);
             } else {
-                socket::wait(end.pipe(), PollFlags::POLLIN, None, patience.deadline())?;
+                let also = watch.as_ref().map(AsFd::as_fd);
+                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
+                lookout.forget();
             }
         }
     }
@@ -184,8 +209,10 @@ fn next_for_us(
             other => return Ok(other),
         };
         let passed = match header.kind {
-            Kind::Whole | Kind::First if partial.is_open() => return Err(Fault::Corrupted),
-            Kind::Whole | Kind::First => return Ok(Progress::Got(header)),
+            Kind::Whole | Kind::First | Kind::Parcel if partial.is_open() => {
+                return Err(Fault::Corrupted);
+            }
+            Kind::Whole | Kind::First | Kind::Parcel => return Ok(Progress::Got(header)),
             Kind::Died | Kind::Part | Kind::Last if partial.is_open() => {
                 return Ok(Progress::Got(header));
             }
@@ -226,6 +253,13 @@ fn take(
                 let len = side.take_whole(header, into)?;
                 partial.close(custody);
                 return Ok(Progress::Got(len));
+            }
+            Kind::Parcel => {
+                let taken = parcel::take(side, header, payload, into)?;
+                partial.close(custody);
+                if let Some(len) = taken {
+                    return Ok(Progress::Got(len));
+                }
             }
             Kind::First => {
                 partial.close(custody);
@@ -280,6 +314,10 @@ impl backend::Rx for Rx {
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.end.to_fds()
+    }
+
+    fn opposite(&self) -> io::Result<Opposite> {
+        self.end.opposite()
     }
 
     fn capacity(&self) -> usize {

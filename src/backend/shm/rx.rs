@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::view::View;
 use super::{End, parts};
+use crate::backend::lookout::Lookout;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::custody::{self, Partial, Turn};
@@ -15,6 +16,7 @@ use crate::ring::lock::Guard;
 use crate::ring::record::{FIRST, Header, LAST, PREFIX};
 use crate::segment::layout::message;
 use crate::sys::clock::Patience;
+use crate::sys::holders::Opposite;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Wait, Woken};
 use crate::wait::spin::{self, Spinner};
@@ -78,6 +80,7 @@ impl Rx {
         let mut woken = Woken::Look;
         let mut look_after = custody::FIRST_LOOK;
         let mut has_looked_again = false;
+        let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
         // Kept from one look to the next only in the middle of a message.
         let mut kept: Option<Guard<'_>> = None;
         loop {
@@ -152,7 +155,16 @@ impl Rx {
                 woken = wait.step(view.place, None, spinner, ready)?;
                 kept = Some(guard);
             } else {
+                if wait.is_last() && lookout.is_due() {
+                    drop(guard);
+                    wait.watch(lookout.look(end.opposite(|sides| sides.tx))?);
+                    continue;
+                }
+                if lookout.is_alone() {
+                    return Err(Fault::Deadlock);
+                }
                 woken = wait.step(view.place, Some(guard), spinner, ready)?;
+                lookout.forget();
             }
         }
     }
@@ -169,6 +181,7 @@ impl Rx {
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
         let mut look_after = custody::FIRST_LOOK;
+        let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
         loop {
             let guard = view.reader.control.rx.lock.lock(patience)?;
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
@@ -195,9 +208,16 @@ impl Rx {
             }
             if partial.is_open() {
                 wait.look_after(view.reader.control.tx.sender.process(), SENDER_LOOK)?;
+            } else if wait.is_last() && lookout.is_due() {
+                drop(guard);
+                wait.watch(lookout.look(end.opposite(|sides| sides.tx))?);
+                continue;
+            } else if lookout.is_alone() {
+                return Ok(true);
             }
             let ready = || view.reader.has_record();
             woken = wait.step(view.place, Some(guard), spinner, ready)?;
+            lookout.forget();
         }
     }
 }
@@ -255,7 +275,7 @@ pub(super) fn deliver(
             // SAFETY: `header` was just peeked under the lock, and the slice is long enough.
             unsafe { view.reader.copy_out(header, false, slice.as_mut_ptr()) };
         }
-        Destination::Buffer(buffer) => {
+        Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
             buffer.clear();
             append(view, header, false, buffer)?;
         }
@@ -338,6 +358,10 @@ impl backend::Rx for Rx {
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.end.to_fds()
+    }
+
+    fn opposite(&self) -> io::Result<Opposite> {
+        Ok(self.end.opposite(|sides| sides.tx))
     }
 
     fn capacity(&self) -> usize {

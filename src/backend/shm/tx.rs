@@ -12,6 +12,7 @@ use crate::ring::writer::Writer;
 use crate::segment::layout::message;
 use crate::sync::Ordering;
 use crate::sys::clock::Patience;
+use crate::sys::holders::Opposite;
 use crate::sys::process::Process;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Place, Wait, Woken};
@@ -21,16 +22,16 @@ use crate::wait::spin::Spinner;
 pub(crate) struct Tx {
     pub(super) end: Arc<End>,
     pub(super) life_line: LifeLine,
-    spinner: Spinner,
-    fate: Fate,
+    pub(super) spinner: Spinner,
+    pub(super) fate: Fate,
 }
 
 /// The parts of a sender that its calls share, apart from its own state.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    end: &'a End,
+    pub(super) end: &'a End,
     pub(super) writer: Writer<'a>,
-    place: Place<'a>,
+    pub(super) place: Place<'a>,
 }
 
 impl<'a> View<'a> {
@@ -52,7 +53,7 @@ impl<'a> View<'a> {
 
     /// Whether every receiver is gone, as far as a sender asks that on the hot path: when a close was
     /// announced, or when for some time no receiver has received.
-    fn is_disconnected_in_passing(self, life_line: &mut LifeLine) -> io::Result<bool> {
+    pub(super) fn is_disconnected_in_passing(self, life_line: &mut LifeLine) -> io::Result<bool> {
         if life_line.is_due() && !self.goes_on(life_line) {
             return life_line.look(&self.writer.control.room, self.end.socket());
         }
@@ -71,13 +72,13 @@ impl<'a> View<'a> {
 
     /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
     #[inline]
-    fn ring(self) -> io::Result<()> {
+    pub(super) fn ring(self) -> io::Result<()> {
         self.writer.control.data.ring(self.end.socket())
     }
 
     /// Before a wait: says at how much room to be woken, and rings for all that is in the ring, since those
     /// who sent it may have died before they rang.
-    fn prepare_to_wait(self, wait: &Wait) -> io::Result<()> {
+    pub(super) fn prepare_to_wait(self, wait: &Wait) -> io::Result<()> {
         if wait.will_sleep() {
             self.place.event.set_wake_at(self.writer.enough_room_at());
         }
@@ -242,6 +243,10 @@ impl backend::Tx for Tx {
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.end.to_fds()
+    }
+
+    fn opposite(&self) -> io::Result<Opposite> {
+        Ok(self.end.opposite(|sides| sides.rx))
     }
 
     fn capacity(&self) -> usize {
