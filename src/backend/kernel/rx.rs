@@ -79,8 +79,11 @@ impl Rx {
             }
             match take(side, partial, payload, &mut into)? {
                 Progress::Got(len) => return Ok(len),
-                Progress::End => return Err(end_of_file(side, partial)),
-                Progress::Empty => {}
+                Progress::End => {
+                    parcel::sweep(side)?;
+                    return Err(end_of_file(side, partial));
+                }
+                Progress::Empty => parcel::sweep(side)?,
             }
             if partial.is_open()
                 && let Some(left) = side.left_unfinished()?
@@ -98,9 +101,6 @@ impl Rx {
                 kept = Some(guard);
                 wait_inside(side, patience)?;
             } else {
-                if end.parcels.is_some() {
-                    parcel::sweep(side)?;
-                }
                 drop(guard);
                 if lookout.is_due() {
                     watch = lookout.look(end.opposite()?)?;
