@@ -177,7 +177,7 @@ impl PipeOptions {
     /// - `FileTooLarge`: shared memory was asked for, and `RLIMIT_FSIZE` (setrlimit(2)) is less than
     ///   its segment takes.
     /// - `PermissionDenied`: a kernel pipe larger than `/proc/sys/fs/pipe-max-size` was asked for
-    ///   without `CAP_SYS_RESOURCE`.
+    ///   without `CAP_SYS_RESOURCE`; `InvalidInput` where it is larger than 2^30 bytes in any case.
     /// - Whatever memfd_create(2), mmap(2), socketpair(2) or pipe2(2) reports, `EMFILE` first of
     ///   all. The text names the call and the kind is that of the error; its number is in
     ///   [`source`](std::error::Error::source), except that of `EMFILE` and `ENFILE`, for which no

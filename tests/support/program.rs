@@ -2,7 +2,7 @@
 //!
 //! A binary that has such programs has one test, of whatever name, that calls [`run_task`] first thing.
 
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// Says which task the executed binary is to do.
 const TASK: &str = "SHMPIPE_TEST_TASK";
@@ -15,7 +15,9 @@ pub(crate) fn program(entry: &str, task: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", entry, "--test-threads=1", "--nocapture"])
-        .env(TASK, task);
+        .env(TASK, task)
+        // The harness's lines, which a kill would cut short in the midst of ours; panics go to the other.
+        .stdout(Stdio::null());
     command
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::shm::{check_parcels, parcel_pair};
 use crate::segment::geometry::{Flags, Geometry, Side, Sides, invalid};
 use crate::sys::holders::Opposite;
+use crate::sys::refused::named;
 use crate::sys::thread::Thread;
 use crate::sys::{pipe, socket};
 use page::Page;
@@ -41,7 +42,7 @@ pub(crate) fn pair(
     let (reader, writer) = pipe::pair()?;
     if pipe::capacity(writer.as_fd())? != capacity {
         match pipe::set_capacity(writer.as_fd(), capacity) {
-            Err(error) if asked => return Err(refused_capacity(capacity, &error)),
+            Err(error) if asked => return Err(refused_capacity(capacity, error)),
             _ => {}
         }
     }
@@ -128,13 +129,14 @@ fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
     Ok(())
 }
 
-fn refused_capacity(capacity: usize, error: &io::Error) -> io::Error {
+fn refused_capacity(capacity: usize, error: io::Error) -> io::Error {
     let limit = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").unwrap_or_default();
-    let text = format!(
-        "a kernel pipe of {capacity} bytes: {error} (/proc/sys/fs/pipe-max-size is {})",
-        limit.trim()
+    let limit = limit.trim();
+    let most = pipe::MOST;
+    let step = format_args!(
+        "a kernel pipe of {capacity} bytes, where /proc/sys/fs/pipe-max-size allows {limit} and the kernel {most}"
     );
-    io::Error::new(error.kind(), text)
+    named(step, error)
 }
 
 /// What all handles of this process to one side share.
