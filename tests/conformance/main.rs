@@ -47,4 +47,5 @@ mod stream;
 mod stream_reads;
 mod threads;
 mod timeouts;
+mod travelling;
 mod types;
