@@ -8,6 +8,8 @@ use crate::{
     Sender, TryRecvError, TrySendError,
 };
 
+mod stream;
+
 /// One end of a two-way pipe, made by [`duplex`](crate::duplex).
 ///
 /// The two directions are separate pipes: a full one does not stop the other, and
@@ -26,8 +28,8 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    receiver: Receiver,
-    sender: Sender,
+    pub(crate) receiver: Receiver,
+    pub(crate) sender: Sender,
 }
 
 impl Connection {
@@ -162,23 +164,5 @@ impl Connection {
     /// What carries the bytes.
     pub fn backend(&self) -> Backend {
         self.sender.backend()
-    }
-}
-
-/// As for [`Receiver`].
-impl io::Read for Connection {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receiver.read(buf)
-    }
-}
-
-/// As for [`Sender`].
-impl io::Write for Connection {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.sender.write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sender.flush()
     }
 }

@@ -18,17 +18,26 @@ mod error;
 mod handover;
 mod holders;
 mod inherit;
+mod label;
 mod message;
 mod options;
 mod parcels;
+mod readiness;
 mod receiver;
 mod ring;
 #[cfg_attr(loom, path = "segment/loom.rs")]
 mod segment;
 mod sender;
+#[cfg(feature = "serde")]
+pub mod serde;
 mod sync;
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+pub mod typed;
+mod values;
 mod wait;
+mod waiting;
 
 #[cfg(shmpipe_kill_points)]
 #[doc(hidden)]
@@ -46,3 +55,5 @@ pub use message::{Message, Messages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
 pub use receiver::Receiver;
 pub use sender::Sender;
+pub use wait::spin::Spin;
+pub use waiting::{Waitable, wait};

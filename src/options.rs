@@ -3,8 +3,8 @@
 use std::{fmt, io};
 
 use crate::backend::{kernel, shm};
-use crate::segment::geometry::Flags;
-use crate::{Connection, Receiver, Sender};
+use crate::segment::geometry::{Flags, Wanted};
+use crate::{Connection, Receiver, Sender, Spin};
 
 /// What carries the bytes of a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +93,8 @@ pub struct PipeOptions {
     capacity: Option<usize>,
     backend: Option<Backend>,
     max_message: Option<usize>,
+    pub(crate) label: Option<String>,
+    spin: Spin,
     flags: Flags,
 }
 
@@ -110,6 +112,8 @@ impl PipeOptions {
             capacity: None,
             backend: None,
             max_message: None,
+            label: None,
+            spin: Spin::Adaptive,
             flags: Flags::NONE,
         }
     }
@@ -166,11 +170,31 @@ impl PipeOptions {
         self
     }
 
+    /// Sets how a blocked call of either end waits before it sleeps; [`Spin::Adaptive`] by default.
+    ///
+    /// It holds for the ends that are made, their clones and their forked copies; one made by `from_fds` is
+    /// adaptive. The kernel backend never spins.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{PipeOptions, Spin};
+    ///
+    /// let (mut rx, mut tx) = PipeOptions::new().spin(Spin::Never).pipe()?;
+    /// tx.send(b"who waits for me sleeps at once")?;
+    /// assert_eq!(rx.recv()?.len(), 31);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn spin(mut self, spin: Spin) -> Self {
+        self.spin = spin;
+        self
+    }
+
     /// Makes a one-way pipe.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: a capacity of 0 or over 2^40 bytes, or a `SHMPIPE_BACKEND` that names no
+    /// - `InvalidInput`: a label that cannot be ([`label`](Self::label)), a capacity of 0 or over 2^40 bytes, or a `SHMPIPE_BACKEND` that names no
     ///   backend (unset or empty is the default; case matters); the message has the value.
     /// - `OutOfMemory`: the capacity is beyond the memory that is free; pages are taken now, so
     ///   that there is no SIGBUS later.
@@ -183,17 +207,22 @@ impl PipeOptions {
     ///   [`source`](std::error::Error::source), except that of `EMFILE` and `ENFILE`, for which no
     ///   kind stands: they are the error itself. Nothing stays open after an error.
     pub fn pipe(&self) -> io::Result<(Receiver, Sender)> {
-        let capacity = self.checked_capacity()?;
         let limit = self.max_message.unwrap_or(usize::MAX);
+        let wanted = Wanted {
+            capacity: self.checked_capacity()?,
+            limit,
+            label: self.checked_label()?,
+            flags: self.flags,
+        };
         let shared = || {
-            let (rx, tx) = shm::pair(capacity, limit, self.flags)?;
+            let (rx, tx) = shm::pair(wanted, self.spin)?;
             Ok((
                 Receiver::shared_memory(rx),
                 Sender::shared_memory(tx, limit),
             ))
         };
         let kernel = || {
-            let (rx, tx) = kernel::pair(capacity, self.capacity.is_some(), limit, self.flags)?;
+            let (rx, tx) = kernel::pair(wanted, self.capacity.is_some())?;
             Ok((Receiver::kernel(rx), Sender::kernel(tx, limit)))
         };
         match self.chosen_backend()? {
@@ -259,6 +288,6 @@ impl PipeOptions {
     }
 }
 
-fn invalid_input(message: String) -> io::Error {
+pub(crate) fn invalid_input(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }

@@ -1,14 +1,17 @@
 //! The receiving end.
 
+use std::mem::{self, MaybeUninit};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use std::{fmt, io, mem};
+use std::{fmt, io, ptr};
 
 use crate::backend::{Rx, kernel, shm};
 use crate::error::Fault;
 use crate::ring::destination::Destination;
 use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, Message, Messages, RecvError, RecvTimeoutError, TryRecvError};
+
+mod stream;
 
 /// A buffer larger than this is given back once messages have become small again.
 const KEPT_BUFFER: usize = 1 << 20;
@@ -30,11 +33,11 @@ const KEPT_BUFFER: usize = 1 << 20;
 pub struct Receiver {
     pub(crate) flavor: Flavor,
     /// The last message; lent out by `recv`, eaten up by `read`.
-    buffer: Vec<u8>,
+    pub(crate) buffer: Vec<u8>,
     /// Bytes of `buffer` that the byte-stream view has not handed out yet.
-    unread: usize,
+    pub(crate) unread: usize,
     /// An error that `read` met after it had bytes to return; reported by the next call.
-    deferred: Option<Fault>,
+    pub(crate) deferred: Option<Fault>,
 }
 
 pub(crate) enum Flavor {
@@ -61,6 +64,38 @@ impl Receiver {
         }
     }
 
+    /// Receives into this end's buffer what is there, or comes within a moment if the call `may_wait`; tells
+    /// whether it did. If not, the call must go the long way.
+    #[inline(always)]
+    fn recv_soon(&mut self, may_wait: bool) -> bool {
+        let Flavor::SharedMemory(rx) = &mut self.flavor else {
+            return false;
+        };
+        if self.unread > 0 || self.deferred.is_some() || self.buffer.capacity() > KEPT_BUFFER {
+            return false;
+        }
+        self.buffer.clear();
+        match rx.recv_soon(self.buffer.spare_capacity_mut(), may_wait) {
+            Some(len) => {
+                // SAFETY: so many bytes have been initialised.
+                unsafe { self.buffer.set_len(len) };
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// As [`recv_soon`](Self::recv_soon), into the caller's own slice.
+    #[inline(always)]
+    fn recv_into_soon(&mut self, buf: &mut [u8], may_wait: bool) -> Option<usize> {
+        let Flavor::SharedMemory(rx) = &mut self.flavor else {
+            return None;
+        };
+        // SAFETY: the same bytes, into which only initialised ones are written.
+        let buf = unsafe { &mut *(ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) };
+        rx.recv_soon(buf, may_wait)
+    }
+
     fn receive(
         flavor: &mut Flavor,
         into: Destination<'_>,
@@ -72,7 +107,15 @@ impl Receiver {
         }
     }
 
-    fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
+    pub(crate) fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
+        if self.recv_soon(patience != Patience::Never) {
+            return Ok(Message::new(&mut self.buffer, 0));
+        }
+        self.recv_the_long_way(patience)
+    }
+
+    #[cold]
+    fn recv_the_long_way(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
         self.recv_by(|flavor, buffer| Self::receive(flavor, Destination::Buffer(buffer), patience))
     }
 
@@ -120,7 +163,10 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
-        self.recv_within(Patience::FOREVER).map_err(Into::into)
+        if self.recv_soon(true) {
+            return Ok(Message::new(&mut self.buffer, 0));
+        }
+        Ok(self.recv_the_long_way(Patience::FOREVER)?)
     }
 
     /// Receives the next message if one is there; never blocks.
@@ -142,7 +188,10 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
-        self.recv_within(Patience::Never).map_err(Into::into)
+        if self.recv_soon(false) {
+            return Ok(Message::new(&mut self.buffer, 0));
+        }
+        Ok(self.recv_the_long_way(Patience::Never)?)
     }
 
     /// Receives the next message, blocking no longer than `timeout`.
@@ -163,8 +212,11 @@ impl Receiver {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
-        self.recv_within(Patience::Until(Deadline::after(timeout)))
-            .map_err(Into::into)
+        // Within a deadline of zero there is no moment to look.
+        if self.recv_soon(!timeout.is_zero()) {
+            return Ok(Message::new(&mut self.buffer, 0));
+        }
+        Ok(self.recv_the_long_way(Patience::Until(Deadline::after(timeout)))?)
     }
 
     /// Receives the next message into `buf` and returns its length, blocking while the pipe is empty.
@@ -185,18 +237,46 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
+        if self.unread == 0
+            && self.deferred.is_none()
+            && let Some(len) = self.recv_into_soon(buf, true)
+        {
+            return Ok(len);
+        }
+        Ok(self.recv_into_the_long_way(buf, Patience::FOREVER)?)
+    }
+
+    pub(crate) fn recv_into_within(
+        &mut self,
+        buf: &mut [u8],
+        patience: Patience,
+    ) -> Result<usize, Fault> {
+        if self.unread == 0
+            && self.deferred.is_none()
+            && let Some(len) = self.recv_into_soon(buf, patience != Patience::Never)
+        {
+            return Ok(len);
+        }
+        self.recv_into_the_long_way(buf, patience)
+    }
+
+    #[cold]
+    fn recv_into_the_long_way(
+        &mut self,
+        buf: &mut [u8],
+        patience: Patience,
+    ) -> Result<usize, Fault> {
         if self.unread > 0 {
             let needed = self.unread;
             if buf.len() < needed {
-                return Err(RecvError::BufferTooSmall { needed });
+                return Err(Fault::BufferTooSmall { needed });
             }
             return Ok(self.take_unread(buf));
         }
         if let Some(fault) = self.deferred.take() {
-            return Err(fault.into());
+            return Err(fault);
         }
-        Self::receive(&mut self.flavor, Destination::Slice(buf), Patience::FOREVER)
-            .map_err(Into::into)
+        Self::receive(&mut self.flavor, Destination::Slice(buf), patience)
     }
 
     /// Waits until [`recv`](Self::recv) would not block, and tells whether it would not: true when a
@@ -298,20 +378,8 @@ impl Receiver {
         }
     }
 
-    /// Receives one message for the byte-stream view: straight into `buf` where it fits, else by
-    /// way of our own buffer.
-    fn read_message(&mut self, buf: &mut [u8], patience: Patience) -> Result<usize, Fault> {
-        match Self::receive(&mut self.flavor, Destination::Slice(buf), patience) {
-            Err(Fault::BufferTooSmall { .. }) => {
-                self.unread = self.recv_within(patience)?.len();
-                Ok(self.take_unread(buf))
-            }
-            outcome => outcome,
-        }
-    }
-
     /// Moves as much of the message begun by `read` as fits.
-    fn take_unread(&mut self, buf: &mut [u8]) -> usize {
+    pub(crate) fn take_unread(&mut self, buf: &mut [u8]) -> usize {
         let start = self.buffer.len() - self.unread;
         let len = self.unread.min(buf.len());
         buf[..len].copy_from_slice(&self.buffer[start..start + len]);
@@ -326,39 +394,5 @@ impl fmt::Debug for Receiver {
             .field("backend", &self.backend())
             .field("capacity", &self.capacity())
             .finish_non_exhaustive()
-    }
-}
-
-/// The byte-stream view: message edges vanish and empty messages are skipped. A message whose sender died is
-/// dropped whole and reported once as `InvalidData`; the next read goes on. There is no time-out:
-/// [`poll`](Receiver::poll) first where one is wanted.
-impl io::Read for Receiver {
-    /// Blocks until there is at least one byte, then takes what is there, of several messages if
-    /// they fit; `Ok(0)` is end-of-file.
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut filled = self.take_unread(buf);
-        while filled < buf.len() {
-            let patience = if filled == 0 {
-                Patience::FOREVER
-            } else {
-                Patience::Never
-            };
-            let outcome = match self.deferred.take() {
-                Some(fault) => Err(fault),
-                None => self.read_message(&mut buf[filled..], patience),
-            };
-            match outcome {
-                Ok(len) => filled += len,
-                Err(Fault::Disconnected) if filled == 0 => return Ok(0),
-                Err(Fault::NotNow) => break,
-                Err(fault) if filled == 0 => return Err(RecvError::from(fault).into()),
-                // The bytes come first. `Aborted` is told only once, so it is kept, not dropped.
-                Err(fault) => {
-                    self.deferred = Some(fault);
-                    break;
-                }
-            }
-        }
-        Ok(filled)
     }
 }

@@ -9,6 +9,8 @@ use crate::error::Fault;
 use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 
+mod stream;
+
 /// The sending end of a pipe.
 ///
 /// Any number of clones, threads and forked processes may hold one; each message arrives whole, and
@@ -44,7 +46,26 @@ impl Sender {
         }
     }
 
-    fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
+    /// Sends what takes no wait; `None` if the message must go the long way.
+    #[inline(always)]
+    fn send_at_once(&mut self, message: &[u8]) -> Option<io::Result<()>> {
+        match &mut self.flavor {
+            Flavor::SharedMemory(tx) if message.len() <= self.limit => tx.send_at_once(message),
+            _ => None,
+        }
+    }
+
+    /// As a send of that patience.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
+        match self.send_at_once(message) {
+            Some(told) => told.map_err(Fault::Io),
+            None => self.send_the_long_way(message, patience),
+        }
+    }
+
+    #[cold]
+    fn send_the_long_way(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
         if message.len() > self.limit {
             return Err(Fault::TooLarge {
                 len: message.len(),
@@ -81,8 +102,10 @@ impl Sender {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
-        self.send_within(message, Patience::FOREVER)
-            .map_err(Into::into)
+        match self.send_at_once(message) {
+            Some(told) => told.map_err(SendError::Io),
+            None => Ok(self.send_the_long_way(message, Patience::FOREVER)?),
+        }
     }
 
     /// Sends `message` if there is room for all of it now; never blocks.
@@ -103,8 +126,10 @@ impl Sender {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
-        self.send_within(message, Patience::Never)
-            .map_err(Into::into)
+        match self.send_at_once(message) {
+            Some(told) => told.map_err(TrySendError::Io),
+            None => Ok(self.send_the_long_way(message, Patience::Never)?),
+        }
     }
 
     /// Sends `message`, blocking while the pipe is full but no longer than `timeout`.
@@ -129,8 +154,10 @@ impl Sender {
         message: &[u8],
         timeout: Duration,
     ) -> Result<(), SendTimeoutError> {
-        self.send_within(message, Patience::Until(Deadline::after(timeout)))
-            .map_err(Into::into)
+        match self.send_at_once(message) {
+            Some(told) => told.map_err(SendTimeoutError::Io),
+            None => Ok(self.send_the_long_way(message, Patience::Until(Deadline::after(timeout)))?),
+        }
     }
 
     /// Makes another handle to this end. Dropping either changes nothing for the other.
@@ -195,30 +222,5 @@ impl fmt::Debug for Sender {
             .field("backend", &self.backend())
             .field("capacity", &self.capacity())
             .finish_non_exhaustive()
-    }
-}
-
-/// Each write is one message; an empty write sends nothing.
-impl io::Write for Sender {
-    /// Sends `buf` as one message, or its first part where a limit is set, blocking while the pipe
-    /// is full.
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let part = &buf[..buf.len().min(self.limit)];
-        if part.is_empty() && !buf.is_empty() {
-            return Err(SendError::TooLarge {
-                len: buf.len(),
-                max: self.limit,
-            }
-            .into());
-        }
-        if !part.is_empty() {
-            self.send(part)?;
-        }
-        Ok(part.len())
-    }
-
-    /// Does nothing: what `write` took is already where the receiver finds it.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -45,6 +45,30 @@ pub(crate) trait Rx: Sized {
     fn capacity(&self) -> usize;
 }
 
+/// What poll(2) has shown of an end's descriptor since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It was not asked, or is not ready.
+    Nothing,
+    /// It is ready.
+    Ready,
+    /// The other side is gone.
+    HungUp,
+}
+
+/// What a look at an end found, for one who watches many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// A call would not block.
+    Ready,
+    /// It would; the descriptor becomes ready when that changes.
+    NotYet,
+    /// As `NotYet`, but no descriptor tells of the death of the process whose message is at hand: look again.
+    Inside,
+    /// Another holder of the side is in the middle of a long message; no descriptor tells when it is through.
+    Busy,
+}
+
 /// Whether the end can still be used; the other two stay.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {

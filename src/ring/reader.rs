@@ -2,7 +2,7 @@
 //!
 //! Every call but [`Reader::has_record`] and [`Reader::publish_head`] is made under the receivers' lock.
 
-use super::record::{FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of};
+use super::record::{FIRST, HEADER, Header, LAST, PARCEL, PREFIX, Rules, span_of};
 use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::Control;
@@ -30,19 +30,21 @@ impl Reader<'_> {
             .decode(self.storage.header(read).load(Ordering::Acquire))
     }
 
-    /// The next record's header, if the record is there and is a whole message that follows none that was
-    /// cut short.
+    /// The next record's position and header, if the record is there and is a whole message that follows
+    /// none that was cut short.
     #[inline(always)]
-    pub(crate) fn peek_whole(self) -> Option<Header> {
+    pub(crate) fn peek_whole(self) -> Option<(u64, Header)> {
         let read = self.control.rx.read.load(Ordering::Relaxed);
         // SYNC: publish-record
         let word = self.storage.header(read).load(Ordering::Acquire);
         let len = (word as u32).wrapping_sub(1) as usize;
-        // A length of 0 - 1 is over any limit.
-        (word >> 32 == u64::from(FIRST | LAST) && len <= self.rules.part_max()).then_some(Header {
+        let header = Header {
             len,
             flags: FIRST | LAST,
-        })
+        };
+        // A length of 0 - 1 is over any limit.
+        (word >> 32 == u64::from(FIRST | LAST) && len <= self.rules.part_max())
+            .then_some((read, header))
     }
 
     /// Whether the next record is there and begins a message.
@@ -80,15 +82,58 @@ impl Reader<'_> {
         unsafe { self.storage.copy_out(place, to, header.len - skipped) };
     }
 
+    /// As [`copy_out`](Self::copy_out) for the record that [`peek_whole`](Self::peek_whole) found at `read`.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline(always)]
+    pub(crate) unsafe fn copy_out_at(self, read: u64, header: Header, to: *mut u8) {
+        // SAFETY: by the caller; `peek_whole` bounded the length by an eighth of the ring.
+        unsafe {
+            self.storage
+                .copy_out(read.wrapping_add(HEADER), to, header.len)
+        };
+    }
+
     /// Moves past the next record, whose bytes have been copied out (I6); senders learn of the room
     /// by [`publish_head`](Self::publish_head).
     #[inline]
     pub(crate) fn consume(self, header: Header) {
+        self.pass(header);
+        let is_first_part = header.has(FIRST) && !header.has(LAST);
+        let prefix = if is_first_part || header.has(PARCEL) {
+            PREFIX
+        } else {
+            0
+        };
+        // The prefix is missing where a liar wrote the length.
+        let payload = header.len.saturating_sub(prefix);
+        let flow = &self.control.rx.flow;
+        flow.count(u64::from(header.has(LAST)), payload);
+    }
+
+    /// As [`consume`](Self::consume) for a record that nobody gets.
+    #[inline]
+    pub(crate) fn pass(self, header: Header) {
         let read = self.control.rx.read.load(Ordering::Relaxed);
-        self.control
-            .rx
-            .read
-            .store(read.wrapping_add(header.span()), Ordering::Release);
+        self.move_past(read, header);
+    }
+
+    /// As [`consume`](Self::consume) for the whole message at `read`; returns the position behind it.
+    #[inline(always)]
+    pub(crate) fn consume_at(self, read: u64, header: Header) -> u64 {
+        let next = self.move_past(read, header);
+        self.control.rx.flow.count(1, header.len);
+        next
+    }
+
+    #[inline(always)]
+    fn move_past(self, read: u64, header: Header) -> u64 {
+        let next = read.wrapping_add(header.span());
+        // SYNC: publish-read
+        self.control.rx.read.store(next, Ordering::Release);
+        next
     }
 
     /// For one who has taken much at a stretch: whether the senders have written it. Records that go
@@ -108,10 +153,24 @@ impl Reader<'_> {
         self.rules.used(tail, read).map(drop)
     }
 
+    /// Tells observers how full the ring is. Takes the senders' line from them, so only for one who has slept.
+    pub(crate) fn note_fill(self) {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        let tail = self.control.tx.tail.load(Ordering::Relaxed);
+        if let Ok(used) = self.rules.used(tail, read) {
+            self.control.rx_tally.note_fill(used);
+        }
+    }
+
     /// Bytes that have been received and not yet given back.
     #[inline]
     pub(crate) fn unpublished(self) -> u64 {
-        let read = self.control.rx.read.load(Ordering::Relaxed);
+        self.unpublished_at(self.control.rx.read.load(Ordering::Relaxed))
+    }
+
+    /// As [`unpublished`](Self::unpublished), for one who knows `read`.
+    #[inline(always)]
+    pub(crate) fn unpublished_at(self, read: u64) -> u64 {
         read.wrapping_sub(self.control.head.load(Ordering::Relaxed))
     }
 

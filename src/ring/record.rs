@@ -62,7 +62,8 @@ impl Header {
 /// Bytes of the ring that a record with `len` bytes of payload takes.
 #[inline]
 pub(crate) const fn span_of(len: usize) -> u64 {
-    HEADER + (len as u64).next_multiple_of(8)
+    // By a mask: the operator for any multiple costs a branch here.
+    HEADER + ((len as u64 + 7) & !7)
 }
 
 /// What follows from a ring's capacity.

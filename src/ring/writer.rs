@@ -2,6 +2,7 @@
 //!
 //! Every call but [`Writer::seems_to_have_room`] is made under the senders' lock.
 
+use super::latch;
 use super::record::{
     AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of,
 };
@@ -9,6 +10,17 @@ use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::{Control, message};
 use crate::sync::Ordering;
+
+/// Each time the tail has gone this far, the sender claims the lines of as much again. Measured on Zen 4
+/// with a receiver on a neighbouring CPU: a send of 64 bytes takes 40 ns without and 17 ns with it, one of 1 KiB
+/// 150 and 110. 1024 does nothing for the latter; prefetchw nothing at all, for lines that are there to read.
+const AHEAD: u64 = 2048;
+
+/// Bytes of the lines that are claimed at a time: the next claim is up to a record late.
+const CLAIMED: u64 = AHEAD + LINE;
+
+/// Bytes of a cache line.
+const LINE: u64 = 64;
 
 /// A view of the ring for senders.
 #[derive(Clone, Copy)]
@@ -35,18 +47,26 @@ impl Writer<'_> {
         // SYNC: publish-head. What the receivers read before they published is free to overwrite.
         let head = later(seen, self.control.head.load(Ordering::Acquire));
         tx.head_seen.store(head, Ordering::Relaxed);
-        self.fits(tail, head, span)
+        self.fits_now(tail, head, span)
     }
 
-    /// Whether the room that senders have seen so far is enough; false for cursors that need a closer
-    /// look.
+    /// The tail, if the room that senders have seen so far is enough; `None` also for cursors that need a
+    /// closer look.
     #[inline(always)]
-    pub(crate) fn surely_has_room(self, span: u64) -> bool {
+    pub(crate) fn tail_with_room(self, span: u64) -> Option<u64> {
         let tx = &self.control.tx;
         let tail = tx.tail.load(Ordering::Relaxed);
         let used = tail.wrapping_sub(tx.head_seen.load(Ordering::Relaxed));
         // A record's span is at most an eighth of the ring, so this does not go below 0.
-        tail.is_multiple_of(8) && used <= self.rules.capacity() - HEADER - span
+        let is_enough = tail.is_multiple_of(8) && used <= self.rules.capacity() - HEADER - span;
+        is_enough.then_some(tail)
+    }
+
+    /// As [`tail_with_room`](Self::tail_with_room) after a look at what the receivers have published.
+    #[cold]
+    pub(crate) fn tail_after_a_look(self, span: u64) -> Option<u64> {
+        self.has_room(span).ok().filter(|&has_room| has_room)?;
+        self.tail_with_room(span)
     }
 
     /// As [`has_room`](Self::has_room), but counts what the receivers have read and not published
@@ -60,7 +80,7 @@ impl Writer<'_> {
         // SYNC: publish-read
         let read = self.control.rx.read.load(Ordering::Acquire);
         tx.head_seen.store(read, Ordering::Relaxed);
-        self.fits(tx.tail.load(Ordering::Relaxed), read, span)
+        self.fits_now(tx.tail.load(Ordering::Relaxed), read, span)
     }
 
     /// As [`has_room`](Self::has_room) without the lock, for one who waits and will look again under
@@ -84,6 +104,13 @@ impl Writer<'_> {
         Ok(used + span + HEADER <= self.rules.capacity())
     }
 
+    /// As [`fits`](Self::fits) with a `head` that was just looked at, which tells observers how full it is.
+    fn fits_now(self, tail: u64, head: u64, span: u64) -> Result<bool, Fault> {
+        let fits = self.fits(tail, head, span)?;
+        self.control.tx_tally.note_fill(tail.wrapping_sub(head));
+        Ok(fits)
+    }
+
     /// The position of `read` from which on there is room for any record: where a sleeping sender is
     /// woken. The same for all senders, whatever each needs; `wait::event` says why.
     pub(crate) fn enough_room_at(self) -> u64 {
@@ -97,6 +124,12 @@ impl Writer<'_> {
     #[inline]
     pub(crate) fn publish(self, prefix: Option<u64>, payload: &[u8], flags: u32) {
         let tail = self.control.tx.tail.load(Ordering::Relaxed);
+        self.publish_at(tail, prefix, payload, flags);
+    }
+
+    /// As [`publish`](Self::publish), for one who has just loaded `tail`.
+    #[inline(always)]
+    pub(crate) fn publish_at(self, tail: u64, prefix: Option<u64>, payload: &[u8], flags: u32) {
         let mut place = tail.wrapping_add(HEADER);
         let mut len = payload.len();
         if let Some(prefix) = prefix {
@@ -115,13 +148,37 @@ impl Writer<'_> {
         self.storage
             .header(tail)
             .store(header.encode(), Ordering::Release);
-        self.control.tx.tail.store(next, Ordering::Relaxed);
+        let tx = &self.control.tx;
+        tx.tail.store(next, Ordering::Relaxed);
+        tx.flow.count(u64::from(flags & LAST != 0), payload.len());
+        if (tail ^ next) >= AHEAD && next.wrapping_sub(tail) < AHEAD {
+            self.claim_ahead(next);
+        }
+    }
+
+    /// Makes the lines behind `tail` ours before there is anything to put into them.
+    ///
+    /// Receivers have read them last time round, so the first store to each must wait for the line, and the
+    /// release of the lock waits for the store: so much for each small message. Stores to many lines wait
+    /// together. They go into free room, where nobody looks.
+    #[inline(never)]
+    fn claim_ahead(self, tail: u64) {
+        let first = tail.wrapping_add(HEADER + LINE - 1) & !(LINE - 1);
+        let head = self.control.tx.head_seen.load(Ordering::Relaxed);
+        let is_free = first.wrapping_sub(head) <= self.rules.capacity().saturating_sub(CLAIMED);
+        if !is_free {
+            return;
+        }
+        for offset in (0..CLAIMED).step_by(LINE as usize) {
+            let line = self.storage.header(first.wrapping_add(offset));
+            line.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Flags that begin the next message: they tell a receiver what became of one left unfinished.
     #[inline]
     pub(crate) fn opening_flags(self) -> u32 {
-        match self.control.tx.state.load(Ordering::Relaxed) {
+        match latch::state(&self.control.tx.state, Ordering::Relaxed) {
             message::WHOLE => FIRST,
             message::WITHDRAWN => FIRST | AFTER_WITHDRAWAL,
             _ => FIRST | AFTER_DEATH,
@@ -131,10 +188,10 @@ impl Writer<'_> {
     /// Notes what has become of the message under way.
     #[inline]
     pub(crate) fn set_state(self, state: u32) {
-        let shared = &self.control.tx.state;
-        if shared.load(Ordering::Relaxed) != state {
-            // SYNC: sender-state
-            shared.store(state, Ordering::Release);
+        // SYNC: sender-state
+        let has_changed = latch::set_state(&self.control.tx.state, state, Ordering::Release);
+        if has_changed && (state == message::WITHDRAWN || state == message::ORPHANED) {
+            self.control.tx_tally.count_aborted();
         }
     }
 
@@ -149,7 +206,7 @@ impl Writer<'_> {
         // SYNC: publish-read
         let read = self.control.rx.read.load(Ordering::Acquire);
         let mut tail = tx.tail.load(Ordering::Relaxed);
-        let mut state = tx.state.load(Ordering::Relaxed);
+        let mut state = latch::state(&tx.state, Ordering::Relaxed);
         loop {
             // A receiver may have taken the record that the dead one did not count any more.
             let is_behind = later(tail, read) != tail;

@@ -11,6 +11,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::MAX_CAPACITY;
+use crate::sys::clock;
 use crate::sys::memory::page_size;
 use crate::sys::refused::refused;
 
@@ -75,6 +76,31 @@ impl Flags {
     }
 }
 
+/// What a pipe is to be, checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Bytes of data.
+    pub(crate) capacity: usize,
+    /// Length in bytes over which a message is refused.
+    pub(crate) limit: usize,
+    /// What the memory is called besides.
+    pub(crate) label: Option<&'a str>,
+    pub(crate) flags: Flags,
+}
+
+#[cfg(test)]
+impl Wanted<'_> {
+    /// With nothing but a capacity.
+    pub(crate) fn plain(capacity: usize) -> Self {
+        Self {
+            capacity,
+            limit: usize::MAX,
+            label: None,
+            flags: Flags::NONE,
+        }
+    }
+}
+
 /// The first bytes of a segment, written once by its maker before anybody else can see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[cfg_attr(loom, derive(Default))]
@@ -95,6 +121,8 @@ pub(crate) struct Geometry {
     tx: u64,
     /// Length in bytes over which a message is refused.
     limit: u64,
+    /// When it was made: `CLOCK_MONOTONIC` in nanoseconds. For observers only.
+    created: u64,
     /// As in [`Side`]: `inode`.
     rx_inode: u64,
     tx_inode: u64,
@@ -105,24 +133,18 @@ pub(crate) struct Geometry {
 
 impl Geometry {
     /// For a segment that is about to be made, with a control part of `control` bytes.
-    pub(crate) fn new(
-        kind: Kind,
-        control: usize,
-        capacity: usize,
-        sides: Sides,
-        limit: usize,
-        flags: Flags,
-    ) -> Self {
+    pub(crate) fn new(kind: Kind, control: usize, sides: Sides, wanted: Wanted<'_>) -> Self {
         Self {
             magic: MAGIC,
             version: VERSION,
             kind: kind as u32,
             control: u32::try_from(control).expect("the control part is one page"),
-            flags: flags.0,
-            capacity: capacity as u64,
+            flags: wanted.flags.0,
+            capacity: wanted.capacity as u64,
             rx: sides.rx.identity,
             tx: sides.tx.identity,
-            limit: limit as u64,
+            limit: wanted.limit as u64,
+            created: u64::try_from(clock::now().as_nanos()).unwrap_or(0),
             rx_inode: sides.rx.inode,
             tx_inode: sides.tx.inode,
             rx_parcels: sides.rx.parcels,
@@ -273,4 +295,4 @@ pub(crate) fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-const _: () = assert!(size_of::<Geometry>() == 88);
+const _: () = assert!(size_of::<Geometry>() == 96);

@@ -134,21 +134,28 @@ impl Thread {
         }
     }
 
-    /// Replaces `list_op_pending`. Volatile, because its reader is the kernel at this thread's
+    /// Replaces `list_op_pending`; likewise [`set_pending`](Self::set_pending). Volatile, because its reader is the kernel at this thread's
     /// death, which can come between any two instructions; the fences keep the compiler from moving
     /// the lock's own accesses across it.
     #[inline]
     fn swap_pending(self, entry: *mut libc::c_void) -> *mut libc::c_void {
         // SAFETY: as in `announce`; only the address of the field is taken.
         let field = unsafe { &raw mut (*self.head).list_op_pending };
-        compiler_fence();
         // SAFETY: the field is valid for this thread and written by no other.
         let previous = unsafe { field.read_volatile() };
-        // SAFETY: as for the read.
+        self.set_pending(entry);
+        previous
+    }
+
+    #[inline]
+    fn set_pending(self, entry: *mut libc::c_void) {
+        // SAFETY: as in `announce`; only the address of the field is taken.
+        let field = unsafe { &raw mut (*self.head).list_op_pending };
+        compiler_fence();
+        // SAFETY: the field is valid for this thread and written by no other.
         unsafe { field.write_volatile(entry) };
         compiler_fence();
         kill_point();
-        previous
     }
 }
 
@@ -168,7 +175,7 @@ impl Pending {
     /// Puts back what had been announced before.
     #[inline]
     pub(crate) fn restore(self) {
-        self.thread.swap_pending(self.previous);
+        self.thread.set_pending(self.previous);
     }
 }
 

@@ -18,3 +18,4 @@ mod parcels;
 mod receivers;
 mod senders;
 mod walk;
+mod watched;

@@ -6,10 +6,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::shm::{check_parcels, parcel_pair};
-use crate::segment::geometry::{Flags, Geometry, Side, Sides, invalid};
+use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
 use crate::sys::holders::Opposite;
 use crate::sys::refused::named;
 use crate::sys::thread::Thread;
@@ -19,6 +19,7 @@ use page::Page;
 mod frame;
 mod page;
 mod parcel;
+mod readiness;
 mod reading;
 mod rx;
 mod tx;
@@ -31,18 +32,13 @@ pub(crate) use tx::Tx;
 /// # Errors
 ///
 /// What the operating system reports; nothing stays open then.
-pub(crate) fn pair(
-    capacity: usize,
-    asked: bool,
-    limit: usize,
-    flags: Flags,
-) -> io::Result<(Rx, Tx)> {
+pub(crate) fn pair(wanted: Wanted<'_>, asked: bool) -> io::Result<(Rx, Tx)> {
     // A thread that cannot own a robust lock is found out here and not in the first send.
     Thread::current()?;
     let (reader, writer) = pipe::pair()?;
-    if pipe::capacity(writer.as_fd())? != capacity {
-        match pipe::set_capacity(writer.as_fd(), capacity) {
-            Err(error) if asked => return Err(refused_capacity(capacity, error)),
+    if pipe::capacity(writer.as_fd())? != wanted.capacity {
+        match pipe::set_capacity(writer.as_fd(), wanted.capacity) {
+            Err(error) if asked => return Err(refused_capacity(wanted.capacity, error)),
             _ => {}
         }
     }
@@ -51,7 +47,7 @@ pub(crate) fn pair(
         Ok(Some((inode, _))) => inode,
         _ => 0,
     };
-    let (rx_parcels, tx_parcels) = parcel_pair(flags)?;
+    let (rx_parcels, tx_parcels) = parcel_pair(wanted.flags)?;
     let side = |parcels: Option<&OwnedFd>| Side {
         identity: inode,
         inode: 0,
@@ -61,10 +57,19 @@ pub(crate) fn pair(
         rx: side(rx_parcels.as_ref()),
         tx: side(tx_parcels.as_ref()),
     };
-    let page = Arc::new(Page::create(sides, limit, flags)?);
+    let page = Arc::new(Page::create(
+        sides,
+        pipe::capacity(writer.as_fd())?,
+        wanted,
+    )?);
     Ok((
-        Rx::new(End::new(Arc::clone(&page), reader, rx_parcels, flags)),
-        Tx::new(End::new(page, writer, tx_parcels, flags)),
+        Rx::new(End::new(
+            Arc::clone(&page),
+            reader,
+            rx_parcels,
+            wanted.flags,
+        )),
+        Tx::new(End::new(page, writer, tx_parcels, wanted.flags)),
     ))
 }
 
@@ -146,6 +151,8 @@ struct End {
     /// This side's end of the socket for parcels, where that was asked for.
     parcels: Option<OwnedFd>,
     flags: Flags,
+    /// For a sending end, once somebody watches it: what shows room as readiness to read.
+    watch: OnceLock<OwnedFd>,
 }
 
 impl End {
@@ -155,6 +162,7 @@ impl End {
             pipe,
             parcels,
             flags,
+            watch: OnceLock::new(),
         })
     }
 

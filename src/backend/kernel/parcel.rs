@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::poll::PollFlags;
 
 use super::frame::{ATOMIC_PAYLOAD, Header};
+use super::page;
 use super::reading::{Payload, Side as Receiving};
 use super::tx::{Side, Tx};
 use crate::backend::{parcels, without_parcels};
@@ -19,6 +20,7 @@ use crate::sync::Ordering;
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::parcels::{self as packets, Sent};
 use crate::sys::socket;
+use crate::wait::stay::Stay;
 
 impl Tx {
     /// Sends `bytes` and `fds` as one message, whole or not at all.
@@ -48,11 +50,16 @@ impl Tx {
         if len > max {
             return Err(Fault::TooLarge { len, max });
         }
-        let tx = &self.end.page.shared().tx;
+        let shared = self.end.page.shared();
+        let (tx, tally) = (&shared.tx, &shared.tx_tally);
+        let mut stay = Stay::default();
         loop {
             let guard = tx.lock.lock(patience)?;
+            stay.settle(tally);
             side.make_good()?;
+            tally.note_length(len);
             if !side.has_room()? {
+                stay.fall_asleep(tally);
                 drop(guard);
                 side.wait_for_room()?;
                 continue;
@@ -64,7 +71,10 @@ impl Tx {
             match packets::send(parcels.as_fd(), ticket, fds)? {
                 // Only senders fill the pipe, so the room is still there; a liar's doing leaves the packet to
                 // be swept up.
-                Sent::Whole if side.write_atomic(header, bytes)? => return Ok(()),
+                Sent::Whole if side.write_atomic(header, bytes)? => {
+                    page::count(&tx.flow, tally, len);
+                    return Ok(());
+                }
                 Sent::Whole => {
                     drop(guard);
                     side.wait_for_room()?;

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
-use super::End;
 use super::frame::{EDGE, Header, Kind};
-use super::parcel;
 use super::reading::{Payload, Progress, Side};
+use super::{End, page, parcel};
 use crate::backend::lookout::Lookout;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
@@ -23,6 +22,7 @@ use crate::sys::holders::Opposite;
 use crate::sys::process::{Life, Process};
 use crate::sys::socket;
 use crate::wait::sleep::AFTER_EXEC;
+use crate::wait::stay::Stay;
 
 /// How often a receiver inside a message looks whether the message's sender has died while others keep
 /// the pipe open, where the sender's process cannot be watched or has just died.
@@ -33,12 +33,12 @@ const FRAMES_AT_ONCE: usize = 256;
 
 /// One handle to the receiving side.
 pub(crate) struct Rx {
-    end: Arc<End>,
-    fate: Fate,
+    pub(super) end: Arc<End>,
+    pub(super) fate: Fate,
     /// The parts taken so far of a message that goes in parts.
-    partial: Partial,
+    pub(super) partial: Partial,
     /// What of the frame at hand has gone to `partial`.
-    payload: Payload,
+    pub(super) payload: Payload,
 }
 
 impl Rx {
@@ -60,6 +60,8 @@ impl Rx {
         } = self;
         let side = Side::new(end);
         let rx = side.shared();
+        let tally = &end.page.shared().rx_tally;
+        let mut stay = Stay::default();
         let mut look_after = custody::FIRST_LOOK;
         let mut lookout = Lookout::new(end.flags, patience);
         let mut watch = None;
@@ -69,6 +71,7 @@ impl Rx {
                 Some(guard) => guard,
                 None => rx.lock.lock(patience)?,
             };
+            stay.settle(tally);
             if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
                 if side.is_hung_up_and_empty()? {
                     return Err(Fault::Disconnected);
@@ -78,7 +81,10 @@ impl Rx {
                 continue;
             }
             match take(side, partial, payload, &mut into)? {
-                Progress::Got(len) => return Ok(len),
+                Progress::Got(len) => {
+                    page::count(&rx.flow, tally, len);
+                    return Ok(len);
+                }
                 Progress::End => {
                     parcel::sweep(side)?;
                     return Err(end_of_file(side, partial));
@@ -98,17 +104,17 @@ impl Rx {
                 return Err(Fault::NotNow);
             }
             if partial.is_open() {
+                stay.fall_asleep(tally);
                 kept = Some(guard);
                 wait_inside(side, patience)?;
-            } else {
+            } else if lookout.is_due() {
                 drop(guard);
-                if lookout.is_due() {
-                    watch = lookout.look(end.opposite()?)?;
-                    continue;
-                }
-                if lookout.is_alone() {
-                    return Err(Fault::Deadlock);
-                }
+                watch = lookout.look(end.opposite()?)?;
+            } else if lookout.is_alone() {
+                return Err(Fault::Deadlock);
+            } else {
+                stay.fall_asleep(tally);
+                drop(guard);
                 let also = watch.as_ref().map(AsFd::as_fd);
                 socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
                 lookout.forget();
@@ -125,11 +131,14 @@ impl Rx {
         } = self;
         let side = Side::new(end);
         let rx = side.shared();
+        let tally = &end.page.shared().rx_tally;
+        let mut stay = Stay::default();
         let mut look_after = custody::FIRST_LOOK;
         let mut lookout = Lookout::new(end.flags, patience);
         let mut watch = None;
         loop {
             let guard = rx.lock.lock(patience)?;
+            stay.settle(tally);
             if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
                 if side.is_hung_up_and_empty()? {
                     return Ok(true);
@@ -138,36 +147,47 @@ impl Rx {
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
-            match next_for_us(side, partial, payload)? {
-                // Of a part whose header has been taken there may be nothing more yet.
-                Progress::Got(header) if header.is_atomic() || side.has_bytes()? => {
-                    return Ok(true);
-                }
-                Progress::End => return Ok(true),
-                Progress::Got(_) | Progress::Empty => {}
-            }
-            drop(guard);
-            if partial.is_open() && side.left_unfinished()? == Some(message::ORPHANED)
-                || side.is_hung_up_and_empty()?
-            {
+            if is_ready(side, partial, payload)? {
                 return Ok(true);
             }
             if patience.is_over() {
                 return Ok(false);
             }
             if partial.is_open() {
+                stay.fall_asleep(tally);
+                drop(guard);
                 wait_inside(side, patience)?;
             } else if lookout.is_due() {
+                drop(guard);
                 watch = lookout.look(end.opposite()?)?;
             } else if lookout.is_alone() {
                 return Ok(true);
             } else {
+                stay.fall_asleep(tally);
+                drop(guard);
                 let also = watch.as_ref().map(AsFd::as_fd);
                 socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
                 lookout.forget();
             }
         }
     }
+}
+
+/// Whether a receive would not wait; under the lock, when it is this end's turn.
+pub(super) fn is_ready(
+    side: Side<'_>,
+    partial: &mut Partial,
+    payload: &mut Payload,
+) -> Result<bool, Fault> {
+    Ok(match next_for_us(side, partial, payload)? {
+        // Of a part whose header has been taken there may be nothing more yet.
+        Progress::Got(header) if header.is_atomic() || side.has_bytes()? => true,
+        Progress::End => true,
+        Progress::Got(_) | Progress::Empty => {
+            partial.is_open() && side.left_unfinished()? == Some(message::ORPHANED)
+                || side.is_hung_up_and_empty()?
+        }
+    })
 }
 
 /// Waits for more of the message that this end is inside, or for its sender's death.
@@ -297,6 +317,9 @@ impl backend::Rx for Rx {
     fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
         let outcome = self.recv_open(into, patience);
+        if matches!(outcome, Err(Fault::Aborted)) {
+            self.end.page.shared().rx_tally.count_aborted();
+        }
         self.fate.seal(outcome)
     }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use nix::poll::PollFlags;
 
-use super::End;
 use super::frame::{
     ATOMIC_PAYLOAD, EDGE, Header, Kind, PART_PAYLOAD, longest_for, part_payload, slots_for,
 };
+use super::{End, page};
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::segment::layout::message;
@@ -19,6 +19,7 @@ use crate::sys::holders::Opposite;
 use crate::sys::memory::page_size;
 use crate::sys::process::Process;
 use crate::sys::{pipe, socket};
+use crate::wait::stay::Stay;
 
 /// One handle to the sending side.
 pub(crate) struct Tx {
@@ -46,12 +47,18 @@ impl Tx {
             end: &self.end,
             patience,
         };
-        let tx = &self.end.page.shared().tx;
+        let shared = self.end.page.shared();
+        let tx = &shared.tx;
+        let mut stay = Stay::default();
         loop {
             let guard = tx.lock.lock(patience)?;
+            stay.settle(&shared.tx_tally);
             side.make_good()?;
+            shared.tx_tally.note_length(bytes.len());
             if bytes.len() > ATOMIC_PAYLOAD {
-                return side.send_in_parts(bytes);
+                side.send_in_parts(bytes)?;
+                page::count(&tx.flow, &shared.tx_tally, bytes.len());
+                return Ok(());
             }
             if side.write_atomic(
                 Header {
@@ -60,7 +67,11 @@ impl Tx {
                 },
                 bytes,
             )? {
+                page::count(&tx.flow, &shared.tx_tally, bytes.len());
                 return Ok(());
+            }
+            if !patience.is_over() {
+                stay.fall_asleep(&shared.tx_tally);
             }
             // Others may send while we wait for room.
             drop(guard);
@@ -112,12 +123,24 @@ impl Side<'_> {
         }
     }
 
+    /// Waits until a slot is free, keeping the lock.
+    fn wait_under_lock(self) -> Result<(), Fault> {
+        let tally = &self.end.page.shared().tx_tally;
+        let mut stay = Stay::default();
+        if !self.patience.is_over() {
+            stay.fall_asleep(tally);
+        }
+        let outcome = self.wait_for_room();
+        stay.settle(tally);
+        outcome
+    }
+
     /// Writes a frame or filler by as many writes as it takes.
     fn write_all(self, mut parts: &mut [IoSlice<'_>]) -> Result<(), Fault> {
         loop {
             match self.write(parts)? {
                 Some(written) => IoSlice::advance_slices(&mut parts, written),
-                None => self.wait_for_room()?,
+                None => self.wait_under_lock()?,
             }
             if parts.is_empty() {
                 return Ok(());
@@ -148,7 +171,7 @@ impl Side<'_> {
     /// Writes an atomic frame, waiting for room.
     fn write_frame(self, header: Header, payload: &[u8]) -> Result<(), Fault> {
         while !self.write_atomic(header, payload)? {
-            self.wait_for_room()?;
+            self.wait_under_lock()?;
         }
         Ok(())
     }
@@ -164,6 +187,7 @@ impl Side<'_> {
         self.set_state(if outcome.is_ok() {
             message::WHOLE
         } else {
+            self.end.page.shared().tx_tally.count_aborted();
             message::WITHDRAWN
         });
         outcome
@@ -238,7 +262,7 @@ impl Side<'_> {
             // `here` fits a page, so it is written whole or not at all.
             let zeros = &ZEROS[..here as usize];
             while self.write(&[IoSlice::new(zeros)])?.is_none() {
-                self.wait_for_room()?;
+                self.wait_under_lock()?;
             }
             missing -= here;
             tx.in_flight.store(missing, Ordering::Relaxed);
@@ -250,6 +274,9 @@ impl Side<'_> {
         };
         self.write_frame(Header { kind, len: 0 }, &[])?;
         self.set_state(message::WHOLE);
+        if state != message::WITHDRAWN {
+            self.end.page.shared().tx_tally.count_aborted();
+        }
         Ok(())
     }
 }

@@ -7,98 +7,156 @@
 //! so what it changed counts as not made until the next one rings (`wait::event`); whoever has to wait, for
 //! room or for a record, rings first.
 
-use super::rx::{self, Rx};
+use std::io;
+use std::mem::MaybeUninit;
+
+use super::rx::Rx;
 use super::tx::{self, Tx};
 use super::view::View;
-use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::backend::Fate;
+use crate::ring::reader::Reader;
 use crate::ring::record::{FIRST, LAST, span_of};
+use crate::ring::writer::Writer;
 use crate::segment::layout::message;
 use crate::sync::{Ordering, fence_after_release};
 
 impl Tx {
-    /// Sends `bytes` if that takes no wait and no more than one record; tells whether it did.
+    /// Sends `bytes` if that takes no wait and no more than one record; `None` if it does and nothing was
+    /// sent.
     ///
     /// # Errors
     ///
     /// What waking the receivers reports; the message is in the ring then.
-    #[inline]
-    pub(super) fn send_at_once(&mut self, bytes: &[u8]) -> Result<bool, Fault> {
-        let Self { end, life_line, .. } = self;
+    #[inline(always)]
+    pub(crate) fn send_at_once(&mut self, bytes: &[u8]) -> Option<io::Result<()>> {
+        let Self {
+            end,
+            life_line,
+            fate,
+            noted,
+            ..
+        } = self;
         let end = &**end;
-        let control = end.segment.control();
+        let control = end.control();
+        // What was noted fits one record, and most of what comes is no longer.
+        if bytes.len() > *noted && !tx::View::new(end).note_length(noted, bytes.len()) {
+            return None;
+        }
         if life_line.is_due_in_passing() && !tx::View::new(end).goes_on(life_line) {
-            return Ok(false);
+            return None;
         }
-        if bytes.len() > end.rules.part_max() || !life_line.is_as_it_was(&control.room) {
-            return Ok(false);
+        if *fate != Fate::Open || !life_line.is_as_it_was(&control.room) {
+            return None;
         }
-        let Some(guard) = control.tx.lock.lock_at_once() else {
-            return Ok(false);
+        let guard = control.tx.lock.lock_at_once()?;
+        let writer = Writer {
+            control,
+            storage: &end.storage,
+            rules: end.rules,
         };
-        let writer = tx::View::new(end).writer;
         let span = span_of(bytes.len());
-        if !writer.surely_has_room(span) && !writer.has_room(span)?
-            || control.tx.state.load(Ordering::Relaxed) != message::WHOLE
-        {
-            return Ok(false);
+        let tail = match writer.tail_with_room(span) {
+            Some(tail) => tail,
+            None => writer.tail_after_a_look(span)?,
+        };
+        if control.tx.state.load(Ordering::Relaxed) != message::WHOLE {
+            return None;
         }
-        writer.publish(None, bytes, FIRST | LAST);
+        writer.publish_at(tail, None, bytes, FIRST | LAST);
         drop(guard);
         fence_after_release();
         if control.data.is_armed() {
-            // A receiver that slept is not one that keeps us busy.
-            life_line.ask_next_time();
-            control.data.ring(end.socket())?;
+            return Some(self.ring_after_send());
         }
-        Ok(true)
+        Some(Ok(()))
+    }
+
+    #[cold]
+    fn ring_after_send(&mut self) -> io::Result<()> {
+        // A receiver that slept is not one that keeps us busy.
+        self.life_line.ask_next_time();
+        self.end.control().data.ring(self.end.socket())
     }
 }
 
 impl Rx {
-    /// Receives a message of one record if there is one and it is for this end.
-    ///
-    /// # Errors
-    ///
-    /// `BufferTooSmall`, `Io` when memory is short, and [`Fault::Corrupted`].
+    /// Receives a message of one record into `to` if there is one, it fits, and it is for this end; looks
+    /// for it for a moment if the call `may_wait` and looking can pay. Returns the length, of which all is
+    /// initialised then.
     #[inline]
-    pub(super) fn recv_at_once(
+    pub(crate) fn recv_soon(
         &mut self,
-        into: &mut Destination<'_>,
-    ) -> Result<Option<usize>, Fault> {
-        let Self {
-            end,
-            partial,
-            unverified,
-            ..
-        } = self;
-        let view = View::new(end);
-        let control = view.reader.control;
-        if !view.reader.has_record() {
-            return Ok(None);
+        to: &mut [MaybeUninit<u8>],
+        may_wait: bool,
+    ) -> Option<usize> {
+        if self.reader().has_record() {
+            self.stream.found();
+            return self.recv_at_once(to);
         }
-        let Some(guard) = control.rx.lock.lock_at_once() else {
-            return Ok(None);
-        };
-        if partial.is_under_way(view.custody()) {
-            return Ok(None);
+        if !may_wait || !self.spinner.may_look() {
+            return None;
         }
-        let Some(header) = view.reader.peek_whole() else {
-            return Ok(None);
+        self.look_for_a_moment().then(|| self.recv_at_once(to))?
+    }
+
+    /// Looks for a record before all that a wait takes.
+    #[inline(never)]
+    fn look_for_a_moment(&mut self) -> bool {
+        let reader = Reader {
+            control: self.end.control(),
+            storage: &self.end.storage,
+            rules: self.end.rules,
         };
-        rx::verify_now_and_then(view, unverified, header)?;
-        let len = rx::deliver(view, header, into)?;
-        view.reader.consume(header);
-        if view.is_time_to_give_room_back() {
-            // As in `settle`.
-            let _ = view.give_room_back(false);
+        self.stream
+            .look(&reader.control.data, || reader.has_record())
+    }
+
+    #[inline(always)]
+    fn reader(&self) -> Reader<'_> {
+        Reader {
+            control: self.end.control(),
+            storage: &self.end.storage,
+            rules: self.end.rules,
+        }
+    }
+
+    #[inline(always)]
+    fn recv_at_once(&mut self, to: &mut [MaybeUninit<u8>]) -> Option<usize> {
+        let reader = self.reader();
+        let control = reader.control;
+        if self.fate != Fate::Open {
+            return None;
+        }
+        let guard = control.rx.lock.lock_at_once()?;
+        if !self.partial.is_at_rest(&control.rx.custody) {
+            return None;
+        }
+        let (read, header) = reader.peek_whole()?;
+        // What is due after so many bytes (`rx::verify_now_and_then`) is for the long way.
+        if header.len > to.len() || self.unverified > reader.rules.capacity() {
+            return None;
+        }
+        // SAFETY: just peeked under the lock, and `to` is long enough.
+        unsafe { reader.copy_out_at(read, header, to.as_mut_ptr().cast()) };
+        let read = reader.consume_at(read, header);
+        let is_time_to_give_room_back =
+            reader.unpublished_at(read) >= View::lazy_room(reader.rules);
+        if is_time_to_give_room_back {
+            self.give_room_back();
         }
         drop(guard);
         // Between giving room by `consume` and looking whether anybody waits for it.
         fence_after_release();
         if control.room.is_armed() {
-            let _ = view.give_room_back(false);
+            self.give_room_back();
         }
-        Ok(Some(len))
+        self.unverified += header.span();
+        Some(header.len)
+    }
+
+    #[cold]
+    fn give_room_back(&self) {
+        // As in `View::settle`.
+        let _ = View::new(&self.end).give_room_back(false);
     }
 }

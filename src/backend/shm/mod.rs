@@ -3,22 +3,28 @@
 //! [`tx`] and [`rx`] put the layers below together: the side lock, the ring, the events.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::ring::record::Rules;
 use crate::ring::storage::Storage;
 use crate::segment::Segment;
-use crate::segment::geometry::{Flags, Geometry, Side, Sides, invalid};
-use crate::segment::layout::Event;
+use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
+use crate::segment::layout::{Control, Event};
 use crate::sync::kill_point;
 use crate::sys::{futex, holders::Opposite, inherited, parcels, socket, thread::Thread};
+use crate::wait::spin::Spin;
 
 mod at_once;
 #[cfg(all(test, loom))]
 mod loom_pipe;
+#[cfg(all(test, loom))]
+mod loom_readiness;
 mod parcel;
 mod parts;
+mod readiness;
 mod rx;
 mod tx;
 mod view;
@@ -31,18 +37,21 @@ pub(crate) use tx::Tx;
 /// # Errors
 ///
 /// What the operating system reports; nothing stays open then.
-pub(crate) fn pair(capacity: usize, limit: usize, flags: Flags) -> io::Result<(Rx, Tx)> {
+pub(crate) fn pair(wanted: Wanted<'_>, spin: Spin) -> io::Result<(Rx, Tx)> {
     check_system()?;
     let (receiving, sending) = socket::pair()?;
+    // Each side begins with a token, so that either one is there or somebody is marked as polling, always
+    // (`readiness`).
     socket::carries_tokens(sending.as_fd(), receiving.as_fd())?;
-    let (rx_parcels, tx_parcels) = parcel_pair(flags)?;
+    socket::carries_tokens(receiving.as_fd(), sending.as_fd())?;
+    let (rx_parcels, tx_parcels) = parcel_pair(wanted.flags)?;
     let sides = Sides {
         rx: side(&receiving, rx_parcels.as_ref())?,
         tx: side(&sending, tx_parcels.as_ref())?,
     };
-    let segment = Arc::new(Segment::create(capacity, sides, limit, flags)?);
-    let rx = End::new(Arc::clone(&segment), receiving, rx_parcels, RECEIVING);
-    let tx = End::new(segment, sending, tx_parcels, SENDING);
+    let segment = Arc::new(Segment::create(wanted, sides)?);
+    let rx = End::new(Arc::clone(&segment), receiving, rx_parcels, RECEIVING, spin);
+    let tx = End::new(segment, sending, tx_parcels, SENDING, spin);
     Ok((Rx::new(rx), Tx::new(tx)))
 }
 
@@ -132,7 +141,7 @@ fn attach(
 ) -> io::Result<Arc<End>> {
     check_system()?;
     let segment = Arc::new(Segment::attach(memfd, geometry)?);
-    Ok(End::new(segment, socket, parcels, others))
+    Ok(End::new(segment, socket, parcels, others, Spin::default()))
 }
 
 fn check_socket(socket: &OwnedFd, expected: u64, side: &str) -> io::Result<()> {
@@ -164,16 +173,25 @@ pub(crate) fn is_refused(error: &io::Error) -> bool {
 
 /// What all handles of this process to one side share.
 struct End {
-    segment: Arc<Segment>,
+    /// The control part of `segment`, at hand for the hot path.
+    control: NonNull<Control>,
     storage: Storage,
     rules: Rules,
-    /// This side's end of the life-line; `None` only while dropping.
-    socket: Option<OwnedFd>,
+    /// This side's end of the life-line; open until the drop.
+    socket: ManuallyDrop<OwnedFd>,
     /// This side's end of the socket for parcels, where that was asked for.
     parcels: Option<OwnedFd>,
     /// The event on which the other side sleeps.
     others: fn(&Segment) -> &Event,
+    /// How the handles of this end look before they sleep.
+    spin: Spin,
+    segment: Arc<Segment>,
 }
+
+// SAFETY: `control` points into `segment`, which may be shared between threads.
+unsafe impl Send for End {}
+// SAFETY: as above.
+unsafe impl Sync for End {}
 
 impl End {
     fn new(
@@ -181,18 +199,21 @@ impl End {
         socket: OwnedFd,
         parcels: Option<OwnedFd>,
         others: fn(&Segment) -> &Event,
+        spin: Spin,
     ) -> Arc<Self> {
         let rules = Rules::new(segment.capacity());
         // SAFETY: the data is aligned to a page and mapped twice for as long as the segment lives,
         // which this end shares; its capacity is a power of two.
         let storage = unsafe { Storage::new(segment.data(), segment.capacity()) };
         Arc::new(Self {
-            segment,
+            control: NonNull::from(segment.control()),
             storage,
             rules,
-            socket: Some(socket),
+            socket: ManuallyDrop::new(socket),
             parcels,
             others,
+            spin,
+            segment,
         })
     }
 
@@ -209,16 +230,23 @@ impl End {
         Opposite::Socket(of(self.segment.geometry().sides()).inode)
     }
 
+    #[inline(always)]
+    fn control(&self) -> &Control {
+        // SAFETY: it lies in the segment, which lives as long as this end and does not move.
+        unsafe { self.control.as_ref() }
+    }
+
     #[inline]
     fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_ref().expect("taken by drop only").as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
         // Closed before it is announced: who hears of it must find the hang-up.
-        drop(self.socket.take());
+        // SAFETY: nobody uses it after this.
+        unsafe { ManuallyDrop::drop(&mut self.socket) };
         kill_point();
         (self.others)(&self.segment).announce_close();
     }

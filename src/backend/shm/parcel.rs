@@ -68,6 +68,7 @@ impl Tx {
             end,
             life_line,
             spinner,
+            noted,
             ..
         } = self;
         let view = Sending::new(end);
@@ -77,6 +78,9 @@ impl Tx {
         if len > max {
             return Err(Fault::TooLarge { len, max });
         }
+        if len > *noted {
+            view.note_length(noted, len);
+        }
         if view.is_disconnected_in_passing(life_line)? {
             return Err(Fault::Disconnected);
         }
@@ -85,6 +89,7 @@ impl Tx {
         let mut woken = Woken::Look;
         loop {
             let guard = writer.control.tx.lock.lock(patience)?;
+            wait.settle(view.place);
             if guard.owner_died() {
                 writer.recover()?;
                 view.ring()?;
@@ -101,6 +106,7 @@ impl Tx {
                         writer.publish(Some(ticket), bytes, flags);
                         writer.set_state(message::WHOLE);
                         view.ring()?;
+                        view.show_readiness_if_watched();
                         return Ok(());
                     }
                     Sent::Gone => return Err(Fault::Disconnected),
@@ -119,12 +125,11 @@ impl Tx {
                 return Err(Fault::Disconnected);
             }
             if patience.is_over() {
-                let gone = life_line.is_gone(&writer.control.room, end.socket())?;
-                return Err(if gone {
-                    Fault::Disconnected
-                } else {
-                    Fault::NotNow
-                });
+                if view.is_gone(life_line)? {
+                    return Err(Fault::Disconnected);
+                }
+                view.show_readiness_if_watched();
+                return Err(Fault::NotNow);
             }
             view.prepare_to_wait(&wait)?;
             woken = wait.step(view.place, Some(guard), spinner, || {
@@ -159,7 +164,7 @@ pub(super) fn take(
         return Err(Fault::CarriesDescriptors);
     };
     let Some(found) = parcels::find(parcels, view.reader.prefix())? else {
-        view.reader.consume(header);
+        view.reader.pass(header);
         return Ok(None);
     };
     bytes.clear();

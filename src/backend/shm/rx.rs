@@ -19,7 +19,8 @@ use crate::sys::clock::Patience;
 use crate::sys::holders::Opposite;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Wait, Woken};
-use crate::wait::spin::{self, Spinner};
+use crate::wait::spin::Spinner;
+use crate::wait::stream::Stream;
 
 /// How often a receiver inside a message looks whether the message's sender has died while others keep
 /// the pipe open, where the sender's process cannot be watched.
@@ -28,13 +29,14 @@ const SENDER_LOOK: Duration = Duration::from_millis(20);
 /// One handle to the receiving side.
 pub(crate) struct Rx {
     pub(super) end: Arc<End>,
-    life_line: LifeLine,
-    spinner: Spinner,
-    fate: Fate,
+    pub(super) life_line: LifeLine,
+    pub(super) spinner: Spinner,
+    pub(super) fate: Fate,
     /// The parts taken so far of a message that goes in parts.
     pub(super) partial: Partial,
     /// Bytes of whole messages taken since the last look whether anybody wrote them.
     pub(super) unverified: u64,
+    pub(super) stream: Stream,
 }
 
 /// What one look at the ring under the lock came to.
@@ -49,24 +51,23 @@ enum Attempt {
 
 impl Rx {
     pub(super) fn new(end: Arc<End>) -> Self {
+        let spinner = Spinner::new(end.spin);
         Self {
             end,
             life_line: LifeLine::default(),
-            spinner: Spinner::new(),
+            spinner,
             fate: Fate::Open,
             partial: Partial::new(),
             unverified: 0,
+            stream: Stream::default(),
         }
     }
 
-    /// Looks for a record for a moment, before all that a wait takes.
-    #[inline]
-    fn looks_pay_at_first(&self) -> bool {
-        let view = View::new(&self.end);
-        spin::first_looks(view.place.event, || view.reader.has_record())
-    }
-
-    fn recv_open(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+    fn recv_open(
+        &mut self,
+        into: &mut Destination<'_>,
+        patience: Patience,
+    ) -> Result<usize, Fault> {
         let Self {
             end,
             life_line,
@@ -88,6 +89,9 @@ impl Rx {
                 Some(guard) => guard,
                 None => view.reader.control.rx.lock.lock(patience)?,
             };
+            if wait.settle(view.place) {
+                view.reader.note_fill();
+            }
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
                 if parts::take_over_if_cut_short(view)? {
                     kept = Some(guard);
@@ -100,7 +104,7 @@ impl Rx {
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
-            match take(view, partial, unverified, &mut into)? {
+            match take(view, partial, unverified, into)? {
                 Attempt::Received(len) => return Ok(len),
                 Attempt::Enough => {
                     view.reader.check_written()?;
@@ -118,7 +122,7 @@ impl Rx {
                 life_line.note_gone();
             }
             let gone = life_line.is_gone_by_close(view.place.event, end.socket())?
-                || patience.is_over() && life_line.is_gone(view.place.event, end.socket())?;
+                || patience.is_over() && view.is_gone(life_line)?;
             let left = if partial.is_open() {
                 view.left_unfinished()
             } else {
@@ -184,6 +188,7 @@ impl Rx {
         let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
         loop {
             let guard = view.reader.control.rx.lock.lock(patience)?;
+            wait.settle(view.place);
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
                 if view.is_at_end_for_others(life_line)? || view.reader.has_first()? {
                     return Ok(true);
@@ -283,7 +288,8 @@ pub(super) fn deliver(
     Ok(len)
 }
 
-/// Appends a record's payload to `buffer`, which grows by what is there and never by a claim.
+/// Appends a record's payload, less its prefix if it has one, to `buffer`, which grows by what is there and never
+/// by a claim.
 #[inline]
 pub(super) fn append(
     view: View<'_>,
@@ -296,9 +302,9 @@ pub(super) fn append(
         .try_reserve(len)
         .map_err(|error| Fault::Io(error.into()))?;
     let spare = buffer.spare_capacity_mut().as_mut_ptr();
-    // SAFETY: `header` was just peeked under the lock, and `len` bytes are reserved.
+    // SAFETY: `header` was just peeked under the lock, and its length is reserved.
     unsafe { view.reader.copy_out(header, has_prefix, spare.cast()) };
-    // SAFETY: the copy has initialised `len` bytes behind the old length.
+    // SAFETY: the copy has initialised so many bytes behind the old length.
     unsafe { buffer.set_len(buffer.len() + len) };
     Ok(())
 }
@@ -326,21 +332,15 @@ fn take_in_parts(
 }
 
 impl backend::Rx for Rx {
-    #[inline]
     fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
-        match self.recv_at_once(&mut into) {
-            Ok(Some(len)) => return Ok(len),
-            Ok(None) => {}
-            Err(fault) => return self.fate.seal(Err(fault)),
+        let outcome = self.recv_open(&mut into, patience);
+        if outcome.is_err() {
+            self.partial.keep(&into);
         }
-        if patience != Patience::Never
-            && self.looks_pay_at_first()
-            && let Ok(Some(len)) = self.recv_at_once(&mut into)
-        {
-            return Ok(len);
+        if matches!(outcome, Err(Fault::Aborted)) {
+            self.end.segment.control().rx_tally.count_aborted();
         }
-        let outcome = self.recv_open(into, patience);
         self.fate.seal(outcome)
     }
 
@@ -365,7 +365,7 @@ impl backend::Rx for Rx {
     }
 
     fn capacity(&self) -> usize {
-        self.end.segment.capacity()
+        self.end.rules.capacity() as usize
     }
 }
 

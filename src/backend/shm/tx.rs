@@ -11,7 +11,7 @@ use crate::ring::record::{LAST, PREFIX, Rules, span_of};
 use crate::ring::writer::Writer;
 use crate::segment::layout::message;
 use crate::sync::Ordering;
-use crate::sys::clock::Patience;
+use crate::sys::clock::{self, Patience};
 use crate::sys::holders::Opposite;
 use crate::sys::process::Process;
 use crate::wait::life_line::LifeLine;
@@ -24,6 +24,8 @@ pub(crate) struct Tx {
     pub(super) life_line: LifeLine,
     pub(super) spinner: Spinner,
     pub(super) fate: Fate,
+    /// The largest length that this handle has noted for observers; nothing over `part_max`.
+    pub(super) noted: usize,
 }
 
 /// The parts of a sender that its calls share, apart from its own state.
@@ -37,7 +39,7 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     #[inline]
     pub(super) fn new(end: &'a End) -> Self {
-        let control = end.segment.control();
+        let control = end.control();
         let writer = Writer {
             control,
             storage: &end.storage,
@@ -47,6 +49,7 @@ impl<'a> View<'a> {
             event: &control.room,
             number: &control.tx.epoch,
             socket: end.socket(),
+            tally: &control.tx_tally,
         };
         Self { end, writer, place }
     }
@@ -66,8 +69,19 @@ impl<'a> View<'a> {
     pub(super) fn goes_on(self, life_line: &mut LifeLine) -> bool {
         let control = self.writer.control;
         control.data.note_cpu();
+        control.tx_tally.note_activity(clock::now());
         life_line.has_progressed(control.rx.read.load(Ordering::Relaxed))
             || matches!(life_line.look(&control.room, self.end.socket()), Ok(false))
+    }
+
+    /// Notes for observers a length that this handle has not noted before; tells whether such a message fits
+    /// one record.
+    #[cold]
+    pub(super) fn note_length(self, noted: &mut usize, len: usize) -> bool {
+        let part_max = self.writer.rules.part_max();
+        self.writer.control.tx_tally.note_length(len);
+        *noted = len.min(part_max);
+        len <= part_max
     }
 
     /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
@@ -88,11 +102,13 @@ impl<'a> View<'a> {
 
 impl Tx {
     pub(super) fn new(end: Arc<End>) -> Self {
+        let spinner = Spinner::new(end.spin);
         Self {
             end,
             life_line: LifeLine::default(),
-            spinner: Spinner::new(),
+            spinner,
             fate: Fate::Open,
+            noted: 0,
         }
     }
 
@@ -113,6 +129,7 @@ impl Tx {
         let mut woken = Woken::Look;
         loop {
             let guard = writer.control.tx.lock.lock(patience)?;
+            wait.settle(view.place);
             if guard.owner_died() {
                 writer.recover()?;
                 // The dead one may not have come as far as to tell of what it published.
@@ -121,11 +138,14 @@ impl Tx {
             let exactly = patience == Patience::Never || wait.will_sleep();
             if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {
                 if bytes.len() > rules.part_max() {
-                    return send_in_parts(view, bytes, &mut wait, spinner);
+                    let outcome = send_in_parts(view, bytes, &mut wait, spinner);
+                    view.show_readiness_if_watched();
+                    return outcome;
                 }
                 writer.publish(None, bytes, writer.opening_flags() | LAST);
                 writer.set_state(message::WHOLE);
                 view.ring()?;
+                view.show_readiness_if_watched();
                 return Ok(());
             }
             if woken == Woken::HungUp
@@ -134,12 +154,13 @@ impl Tx {
                 return Err(Fault::Disconnected);
             }
             if patience.is_over() {
-                let gone = life_line.is_gone(&writer.control.room, end.socket())?;
-                return Err(if gone {
-                    Fault::Disconnected
-                } else {
-                    Fault::NotNow
-                });
+                if view.is_gone(life_line)? {
+                    return Err(Fault::Disconnected);
+                }
+                // Those who filled the ring may have died before they rang.
+                view.ring()?;
+                view.show_readiness_if_watched();
+                return Err(Fault::NotNow);
             }
             view.prepare_to_wait(&wait)?;
             woken = wait.step(view.place, Some(guard), spinner, || {
@@ -190,6 +211,7 @@ fn wait_for_room(
     let writer = view.writer;
     let mut woken = Woken::Look;
     loop {
+        wait.settle(view.place);
         if writer.has_room(need)? || wait.will_sleep() && writer.has_room_exactly(need)? {
             wait.restart();
             return Ok(());
@@ -225,14 +247,8 @@ fn room_needed(rules: Rules, len: usize, patience: Patience) -> Result<u64, Faul
 }
 
 impl backend::Tx for Tx {
-    #[inline]
     fn send(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
         self.fate.check()?;
-        match self.send_at_once(bytes) {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(fault) => return self.fate.seal(Err(fault)),
-        }
         let outcome = self.send_open(bytes, patience);
         self.fate.seal(outcome)
     }
@@ -250,6 +266,6 @@ impl backend::Tx for Tx {
     }
 
     fn capacity(&self) -> usize {
-        self.end.segment.capacity()
+        self.end.rules.capacity() as usize
     }
 }

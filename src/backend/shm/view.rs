@@ -4,7 +4,9 @@ use std::io;
 
 use super::End;
 use crate::error::Fault;
+use crate::ring::latch;
 use crate::ring::reader::Reader;
+use crate::ring::record::Rules;
 use crate::segment::layout::{Custody, message};
 use crate::sync::{Ordering, full_fence};
 use crate::wait::life_line::LifeLine;
@@ -24,7 +26,7 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     #[inline]
     pub(super) fn new(end: &'a End) -> Self {
-        let control = end.segment.control();
+        let control = end.control();
         let reader = Reader {
             control,
             storage: &end.storage,
@@ -34,6 +36,7 @@ impl<'a> View<'a> {
             event: &control.data,
             number: &control.rx.epoch,
             socket: end.socket(),
+            tally: &control.rx_tally,
         };
         Self { end, reader, place }
     }
@@ -51,7 +54,7 @@ impl<'a> View<'a> {
     /// What the senders noted of their last message in parts.
     pub(super) fn senders_state(self) -> u32 {
         // SYNC: sender-state. Whoever reads the note finds every part published before it.
-        self.reader.control.tx.state.load(Ordering::Acquire)
+        latch::state(&self.reader.control.tx.state, Ordering::Acquire)
     }
 
     /// For a receiver inside a message of which nothing more is in the ring: whether its sender has
@@ -76,12 +79,22 @@ impl<'a> View<'a> {
             // is empty, and not in place of the message that was taken.
             let _ = self.give_room_back(false);
         }
+        if self.is_watched() {
+            // One who watches in vain then looks once more, and reports the error.
+            let _ = self.show_readiness();
+        }
     }
 
     /// Whether so much has been received that senders should hear of it.
     #[inline]
     pub(super) fn is_time_to_give_room_back(self) -> bool {
-        self.reader.unpublished() >= self.reader.rules.capacity() / LAZY_FRACTION
+        self.reader.unpublished() >= Self::lazy_room(self.reader.rules)
+    }
+
+    /// So much room may have been made that senders have not heard of.
+    #[inline(always)]
+    pub(super) fn lazy_room(rules: Rules) -> u64 {
+        rules.capacity() / LAZY_FRACTION
     }
 
     /// Before reporting an empty ring or sleeping: gives all room back.
@@ -96,6 +109,9 @@ impl<'a> View<'a> {
         }
         if self.end.parcels.is_some() {
             super::parcel::sweep(self)?;
+        }
+        if self.is_watched() {
+            self.show_readiness()?;
         }
         Ok(())
     }

@@ -1,0 +1,125 @@
+//! What a receiver does in the first moment in which there is no record: it looks on, or steps back.
+//!
+//! A peer that answers at once is met by looking on, without a clock and without telling it anything. In a stream
+//! that would be wrong. A receiver as fast as its sender asks for each record's cache line the moment the record is
+//! there, and the sender has to get the line back before it can write the next one. A receiver that steps back for
+//! half a microsecond finds many records at a go, and both have the lines to themselves.
+
+use crate::segment::layout::Event;
+use crate::sync::spin_hint;
+use crate::sys::{clock, cpus};
+
+/// Looks in the first moment; in the second half the processor is told that it is a loop.
+const LOOKS: u32 = 64;
+
+/// Records found at the first look, less [`LOSS`] for each that was not, from which on it is a stream.
+const STREAM: u32 = 32;
+/// No stream counts for more, so that its end is soon found out.
+const MOST: u32 = 64;
+/// An answer to a request, and a few in a row, never make a stream.
+const LOSS: u32 = 4;
+
+/// How long to step back, some half a microsecond.
+const STEP_TICKS: u64 = clock::FRESH_TICKS / 64;
+
+/// How thick the records of one end have come lately.
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    /// At most [`MOST`].
+    found: u32,
+}
+
+impl Stream {
+    /// A record was there at the first look.
+    #[inline(always)]
+    pub(crate) fn found(&mut self) {
+        self.found = (self.found + 1).min(MOST);
+    }
+
+    /// For one who has found none: looks for a moment where the peer runs beside us, and tells whether there is one
+    /// now. `event` knows where the peer ran last.
+    pub(crate) fn look(&mut self, event: &Event, ready: impl Fn() -> bool) -> bool {
+        if cfg!(loom) || !cpus::can_run_beside_us(event.peer_cpu()) {
+            return false;
+        }
+        if self.found >= STREAM {
+            step_back();
+            if ready() {
+                self.found -= LOSS;
+                return true;
+            }
+            // It has come to its end.
+            self.found = 0;
+        }
+        self.found = self.found.saturating_sub(LOSS);
+        (0..LOOKS).any(|at| {
+            let is_ready = ready();
+            if !is_ready && at >= LOOKS / 2 {
+                spin_hint();
+            }
+            is_ready
+        })
+    }
+}
+
+fn step_back() {
+    let start = clock::ticks();
+    while clock::ticks().wrapping_sub(start) < STEP_TICKS {
+        spin_hint();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::{AtomicU32, AtomicU64};
+    use std::cell::Cell;
+
+    /// A place whose other side was last seen on no CPU that we could be on.
+    fn event() -> Event {
+        Event {
+            armed: AtomicU32::new(0),
+            bell: AtomicU32::new(0),
+            closes: AtomicU32::new(0),
+            peer_cpu: AtomicU32::new(0),
+            wake_at: AtomicU64::new(0),
+        }
+    }
+
+    fn first_look_comes_late(stream: &mut Stream) -> bool {
+        let start = clock::ticks();
+        let first = Cell::new(None);
+        stream.look(&event(), || {
+            first.set(first.get().or(Some(clock::ticks())));
+            true
+        });
+        first
+            .get()
+            .is_some_and(|at| at.wrapping_sub(start) >= STEP_TICKS)
+    }
+
+    #[test]
+    fn one_who_meets_a_stream_steps_back_before_it_looks() {
+        let mut stream = Stream::default();
+        (0..MOST).for_each(|_| stream.found());
+        assert!(first_look_comes_late(&mut stream));
+    }
+
+    #[test]
+    fn one_record_for_each_look_is_never_a_stream() {
+        let mut stream = Stream::default();
+        for _ in 0..1000 {
+            stream.look(&event(), || true);
+            stream.found();
+        }
+        assert!(stream.found < STREAM);
+    }
+
+    #[test]
+    fn a_stream_that_ends_is_one_no_more() {
+        let mut stream = Stream::default();
+        (0..MOST).for_each(|_| stream.found());
+        assert!(!stream.look(&event(), || false));
+        assert_eq!(stream.found, 0);
+    }
+}
