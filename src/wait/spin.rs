@@ -13,15 +13,15 @@ use crate::sync::spin_hint;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::cpus;
 
-/// Longest spin out of habit: what a sleep and its wake-up cost the two sides in CPU time. What comes later is
-/// cheaper slept for.
-const LONGEST: Duration = Duration::from_micros(5);
+/// Longest spin; a sleeping peer takes tens of microseconds to wake across CPUs.
+const LONGEST: Duration = Duration::from_micros(50);
+/// What is there by then has paid: about what a sleep and its wake-up cost the two sides in CPU time. What regularly
+/// comes later is cheaper slept for.
+const PAYS: Duration = Duration::from_micros(5);
 /// Shortest spin; what is there within it has hardly been waited for.
 const SHORTEST: Duration = Duration::from_micros(1);
-/// A spin on trial; a sleeping peer takes tens of microseconds to wake across CPUs.
-const PROBE: Duration = Duration::from_micros(50);
-/// One wait in so many spins on trial, whatever has paid lately: two sides that sleep for each other take as long
-/// to answer as their waking takes, and would never find out that it need not.
+/// One wait in so many spins for the longest time, whatever has paid lately: two sides that sleep for each other take
+/// as long to answer as their waking takes, and would never find out that it need not.
 const PROBE_EVERY: u32 = 64;
 /// Looks between two looks at the clock.
 const LOOKS_AT_ONCE: u32 = 32;
@@ -37,7 +37,8 @@ const MOST_SKIPPED: u32 = 64;
 pub enum Spin {
     /// Not at all: sleeps at once. For peers that are slow, or a machine whose CPUs others need.
     Never,
-    /// As long as it has paid lately, up to about 5 µs, which is what sleeping costs; now and then 50 µs on trial.
+    /// As long as it has paid lately, up to 50 µs: waits of over 5 µs, about what sleeping costs, make the next ones
+    /// shorter, and short waits make them longer.
     #[default]
     Adaptive,
     /// So long each time: the lowest latency for waits up to that long, at the price of a CPU meanwhile.
@@ -70,6 +71,12 @@ impl Spinner {
             skipping: 0,
             spent: Duration::ZERO,
         }
+    }
+
+    /// What was waited for came in the first moment.
+    #[inline]
+    pub(crate) fn was_short(&mut self) {
+        self.budget = LONGEST;
     }
 
     /// Whether there is to be any looking.
@@ -113,7 +120,7 @@ impl Spinner {
             let now = clock::now();
             self.spent = now.saturating_sub(began);
             if is_ready || end.passed_at(now) {
-                let has_paid = is_ready && self.spent <= LONGEST;
+                let has_paid = is_ready && self.spent <= PAYS;
                 self.budget = if has_paid {
                     (self.budget * 2).min(LONGEST)
                 } else {
@@ -133,7 +140,7 @@ impl Spinner {
             return self.budget;
         }
         self.since_probe = 0;
-        PROBE
+        LONGEST
     }
 
     /// How long the last [`look`](Self::look) took, less what passed behind its last look at the clock.

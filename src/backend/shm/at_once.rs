@@ -107,8 +107,13 @@ impl Rx {
             storage: &self.end.storage,
             rules: self.end.rules,
         };
-        self.stream
-            .look(&reader.control.data, || reader.has_record())
+        let is_there = self
+            .stream
+            .look(&reader.control.data, || reader.has_record());
+        if is_there {
+            self.spinner.was_short();
+        }
+        is_there
     }
 
     #[inline(always)]
