@@ -37,6 +37,14 @@ impl Connection {
         Self { receiver, sender }
     }
 
+    pub(crate) fn halves(&self) -> (&Receiver, &Sender) {
+        (&self.receiver, &self.sender)
+    }
+
+    pub(crate) fn halves_mut(&mut self) -> (&mut Receiver, &mut Sender) {
+        (&mut self.receiver, &mut self.sender)
+    }
+
     /// Takes the two directions apart. Each half then counts by itself: the peer gets end-of-file
     /// when the last sender half is gone, and a broken pipe when the last receiver half is.
     ///

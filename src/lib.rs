@@ -13,11 +13,15 @@ compile_error!("shmpipe needs 64-bit little-endian Linux: memfd, futex, and its 
 
 mod backend;
 mod connection;
+mod end;
 mod error;
 mod handover;
+mod holders;
+mod inherit;
 mod label;
 mod message;
 mod options;
+mod parcels;
 mod readiness;
 mod receiver;
 mod ring;
@@ -42,9 +46,11 @@ pub mod kill_points {
 }
 
 pub use connection::Connection;
+pub use end::End;
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
+pub use holders::Holder;
 pub use message::{Message, Messages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
 pub use receiver::Receiver;

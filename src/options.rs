@@ -3,6 +3,7 @@
 use std::{fmt, io};
 
 use crate::backend::{kernel, shm};
+use crate::segment::geometry::{Flags, Wanted};
 use crate::{Connection, Receiver, Sender, Spin};
 
 /// What carries the bytes of a pipe.
@@ -94,6 +95,7 @@ pub struct PipeOptions {
     max_message: Option<usize>,
     pub(crate) label: Option<String>,
     spin: Spin,
+    flags: Flags,
 }
 
 impl Default for PipeOptions {
@@ -112,6 +114,7 @@ impl PipeOptions {
             max_message: None,
             label: None,
             spin: Spin::Adaptive,
+            flags: Flags::NONE,
         }
     }
 
@@ -133,6 +136,37 @@ impl PipeOptions {
     /// Sets the length in bytes over which a send fails with `TooLarge` and sends nothing.
     pub const fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = Some(bytes);
+        self
+    }
+
+    /// Lets messages carry descriptors and whole ends:
+    /// [`send_with_fds`](Sender::send_with_fds), [`send_with_end`](Sender::send_with_end).
+    ///
+    /// Each end is one descriptor more then (a duplex end two). Messages without descriptors go the same way
+    /// as ever; a pipe without this option has no part in it.
+    pub const fn descriptors(mut self, carry: bool) -> Self {
+        self.flags = self.flags.with(Flags::PARCELS, carry);
+        self
+    }
+
+    /// Makes a receive that could never end an error, [`Deadlock`](crate::RecvError::Deadlock), instead of
+    /// a wait: when every sender that is left is this very process's own, and the process has no other thread
+    /// that might send.
+    ///
+    /// That is the usual mistake with pipes and `fork`: a parent that keeps its own copy of the sending end,
+    /// or a `Command` which does, waits for an end-of-file that it prevents itself.
+    ///
+    /// It concerns [`recv`](Receiver::recv), [`recv_into`](Receiver::recv_into), [`messages`](Receiver::messages)
+    /// and reading, which wait without limit; [`poll`](Receiver::poll) without a time-out returns true. The
+    /// look is made when such a call is about to sleep for good, through /proc as by
+    /// [`holders`](Receiver::holders), and again whenever a process ends that held a sender; nothing wakes up
+    /// periodically, and a busy pipe pays nothing.
+    ///
+    /// It errs on the side of waiting: where a process cannot be looked into, or one holds a sender and closes
+    /// it without ending. It would be wrong about a sender that no process has, being on its way through a
+    /// socket, and about one outside of this pid namespace; leave it off where there are such.
+    pub const fn detect_deadlock(mut self, detect: bool) -> Self {
+        self.flags = self.flags.with(Flags::DEADLOCK, detect);
         self
     }
 
@@ -167,24 +201,28 @@ impl PipeOptions {
     /// - `FileTooLarge`: shared memory was asked for, and `RLIMIT_FSIZE` (setrlimit(2)) is less than
     ///   its segment takes.
     /// - `PermissionDenied`: a kernel pipe larger than `/proc/sys/fs/pipe-max-size` was asked for
-    ///   without `CAP_SYS_RESOURCE`.
+    ///   without `CAP_SYS_RESOURCE`; `InvalidInput` where it is larger than 2^30 bytes in any case.
     /// - Whatever memfd_create(2), mmap(2), socketpair(2) or pipe2(2) reports, `EMFILE` first of
     ///   all. The text names the call and the kind is that of the error; its number is in
     ///   [`source`](std::error::Error::source), except that of `EMFILE` and `ENFILE`, for which no
     ///   kind stands: they are the error itself. Nothing stays open after an error.
     pub fn pipe(&self) -> io::Result<(Receiver, Sender)> {
-        let capacity = self.checked_capacity()?;
         let limit = self.max_message.unwrap_or(usize::MAX);
-        let label = self.checked_label()?;
+        let wanted = Wanted {
+            capacity: self.checked_capacity()?,
+            limit,
+            label: self.checked_label()?,
+            flags: self.flags,
+        };
         let shared = || {
-            let (rx, tx) = shm::pair(capacity, limit, label, self.spin)?;
+            let (rx, tx) = shm::pair(wanted, self.spin)?;
             Ok((
                 Receiver::shared_memory(rx),
                 Sender::shared_memory(tx, limit),
             ))
         };
         let kernel = || {
-            let (rx, tx) = kernel::pair(capacity, self.capacity.is_some(), limit, label)?;
+            let (rx, tx) = kernel::pair(wanted, self.capacity.is_some())?;
             Ok((Receiver::kernel(rx), Sender::kernel(tx, limit)))
         };
         match self.chosen_backend()? {

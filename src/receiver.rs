@@ -116,6 +116,14 @@ impl Receiver {
 
     #[cold]
     fn recv_the_long_way(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
+        self.recv_by(|flavor, buffer| Self::receive(flavor, Destination::Buffer(buffer), patience))
+    }
+
+    /// Receives into the end's own buffer, by `receive` where nothing is left of an earlier call.
+    pub(crate) fn recv_by(
+        &mut self,
+        receive: impl FnOnce(&mut Flavor, &mut Vec<u8>) -> Result<usize, Fault>,
+    ) -> Result<Message<'_>, Fault> {
         let start = self.buffer.len() - mem::take(&mut self.unread);
         if start < self.buffer.len() {
             return Ok(Message::new(&mut self.buffer, start));
@@ -123,8 +131,7 @@ impl Receiver {
         if let Some(fault) = self.deferred.take() {
             return Err(fault);
         }
-        let into = Destination::Buffer(&mut self.buffer);
-        let outcome = Self::receive(&mut self.flavor, into, patience);
+        let outcome = receive(&mut self.flavor, &mut self.buffer);
         if outcome.is_err() {
             self.buffer.clear();
         }

@@ -52,7 +52,7 @@ pub(crate) fn join(child: Pid) -> Outcome {
 /// # Errors
 ///
 /// Any other argument, named in the message.
-fn options() -> Result<PipeOptions, String> {
+pub(crate) fn options() -> Result<PipeOptions, String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {

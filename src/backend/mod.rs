@@ -8,8 +8,11 @@ use std::os::fd::OwnedFd;
 use crate::error::Fault;
 use crate::ring::destination::Destination;
 use crate::sys::clock::Patience;
+use crate::sys::holders::Opposite;
 
 pub(crate) mod kernel;
+mod lookout;
+mod parcels;
 pub(crate) mod shm;
 
 /// The sending half of one direction.
@@ -20,6 +23,8 @@ pub(crate) trait Tx: Sized {
     fn try_clone(&self) -> std::io::Result<Self>;
     /// Copies of the descriptors that make an end of this side in another process.
     fn to_fds(&self) -> std::io::Result<Vec<OwnedFd>>;
+    /// How the holders of the other side are known.
+    fn opposite(&self) -> std::io::Result<Opposite>;
     /// Bytes that the pipe can hold, framing included.
     fn capacity(&self) -> usize;
 }
@@ -34,6 +39,8 @@ pub(crate) trait Rx: Sized {
     fn try_clone(&self) -> std::io::Result<Self>;
     /// Copies of the descriptors that make an end of this side in another process.
     fn to_fds(&self) -> std::io::Result<Vec<OwnedFd>>;
+    /// How the holders of the other side are known.
+    fn opposite(&self) -> std::io::Result<Opposite>;
     /// Bytes that the pipe can hold, framing included.
     fn capacity(&self) -> usize;
 }
@@ -88,4 +95,12 @@ impl Fate {
         }
         outcome
     }
+}
+
+/// For a call that needs the socket for parcels on a pipe that has none.
+pub(crate) fn without_parcels() -> Fault {
+    Fault::Io(std::io::Error::new(
+        std::io::ErrorKind::Unsupported,
+        "this pipe was made without PipeOptions::descriptors, so its messages carry none",
+    ))
 }

@@ -185,7 +185,9 @@ impl Partial {
         check_fits(total, into)?;
         // The room that the last message needed, and not what this one claims to need.
         let mut bytes = match into {
-            Destination::Buffer(buffer) => mem::take(*buffer),
+            Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
+                mem::take(*buffer)
+            }
             Destination::Slice(_) => Vec::new(),
         };
         bytes.clear();
@@ -242,7 +244,7 @@ impl Partial {
                 // SAFETY: the same bytes, into which only initialised ones are written.
                 Ok(unsafe { &mut *(ptr::from_mut(place) as *mut [MaybeUninit<u8>]) })
             }
-            Destination::Buffer(_) => {
+            Destination::Buffer(_) | Destination::Parcel { .. } => {
                 open.bytes
                     .try_reserve(len)
                     .map_err(|error| Fault::Io(error.into()))?;
@@ -262,7 +264,7 @@ impl Partial {
         };
         match into {
             Destination::Slice(_) => open.in_slice += len,
-            Destination::Buffer(_) => {
+            Destination::Buffer(_) | Destination::Parcel { .. } => {
                 let there = open.bytes.len() + len;
                 // SAFETY: so many are reserved and, by the caller, initialised.
                 unsafe { open.bytes.set_len(there) };
@@ -297,7 +299,9 @@ impl Partial {
             return Err(Fault::Corrupted);
         }
         match into {
-            Destination::Buffer(buffer) => **buffer = open.bytes,
+            Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
+                **buffer = open.bytes;
+            }
             Destination::Slice(slice) => slice[..open.bytes.len()].copy_from_slice(&open.bytes),
         }
         Ok(len)

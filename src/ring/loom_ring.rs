@@ -11,7 +11,7 @@ use super::record::{FIRST, HEADER, LAST, Rules, span_of};
 use super::storage::Storage;
 use super::writer::Writer;
 use crate::segment::Segment;
-use crate::segment::geometry::Sides;
+use crate::segment::geometry::{Sides, Wanted};
 use crate::segment::layout::message;
 use crate::sync::{Ordering, spin_hint};
 use crate::sys::clock::Patience;
@@ -26,7 +26,7 @@ struct Ring {
 
 impl Ring {
     fn new(capacity: usize) -> Arc<Self> {
-        let segment = Segment::create(capacity, Sides { rx: 0, tx: 0 }, 0, None).unwrap();
+        let segment = Segment::create(Wanted::plain(capacity), Sides::default()).unwrap();
         // SAFETY: the ring keeps the segment, whose words do not move.
         let storage = unsafe { Storage::new(segment.data(), capacity) };
         let rules = Rules::new(capacity);

@@ -2,7 +2,7 @@
 //!
 //! Every call but [`Reader::has_record`] and [`Reader::publish_head`] is made under the receivers' lock.
 
-use super::record::{FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of};
+use super::record::{FIRST, HEADER, Header, LAST, PARCEL, PREFIX, Rules, span_of};
 use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::Control;
@@ -102,7 +102,11 @@ impl Reader<'_> {
     pub(crate) fn consume(self, header: Header) {
         self.pass(header);
         let is_first_part = header.has(FIRST) && !header.has(LAST);
-        let prefix = if is_first_part { PREFIX } else { 0 };
+        let prefix = if is_first_part || header.has(PARCEL) {
+            PREFIX
+        } else {
+            0
+        };
         // The prefix is missing where a liar wrote the length.
         let payload = header.len.saturating_sub(prefix);
         let flow = &self.control.rx.flow;

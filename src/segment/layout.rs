@@ -51,6 +51,9 @@ pub(crate) struct TxSide {
     pub(crate) flow: Flow,
     /// Who is sending, or last sent, a message in parts; a hint whose death to watch for.
     pub(crate) sender: Bearer,
+    /// Ticket of the last message with descriptors, or of one whose sender died before it was there. Written
+    /// before the descriptors are sent (Release, `SYNC: ticket`); read by receivers (Acquire).
+    pub(crate) ticket: AtomicU64,
 }
 
 /// The receivers' line. Everything but the lock word is written under the lock only.
@@ -200,6 +203,7 @@ const _: () = {
     assert!(offset_of!(RxSide, custody) == 48);
     assert!(size_of::<Bearer>() == 24);
     assert!(offset_of!(TxSide, sender) == 56);
+    assert!(offset_of!(TxSide, ticket) == 80);
     assert!(size_of::<Flow>() == 16);
     assert!(size_of::<Tally>() == 64);
     assert!(offset_of!(Custody, holder) == 8);

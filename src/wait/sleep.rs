@@ -122,6 +122,18 @@ impl Wait {
         Ok(())
     }
 
+    /// Makes the sleeps of the last phase end when `watch` becomes readable; instead of whatever else was to
+    /// end them.
+    pub(crate) fn watch(&mut self, watch: Option<OwnedFd>) {
+        self.also = watch;
+        self.look_after = None;
+    }
+
+    /// Whether the next step sleeps without bound.
+    pub(crate) fn is_last(&self) -> bool {
+        self.phase == Phase::Poll
+    }
+
     /// Begins anew after progress: the peer is awake.
     pub(crate) fn restart(&mut self) {
         self.phase = Phase::Spin;

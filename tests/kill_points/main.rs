@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod parcels;
 mod receivers;
 mod senders;
 mod walk;

@@ -27,16 +27,21 @@ pub(crate) mod at {
 }
 
 /// Every field of the control part: its name, offset and length in bytes.
-pub(crate) const FIELDS: [(&str, usize, usize); 63] = [
+pub(crate) const FIELDS: [(&str, usize, usize); 69] = [
     ("magic", 0x000, 8),
     ("version", 0x008, 4),
     ("kind", 0x00c, 4),
     ("control", at::CONTROL, 4),
+    ("flags", 0x014, 4),
     ("capacity", at::CAPACITY, 8),
     ("rx", 0x020, 8),
     ("tx", 0x028, 8),
     ("limit", 0x030, 8),
     ("created", 0x038, 8),
+    ("rx.inode", 0x040, 8),
+    ("tx.inode", 0x048, 8),
+    ("rx.parcels", 0x050, 8),
+    ("tx.parcels", 0x058, 8),
     ("tx.lock.word", at::TX_LOCK, 4),
     ("tx.lock.namespace", 0x088, 8),
     ("tx.state", at::TX_STATE, 4),
@@ -48,6 +53,7 @@ pub(crate) const FIELDS: [(&str, usize, usize); 63] = [
     ("tx.sender.id", 0x0b8, 4),
     ("tx.sender.birth", 0x0c0, 8),
     ("tx.sender.namespace", 0x0c8, 8),
+    ("tx.ticket", 0x0d0, 8),
     ("rx.lock.word", at::RX_LOCK, 4),
     ("rx.lock.namespace", 0x108, 8),
     ("rx.epoch", 0x110, 4),

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crossbeam_utils::CachePadded;
 
-use crate::segment::geometry::{Geometry, Kind, Sides};
+use crate::segment::geometry::{Geometry, Kind, Sides, Wanted};
 use crate::segment::label::{KERNEL_PAGE, memory_name};
 use crate::segment::layout::{Bearer, Custody, Flow, SideLock, Tally};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -41,6 +41,8 @@ pub(super) struct TxSide {
     pub(super) sender: Bearer,
     /// What has been sent, messages in parts when they are whole.
     pub(super) flow: Flow,
+    /// As `ticket` of [`crate::segment::layout::TxSide`].
+    pub(super) ticket: AtomicU64,
 }
 
 /// The receivers' words, written under their lock, and by the kernel on behalf of its owner.
@@ -68,14 +70,9 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Makes a page and its cookie, for the pipe of this inode and capacity.
-    pub(super) fn create(
-        pipe: u64,
-        capacity: usize,
-        limit: usize,
-        label: Option<&str>,
-    ) -> io::Result<Self> {
-        let memfd = match sealed_memfd(&memory_name(KERNEL_PAGE, label), page_size()) {
+    /// Makes a page and its cookie, for the pipe whose inode `sides` has and that has got this capacity.
+    pub(super) fn create(sides: Sides, capacity: usize, wanted: Wanted<'_>) -> io::Result<Self> {
+        let memfd = match sealed_memfd(&memory_name(KERNEL_PAGE, wanted.label), page_size()) {
             Ok(fd) => Some(fd),
             Err(error) if crate::backend::shm::is_refused(&error) => None,
             Err(error) => return Err(error),
@@ -84,8 +81,15 @@ impl Page {
             page: SharedPage::new(memfd.as_ref())?,
             memfd,
         };
-        let sides = Sides { rx: pipe, tx: pipe };
-        let geometry = Geometry::new(Kind::KernelPage, page_size(), 0, sides, limit);
+        let geometry = Geometry::new(
+            Kind::KernelPage,
+            page_size(),
+            sides,
+            Wanted {
+                capacity: 0,
+                ..wanted
+            },
+        );
         // SAFETY: the page begins with room for it, and nobody else has the page yet.
         unsafe { page.page.as_ptr().cast::<Geometry>().write(geometry) };
         let shared = page.shared();

@@ -9,7 +9,8 @@ use nix::poll::PollFlags;
 
 use super::frame::{EDGE, Header, Kind};
 use super::reading::{Payload, Progress, Side};
-use super::{End, page};
+use super::{End, page, parcel};
+use crate::backend::lookout::Lookout;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::custody::{self, Partial, Turn};
@@ -17,6 +18,7 @@ use crate::ring::destination::Destination;
 use crate::ring::lock::Guard;
 use crate::segment::layout::message;
 use crate::sys::clock::Patience;
+use crate::sys::holders::Opposite;
 use crate::sys::process::{Life, Process};
 use crate::sys::socket;
 use crate::wait::sleep::AFTER_EXEC;
@@ -61,6 +63,8 @@ impl Rx {
         let tally = &end.page.shared().rx_tally;
         let mut stay = Stay::default();
         let mut look_after = custody::FIRST_LOOK;
+        let mut lookout = Lookout::new(end.flags, patience);
+        let mut watch = None;
         let mut kept: Option<Guard<'_>> = None;
         loop {
             let guard = match kept.take() {
@@ -81,8 +85,11 @@ impl Rx {
                     page::count(&rx.flow, tally, len);
                     return Ok(len);
                 }
-                Progress::End => return Err(end_of_file(side, partial)),
-                Progress::Empty => {}
+                Progress::End => {
+                    parcel::sweep(side)?;
+                    return Err(end_of_file(side, partial));
+                }
+                Progress::Empty => parcel::sweep(side)?,
             }
             if partial.is_open()
                 && let Some(left) = side.left_unfinished()?
@@ -96,13 +103,21 @@ impl Rx {
                 partial.let_go();
                 return Err(Fault::NotNow);
             }
-            stay.fall_asleep(tally);
             if partial.is_open() {
+                stay.fall_asleep(tally);
                 kept = Some(guard);
                 wait_inside(side, patience)?;
-            } else {
+            } else if lookout.is_due() {
                 drop(guard);
-                socket::wait(end.pipe(), PollFlags::POLLIN, None, patience.deadline())?;
+                watch = lookout.look(end.opposite()?)?;
+            } else if lookout.is_alone() {
+                return Err(Fault::Deadlock);
+            } else {
+                stay.fall_asleep(tally);
+                drop(guard);
+                let also = watch.as_ref().map(AsFd::as_fd);
+                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
+                lookout.forget();
             }
         }
     }
@@ -119,6 +134,8 @@ impl Rx {
         let tally = &end.page.shared().rx_tally;
         let mut stay = Stay::default();
         let mut look_after = custody::FIRST_LOOK;
+        let mut lookout = Lookout::new(end.flags, patience);
+        let mut watch = None;
         loop {
             let guard = rx.lock.lock(patience)?;
             stay.settle(tally);
@@ -133,17 +150,24 @@ impl Rx {
             if is_ready(side, partial, payload)? {
                 return Ok(true);
             }
-            if !patience.is_over() {
-                stay.fall_asleep(tally);
-            }
-            drop(guard);
             if patience.is_over() {
                 return Ok(false);
             }
             if partial.is_open() {
+                stay.fall_asleep(tally);
+                drop(guard);
                 wait_inside(side, patience)?;
+            } else if lookout.is_due() {
+                drop(guard);
+                watch = lookout.look(end.opposite()?)?;
+            } else if lookout.is_alone() {
+                return Ok(true);
             } else {
-                socket::wait(end.pipe(), PollFlags::POLLIN, None, patience.deadline())?;
+                stay.fall_asleep(tally);
+                drop(guard);
+                let also = watch.as_ref().map(AsFd::as_fd);
+                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
+                lookout.forget();
             }
         }
     }
@@ -205,8 +229,10 @@ fn next_for_us(
             other => return Ok(other),
         };
         let passed = match header.kind {
-            Kind::Whole | Kind::First if partial.is_open() => return Err(Fault::Corrupted),
-            Kind::Whole | Kind::First => return Ok(Progress::Got(header)),
+            Kind::Whole | Kind::First | Kind::Parcel if partial.is_open() => {
+                return Err(Fault::Corrupted);
+            }
+            Kind::Whole | Kind::First | Kind::Parcel => return Ok(Progress::Got(header)),
             Kind::Died | Kind::Part | Kind::Last if partial.is_open() => {
                 return Ok(Progress::Got(header));
             }
@@ -247,6 +273,13 @@ fn take(
                 let len = side.take_whole(header, into)?;
                 partial.close(custody);
                 return Ok(Progress::Got(len));
+            }
+            Kind::Parcel => {
+                let taken = parcel::take(side, header, payload, into)?;
+                partial.close(custody);
+                if let Some(len) = taken {
+                    return Ok(Progress::Got(len));
+                }
             }
             Kind::First => {
                 partial.close(custody);
@@ -304,6 +337,10 @@ impl backend::Rx for Rx {
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.end.to_fds()
+    }
+
+    fn opposite(&self) -> io::Result<Opposite> {
+        self.end.opposite()
     }
 
     fn capacity(&self) -> usize {

@@ -15,6 +15,7 @@ use crate::error::Fault;
 use crate::segment::layout::message;
 use crate::sync::Ordering;
 use crate::sys::clock::{Deadline, Patience};
+use crate::sys::holders::Opposite;
 use crate::sys::memory::page_size;
 use crate::sys::process::Process;
 use crate::sys::{pipe, socket};
@@ -28,9 +29,9 @@ pub(crate) struct Tx {
 
 /// The senders' side under its lock.
 #[derive(Clone, Copy)]
-struct Side<'a> {
-    end: &'a End,
-    patience: Patience,
+pub(super) struct Side<'a> {
+    pub(super) end: &'a End,
+    pub(super) patience: Patience,
 }
 
 impl Tx {
@@ -90,7 +91,7 @@ impl Side<'_> {
     }
 
     /// Writes a whole frame or nothing; false when there is no room.
-    fn write_atomic(self, header: Header, payload: &[u8]) -> Result<bool, Fault> {
+    pub(super) fn write_atomic(self, header: Header, payload: &[u8]) -> Result<bool, Fault> {
         let header = header.encode();
         let trailer = self.end.page.cookie().to_ne_bytes();
         let parts = [
@@ -109,7 +110,7 @@ impl Side<'_> {
     }
 
     /// Waits until a slot is free.
-    fn wait_for_room(self) -> Result<(), Fault> {
+    pub(super) fn wait_for_room(self) -> Result<(), Fault> {
         let deadline = match self.patience {
             Patience::Until(deadline) if !deadline.passed() => deadline,
             _ => return Err(Fault::NotNow),
@@ -245,7 +246,7 @@ impl Side<'_> {
     /// Makes good what the owner before left unfinished: fills up its frame and tells receivers what
     /// has become of the message. Killed in the middle, the next one does it all again; filler is
     /// passed over however much there is.
-    fn make_good(self) -> Result<(), Fault> {
+    pub(super) fn make_good(self) -> Result<(), Fault> {
         const ZEROS: [u8; 4096] = [0; 4096];
         let tx = &self.end.page.shared().tx;
         let state = tx.state.load(Ordering::Relaxed);
@@ -293,6 +294,10 @@ impl backend::Tx for Tx {
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.end.to_fds()
+    }
+
+    fn opposite(&self) -> io::Result<Opposite> {
+        self.end.opposite()
     }
 
     fn capacity(&self) -> usize {

@@ -1,11 +1,11 @@
 //! Records of messages that go in parts, on the receiving side.
 
-use super::rx;
 use super::view::View;
+use super::{parcel, rx};
 use crate::error::Fault;
 use crate::ring::custody::Partial;
 use crate::ring::destination::Destination;
-use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, Header, LAST, PREFIX};
+use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, Header, LAST, PARCEL, PREFIX};
 use crate::segment::layout::message;
 
 /// Takes one record of a message in parts, or the record that follows one that was cut short.
@@ -47,6 +47,9 @@ fn begin(
         if !header.has(AFTER_WITHDRAWAL) {
             return Err(Fault::Corrupted);
         }
+    }
+    if header.has(PARCEL) {
+        return parcel::take(view, header, into);
     }
     if header.has(LAST) {
         let len = rx::deliver(view, header, into)?;

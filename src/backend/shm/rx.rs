@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use super::view::View;
 use super::{End, parts};
+use crate::backend::lookout::Lookout;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::custody::{self, Partial, Turn};
 use crate::ring::destination::Destination;
 use crate::ring::lock::Guard;
-use crate::ring::record::{FIRST, Header, LAST};
+use crate::ring::record::{FIRST, Header, LAST, PREFIX};
 use crate::segment::layout::message;
 use crate::sys::clock::Patience;
+use crate::sys::holders::Opposite;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Wait, Woken};
 use crate::wait::spin::Spinner;
@@ -79,6 +81,7 @@ impl Rx {
         let mut woken = Woken::Look;
         let mut look_after = custody::FIRST_LOOK;
         let mut has_looked_again = false;
+        let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
         // Kept from one look to the next only in the middle of a message.
         let mut kept: Option<Guard<'_>> = None;
         loop {
@@ -156,7 +159,16 @@ impl Rx {
                 woken = wait.step(view.place, None, spinner, ready)?;
                 kept = Some(guard);
             } else {
+                if wait.is_last() && lookout.is_due() {
+                    drop(guard);
+                    wait.watch(lookout.look(end.opposite(|sides| sides.tx))?);
+                    continue;
+                }
+                if lookout.is_alone() {
+                    return Err(Fault::Deadlock);
+                }
                 woken = wait.step(view.place, Some(guard), spinner, ready)?;
+                lookout.forget();
             }
         }
     }
@@ -173,6 +185,7 @@ impl Rx {
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
         let mut look_after = custody::FIRST_LOOK;
+        let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
         loop {
             let guard = view.reader.control.rx.lock.lock(patience)?;
             wait.settle(view.place);
@@ -200,9 +213,16 @@ impl Rx {
             }
             if partial.is_open() {
                 wait.look_after(view.reader.control.tx.sender.process(), SENDER_LOOK)?;
+            } else if wait.is_last() && lookout.is_due() {
+                drop(guard);
+                wait.watch(lookout.look(end.opposite(|sides| sides.tx))?);
+                continue;
+            } else if lookout.is_alone() {
+                return Ok(true);
             }
             let ready = || view.reader.has_record();
             woken = wait.step(view.place, Some(guard), spinner, ready)?;
+            lookout.forget();
         }
     }
 }
@@ -260,25 +280,32 @@ pub(super) fn deliver(
             // SAFETY: `header` was just peeked under the lock, and the slice is long enough.
             unsafe { view.reader.copy_out(header, false, slice.as_mut_ptr()) };
         }
-        Destination::Buffer(buffer) => {
+        Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
             buffer.clear();
-            append(view, header, buffer)?;
+            append(view, header, false, buffer)?;
         }
     }
     Ok(len)
 }
 
-/// Appends a record's payload to `buffer`, which grows by what is there and never by a claim.
+/// Appends a record's payload, less its prefix if it has one, to `buffer`, which grows by what is there and never
+/// by a claim.
 #[inline]
-fn append(view: View<'_>, header: Header, buffer: &mut Vec<u8>) -> Result<(), Fault> {
+pub(super) fn append(
+    view: View<'_>,
+    header: Header,
+    has_prefix: bool,
+    buffer: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let len = header.len - if has_prefix { PREFIX } else { 0 };
     buffer
-        .try_reserve(header.len)
+        .try_reserve(len)
         .map_err(|error| Fault::Io(error.into()))?;
     let spare = buffer.spare_capacity_mut().as_mut_ptr();
     // SAFETY: `header` was just peeked under the lock, and its length is reserved.
-    unsafe { view.reader.copy_out(header, false, spare.cast()) };
+    unsafe { view.reader.copy_out(header, has_prefix, spare.cast()) };
     // SAFETY: the copy has initialised so many bytes behind the old length.
-    unsafe { buffer.set_len(buffer.len() + header.len) };
+    unsafe { buffer.set_len(buffer.len() + len) };
     Ok(())
 }
 
@@ -331,6 +358,10 @@ impl backend::Rx for Rx {
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.end.to_fds()
+    }
+
+    fn opposite(&self) -> io::Result<Opposite> {
+        Ok(self.end.opposite(|sides| sides.tx))
     }
 
     fn capacity(&self) -> usize {

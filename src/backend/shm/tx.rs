@@ -12,6 +12,7 @@ use crate::ring::writer::Writer;
 use crate::segment::layout::message;
 use crate::sync::Ordering;
 use crate::sys::clock::{self, Patience};
+use crate::sys::holders::Opposite;
 use crate::sys::process::Process;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Place, Wait, Woken};
@@ -21,7 +22,7 @@ use crate::wait::spin::Spinner;
 pub(crate) struct Tx {
     pub(super) end: Arc<End>,
     pub(super) life_line: LifeLine,
-    spinner: Spinner,
+    pub(super) spinner: Spinner,
     pub(super) fate: Fate,
     /// The largest length that this handle has noted for observers; nothing over `part_max`.
     pub(super) noted: usize,
@@ -55,7 +56,7 @@ impl<'a> View<'a> {
 
     /// Whether every receiver is gone, as far as a sender asks that on the hot path: when a close was
     /// announced, or when for some time no receiver has received.
-    fn is_disconnected_in_passing(self, life_line: &mut LifeLine) -> io::Result<bool> {
+    pub(super) fn is_disconnected_in_passing(self, life_line: &mut LifeLine) -> io::Result<bool> {
         if life_line.is_due() && !self.goes_on(life_line) {
             return life_line.look(&self.writer.control.room, self.end.socket());
         }
@@ -91,7 +92,7 @@ impl<'a> View<'a> {
 
     /// Before a wait: says at how much room to be woken, and rings for all that is in the ring, since those
     /// who sent it may have died before they rang.
-    fn prepare_to_wait(self, wait: &Wait) -> io::Result<()> {
+    pub(super) fn prepare_to_wait(self, wait: &Wait) -> io::Result<()> {
         if wait.will_sleep() {
             self.place.event.set_wake_at(self.writer.enough_room_at());
         }
@@ -258,6 +259,10 @@ impl backend::Tx for Tx {
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.end.to_fds()
+    }
+
+    fn opposite(&self) -> io::Result<Opposite> {
+        Ok(self.end.opposite(|sides| sides.rx))
     }
 
     fn capacity(&self) -> usize {

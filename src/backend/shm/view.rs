@@ -102,10 +102,13 @@ impl<'a> View<'a> {
     /// # Errors
     ///
     /// As [`Event::ring`](crate::segment::layout::Event::ring); likewise below.
-    pub(super) fn settle_empty(self) -> io::Result<()> {
+    pub(super) fn settle_empty(self) -> Result<(), Fault> {
         self.reader.control.room.note_cpu();
         if self.reader.control.room.is_armed() || self.reader.unpublished() != 0 {
             self.give_room_back(true)?;
+        }
+        if self.end.parcels.is_some() {
+            super::parcel::sweep(self)?;
         }
         if self.is_watched() {
             self.show_readiness()?;
