@@ -17,6 +17,8 @@ mod error;
 mod handover;
 mod label;
 mod message;
+#[cfg(all(feature = "observe", not(loom)))]
+pub mod observe;
 mod options;
 mod receiver;
 mod ring;

@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 6] = [
         "handover",
         "label",
         "message",
+        "observe",
         "options",
         "receiver",
         "sender",

@@ -14,7 +14,7 @@ use crate::sys::thread::Thread;
 use page::Page;
 
 mod frame;
-mod page;
+pub(crate) mod page;
 mod reading;
 mod rx;
 mod tx;
