@@ -97,12 +97,15 @@ impl Terminal {
             std::thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
-        let screen = self.screen.lock().unwrap();
-        assert!(
-            !screen.screen().alternate_screen(),
-            "the screen is given back"
-        );
-        assert!(!screen.screen().hide_cursor(), "and the cursor");
+        // The last of it may still be on its way to the screen.
+        let is_given_back = || {
+            let screen = self.screen.lock().unwrap();
+            !screen.screen().alternate_screen() && !screen.screen().hide_cursor()
+        };
+        while !is_given_back() {
+            assert!(Instant::now() < give_up, "the screen is not given back");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
