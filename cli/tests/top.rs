@@ -4,7 +4,6 @@ mod support;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -48,7 +47,7 @@ impl Terminal {
             .spawn()
             .unwrap();
         let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
-        let (shown, reader) = (Arc::clone(&screen), File::from(OwnedFd::from(pair.master)));
+        let (shown, reader) = (Arc::clone(&screen), File::from(pair.master));
         let keyboard = reader.try_clone().unwrap();
         // Ends with the last holder of the other side, by an error (pty(7)).
         std::thread::spawn(move || {
