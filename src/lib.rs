@@ -20,6 +20,8 @@ mod holders;
 mod inherit;
 mod label;
 mod message;
+#[cfg(all(feature = "observe", not(loom)))]
+pub mod observe;
 mod options;
 mod parcels;
 mod readiness;
