@@ -2,6 +2,8 @@
 //!
 //! Needs the feature `observe`. Other tests' pipes are on the machine too, so each test looks for its own label.
 
+#![cfg(not(loom))]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -10,7 +10,7 @@ use shmpipe::observe::{Presence, Survey};
 use shmpipe::{Backend, PipeOptions};
 
 use super::Finding;
-use crate::look::units::size;
+use crate::look::units::{rate, size};
 use crate::machine;
 
 /// All of them, in the order in which they are printed.
@@ -163,12 +163,12 @@ fn free_memory() -> Finding {
     )]
     let limit = limit.map_or(u64::MAX, |limit| limit as u64);
     let found = if limit == u64::MAX {
-        format!("{} available, no cgroup limit", size(available))
+        format!("{}B available, no cgroup limit", rate(available as f64))
     } else {
         format!(
-            "{} available, cgroup limit {}",
-            size(available),
-            size(limit)
+            "{}B available, cgroup limit {}B",
+            rate(available as f64),
+            rate(limit as f64)
         )
     };
     if available.min(limit) < 64 << 20 {

@@ -40,6 +40,15 @@ pub(crate) fn holders(holders: &Holders) -> String {
     }
 }
 
+/// The same without the ids, for where there is no room.
+pub(crate) fn holders_by_name(side: &Holders) -> String {
+    match &*side.processes {
+        [] => holders(side),
+        [one] => printable(&one.name),
+        [first, rest @ ..] => format!("{} +{}", printable(&first.name), rest.len()),
+    }
+}
+
 /// `text` with no more than `width` characters.
 pub(crate) fn clipped(text: &str, width: usize) -> String {
     if text.chars().count() <= width {

@@ -19,6 +19,9 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 /// Width from which on both holders are shown; below it a row still has all its figures.
 const WIDE: u16 = 100;
 
+/// Width of a column below which a process is its name alone.
+const NARROW: usize = 16;
+
 const HELP: &str = "\
 q Esc      quit            /  filter by label or holder
 s          next order      r  reverse the order
@@ -147,8 +150,15 @@ fn colour(row: &Row<'_>) -> Style {
 /// Title, holders, rates, fill and shares; the holders no wider than `width`.
 fn figures(row: &Row<'_>, width: usize) -> [String; 9] {
     let pipe = row.pipe;
-    let from = names::clipped(&names::holders(&pipe.senders), width);
-    let to = names::clipped(&names::holders(&pipe.receivers), width);
+    let side = |holders| {
+        let text = if width < NARROW {
+            names::holders_by_name(holders)
+        } else {
+            names::holders(holders)
+        };
+        names::clipped(&text, width)
+    };
+    let (from, to) = (side(&pipe.senders), side(&pipe.receivers));
     let now = row.history.last().copied().map_or("-".into(), per_cent);
     let unknown = || "-".to_owned();
     let [messages, bytes, block, wait, slow] = match row.rates {

@@ -35,6 +35,7 @@ const SHORTEST_SLICE: Duration = Duration::from_millis(20);
 
 /// Which workloads to measure, and where the results go.
 #[derive(clap::Args, Debug)]
+#[group(id = "instrument")]
 #[command(next_help_heading = "Full instrument (any of these chooses it)")]
 pub(crate) struct Options {
     /// Sizes of messages in bytes [default: 8,1024,65536]
