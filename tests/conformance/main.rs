@@ -60,5 +60,6 @@ mod timeouts;
 mod travelling;
 mod typed;
 mod typed_ends;
+mod typed_handed;
 mod types;
 mod waiting;

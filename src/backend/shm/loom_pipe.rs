@@ -77,8 +77,10 @@ fn messages_pass_while_both_sides_go_from_futex_to_poll() {
 
 #[test]
 fn room_is_given_back_after_the_message_was_copied_out() {
-    // Empty messages put a header at every word, also where the first one's bytes have been.
+    // Empty messages put a header at every word, also where the others' bytes have been. The second one is there
+    // when the receiver comes back from the first, for which it had to wait.
     pass_on(Sleep::Futex, &[b"the 1st.", b"", b"", b""]);
+    pass_on(Sleep::Futex, &[b"", b"the 2nd.", b"", b"", b""]);
 }
 
 #[test]
