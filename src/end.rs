@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use crate::{Connection, Receiver, Sender};
 
-/// A [`Sender`], a [`Receiver`] or a [`Connection`]: what can travel to another process.
+/// A [`Sender`], a [`Receiver`] or a [`Connection`], of bytes or of values: what can travel to another process.
 ///
 /// Only the types of this crate are ends.
 pub trait End: Parts {}

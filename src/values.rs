@@ -3,6 +3,8 @@
 //! Macros and not generic types, so that each module's ends read as types of their own in the documentation.
 //! How a value becomes a message and the other way is in the modules that use these.
 
+pub(crate) mod byte_end;
+
 /// What a sending end of values does as the byte end in its field `inner` does it.
 macro_rules! sender_of_values {
     () => {
@@ -26,11 +28,22 @@ macro_rules! sender_of_values {
                 self.inner.backend()
             }
 
+            /// The processes that hold a receiver of this pipe, as [`Sender::holders`](crate::Sender::holders).
+            ///
+            /// # Errors
+            ///
+            /// What reading /proc reports.
+            pub fn holders(&self) -> io::Result<Vec<crate::Holder>> {
+                self.inner.holders()
+            }
+
             /// The byte end below, to be handed over to another process or to send plain bytes.
             pub fn into_inner(self) -> crate::Sender {
                 self.inner
             }
         }
+
+        crate::values::byte_end::goes_as_its_byte_end! { Sender<T>, waits by inner }
 
         impl<T> From<Sender<T>> for crate::Sender {
             fn from(end: Sender<T>) -> Self {
@@ -80,6 +93,15 @@ macro_rules! receiver_of_values {
                 self.inner.backend()
             }
 
+            /// The processes that hold a sender of this pipe, as [`Receiver::holders`](crate::Receiver::holders).
+            ///
+            /// # Errors
+            ///
+            /// What reading /proc reports.
+            pub fn holders(&self) -> io::Result<Vec<crate::Holder>> {
+                self.inner.holders()
+            }
+
             /// The byte end below, to be handed over to another process or to receive plain bytes.
             pub fn into_inner(self) -> crate::Receiver {
                 self.inner
@@ -98,6 +120,8 @@ macro_rules! receiver_of_values {
                 }
             }
         }
+
+        crate::values::byte_end::goes_as_its_byte_end! { Receiver<T>, waits by inner }
 
         impl<T> From<Receiver<T>> for crate::Receiver {
             fn from(end: Receiver<T>) -> Self {
@@ -203,6 +227,19 @@ macro_rules! connection_of_values {
                 self.sender.backend()
             }
 
+            /// The processes that hold the other end, or one half of it, as [`Connection::holders`](crate::Connection::holders).
+            ///
+            /// # Errors
+            ///
+            /// What reading /proc reports.
+            pub fn holders(&self) -> io::Result<Vec<crate::Holder>> {
+                let mut holders = self.receiver.holders()?;
+                holders.extend(self.sender.holders()?);
+                holders.sort_by_key(crate::Holder::id);
+                holders.dedup_by_key(|holder| holder.id());
+                Ok(holders)
+            }
+
             /// The byte end below, to be handed over to another process or to talk in plain bytes.
             pub fn into_inner(self) -> crate::Connection {
                 crate::Connection::new(self.receiver.into_inner(), self.sender.into_inner())
@@ -275,6 +312,8 @@ macro_rules! connection_of_values {
                 self.receiver.messages()
             }
         }
+
+        crate::values::byte_end::goes_as_its_byte_end! { Connection<S, R>, waits by receiver }
 
         impl<S, R> From<Connection<S, R>> for crate::Connection {
             fn from(end: Connection<S, R>) -> Self {

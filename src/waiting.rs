@@ -21,8 +21,8 @@ use crate::{Connection, Receiver, Sender};
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
-/// An end that [`wait`] can wait for: a receiver, a connection by its receiver, or a sender. Nobody else can
-/// implement it.
+/// An end that [`wait`] can wait for: a receiver, a connection by its receiver, or a sender, of bytes or of
+/// values. Nobody else can implement it.
 pub trait Waitable: sealed::Sealed {}
 
 impl Waitable for Receiver {}

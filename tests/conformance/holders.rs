@@ -2,7 +2,7 @@
 //! that nobody but its caller could end.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shmpipe::{
     Backend, Holder, PipeOptions, Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError,
@@ -202,10 +202,20 @@ fn a_receive_waits_for_another_process_and_is_an_error_when_that_is_gone(backend
 fn what_others_sent_before_they_went_is_received_before_the_error(backend: Backend) {
     alone(|| {
         let (mut rx, mut tx) = open_detecting(backend);
-        let child = fork(|| tx.send(b"last words").unwrap());
-        assert_eq!(&*rx.recv().unwrap(), b"last words");
+        // Somewhere among these the child sends and goes between the receiver's look at the pipe and its look
+        // at /proc.
+        for round in 0..100 {
+            let child = fork(|| {
+                let from = Instant::now();
+                while from.elapsed() < Duration::from_micros(round * 10) {
+                    std::hint::spin_loop();
+                }
+                tx.send(b"last words").unwrap();
+            });
+            assert_eq!(&*rx.recv().unwrap(), b"last words");
+            child.join();
+        }
         assert_deadlock(&mut rx);
-        child.join();
     });
 }
 

@@ -35,6 +35,7 @@ pub(crate) const TASKS: Tasks = &[
     ("one message", one_message),
     ("a program of its own", a_program_of_its_own),
     ("within the limit", within_the_limit),
+    ("typed", super::typed_handed::squares),
     ("twice", super::inherit_refused::twice),
     ("wrong kind first", super::inherit_refused::wrong_kind_first),
     ("stale variable", super::inherit_refused::stale_variable),

@@ -62,5 +62,6 @@ mod timeouts;
 mod travelling;
 mod typed;
 mod typed_ends;
+mod typed_handed;
 mod types;
 mod waiting;

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use shmpipe::{Backend, PipeOptions, Receiver, RecvError, SendError, Sender, TryRecvError};
 
 use crate::ends::{CAPACITY, LARGE, assert_at_end, assert_empty_but_alive, open};
@@ -23,6 +24,7 @@ on_both_backends! {
     calls_that_cannot_hand_descriptors_out_leave_the_message_where_it_is,
     a_receiver_without_room_for_the_descriptors_leaves_all_where_it_is,
     many_senders_and_receivers_never_mix_their_descriptors_up,
+    watched_ends_show_messages_with_descriptors_and_the_room_they_take,
     a_sender_blocked_on_too_many_parcels_goes_on_when_they_are_received,
     a_sender_blocked_on_too_many_parcels_is_told_when_the_last_receiver_goes,
     an_end_of_a_pipe_with_descriptors_can_be_taken_apart_and_put_together,
@@ -270,6 +272,31 @@ fn more_than_fit(tx: &mut Sender) -> Result<u64, SendError> {
         tx.send_with_fds(&pattern(1, number, 8), &[fd.as_fd()])?;
     }
     Ok(1000)
+}
+
+fn watched_ends_show_messages_with_descriptors_and_the_room_they_take(backend: Backend) {
+    let (mut rx, mut tx) = open_carrying(backend);
+    let is_ready = |fd: BorrowedFd<'_>| {
+        let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
+        poll(&mut watched, PollTimeout::ZERO).unwrap() > 0
+    };
+    let fd = null();
+    for _ in 0..2 {
+        assert!(!is_ready(rx.as_fd()));
+        let mut sent = 0;
+        // One that is ready when it is full would block here.
+        while is_ready(tx.readiness().unwrap()) {
+            tx.send_with_fds(&[7; 3000], &[fd.as_fd()]).unwrap();
+            sent += 1;
+            assert!(is_ready(rx.as_fd()));
+        }
+        for _ in 0..sent {
+            assert!(is_ready(rx.as_fd()));
+            assert_eq!(rx.recv_with_fds().unwrap().1.len(), 1);
+        }
+        assert!(is_ready(tx.readiness().unwrap()));
+    }
+    assert!(!is_ready(rx.as_fd()));
 }
 
 fn a_sender_blocked_on_too_many_parcels_goes_on_when_they_are_received(backend: Backend) {

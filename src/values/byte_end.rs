@@ -1,0 +1,63 @@
+//! Ends of values that are handed over, and waited for, as the byte ends below them.
+
+/// `$by` is the field by which an end of values is waited for.
+macro_rules! goes_as_its_byte_end {
+    ($name:ident<$($value:ident),+>, waits by $by:ident) => {
+        impl<$($value),+> $name<$($value),+> {
+            /// Hands this end to the program that `command` will execute, as
+            /// [`Sender::inherit`](crate::Sender::inherit); drop the command after the spawn.
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn inherit(
+                self,
+                command: &mut std::process::Command,
+                name: impl AsRef<std::ffi::OsStr>,
+            ) -> io::Result<()> {
+                self.into_inner().inherit(command, name)
+            }
+
+            /// Takes the end that the parent process has handed to this program, as
+            /// [`Sender::from_env`](crate::Sender::from_env). Nothing there says which values go through it: that
+            /// is for the two programs to agree on.
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn from_env(name: impl AsRef<std::ffi::OsStr>) -> io::Result<Self> {
+                crate::$name::from_env(name).map(Self::from)
+            }
+        }
+
+        impl<$($value),+> crate::end::End for $name<$($value),+> {}
+
+        impl<$($value),+> crate::end::Parts for $name<$($value),+> {
+            const KIND: &'static str = <crate::$name as crate::end::Parts>::KIND;
+
+            fn take_apart(self) -> io::Result<Vec<std::os::fd::OwnedFd>> {
+                self.into_inner().into_fds()
+            }
+
+            unsafe fn put_together(fds: Vec<std::os::fd::OwnedFd>) -> io::Result<Self> {
+                // SAFETY: by the caller.
+                unsafe { crate::$name::from_fds(fds) }.map(Self::from)
+            }
+        }
+
+        impl<$($value),+> crate::Waitable for $name<$($value),+> {}
+
+        #[allow(private_interfaces, reason = "for this crate only")]
+        impl<$($value),+> crate::waiting::sealed::Sealed for $name<$($value),+> {
+            fn look(&mut self, seen: crate::backend::Seen) -> io::Result<crate::backend::Look> {
+                crate::waiting::sealed::Sealed::look(&mut self.$by, seen)
+            }
+
+            fn descriptor(&self) -> (std::os::fd::BorrowedFd<'_>, nix::poll::PollFlags) {
+                crate::waiting::sealed::Sealed::descriptor(&self.$by)
+            }
+        }
+    };
+}
+
+pub(crate) use goes_as_its_byte_end;
