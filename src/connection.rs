@@ -8,6 +8,8 @@ use crate::{
     Sender, TryRecvError, TrySendError,
 };
 
+mod batches;
+
 /// One end of a two-way pipe, made by [`duplex`](crate::duplex).
 ///
 /// The two directions are separate pipes: a full one does not stop the other, and
@@ -168,6 +170,10 @@ impl io::Read for Connection {
 impl io::Write for Connection {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.sender.write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.sender.write_vectored(bufs)
     }
 
     fn flush(&mut self) -> io::Result<()> {

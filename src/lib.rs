@@ -12,6 +12,7 @@
 compile_error!("shmpipe needs 64-bit little-endian Linux: memfd, futex, and its byte map");
 
 mod backend;
+mod batch;
 mod connection;
 mod error;
 mod handover;
@@ -32,6 +33,7 @@ pub mod kill_points {
     pub use crate::sync::killable::{arm, passed};
 }
 
+pub use batch::{Batch, SendBatchError};
 pub use connection::Connection;
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,

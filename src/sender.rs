@@ -1,5 +1,6 @@
 //! The sending end.
 
+use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::{fmt, io};
@@ -8,6 +9,9 @@ use crate::backend::{Tx, kernel, shm};
 use crate::error::Fault;
 use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, SendError, SendTimeoutError, TrySendError};
+
+mod batch;
+mod vectored;
 
 /// The sending end of a pipe.
 ///
@@ -231,6 +235,11 @@ impl io::Write for Sender {
             self.send(part)?;
         }
         Ok(part.len())
+    }
+
+    /// As [`write`](io::Write::write) of all the pieces as one message.
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_pieces(bufs)
     }
 
     /// Does nothing: what `write` took is already where the receiver finds it.

@@ -12,6 +12,7 @@ const LAYERS: [&[&str]; 6] = [
     &["wait"],
     &["backend"],
     &[
+        "batch",
         "connection",
         "handover",
         "message",

@@ -10,6 +10,7 @@ mod support;
 
 mod ends;
 
+mod batches;
 mod blocking;
 mod broken_pipe;
 mod capacity;
@@ -44,3 +45,4 @@ mod stream_reads;
 mod threads;
 mod timeouts;
 mod types;
+mod vectored;

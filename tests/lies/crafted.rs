@@ -23,6 +23,7 @@ on_no_backend! {
     a_large_ring_full_of_empty_parts_does_not_lengthen_a_call within 60,
     a_claimed_length_is_not_allocated within 20,
     a_length_beyond_the_ring_is_corruption_and_stays within 20,
+    messages_before_a_lie_inside_a_batch_come_first within 20,
 }
 
 fn a_sender_after_a_death_follows_records_once_round_the_ring_and_no_further() {
@@ -247,6 +248,46 @@ fn a_length_beyond_the_ring_is_corruption_and_stays() {
             matches!(end.try_send(b"x"), Err(TrySendError::Corrupted)),
             "{head}"
         );
+    }
+    stage.restore();
+}
+
+fn messages_before_a_lie_inside_a_batch_come_first() {
+    let (rx, _tx, stage) = open(Content::Small);
+    let flags = u64::from(FIRST | LAST) << 32;
+    // The messages are of 100, 0 and 300 bytes.
+    let [second, third] = [112, 120];
+    for (behind, before) in [(second, 1), (third, 2)] {
+        for value in [u64::MAX, flags, flags | 505, flags | 1 << 31, 5 << 32] {
+            stage.restore();
+            Lie::Word { behind, value }.tell(&stage);
+            let mut end = rx.try_clone().unwrap();
+            let batch = end.try_recv_batch().unwrap();
+            assert_eq!(batch.len(), before, "{value:#x} at {behind}");
+            assert_eq!(Receive::TryBatch.make(&mut end), Outcome::Corrupted);
+            stage.restore();
+            assert_eq!(Receive::TryBatch.make(&mut end), Outcome::Corrupted);
+        }
+    }
+    // A tail that lies.
+    let read = stage.image.u64(at::RX_READ);
+    let capacity = CAPACITY as u64;
+    for tail in [
+        read,
+        read + 8,
+        read + capacity - 8,
+        read + capacity,
+        read + capacity + 8,
+        read.wrapping_sub(8),
+        read + 1,
+        u64::MAX,
+    ] {
+        stage.restore();
+        stage.memory.store(at::TX_TAIL, 8, tail);
+        let mut end = rx.try_clone().unwrap();
+        let batch = end.try_recv_batch().unwrap();
+        assert!((1..=3).contains(&batch.len()), "{tail}");
+        assert_eq!(batch.map(<[u8]>::len).next(), Some(100));
     }
     stage.restore();
 }

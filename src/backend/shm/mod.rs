@@ -20,6 +20,7 @@ mod at_once;
 #[cfg(all(test, loom))]
 mod loom_pipe;
 mod parts;
+mod runs;
 mod rx;
 mod tx;
 mod view;

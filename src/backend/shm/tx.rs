@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::End;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
+use crate::ring::payload::{Payload, Pieces};
 use crate::ring::record::{LAST, PREFIX, Rules, span_of};
 use crate::ring::writer::Writer;
 use crate::segment::layout::message;
@@ -95,7 +96,7 @@ impl Tx {
         }
     }
 
-    fn send_open(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
+    fn send_open(&mut self, bytes: impl Payload, patience: Patience) -> Result<(), Fault> {
         let Self {
             end,
             life_line,
@@ -152,7 +153,7 @@ impl Tx {
 /// Its state tells whoever comes next when it was left unfinished.
 fn send_in_parts(
     view: View<'_>,
-    bytes: &[u8],
+    bytes: impl Payload,
     wait: &mut Wait,
     spinner: &mut Spinner,
 ) -> Result<(), Fault> {
@@ -164,14 +165,14 @@ fn send_in_parts(
     writer.control.tx.sender.note(Process::current()?);
     writer.publish(Some(bytes.len() as u64), first, flags);
     let mut told = view.ring().map_err(Fault::Io);
-    while !rest.is_empty() {
+    while rest.len() > 0 {
         let (part, after) = rest.split_at(part_max.min(rest.len()));
         told = told.and_then(|()| wait_for_room(view, span_of(part.len()), wait, spinner));
         if told.is_err() {
             writer.set_state(message::WITHDRAWN);
             return told;
         }
-        writer.publish(None, part, if after.is_empty() { LAST } else { 0 });
+        writer.publish(None, part, if after.len() == 0 { LAST } else { 0 });
         told = view.ring().map_err(Fault::Io);
         rest = after;
     }
@@ -227,6 +228,12 @@ impl backend::Tx for Tx {
     fn send(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
         self.fate.check()?;
         let outcome = self.send_open(bytes, patience);
+        self.fate.seal(outcome)
+    }
+
+    fn send_pieces(&mut self, pieces: Pieces<'_>, patience: Patience) -> Result<(), Fault> {
+        self.fate.check()?;
+        let outcome = self.send_open(pieces, patience);
         self.fate.seal(outcome)
     }
 
