@@ -9,6 +9,7 @@ use crate::{
 };
 
 mod batches;
+mod loans;
 
 /// One end of a two-way pipe, made by [`duplex`](crate::duplex).
 ///

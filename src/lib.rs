@@ -40,5 +40,5 @@ pub use error::{
 };
 pub use message::{Message, Messages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
-pub use receiver::Receiver;
-pub use sender::Sender;
+pub use receiver::{Receiver, View};
+pub use sender::{Sender, Slot};

@@ -12,6 +12,9 @@ use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, Message, Messages, RecvError, RecvTimeoutError, TryRecvError};
 
 mod batch;
+mod in_place;
+
+pub use in_place::View;
 
 /// A buffer larger than this is given back once messages have become small again.
 const KEPT_BUFFER: usize = 1 << 20;

@@ -11,7 +11,10 @@ use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 
 mod batch;
+mod slot;
 mod vectored;
+
+pub use slot::Slot;
 
 /// The sending end of a pipe.
 ///

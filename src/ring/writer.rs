@@ -171,6 +171,23 @@ impl Writer<'_> {
         let _ = self.has_room(self.rules.capacity());
     }
 
+    /// Publishes the record at `tail` whose payload of `len` bytes is in its place already.
+    pub(crate) fn publish_in_place(self, tail: u64, len: usize) {
+        let header = Header {
+            len,
+            flags: FIRST | LAST,
+        };
+        let next = tail.wrapping_add(header.span());
+        // As in `publish_at`.
+        self.storage.header(next).store(0, Ordering::Relaxed);
+        // SYNC: publish-record
+        self.storage
+            .header(tail)
+            .store(header.encode(), Ordering::Release);
+        // SYNC: count-records
+        self.control.tx.tail.store(next, Ordering::Release);
+    }
+
     /// Publishes a run of `messages` at `tail`, for which there is room, by its first header: nobody sees any
     /// of them before that store and everybody all of them after it.
     pub(crate) fn publish_run(self, tail: u64, messages: &[&[u8]]) {

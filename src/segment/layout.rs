@@ -43,8 +43,11 @@ pub(crate) struct TxSide {
     pub(crate) head_seen: AtomicU64,
     /// Last number used to arm [`Control::room`].
     pub(crate) epoch: AtomicU32,
-    /// Who is sending, or last sent, a message in parts; a hint whose death to watch for.
+    /// Who is sending, or last sent, a message in parts; a hint whose death to watch for. In `HELD` and `AWAITED`
+    /// the holder, on whose id others sleep.
     pub(crate) sender: Bearer,
+    /// Which of the holder's ends it is.
+    pub(crate) end: AtomicU64,
 }
 
 /// The receivers' line. Everything but the lock word is written under the lock only.
@@ -78,9 +81,9 @@ pub(crate) struct SideLock {
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Custody {
-    /// `WHOLE`, `OPEN` or `ORPHANED` of [`message`].
+    /// `WHOLE`, `OPEN`, `ORPHANED`, `HELD` or `AWAITED` of [`message`].
     pub(crate) state: AtomicU32,
-    /// The holder's process while the state is `OPEN`; nobody otherwise.
+    /// The holder's process while the state is `OPEN`, `HELD` or `AWAITED`; nobody otherwise.
     pub(crate) holder: Bearer,
     /// Which of that process's ends it is.
     pub(crate) end: AtomicU64,
@@ -125,6 +128,10 @@ pub(crate) mod message {
     pub(crate) const WITHDRAWN: u32 = 2;
     /// Its sender died inside it; or, for receivers, its receiver did: the rest goes nowhere.
     pub(crate) const ORPHANED: u32 = 3;
+    /// None is under way, and one end keeps the side to itself (`ring::hold`).
+    pub(crate) const HELD: u32 = 4;
+    /// As `HELD`, and others wait for it.
+    pub(crate) const AWAITED: u32 = 5;
 }
 
 #[cfg(not(loom))]
@@ -147,6 +154,7 @@ const _: () = {
     assert!(offset_of!(RxSide, custody) == 32);
     assert!(size_of::<Bearer>() == 24);
     assert!(offset_of!(TxSide, sender) == 48);
+    assert!(offset_of!(TxSide, end) == 72);
     assert!(offset_of!(Custody, holder) == 8);
     assert!(offset_of!(Custody, end) == 32);
     assert!(size_of::<Custody>() == 40);

@@ -26,6 +26,7 @@ mod fork;
 mod handover;
 mod harness;
 mod idle;
+mod in_place;
 mod large;
 mod limits;
 mod namespaces;

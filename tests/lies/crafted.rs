@@ -258,7 +258,7 @@ fn messages_before_a_lie_inside_a_batch_come_first() {
     // The messages are of 100, 0 and 300 bytes.
     let [second, third] = [112, 120];
     for (behind, before) in [(second, 1), (third, 2)] {
-        for value in [u64::MAX, flags, flags | 505, flags | 1 << 31, 5 << 32] {
+        for value in [u64::MAX, flags, flags | 506, flags | 1 << 31, 5 << 32] {
             stage.restore();
             Lie::Word { behind, value }.tell(&stage);
             let mut end = rx.try_clone().unwrap();

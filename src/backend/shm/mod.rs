@@ -17,6 +17,7 @@ use crate::sync::kill_point;
 use crate::sys::{futex, socket, thread::Thread};
 
 mod at_once;
+mod loans;
 #[cfg(all(test, loom))]
 mod loom_pipe;
 mod parts;
@@ -25,6 +26,7 @@ mod rx;
 mod tx;
 mod view;
 
+pub(crate) use loans::Loan;
 pub(crate) use rx::Rx;
 pub(crate) use tx::Tx;
 

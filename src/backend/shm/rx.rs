@@ -11,6 +11,7 @@ use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::custody::{self, Partial, Turn};
 use crate::ring::destination::Destination;
+use crate::ring::hold::Hold;
 use crate::ring::lock::Guard;
 use crate::ring::record::{FIRST, Header, LAST, PREFIX};
 use crate::segment::layout::message;
@@ -35,6 +36,8 @@ pub(crate) struct Rx {
     /// Bytes of whole messages taken since the last look whether anybody wrote them.
     pub(super) unverified: u64,
     pub(super) stream: Stream,
+    /// Whether a message lent by this end may still hold the side.
+    pub(super) may_hold: bool,
 }
 
 /// What one look at the ring under the lock came to.
@@ -57,6 +60,7 @@ impl Rx {
             partial: Partial::new(),
             unverified: 0,
             stream: Stream::default(),
+            may_hold: false,
         }
     }
 
@@ -73,6 +77,7 @@ impl Rx {
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
         let mut look_after = custody::FIRST_LOOK;
+        let hold = Hold::of_rx(view.reader.control);
         let mut has_looked_again = false;
         // Kept from one look to the next only in the middle of a message.
         let mut kept: Option<Guard<'_>> = None;
@@ -81,6 +86,12 @@ impl Rx {
                 Some(guard) => guard,
                 None => view.reader.control.rx.lock.lock(patience)?,
             };
+            if hold.is_held()
+                && let Some(holder) = hold.holder_but(partial.id())?
+            {
+                hold.wait_for(holder, guard, patience, &mut look_after)?;
+                continue;
+            }
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
                 if parts::take_over_if_cut_short(view)? {
                     kept = Some(guard);
@@ -165,8 +176,15 @@ impl Rx {
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
         let mut look_after = custody::FIRST_LOOK;
+        let hold = Hold::of_rx(view.reader.control);
         loop {
             let guard = view.reader.control.rx.lock.lock(patience)?;
+            if hold.is_held()
+                && let Some(holder) = hold.holder_but(partial.id())?
+            {
+                hold.wait_for(holder, guard, patience, &mut look_after)?;
+                continue;
+            }
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
                 if view.is_at_end_for_others(life_line)? || view.reader.has_first()? {
                     return Ok(true);
@@ -331,6 +349,9 @@ impl backend::Rx for Rx {
 
 impl Drop for Rx {
     fn drop(&mut self) {
+        if self.may_hold {
+            self.give_hold_back(None);
+        }
         if !self.partial.is_open() {
             return;
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::End;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
+use crate::ring::hold::{self, Hold};
 use crate::ring::payload::{Payload, Pieces};
 use crate::ring::record::{LAST, PREFIX, Rules, span_of};
 use crate::ring::writer::Writer;
@@ -24,6 +25,10 @@ pub(crate) struct Tx {
     pub(super) life_line: LifeLine,
     spinner: Spinner,
     pub(super) fate: Fate,
+    /// What tells this end from others of its process.
+    pub(super) id: u64,
+    /// Whether a reservation of this end may still hold the side.
+    pub(super) may_hold: bool,
 }
 
 /// The parts of a sender that its calls share, apart from its own state.
@@ -53,7 +58,7 @@ impl<'a> View<'a> {
 
     /// Whether every receiver is gone, as far as a sender asks that on the hot path: when a close was
     /// announced, or when for some time no receiver has received.
-    fn is_disconnected_in_passing(self, life_line: &mut LifeLine) -> io::Result<bool> {
+    pub(super) fn is_disconnected_in_passing(self, life_line: &mut LifeLine) -> io::Result<bool> {
         if life_line.is_due() && !self.goes_on(life_line) {
             return life_line.look(&self.writer.control.room, self.end.socket());
         }
@@ -72,7 +77,7 @@ impl<'a> View<'a> {
 
     /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
     #[inline]
-    fn ring(self) -> io::Result<()> {
+    pub(super) fn ring(self) -> io::Result<()> {
         self.writer.control.data.ring(self.end.socket())
     }
 
@@ -93,22 +98,55 @@ impl Tx {
             life_line: LifeLine::default(),
             spinner: Spinner::new(),
             fate: Fate::Open,
+            id: hold::new_end(),
+            may_hold: false,
         }
     }
 
     fn send_open(&mut self, bytes: impl Payload, patience: Patience) -> Result<(), Fault> {
+        let rules = self.end.rules;
+        let need = match room_needed(rules, bytes.len(), patience) {
+            Ok(need) => need,
+            Err(fault) => {
+                // A pipe without receivers comes before a message that is too long.
+                let gone = View::new(&self.end).is_disconnected_in_passing(&mut self.life_line)?;
+                return Err(if gone { Fault::Disconnected } else { fault });
+            }
+        };
+        self.when_there_is_room(need, patience, |view, wait, spinner| {
+            if bytes.len() > rules.part_max() {
+                return send_in_parts(view, bytes, wait, spinner);
+            }
+            let writer = view.writer;
+            writer.publish(None, bytes, writer.opening_flags() | LAST);
+            writer.set_state(message::WHOLE);
+            view.ring()?;
+            Ok(())
+        })
+    }
+
+    /// Waits until there is room for `need` bytes of records and nobody else has the side, and then, under the
+    /// lock, does what the caller wants.
+    pub(super) fn when_there_is_room<T>(
+        &mut self,
+        need: u64,
+        patience: Patience,
+        act: impl FnOnce(View<'_>, &mut Wait, &mut Spinner) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let Self {
             end,
             life_line,
             spinner,
+            id,
             ..
         } = self;
         let view = View::new(end);
-        let (writer, rules) = (view.writer, end.rules);
+        let writer = view.writer;
+        let hold = Hold::of_tx(writer.control);
         if view.is_disconnected_in_passing(life_line)? {
             return Err(Fault::Disconnected);
         }
-        let need = room_needed(rules, bytes.len(), patience)?;
+        let mut look_after = hold::FIRST_LOOK;
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
         loop {
@@ -118,15 +156,18 @@ impl Tx {
                 // The dead one may not have come as far as to tell of what it published.
                 view.ring()?;
             }
+            if hold.is_held()
+                && let Some(holder) = hold.holder_but(*id)?
+            {
+                if life_line.look(&writer.control.room, end.socket())? {
+                    return Err(Fault::Disconnected);
+                }
+                hold.wait_for(holder, guard, patience, &mut look_after)?;
+                continue;
+            }
             let exactly = patience == Patience::Never || wait.will_sleep();
             if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {
-                if bytes.len() > rules.part_max() {
-                    return send_in_parts(view, bytes, &mut wait, spinner);
-                }
-                writer.publish(None, bytes, writer.opening_flags() | LAST);
-                writer.set_state(message::WHOLE);
-                view.ring()?;
-                return Ok(());
+                return act(view, &mut wait, spinner);
             }
             if woken == Woken::HungUp
                 || life_line.is_gone_by_close(&writer.control.room, end.socket())?
@@ -247,5 +288,14 @@ impl backend::Tx for Tx {
 
     fn capacity(&self) -> usize {
         self.end.rules.capacity() as usize
+    }
+}
+
+impl Drop for Tx {
+    #[inline]
+    fn drop(&mut self) {
+        if self.may_hold {
+            self.give_back();
+        }
     }
 }
