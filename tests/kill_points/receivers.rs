@@ -23,6 +23,7 @@ on_both_backends! {
     a_poll within 600,
     reads_of_a_stream within 600,
     a_receive_of_a_batch within 600,
+    views_of_what_is_there within 600,
     a_clone_that_is_dropped within 600,
     a_receive_after_a_death_inside_a_message within 600,
 }
@@ -362,6 +363,22 @@ fn a_receive_of_a_batch(backend: Backend) {
         ..PLAIN
     };
     scenario.walk("a batch of five", backend, 4);
+}
+
+fn views_of_what_is_there(backend: Backend) {
+    let scenario = Scenario {
+        work: |talk| {
+            for _ in 0..2 {
+                let number = talk.number();
+                let view = talk.rx.recv_in_place().unwrap();
+                check(&view.to_vec(), VICTIM, number, 100);
+                drop(view);
+                count(talk.taken);
+            }
+        },
+        ..PLAIN
+    };
+    scenario.walk("two views", backend, 8);
 }
 
 fn a_clone_that_is_dropped(backend: Backend) {

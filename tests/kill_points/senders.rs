@@ -25,6 +25,8 @@ on_both_backends! {
     writes_of_a_stream within 600,
     a_batch within 600,
     a_batch_into_a_full_pipe within 600,
+    a_slot_that_is_committed within 600,
+    a_slot_that_is_dropped within 600,
     a_clone_that_is_dropped within 600,
     a_send_after_a_death_within_a_send within 600,
     a_send_after_a_death_inside_a_message within 600,
@@ -58,6 +60,15 @@ impl Talk {
         let messages = (first..first + count).map(|number| pattern(VICTIM, number, 100));
         assert_eq!(self.tx.send_batch(messages).unwrap() as u64, count);
         self.returned.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn commit(&mut self, len: usize) {
+        let message = self.next(len);
+        let mut slot = self.tx.reserve(len).unwrap();
+        slot.write_at(0, &message[..10]);
+        slot.write_at(10, &message[10..]);
+        slot.commit().unwrap();
+        count(self.returned);
     }
 
     fn send_in_vain(&mut self, len: usize) {
@@ -337,6 +348,30 @@ fn a_batch_into_a_full_pipe(backend: Backend) {
         ..PLAIN
     };
     scenario.walk("a batch into a full pipe", backend, 8);
+}
+
+fn a_slot_that_is_committed(backend: Backend) {
+    let scenario = Scenario {
+        work: |talk| {
+            talk.commit(50);
+            talk.commit(100);
+        },
+        ..PLAIN
+    };
+    scenario.walk("two slots", backend, 20);
+}
+
+fn a_slot_that_is_dropped(backend: Backend) {
+    let scenario = Scenario {
+        work: |talk| {
+            let mut slot = talk.tx.reserve(50).unwrap();
+            slot.copy_from_slice(&[7; 50]);
+            drop(slot);
+            talk.send(8);
+        },
+        ..PLAIN
+    };
+    scenario.walk("a slot that is dropped, and a send", backend, 8);
 }
 
 fn a_clone_that_is_dropped(backend: Backend) {
