@@ -143,3 +143,60 @@ pub(crate) fn new_end() -> u64 {
     static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn bearer() -> Bearer {
+        Bearer {
+            id: AtomicU32::new(0),
+            birth: AtomicU64::new(0),
+            namespace: AtomicU64::new(0),
+        }
+    }
+
+    /// The note of a side that `end` of this process holds.
+    fn with_a_held_side(end: u64, test: impl FnOnce(Hold<'_>)) {
+        let (state, holder, end_word) = (AtomicU32::new(0), bearer(), AtomicU64::new(0));
+        let hold = Hold {
+            state: &state,
+            holder: &holder,
+            end: &end_word,
+        };
+        hold.take(end).unwrap();
+        test(hold);
+    }
+
+    #[test]
+    fn one_who_is_kept_out_leaves_a_mark() {
+        with_a_held_side(1, |hold| {
+            assert!(hold.is_ours(1) && !hold.is_ours(2));
+            assert_eq!(hold.holder_but(2).unwrap(), Some(std::process::id()));
+            assert_eq!(hold.state.load(Ordering::Relaxed), message::AWAITED);
+            assert!(hold.is_ours(1), "a mark changes nothing for the holder");
+            hold.give_back();
+            assert!(!hold.is_held() && hold.holder.process().is_none());
+            assert_eq!(hold.holder_but(2).unwrap(), None);
+        });
+    }
+
+    #[test]
+    fn an_end_gives_back_what_it_has_forgotten() {
+        with_a_held_side(1, |hold| {
+            assert_eq!(hold.holder_but(1).unwrap(), None);
+            assert!(!hold.is_held());
+        });
+    }
+
+    #[test]
+    fn a_holder_whose_id_another_process_bears_now_is_dead() {
+        with_a_held_side(1, |hold| {
+            let us = hold.holder.process().unwrap();
+            let birth = us.birth ^ 1;
+            hold.holder.note(Process { birth, ..us });
+            assert_eq!(hold.holder_but(2).unwrap(), None);
+            assert!(!hold.is_held());
+        });
+    }
+}
