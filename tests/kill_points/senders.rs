@@ -358,7 +358,7 @@ fn a_slot_that_is_committed(backend: Backend) {
         },
         ..PLAIN
     };
-    scenario.walk("two slots", backend, 20);
+    scenario.walk("two slots", backend, 8);
 }
 
 fn a_slot_that_is_dropped(backend: Backend) {
