@@ -10,6 +10,7 @@ use crate::{
 
 mod batches;
 mod loans;
+mod stream;
 
 /// One end of a two-way pipe, made by [`duplex`](crate::duplex).
 ///
@@ -29,13 +30,21 @@ mod loans;
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    receiver: Receiver,
-    sender: Sender,
+    pub(crate) receiver: Receiver,
+    pub(crate) sender: Sender,
 }
 
 impl Connection {
     pub(crate) fn new(receiver: Receiver, sender: Sender) -> Self {
         Self { receiver, sender }
+    }
+
+    pub(crate) fn halves(&self) -> (&Receiver, &Sender) {
+        (&self.receiver, &self.sender)
+    }
+
+    pub(crate) fn halves_mut(&mut self) -> (&mut Receiver, &mut Sender) {
+        (&mut self.receiver, &mut self.sender)
     }
 
     /// Takes the two directions apart. Each half then counts by itself: the peer gets end-of-file
@@ -157,27 +166,5 @@ impl Connection {
     /// What carries the bytes.
     pub fn backend(&self) -> Backend {
         self.sender.backend()
-    }
-}
-
-/// As for [`Receiver`].
-impl io::Read for Connection {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receiver.read(buf)
-    }
-}
-
-/// As for [`Sender`].
-impl io::Write for Connection {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.sender.write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.sender.write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sender.flush()
     }
 }

@@ -18,6 +18,10 @@ pub(crate) enum Fault {
     BufferTooSmall { needed: usize },
     /// A sender died inside the message that was being received.
     Aborted,
+    /// The next message carries descriptors, which this call cannot hand out; it stays.
+    CarriesDescriptors,
+    /// Nobody but the caller could end the wait.
+    Deadlock,
     /// The shared memory holds a value that no correct peer writes.
     Corrupted,
     /// The operating system refused.
@@ -154,20 +158,39 @@ macro_rules! recv_error {
                 /// A sender died inside the message that was being received. Reported once for
                 /// each such message; the next call receives the message after it.
                 Aborted,
+                /// The next message carries descriptors, which only
+                /// [`recv_with_fds`](crate::Receiver::recv_with_fds) and
+                /// [`recv_with_end`](crate::Receiver::recv_with_end) hand out; it stays in the pipe.
+                CarriesDescriptors,
+                /// The call would wait for ever: no process but the caller's own holds a sender any more, and
+                /// that has no other thread. Told only where
+                /// [`detect_deadlock`](crate::PipeOptions::detect_deadlock) was asked for, and only by calls
+                /// that wait without limit.
+                Deadlock,
             },
             display(f): {
                 Self::BufferTooSmall { needed } => {
                     write!(f, "the next message needs a buffer of {needed} bytes")
                 }
                 Self::Aborted => f.write_str("a sender died inside the message"),
+                Self::CarriesDescriptors => {
+                    f.write_str("the next message carries descriptors, which this call cannot hand out")
+                }
+                Self::Deadlock => {
+                    f.write_str("only this process holds a sender, so no message can ever come")
+                }
             },
             kind: {
                 $name::BufferTooSmall { .. } => io::ErrorKind::InvalidInput,
                 $name::Aborted => io::ErrorKind::InvalidData,
+                $name::CarriesDescriptors => io::ErrorKind::InvalidInput,
+                $name::Deadlock => io::ErrorKind::Deadlock,
             },
             fault: {
                 Fault::BufferTooSmall { needed } => Self::BufferTooSmall { needed },
                 Fault::Aborted => Self::Aborted,
+                Fault::CarriesDescriptors => Self::CarriesDescriptors,
+                Fault::Deadlock => Self::Deadlock,
             }
         }
     };

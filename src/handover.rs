@@ -9,11 +9,45 @@ use std::os::fd::OwnedFd;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::backend::{kernel, shm};
-use crate::segment::geometry::{Geometry, Kind};
+use crate::segment::geometry::{Flags, Geometry, Kind};
 use crate::{Connection, Receiver, Sender};
 
-/// Descriptors of one end of a one-way pipe.
+/// Descriptors of one end of a one-way pipe; one more where messages carry descriptors.
 const FDS: usize = 2;
+
+/// An end's descriptors, checked in number, and what the first says of them.
+struct Handed {
+    memfd: OwnedFd,
+    other: OwnedFd,
+    parcels: Option<OwnedFd>,
+    geometry: Geometry,
+}
+
+impl Handed {
+    fn new(fds: Vec<OwnedFd>, what: &str) -> io::Result<Self> {
+        if fds.len() < FDS {
+            return Err(wrong_number(what, FDS, fds.len()));
+        }
+        let geometry = Geometry::of(&fds[0])?;
+        let expected = count_for(&geometry);
+        if fds.len() != expected {
+            return Err(wrong_number(what, expected, fds.len()));
+        }
+        let mut fds = fds.into_iter();
+        let mut next = || fds.next().expect("counted");
+        Ok(Self {
+            memfd: next(),
+            other: next(),
+            parcels: geometry.flags().has(Flags::PARCELS).then(next),
+            geometry,
+        })
+    }
+}
+
+/// How many descriptors make up one end of a one-way pipe.
+fn count_for(geometry: &Geometry) -> usize {
+    FDS + usize::from(geometry.flags().has(Flags::PARCELS))
+}
 
 impl Sender {
     /// Takes this end apart into the descriptors that make it up, to be handed to another process by
@@ -48,7 +82,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for another number of descriptors than 2; `InvalidData` for descriptors that are
+    /// `InvalidInput` for another number of descriptors than 2, or 3 where messages
+    /// [carry descriptors](crate::PipeOptions::descriptors); `InvalidData` for descriptors that are
     /// not those of a sending end of this version, with the reason and the descriptor's number; else what
     /// the operating system reports. Nothing of them is mapped before they have passed every check. They
     /// are closed on error.
@@ -59,14 +94,18 @@ impl Sender {
     /// checks find out accidents; a forgery that passes them shares its memory with its forger, who may do
     /// what any holder of a pipe's end may do to this pipe (`docs/safety.md`).
     pub unsafe fn from_fds(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Self> {
-        let [memfd, other] = exactly(fds, "a sender")?;
-        let geometry = Geometry::of(&memfd)?;
+        let Handed {
+            memfd,
+            other,
+            parcels,
+            geometry,
+        } = Handed::new(collect(fds, FDS + 1)?, "a sender")?;
         let limit = geometry.limit();
         Ok(match geometry.kind() {
             Some(Kind::KernelPage) => {
-                Self::kernel(kernel::attach_tx(memfd, other, geometry)?, limit)
+                Self::kernel(kernel::attach_tx(memfd, other, parcels, geometry)?, limit)
             }
-            _ => Self::shared_memory(shm::attach_tx(memfd, other, geometry)?, limit),
+            _ => Self::shared_memory(shm::attach_tx(memfd, other, parcels, geometry)?, limit),
         })
     }
 }
@@ -95,11 +134,17 @@ impl Receiver {
     ///
     /// The descriptors come from [`into_fds`](Self::into_fds) of a receiver; see there for forgeries.
     pub unsafe fn from_fds(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Self> {
-        let [memfd, other] = exactly(fds, "a receiver")?;
-        let geometry = Geometry::of(&memfd)?;
+        let Handed {
+            memfd,
+            other,
+            parcels,
+            geometry,
+        } = Handed::new(collect(fds, FDS + 1)?, "a receiver")?;
         Ok(match geometry.kind() {
-            Some(Kind::KernelPage) => Self::kernel(kernel::attach_rx(memfd, other, geometry)?),
-            _ => Self::shared_memory(shm::attach_rx(memfd, other, geometry)?),
+            Some(Kind::KernelPage) => {
+                Self::kernel(kernel::attach_rx(memfd, other, parcels, geometry)?)
+            }
+            _ => Self::shared_memory(shm::attach_rx(memfd, other, parcels, geometry)?),
         })
     }
 }
@@ -117,44 +162,53 @@ impl Connection {
         Ok(fds)
     }
 
-    /// As [`Sender::from_fds`], for the four descriptors of a two-way end.
+    /// As [`Sender::from_fds`], for the descriptors of a two-way end.
     ///
     /// # Errors
     ///
-    /// As there, with 4 for the number of descriptors.
+    /// As there, with twice as many descriptors.
     ///
     /// # Safety
     ///
     /// The descriptors come from [`into_fds`](Self::into_fds) of a connection; see there for forgeries.
     pub unsafe fn from_fds(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Self> {
-        let fds: [OwnedFd; 2 * FDS] = exactly(fds, "a connection")?;
-        let [rx_memfd, rx_other, tx_memfd, tx_other] = fds;
+        let what = "a connection";
+        let mut receiving = collect(fds, 2 * (FDS + 1))?;
+        if receiving.len() < 2 * FDS {
+            return Err(wrong_number(what, 2 * FDS, receiving.len()));
+        }
+        // Both directions are made by the same options.
+        let expected = 2 * count_for(&Geometry::of(&receiving[0])?);
+        if receiving.len() != expected {
+            return Err(wrong_number(what, expected, receiving.len()));
+        }
+        let sending = receiving.split_off(expected / 2);
         // SAFETY: by the caller.
-        let receiver = unsafe { Receiver::from_fds([rx_memfd, rx_other]) }?;
+        let receiver = unsafe { Receiver::from_fds(receiving) }?;
         // SAFETY: by the caller.
-        let sender = unsafe { Sender::from_fds([tx_memfd, tx_other]) }?;
+        let sender = unsafe { Sender::from_fds(sending) }?;
         Ok(Self::new(receiver, sender))
     }
 }
 
-fn exactly<const N: usize>(
-    fds: impl IntoIterator<Item = OwnedFd>,
-    what: &str,
-) -> io::Result<[OwnedFd; N]> {
-    // One more is enough to know, and a caller's endless iterator is not ours to exhaust.
-    let fds: Vec<OwnedFd> = fds.into_iter().take(N + 1).collect();
+/// Takes the descriptors, and makes them close-on-exec. One more than `most` is enough to know, and a caller's
+/// endless iterator is not ours to exhaust.
+fn collect(fds: impl IntoIterator<Item = OwnedFd>, most: usize) -> io::Result<Vec<OwnedFd>> {
+    let fds: Vec<OwnedFd> = fds.into_iter().take(most + 1).collect();
     for fd in &fds {
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
-    fds.try_into().map_err(|fds: Vec<OwnedFd>| {
-        let (more, count) = if fds.len() > N {
-            ("more than ", N)
-        } else {
-            ("", fds.len())
-        };
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("{what} is made of {N} descriptors, not of {more}{count}"),
-        )
-    })
+    Ok(fds)
+}
+
+fn wrong_number(what: &str, expected: usize, found: usize) -> io::Error {
+    let (more, count) = if found > expected {
+        ("more than ", expected)
+    } else {
+        ("", found)
+    };
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("{what} is made of {expected} descriptors, not of {more}{count}"),
+    )
 }

@@ -14,18 +14,31 @@ compile_error!("shmpipe needs 64-bit little-endian Linux: memfd, futex, and its 
 mod backend;
 mod batch;
 mod connection;
+mod end;
 mod error;
 mod handover;
+mod holders;
+mod inherit;
+mod label;
 mod message;
 mod options;
+mod parcels;
+mod readiness;
 mod receiver;
 mod ring;
 #[cfg_attr(loom, path = "segment/loom.rs")]
 mod segment;
 mod sender;
+#[cfg(feature = "serde")]
+pub mod serde;
 mod sync;
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+pub mod typed;
+mod values;
 mod wait;
+mod waiting;
 
 #[cfg(shmpipe_kill_points)]
 #[doc(hidden)]
@@ -35,10 +48,19 @@ pub mod kill_points {
 
 pub use batch::{Batch, SendBatchError};
 pub use connection::Connection;
+pub use end::End;
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
+pub use holders::Holder;
 pub use message::{Message, Messages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
 pub use receiver::{Receiver, View};
 pub use sender::{Sender, Slot};
+pub use wait::spin::Spin;
+pub use waiting::{Waitable, wait};
+
+/// Has the snippets of `docs/cookbook.md` compiled and run with the other doc tests; some need the feature.
+#[cfg(all(doctest, feature = "serde"))]
+#[doc = include_str!("../docs/cookbook.md")]
+struct Cookbook;

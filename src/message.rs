@@ -22,6 +22,15 @@ impl<'a> Message<'a> {
         &self.buffer[self.start..]
     }
 
+    /// Where in the buffer the message begins.
+    #[cfg_attr(
+        not(feature = "tokio"),
+        allow(dead_code, reason = "for the async ends")
+    )]
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
     /// Takes the bytes out, without a copy for a message that came in one piece.
     ///
     /// # Examples

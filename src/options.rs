@@ -3,7 +3,8 @@
 use std::{fmt, io};
 
 use crate::backend::{kernel, shm};
-use crate::{Connection, Receiver, Sender};
+use crate::segment::geometry::{Flags, Wanted};
+use crate::{Connection, Receiver, Sender, Spin};
 
 /// What carries the bytes of a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +93,9 @@ pub struct PipeOptions {
     capacity: Option<usize>,
     backend: Option<Backend>,
     max_message: Option<usize>,
+    pub(crate) label: Option<String>,
+    spin: Spin,
+    flags: Flags,
 }
 
 impl Default for PipeOptions {
@@ -108,6 +112,9 @@ impl PipeOptions {
             capacity: None,
             backend: None,
             max_message: None,
+            label: None,
+            spin: Spin::Adaptive,
+            flags: Flags::NONE,
         }
     }
 
@@ -132,34 +139,90 @@ impl PipeOptions {
         self
     }
 
+    /// Lets messages carry descriptors and whole ends:
+    /// [`send_with_fds`](Sender::send_with_fds), [`send_with_end`](Sender::send_with_end).
+    ///
+    /// Each end is one descriptor more then (a duplex end two). Messages without descriptors go the same way
+    /// as ever; a pipe without this option has no part in it.
+    pub const fn descriptors(mut self, carry: bool) -> Self {
+        self.flags = self.flags.with(Flags::PARCELS, carry);
+        self
+    }
+
+    /// Makes a receive that could never end an error, [`Deadlock`](crate::RecvError::Deadlock), instead of
+    /// a wait: when every sender that is left is this very process's own, and the process has no other thread
+    /// that might send.
+    ///
+    /// That is the usual mistake with pipes and `fork`: a parent that keeps its own copy of the sending end,
+    /// or a `Command` which does, waits for an end-of-file that it prevents itself.
+    ///
+    /// It concerns [`recv`](Receiver::recv), [`recv_into`](Receiver::recv_into), [`messages`](Receiver::messages)
+    /// and reading, which wait without limit; [`poll`](Receiver::poll) without a time-out returns true. The
+    /// look is made when such a call is about to sleep for good, through /proc as by
+    /// [`holders`](Receiver::holders), and again whenever a process ends that held a sender; nothing wakes up
+    /// periodically, and a busy pipe pays nothing.
+    ///
+    /// It errs on the side of waiting: where a process cannot be looked into, or one holds a sender and closes
+    /// it without ending. It would be wrong about a sender that no process has, being on its way through a
+    /// socket, and about one outside of this pid namespace; leave it off where there are such.
+    pub const fn detect_deadlock(mut self, detect: bool) -> Self {
+        self.flags = self.flags.with(Flags::DEADLOCK, detect);
+        self
+    }
+
+    /// Sets how a blocked call of either end waits before it sleeps; [`Spin::Adaptive`] by default.
+    ///
+    /// It holds for the ends that are made, their clones and their forked copies; one made by `from_fds` is
+    /// adaptive. The kernel backend never spins.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{PipeOptions, Spin};
+    ///
+    /// let (mut rx, mut tx) = PipeOptions::new().spin(Spin::Never).pipe()?;
+    /// tx.send(b"who waits for me sleeps at once")?;
+    /// assert_eq!(rx.recv()?.len(), 31);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn spin(mut self, spin: Spin) -> Self {
+        self.spin = spin;
+        self
+    }
+
     /// Makes a one-way pipe.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: a capacity of 0 or over 2^40 bytes, or a `SHMPIPE_BACKEND` that names no
+    /// - `InvalidInput`: a label that cannot be ([`label`](Self::label)), a capacity of 0 or over 2^40 bytes, or a `SHMPIPE_BACKEND` that names no
     ///   backend (unset or empty is the default; case matters); the message has the value.
     /// - `OutOfMemory`: the capacity is beyond the memory that is free; pages are taken now, so
     ///   that there is no SIGBUS later.
     /// - `FileTooLarge`: shared memory was asked for, and `RLIMIT_FSIZE` (setrlimit(2)) is less than
     ///   its segment takes.
     /// - `PermissionDenied`: a kernel pipe larger than `/proc/sys/fs/pipe-max-size` was asked for
-    ///   without `CAP_SYS_RESOURCE`.
+    ///   without `CAP_SYS_RESOURCE`; `InvalidInput` where it is larger than 2^30 bytes in any case.
     /// - Whatever memfd_create(2), mmap(2), socketpair(2) or pipe2(2) reports, `EMFILE` first of
     ///   all. The text names the call and the kind is that of the error; its number is in
     ///   [`source`](std::error::Error::source), except that of `EMFILE` and `ENFILE`, for which no
     ///   kind stands: they are the error itself. Nothing stays open after an error.
     pub fn pipe(&self) -> io::Result<(Receiver, Sender)> {
-        let capacity = self.checked_capacity()?;
         let limit = self.max_message.unwrap_or(usize::MAX);
+        let wanted = Wanted {
+            capacity: self.checked_capacity()?,
+            limit,
+            label: self.checked_label()?,
+            flags: self.flags,
+        };
         let shared = || {
-            let (rx, tx) = shm::pair(capacity, limit)?;
+            let (rx, tx) = shm::pair(wanted, self.spin)?;
             Ok((
                 Receiver::shared_memory(rx),
                 Sender::shared_memory(tx, limit),
             ))
         };
         let kernel = || {
-            let (rx, tx) = kernel::pair(capacity, self.capacity.is_some(), limit)?;
+            let (rx, tx) = kernel::pair(wanted, self.capacity.is_some())?;
             Ok((Receiver::kernel(rx), Sender::kernel(tx, limit)))
         };
         match self.chosen_backend()? {
@@ -225,6 +288,6 @@ impl PipeOptions {
     }
 }
 
-fn invalid_input(message: String) -> io::Error {
+pub(crate) fn invalid_input(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }

@@ -13,6 +13,7 @@ use crate::{Backend, Message, Messages, RecvError, RecvTimeoutError, TryRecvErro
 
 mod batch;
 mod in_place;
+mod stream;
 
 pub use in_place::View;
 
@@ -34,16 +35,16 @@ const KEPT_BUFFER: usize = 1 << 20;
 /// drop(first);
 /// ```
 pub struct Receiver {
-    flavor: Flavor,
+    pub(crate) flavor: Flavor,
     /// The last message; lent out by `recv`, eaten up by `read`.
-    buffer: Vec<u8>,
+    pub(crate) buffer: Vec<u8>,
     /// Bytes of `buffer` that the byte-stream view has not handed out yet.
-    unread: usize,
+    pub(crate) unread: usize,
     /// An error that `read` met after it had bytes to return; reported by the next call.
-    deferred: Option<Fault>,
+    pub(crate) deferred: Option<Fault>,
 }
 
-enum Flavor {
+pub(crate) enum Flavor {
     SharedMemory(shm::Rx),
     Kernel(kernel::Rx),
 }
@@ -110,8 +111,23 @@ impl Receiver {
         }
     }
 
+    pub(crate) fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
+        if self.recv_soon(patience != Patience::Never) {
+            return Ok(Message::new(&mut self.buffer, 0));
+        }
+        self.recv_the_long_way(patience)
+    }
+
     #[cold]
-    fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
+    fn recv_the_long_way(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
+        self.recv_by(|flavor, buffer| Self::receive(flavor, Destination::Buffer(buffer), patience))
+    }
+
+    /// Receives into the end's own buffer, by `receive` where nothing is left of an earlier call.
+    pub(crate) fn recv_by(
+        &mut self,
+        receive: impl FnOnce(&mut Flavor, &mut Vec<u8>) -> Result<usize, Fault>,
+    ) -> Result<Message<'_>, Fault> {
         let start = self.buffer.len() - mem::take(&mut self.unread);
         if start < self.buffer.len() {
             return Ok(Message::new(&mut self.buffer, start));
@@ -119,8 +135,7 @@ impl Receiver {
         if let Some(fault) = self.deferred.take() {
             return Err(fault);
         }
-        let into = Destination::Buffer(&mut self.buffer);
-        let outcome = Self::receive(&mut self.flavor, into, patience);
+        let outcome = receive(&mut self.flavor, &mut self.buffer);
         if outcome.is_err() {
             self.buffer.clear();
         }
@@ -155,7 +170,7 @@ impl Receiver {
         if self.recv_soon(true) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_within(Patience::FOREVER)?)
+        Ok(self.recv_the_long_way(Patience::FOREVER)?)
     }
 
     /// Receives the next message if one is there; never blocks.
@@ -180,7 +195,7 @@ impl Receiver {
         if self.recv_soon(false) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_within(Patience::Never)?)
+        Ok(self.recv_the_long_way(Patience::Never)?)
     }
 
     /// Receives the next message, blocking no longer than `timeout`.
@@ -205,7 +220,7 @@ impl Receiver {
         if self.recv_soon(!timeout.is_zero()) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_within(Patience::Until(Deadline::after(timeout)))?)
+        Ok(self.recv_the_long_way(Patience::Until(Deadline::after(timeout)))?)
     }
 
     /// Receives the next message into `buf` and returns its length, blocking while the pipe is empty.
@@ -232,30 +247,45 @@ impl Receiver {
         {
             return Ok(len);
         }
-        self.recv_into_within(buf, Patience::FOREVER)
+        Ok(self.recv_into_the_long_way(buf, Patience::FOREVER)?)
+    }
+
+    pub(crate) fn recv_into_within(
+        &mut self,
+        buf: &mut [u8],
+        patience: Patience,
+    ) -> Result<usize, Fault> {
+        if self.unread == 0
+            && self.deferred.is_none()
+            && let Some(len) = self.recv_into_soon(buf, patience != Patience::Never)
+        {
+            return Ok(len);
+        }
+        self.recv_into_the_long_way(buf, patience)
     }
 
     #[cold]
-    fn recv_into_within(&mut self, buf: &mut [u8], patience: Patience) -> Result<usize, RecvError> {
+    fn recv_into_the_long_way(
+        &mut self,
+        buf: &mut [u8],
+        patience: Patience,
+    ) -> Result<usize, Fault> {
         if self.unread > 0 {
             let needed = self.unread;
             if buf.len() < needed {
-                return Err(RecvError::BufferTooSmall { needed });
+                return Err(Fault::BufferTooSmall { needed });
             }
             return Ok(self.take_unread(buf));
         }
         if let Some(fault) = self.deferred.take() {
-            return Err(fault.into());
+            return Err(fault);
         }
-        Ok(Self::receive(
-            &mut self.flavor,
-            Destination::Slice(buf),
-            patience,
-        )?)
+        Self::receive(&mut self.flavor, Destination::Slice(buf), patience)
     }
 
     /// Waits until [`recv`](Self::recv) would not block, and tells whether it would not: true when a
-    /// message is there or the pipe is at its end. `None` waits without limit, `Some(0)` not at all.
+    /// message is there or the pipe is at its end. `None` waits without limit, `Some(timeout)` no longer than
+    /// that, so that `Some(Duration::ZERO)` only looks.
     ///
     /// A message longer than the capacity counts as there when its first part is. With several
     /// holders of this end another one may take the message first.
@@ -353,23 +383,8 @@ impl Receiver {
         }
     }
 
-    /// Receives one message for the byte-stream view: straight into `buf` where it fits, else by
-    /// way of our own buffer.
-    fn read_message(&mut self, buf: &mut [u8], patience: Patience) -> Result<usize, Fault> {
-        if let Some(len) = self.recv_into_soon(buf, patience != Patience::Never) {
-            return Ok(len);
-        }
-        match Self::receive(&mut self.flavor, Destination::Slice(buf), patience) {
-            Err(Fault::BufferTooSmall { .. }) => {
-                self.unread = self.recv_within(patience)?.len();
-                Ok(self.take_unread(buf))
-            }
-            outcome => outcome,
-        }
-    }
-
     /// Moves as much of the message begun by `read` as fits.
-    fn take_unread(&mut self, buf: &mut [u8]) -> usize {
+    pub(crate) fn take_unread(&mut self, buf: &mut [u8]) -> usize {
         let start = self.buffer.len() - self.unread;
         let len = self.unread.min(buf.len());
         buf[..len].copy_from_slice(&self.buffer[start..start + len]);
@@ -384,39 +399,5 @@ impl fmt::Debug for Receiver {
             .field("backend", &self.backend())
             .field("capacity", &self.capacity())
             .finish_non_exhaustive()
-    }
-}
-
-/// The byte-stream view: message edges vanish and empty messages are skipped. A message whose sender died is
-/// dropped whole and reported once as `InvalidData`; the next read goes on. There is no time-out:
-/// [`poll`](Receiver::poll) first where one is wanted.
-impl io::Read for Receiver {
-    /// Blocks until there is at least one byte, then takes what is there, of several messages if
-    /// they fit; `Ok(0)` is end-of-file.
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut filled = self.take_unread(buf);
-        while filled < buf.len() {
-            let patience = if filled == 0 {
-                Patience::FOREVER
-            } else {
-                Patience::Never
-            };
-            let outcome = match self.deferred.take() {
-                Some(fault) => Err(fault),
-                None => self.read_message(&mut buf[filled..], patience),
-            };
-            match outcome {
-                Ok(len) => filled += len,
-                Err(Fault::Disconnected) if filled == 0 => return Ok(0),
-                Err(Fault::NotNow) => break,
-                Err(fault) if filled == 0 => return Err(RecvError::from(fault).into()),
-                // The bytes come first. `Aborted` is told only once, so it is kept, not dropped.
-                Err(fault) => {
-                    self.deferred = Some(fault);
-                    break;
-                }
-            }
-        }
-        Ok(filled)
     }
 }

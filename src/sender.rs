@@ -1,6 +1,5 @@
 //! The sending end.
 
-use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::{fmt, io};
@@ -12,6 +11,7 @@ use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 
 mod batch;
 mod slot;
+mod stream;
 mod vectored;
 
 pub use slot::Slot;
@@ -27,11 +27,11 @@ pub use slot::Slot;
 /// tx.send(b"sending needs a mutable end: clone it for a second user");
 /// ```
 pub struct Sender {
-    flavor: Flavor,
-    limit: usize,
+    pub(crate) flavor: Flavor,
+    pub(crate) limit: usize,
 }
 
-enum Flavor {
+pub(crate) enum Flavor {
     SharedMemory(shm::Tx),
     Kernel(kernel::Tx),
 }
@@ -60,8 +60,16 @@ impl Sender {
         }
     }
 
+    /// As a send of that patience.
+    pub(crate) fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
+        match self.send_at_once(message) {
+            Some(told) => told.map_err(Fault::Io),
+            None => self.send_the_long_way(message, patience),
+        }
+    }
+
     #[cold]
-    fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
+    fn send_the_long_way(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
         if message.len() > self.limit {
             return Err(Fault::TooLarge {
                 len: message.len(),
@@ -100,7 +108,7 @@ impl Sender {
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
         match self.send_at_once(message) {
             Some(told) => told.map_err(SendError::Io),
-            None => Ok(self.send_within(message, Patience::FOREVER)?),
+            None => Ok(self.send_the_long_way(message, Patience::FOREVER)?),
         }
     }
 
@@ -124,7 +132,7 @@ impl Sender {
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         match self.send_at_once(message) {
             Some(told) => told.map_err(TrySendError::Io),
-            None => Ok(self.send_within(message, Patience::Never)?),
+            None => Ok(self.send_the_long_way(message, Patience::Never)?),
         }
     }
 
@@ -152,7 +160,7 @@ impl Sender {
     ) -> Result<(), SendTimeoutError> {
         match self.send_at_once(message) {
             Some(told) => told.map_err(SendTimeoutError::Io),
-            None => Ok(self.send_within(message, Patience::Until(Deadline::after(timeout)))?),
+            None => Ok(self.send_the_long_way(message, Patience::Until(Deadline::after(timeout)))?),
         }
     }
 
@@ -218,35 +226,5 @@ impl fmt::Debug for Sender {
             .field("backend", &self.backend())
             .field("capacity", &self.capacity())
             .finish_non_exhaustive()
-    }
-}
-
-/// Each write is one message; an empty write sends nothing.
-impl io::Write for Sender {
-    /// Sends `buf` as one message, or its first part where a limit is set, blocking while the pipe
-    /// is full.
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let part = &buf[..buf.len().min(self.limit)];
-        if part.is_empty() && !buf.is_empty() {
-            return Err(SendError::TooLarge {
-                len: buf.len(),
-                max: self.limit,
-            }
-            .into());
-        }
-        if !part.is_empty() {
-            self.send(part)?;
-        }
-        Ok(part.len())
-    }
-
-    /// As [`write`](io::Write::write) of all the pieces as one message.
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write_pieces(bufs)
-    }
-
-    /// Does nothing: what `write` took is already where the receiver finds it.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

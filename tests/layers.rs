@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the lowest layer to the highest; those of one row may use each other.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["sync", "sys", "error"],
     &["segment"],
     &["ring"],
@@ -14,20 +14,29 @@ const LAYERS: [&[&str]; 6] = [
     &[
         "batch",
         "connection",
+        "end",
         "handover",
+        "holders",
+        "inherit",
+        "label",
         "message",
         "options",
+        "parcels",
         "receiver",
         "sender",
     ],
+    &["serde", "typed", "values"],
 ];
 
+/// The layer of the public names of `lib.rs`; those of higher layers stay in their modules.
+const PUBLIC: usize = 5;
+
 fn layer_of(module: &str) -> usize {
-    // What is not a module is a public name, which only the top layer may use.
+    // What is not a module is a public name, which only the layer of the ends and those above it may use.
     LAYERS
         .iter()
         .position(|row| row.contains(&module))
-        .unwrap_or(LAYERS.len() - 1)
+        .unwrap_or(PUBLIC)
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -112,6 +121,7 @@ fn no_slice_is_formed_over_the_mapping() {
     let allowed = [
         ("receiver/in_place.rs", vouched),
         ("sender/slot.rs", vouched),
+        ("typed/place.rs", "a variable on the caller's own stack"),
     ];
     for (path, number, line) in lines() {
         let is_allowed = allowed.iter().any(|(name, _)| path == Path::new(name));

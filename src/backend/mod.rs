@@ -9,8 +9,11 @@ use crate::error::Fault;
 use crate::ring::destination::Destination;
 use crate::ring::payload::Pieces;
 use crate::sys::clock::Patience;
+use crate::sys::holders::Opposite;
 
 pub(crate) mod kernel;
+mod lookout;
+mod parcels;
 pub(crate) mod shm;
 
 /// The sending half of one direction.
@@ -23,6 +26,8 @@ pub(crate) trait Tx: Sized {
     fn try_clone(&self) -> std::io::Result<Self>;
     /// Copies of the descriptors that make an end of this side in another process.
     fn to_fds(&self) -> std::io::Result<Vec<OwnedFd>>;
+    /// How the holders of the other side are known.
+    fn opposite(&self) -> std::io::Result<Opposite>;
     /// Bytes that the pipe can hold, framing included.
     fn capacity(&self) -> usize;
 }
@@ -37,8 +42,34 @@ pub(crate) trait Rx: Sized {
     fn try_clone(&self) -> std::io::Result<Self>;
     /// Copies of the descriptors that make an end of this side in another process.
     fn to_fds(&self) -> std::io::Result<Vec<OwnedFd>>;
+    /// How the holders of the other side are known.
+    fn opposite(&self) -> std::io::Result<Opposite>;
     /// Bytes that the pipe can hold, framing included.
     fn capacity(&self) -> usize;
+}
+
+/// What poll(2) has shown of an end's descriptor since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It was not asked, or is not ready.
+    Nothing,
+    /// It is ready.
+    Ready,
+    /// The other side is gone.
+    HungUp,
+}
+
+/// What a look at an end found, for one who watches many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// A call would not block.
+    Ready,
+    /// It would; the descriptor becomes ready when that changes.
+    NotYet,
+    /// As `NotYet`, but no descriptor tells of the death of the process whose message is at hand: look again.
+    Inside,
+    /// Another holder of the side is in the middle of a long message; no descriptor tells when it is through.
+    Busy,
 }
 
 /// Whether the end can still be used; the other two stay.
@@ -67,4 +98,12 @@ impl Fate {
         }
         outcome
     }
+}
+
+/// For a call that needs the socket for parcels on a pipe that has none.
+pub(crate) fn without_parcels() -> Fault {
+    Fault::Io(std::io::Error::new(
+        std::io::ErrorKind::Unsupported,
+        "this pipe was made without PipeOptions::descriptors, so its messages carry none",
+    ))
 }

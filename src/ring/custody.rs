@@ -7,10 +7,12 @@
 //! goes on or is gone; that it is gone is proven by its process's number, which is never used twice
 //! (`sys::process`), and not by time.
 
-use std::mem;
+use std::mem::{self, MaybeUninit};
+use std::ptr;
 use std::time::Duration;
 
 use super::destination::Destination;
+use super::latch;
 use super::lock::Guard;
 use crate::error::Fault;
 use crate::segment::layout::{Custody, message};
@@ -41,11 +43,11 @@ pub(crate) enum Turn {
 impl Custody {
     #[inline]
     pub(crate) fn state(&self) -> u32 {
-        self.state.load(Ordering::Relaxed)
+        latch::state(&self.state, Ordering::Relaxed)
     }
 
     pub(crate) fn set_state(&self, state: u32) {
-        self.state.store(state, Ordering::Relaxed);
+        latch::set_state(&self.state, state, Ordering::Relaxed);
     }
 
     /// The holder's message is over, whatever the holder has of it; it finds out when it comes back.
@@ -83,10 +85,19 @@ impl Custody {
 pub(crate) struct Partial {
     /// What tells this end from others of its process.
     id: u64,
-    /// The whole message's length as its first part claims it, and what has arrived of it.
-    open: Option<(u64, Vec<u8>)>,
+    open: Option<Open>,
     /// Whether the lock was let go inside the message, so that others may be waiting for us.
     has_let_go: bool,
+}
+
+/// A message that is not whole yet.
+struct Open {
+    /// The whole message's length as its first part claims it.
+    total: u64,
+    /// What has arrived of it, unless `in_slice`.
+    bytes: Vec<u8>,
+    /// How much has arrived of it in the slice of the call under way; `bytes` is empty then.
+    in_slice: usize,
 }
 
 impl Partial {
@@ -113,6 +124,13 @@ impl Partial {
     #[inline]
     pub(crate) fn is_under_way(&self, custody: &Custody) -> bool {
         self.open.is_some() || custody.state() != message::WHOLE
+    }
+
+    /// Whether nobody is inside a message and nobody watches the side, so that a receive has nothing to mind.
+    /// Under the lock.
+    #[inline]
+    pub(crate) fn is_at_rest(&self, custody: &Custody) -> bool {
+        self.open.is_none() && custody.state.load(Ordering::Relaxed) == message::WHOLE
     }
 
     /// Finds out whose message is at hand. Under the lock, just taken or kept.
@@ -171,12 +189,18 @@ impl Partial {
         check_fits(total, into)?;
         // The room that the last message needed, and not what this one claims to need.
         let mut bytes = match into {
-            Destination::Buffer(buffer) => mem::take(*buffer),
+            Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
+                mem::take(*buffer)
+            }
             Destination::Slice(_) => Vec::new(),
         };
         bytes.clear();
         let process = Process::current()?;
-        self.open = Some((total, bytes));
+        self.open = Some(Open {
+            total,
+            bytes,
+            in_slice: 0,
+        });
         custody.end.store(self.id, Ordering::Relaxed);
         custody.holder.note(process);
         custody.set_state(message::OPEN);
@@ -190,9 +214,76 @@ impl Partial {
     /// `BufferTooSmall` when the caller's slice cannot take the whole message; [`Fault::Corrupted`]
     /// outside a message.
     pub(crate) fn parts(&mut self, into: &Destination<'_>) -> Result<(u64, &mut Vec<u8>), Fault> {
-        let (total, bytes) = self.open.as_mut().ok_or(Fault::Corrupted)?;
-        check_fits(*total, into)?;
-        Ok((*total, bytes))
+        let open = self.open.as_mut().ok_or(Fault::Corrupted)?;
+        check_fits(open.total, into)?;
+        Ok((open.total, &mut open.bytes))
+    }
+
+    /// Where the next `len` bytes of the message go: on in the caller's slice, or behind what has arrived
+    /// before. [`arrived`](Self::arrived) says that they are there.
+    ///
+    /// # Errors
+    ///
+    /// As [`parts`](Self::parts); [`Fault::Corrupted`] also for more than the message claims to be, and `Io`
+    /// when memory is short.
+    pub(crate) fn next_place<'a>(
+        &'a mut self,
+        len: usize,
+        into: &'a mut Destination<'_>,
+    ) -> Result<&'a mut [MaybeUninit<u8>], Fault> {
+        let open = self.open.as_mut().ok_or(Fault::Corrupted)?;
+        check_fits(open.total, into)?;
+        if (open.len() + len) as u64 > open.total {
+            return Err(Fault::Corrupted);
+        }
+        match into {
+            Destination::Slice(slice) => {
+                if !open.bytes.is_empty() {
+                    // From an earlier call, which ended inside the message.
+                    let bytes = mem::take(&mut open.bytes);
+                    slice[..bytes.len()].copy_from_slice(&bytes);
+                    open.in_slice = bytes.len();
+                }
+                let place = &mut slice[open.in_slice..][..len];
+                // SAFETY: the same bytes, into which only initialised ones are written.
+                Ok(unsafe { &mut *(ptr::from_mut(place) as *mut [MaybeUninit<u8>]) })
+            }
+            Destination::Buffer(_) | Destination::Parcel { .. } => {
+                open.bytes
+                    .try_reserve(len)
+                    .map_err(|error| Fault::Io(error.into()))?;
+                Ok(&mut open.bytes.spare_capacity_mut()[..len])
+            }
+        }
+    }
+
+    /// Counts what was written into [`next_place`](Self::next_place), and returns how much is there and the whole.
+    ///
+    /// # Safety
+    ///
+    /// All `len` bytes of the place that was given last are initialised.
+    pub(crate) unsafe fn arrived(&mut self, len: usize, into: &Destination<'_>) -> (usize, u64) {
+        let Some(open) = self.open.as_mut() else {
+            return (0, 0);
+        };
+        match into {
+            Destination::Slice(_) => open.in_slice += len,
+            Destination::Buffer(_) | Destination::Parcel { .. } => {
+                let there = open.bytes.len() + len;
+                // SAFETY: so many are reserved and, by the caller, initialised.
+                unsafe { open.bytes.set_len(there) };
+            }
+        }
+        (open.len(), open.total)
+    }
+
+    /// For a call that ends inside the message: takes what is in the caller's slice into this end.
+    pub(crate) fn keep(&mut self, into: &Destination<'_>) {
+        if let (Some(open), Destination::Slice(slice)) = (self.open.as_mut(), into)
+            && open.in_slice > 0
+        {
+            open.bytes = slice[..mem::take(&mut open.in_slice)].to_vec();
+        }
     }
 
     /// Hands the whole message over and returns its length.
@@ -205,15 +296,17 @@ impl Partial {
         custody: &Custody,
         into: &mut Destination<'_>,
     ) -> Result<usize, Fault> {
-        let (total, bytes) = self.open.take().ok_or(Fault::Corrupted)?;
+        let open = self.open.take().ok_or(Fault::Corrupted)?;
         self.close(custody);
-        let len = bytes.len();
-        if len as u64 != total {
+        let len = open.len();
+        if len as u64 != open.total {
             return Err(Fault::Corrupted);
         }
         match into {
-            Destination::Buffer(buffer) => **buffer = bytes,
-            Destination::Slice(slice) => slice[..len].copy_from_slice(&bytes),
+            Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
+                **buffer = open.bytes;
+            }
+            Destination::Slice(slice) => slice[..open.bytes.len()].copy_from_slice(&open.bytes),
         }
         Ok(len)
     }
@@ -259,6 +352,12 @@ impl Partial {
             futex::wake(custody.holder.word(), i32::MAX);
         }
         is_ours
+    }
+}
+
+impl Open {
+    fn len(&self) -> usize {
+        self.bytes.len() + self.in_slice
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use super::latch;
 use super::lock::Guard;
 use crate::error::Fault;
 use crate::segment::layout::{Bearer, Control, message};
@@ -57,7 +58,7 @@ impl<'a> Hold<'a> {
     /// Whether somebody holds the side, dead or alive.
     #[inline]
     pub(crate) fn is_held(self) -> bool {
-        let state = self.state.load(Ordering::Relaxed);
+        let state = latch::state(self.state, Ordering::Relaxed);
         state == message::HELD || state == message::AWAITED
     }
 
@@ -70,7 +71,7 @@ impl<'a> Hold<'a> {
         let process = Process::current()?;
         self.end.store(end, Ordering::Relaxed);
         self.holder.note(process);
-        self.state.store(message::HELD, Ordering::Relaxed);
+        latch::set_state(self.state, message::HELD, Ordering::Relaxed);
         Ok(())
     }
 
@@ -83,8 +84,8 @@ impl<'a> Hold<'a> {
 
     /// The side belongs to all again.
     pub(crate) fn give_back(self) {
-        let is_awaited = self.state.load(Ordering::Relaxed) == message::AWAITED;
-        self.state.store(message::WHOLE, Ordering::Relaxed);
+        let is_awaited = latch::state(self.state, Ordering::Relaxed) == message::AWAITED;
+        latch::set_state(self.state, message::WHOLE, Ordering::Relaxed);
         self.holder.clear();
         if is_awaited {
             futex::wake(self.holder.word(), i32::MAX);
@@ -106,7 +107,7 @@ impl<'a> Hold<'a> {
             && let Some(holder) = self.holder.process()
             && !matches!(holder.watch()?, Life::Dead)
         {
-            self.state.store(message::AWAITED, Ordering::Relaxed);
+            latch::set_state(self.state, message::AWAITED, Ordering::Relaxed);
             return Ok(Some(holder.id));
         }
         self.give_back();

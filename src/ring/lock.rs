@@ -107,6 +107,12 @@ impl SideLock {
         self.word.load(Ordering::Acquire) & OWNER_DIED != 0
     }
 
+    /// Whether nobody alive is inside. Acquire: what those who were there did is seen.
+    pub(crate) fn is_free(&self) -> bool {
+        // SYNC: side-lock. The kernel takes a dead owner's id out.
+        self.word.load(Ordering::Acquire) & TID_MASK == 0
+    }
+
     /// `guard` carries the announcement and does not own the word yet.
     #[cold]
     fn lock_contended<'a>(

@@ -12,7 +12,7 @@ use super::run::{self, Records};
 use super::storage::Storage;
 use super::writer::Writer;
 use crate::segment::Segment;
-use crate::segment::geometry::Sides;
+use crate::segment::geometry::{Sides, Wanted};
 use crate::segment::layout::message;
 use crate::sync::{Ordering, spin_hint};
 use crate::sys::clock::Patience;
@@ -27,7 +27,7 @@ struct Ring {
 
 impl Ring {
     fn new(capacity: usize) -> Arc<Self> {
-        let segment = Segment::create(capacity, Sides { rx: 0, tx: 0 }, 0).unwrap();
+        let segment = Segment::create(Wanted::plain(capacity), Sides::default()).unwrap();
         // SAFETY: the ring keeps the segment, whose words do not move.
         let storage = unsafe { Storage::new(segment.data(), capacity) };
         let rules = Rules::new(capacity);
@@ -265,10 +265,11 @@ fn a_run_is_copied_out_as_far_as_it_was_counted() {
             let mut bytes = vec![0; len];
             // SAFETY: so long, and there is no other receiver.
             unsafe { ring.reader().copy_run_out(read, len, bytes.as_mut_ptr()) };
-            let (count, taken) = run::whole_messages(&bytes, ring.rules);
-            assert_eq!(taken, len, "what was counted is whole");
-            received.extend(Records::new(&bytes, count).map(<[u8]>::to_vec));
-            ring.reader().consume_at(read, taken as u64);
+            let found = run::whole_messages(&bytes, ring.rules);
+            assert_eq!(found.span, len, "what was counted is whole");
+            received.extend(Records::new(&bytes, found.count).map(<[u8]>::to_vec));
+            ring.reader()
+                .consume_run_at(read, len as u64, found.count as u64, found.payload);
         }
         assert_eq!(received, [&b"the 1st."[..], b"two", b""]);
         sender.join().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Nothing here waits or wakes; see `wait` for that. [`record`] is the format and the arithmetic,
 //! [`storage`] the only code that touches payload memory, [`lock`] what serialises each
-//! side, and [`custody`] who is inside a message of several records.
+//! side, [`custody`] who is inside a message of several records, and [`tally`] what is counted for observers.
 
 pub(crate) mod bearer;
 #[cfg(not(loom))]
@@ -10,6 +10,7 @@ pub(crate) mod copy;
 pub(crate) mod custody;
 pub(crate) mod destination;
 pub(crate) mod hold;
+pub(crate) mod latch;
 pub(crate) mod lock;
 pub(crate) mod payload;
 pub(crate) mod place;
@@ -18,6 +19,7 @@ pub(crate) mod record;
 pub(crate) mod run;
 #[cfg_attr(loom, path = "storage_loom.rs")]
 pub(crate) mod storage;
+pub(crate) mod tally;
 pub(crate) mod writer;
 
 #[cfg(all(test, loom))]

@@ -2,7 +2,7 @@
 //!
 //! Every call but [`Reader::has_record`] and [`Reader::publish_head`] is made under the receivers' lock.
 
-use super::record::{FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of};
+use super::record::{FIRST, HEADER, Header, LAST, PARCEL, PREFIX, Rules, span_of};
 use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::Control;
@@ -123,13 +123,42 @@ impl Reader<'_> {
     /// by [`publish_head`](Self::publish_head).
     #[inline]
     pub(crate) fn consume(self, header: Header) {
-        let read = self.control.rx.read.load(Ordering::Relaxed);
-        self.consume_at(read, header.span());
+        self.pass(header);
+        let is_first_part = header.has(FIRST) && !header.has(LAST);
+        let prefix = if is_first_part || header.has(PARCEL) {
+            PREFIX
+        } else {
+            0
+        };
+        // The prefix is missing where a liar wrote the length.
+        let payload = header.len.saturating_sub(prefix);
+        let flow = &self.control.rx.flow;
+        flow.count(u64::from(header.has(LAST)), payload);
     }
 
-    /// As [`consume`](Self::consume) for records of `span` bytes at `read`; returns the position behind them.
+    /// As [`consume`](Self::consume) for a record that nobody gets.
+    #[inline]
+    pub(crate) fn pass(self, header: Header) {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        self.move_past(read, header.span());
+    }
+
+    /// As [`consume`](Self::consume) for the whole message at `read`; returns the position behind it.
     #[inline(always)]
-    pub(crate) fn consume_at(self, read: u64, span: u64) -> u64 {
+    pub(crate) fn consume_at(self, read: u64, header: Header) -> u64 {
+        self.consume_run_at(read, header.span(), 1, header.len)
+    }
+
+    /// As [`consume_at`](Self::consume_at) for so many whole messages of `span` bytes of records.
+    #[inline(always)]
+    pub(crate) fn consume_run_at(self, read: u64, span: u64, messages: u64, payload: usize) -> u64 {
+        let next = self.move_past(read, span);
+        self.control.rx.flow.count(messages, payload);
+        next
+    }
+
+    #[inline(always)]
+    fn move_past(self, read: u64, span: u64) -> u64 {
         let next = read.wrapping_add(span);
         // SYNC: publish-read
         self.control.rx.read.store(next, Ordering::Release);
@@ -151,6 +180,15 @@ impl Reader<'_> {
             return Ok(());
         }
         self.rules.used(tail, read).map(drop)
+    }
+
+    /// Tells observers how full the ring is. Takes the senders' line from them, so only for one who has slept.
+    pub(crate) fn note_fill(self) {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        let tail = self.control.tx.tail.load(Ordering::Relaxed);
+        if let Ok(used) = self.rules.used(tail, read) {
+            self.control.rx_tally.note_fill(used);
+        }
     }
 
     /// Bytes that have been received and not yet given back.

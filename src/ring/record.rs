@@ -29,6 +29,8 @@ pub(crate) const LAST: u32 = 2;
 pub(crate) const AFTER_DEATH: u32 = 4;
 /// The message in parts before this record was taken back by its sender.
 pub(crate) const AFTER_WITHDRAWAL: u32 = 8;
+/// This record is a whole message that carries descriptors; it begins with its ticket in [`PREFIX`] bytes.
+pub(crate) const PARCEL: u32 = 16;
 
 /// A header whose values have been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,9 +138,14 @@ impl Rules {
             return Err(Fault::Corrupted);
         };
         let len = len as usize;
-        let known = FIRST | LAST | AFTER_DEATH | AFTER_WITHDRAWAL;
+        let known = FIRST | LAST | AFTER_DEATH | AFTER_WITHDRAWAL | PARCEL;
         let opens = flags & (FIRST | LAST) == FIRST;
-        if len > self.part_max() || flags & !known != 0 || (opens && len < PREFIX) {
+        let carries = flags & PARCEL != 0;
+        if len > self.part_max()
+            || flags & !known != 0
+            || ((opens || carries) && len < PREFIX)
+            || (carries && flags & (FIRST | LAST) != FIRST | LAST)
+        {
             return Err(Fault::Corrupted);
         }
         Ok(Some(Header { len, flags }))
@@ -181,7 +188,17 @@ mod tests {
             flags: FIRST | LAST,
         }
         .encode();
-        let unknown = Header { len: 8, flags: 16 }.encode();
+        let unknown = Header { len: 8, flags: 32 }.encode();
+        let part_of_a_parcel = Header {
+            len: 8,
+            flags: PARCEL | FIRST,
+        }
+        .encode();
+        let no_ticket = Header {
+            len: 7,
+            flags: PARCEL | FIRST | LAST,
+        }
+        .encode();
         let no_prefix = Header {
             len: 7,
             flags: FIRST,
@@ -191,6 +208,8 @@ mod tests {
         for word in [
             too_long,
             unknown,
+            part_of_a_parcel,
+            no_ticket,
             no_prefix,
             no_length,
             u64::MAX,

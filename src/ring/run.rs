@@ -34,21 +34,34 @@ pub(crate) fn beginning(messages: &[&[u8]], rules: Rules, room: u64) -> usize {
         .count()
 }
 
-/// How many whole messages `bytes` begin with, and how many bytes they take: up to the first record that is
-/// anything else, impossible or cut off.
-pub(crate) fn whole_messages(bytes: &[u8], rules: Rules) -> (usize, usize) {
-    let (mut count, mut taken) = (0, 0);
-    while let Some(word) = bytes[taken..].first_chunk() {
+/// What a run has in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Whole messages.
+    pub(crate) count: usize,
+    /// Bytes of their records.
+    pub(crate) span: usize,
+    /// Bytes of their payloads.
+    pub(crate) payload: usize,
+}
+
+/// The whole messages that `bytes` begin with: up to the first record that is anything else, impossible or cut
+/// off.
+pub(crate) fn whole_messages(bytes: &[u8], rules: Rules) -> Found {
+    let mut found = Found::default();
+    while let Some(word) = bytes[found.span..].first_chunk() {
         let Ok(Some(header)) = rules.decode(u64::from_le_bytes(*word)) else {
             break;
         };
-        let end = taken + header.span() as usize;
+        let end = found.span + header.span() as usize;
         if header.flags != FIRST | LAST || end > bytes.len() {
             break;
         }
-        (count, taken) = (count + 1, end);
+        found.count += 1;
+        found.span = end;
+        found.payload += header.len;
     }
-    (count, taken)
+    found
 }
 
 /// Adds a message to a run.
@@ -97,6 +110,7 @@ const _: () = assert!(HEADER == 8);
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::ring::record::PARCEL;
 
     fn run_of(messages: &[&[u8]]) -> Vec<u8> {
         let mut run = Vec::new();
@@ -109,7 +123,8 @@ mod tests {
         let messages: [&[u8]; 5] = [b"", b"a", b"12345678", b"", b"the last one"];
         let run = run_of(&messages);
         let rules = Rules::new(4096);
-        assert_eq!(whole_messages(&run, rules), (5, run.len()));
+        let found = whole_messages(&run, rules);
+        assert_eq!((found.count, found.span, found.payload), (5, run.len(), 21));
         assert_eq!(Records::new(&run, 5).collect::<Vec<_>>(), messages);
     }
 
@@ -123,15 +138,20 @@ mod tests {
             (u64::from(FIRST) << 32 | 17, "a first part"),
             (u64::from(LAST) << 32 | 1, "a last part"),
             (u64::from(FIRST | LAST | 4) << 32 | 1, "after a death"),
+            (
+                u64::from(FIRST | LAST | PARCEL) << 32 | 9,
+                "one that carries descriptors",
+            ),
             (u64::from(FIRST | LAST) << 32 | 17, "cut off"),
         ] {
             let mut run = good.clone();
             run.extend_from_slice(&u64::to_le_bytes(word));
             run.extend_from_slice(&[7; 8]);
-            assert_eq!(whole_messages(&run, rules), (2, good.len()), "{what}");
+            let found = whole_messages(&run, rules);
+            assert_eq!((found.count, found.span), (2, good.len()), "{what}");
         }
-        assert_eq!(whole_messages(&good[..good.len() - 8], rules).0, 1);
-        assert_eq!(whole_messages(&good[..good.len() - 1], rules).0, 1);
+        assert_eq!(whole_messages(&good[..good.len() - 8], rules).count, 1);
+        assert_eq!(whole_messages(&good[..good.len() - 1], rules).count, 1);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::MAX_CAPACITY;
+use crate::sys::clock;
 use crate::sys::memory::page_size;
 use crate::sys::refused::refused;
 
@@ -30,12 +31,74 @@ pub(crate) enum Kind {
     KernelPage = 2,
 }
 
-/// What tells the descriptors of the two sides apart, so that none is taken for another: the cookies of
-/// the life-line's sockets, or the inode of a kernel pipe for both. 0 is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What tells the descriptors of one side from all others, so that none is taken for another; each 0 where
+/// it is unknown or there is no such descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Side {
+    /// Cookie of the life-line's socket, or the inode of a kernel pipe.
+    pub(crate) identity: u64,
+    /// Inode of the life-line's socket, by which it is found in /proc.
+    pub(crate) inode: u64,
+    /// Cookie of the socket for parcels.
+    pub(crate) parcels: u64,
+}
+
+/// Whose descriptors are whose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sides {
-    pub(crate) rx: u64,
-    pub(crate) tx: u64,
+    pub(crate) rx: Side,
+    pub(crate) tx: Side,
+}
+
+/// What was asked for that all holders must know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    /// Messages may carry descriptors, by a socket of their own.
+    pub(crate) const PARCELS: Self = Self(1);
+    /// A receive that nobody else can end is an error.
+    pub(crate) const DEADLOCK: Self = Self(2);
+    pub(crate) const NONE: Self = Self(0);
+    const KNOWN: Self = Self(3);
+
+    pub(crate) fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 == flag.0
+    }
+
+    /// These flags, with `flag` on or off.
+    pub(crate) const fn with(self, flag: Self, is_on: bool) -> Self {
+        if is_on {
+            Self(self.0 | flag.0)
+        } else {
+            Self(self.0 & !flag.0)
+        }
+    }
+}
+
+/// What a pipe is to be, checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Bytes of data.
+    pub(crate) capacity: usize,
+    /// Length in bytes over which a message is refused.
+    pub(crate) limit: usize,
+    /// What the memory is called besides.
+    pub(crate) label: Option<&'a str>,
+    pub(crate) flags: Flags,
+}
+
+#[cfg(test)]
+impl Wanted<'_> {
+    /// With nothing but a capacity.
+    pub(crate) fn plain(capacity: usize) -> Self {
+        Self {
+            capacity,
+            limit: usize::MAX,
+            label: None,
+            flags: Flags::NONE,
+        }
+    }
 }
 
 /// The first bytes of a segment, written once by its maker before anybody else can see it.
@@ -49,35 +112,43 @@ pub(crate) struct Geometry {
     kind: u32,
     /// Length of the control part in bytes; the data follows it.
     control: u32,
-    reserved: u32,
+    /// [`Flags`].
+    flags: u32,
     /// Length of the data in bytes, a power of two; 0 beside a kernel pipe.
     capacity: u64,
-    /// As in [`Sides`].
+    /// As in [`Side`]: `identity`.
     rx: u64,
     tx: u64,
     /// Length in bytes over which a message is refused.
     limit: u64,
+    /// When it was made: `CLOCK_MONOTONIC` in nanoseconds. For observers only.
+    created: u64,
+    /// As in [`Side`]: `inode`.
+    rx_inode: u64,
+    tx_inode: u64,
+    /// As in [`Side`]: `parcels`.
+    rx_parcels: u64,
+    tx_parcels: u64,
 }
 
 impl Geometry {
     /// For a segment that is about to be made, with a control part of `control` bytes.
-    pub(crate) fn new(
-        kind: Kind,
-        control: usize,
-        capacity: usize,
-        sides: Sides,
-        limit: usize,
-    ) -> Self {
+    pub(crate) fn new(kind: Kind, control: usize, sides: Sides, wanted: Wanted<'_>) -> Self {
         Self {
             magic: MAGIC,
             version: VERSION,
             kind: kind as u32,
             control: u32::try_from(control).expect("the control part is one page"),
-            reserved: 0,
-            capacity: capacity as u64,
-            rx: sides.rx,
-            tx: sides.tx,
-            limit: limit as u64,
+            flags: wanted.flags.0,
+            capacity: wanted.capacity as u64,
+            rx: sides.rx.identity,
+            tx: sides.tx.identity,
+            limit: wanted.limit as u64,
+            created: u64::try_from(clock::now().as_nanos()).unwrap_or(0),
+            rx_inode: sides.rx.inode,
+            tx_inode: sides.tx.inode,
+            rx_parcels: sides.rx.parcels,
+            tx_parcels: sides.tx.parcels,
         }
     }
 
@@ -136,6 +207,9 @@ impl Geometry {
             Some(Kind::KernelPage) => self.capacity == 0,
             None => return Err(format!("it is of the unknown kind {}", self.kind)),
         };
+        if self.flags & !Flags::KNOWN.0 != 0 {
+            return Err(format!("it has the unknown flags {:#x}", self.flags));
+        }
         if !is_possible {
             return Err(format!("its capacity is {} bytes", self.capacity));
         }
@@ -167,9 +241,22 @@ impl Geometry {
     /// Whose descriptors are whose.
     pub(crate) fn sides(&self) -> Sides {
         Sides {
-            rx: self.rx,
-            tx: self.tx,
+            rx: Side {
+                identity: self.rx,
+                inode: self.rx_inode,
+                parcels: self.rx_parcels,
+            },
+            tx: Side {
+                identity: self.tx,
+                inode: self.tx_inode,
+                parcels: self.tx_parcels,
+            },
         }
+    }
+
+    /// What was asked for.
+    pub(crate) fn flags(&self) -> Flags {
+        Flags(self.flags)
     }
 
     /// Length in bytes over which a message is refused.
@@ -208,4 +295,4 @@ pub(crate) fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-const _: () = assert!(size_of::<Geometry>() == 56);
+const _: () = assert!(size_of::<Geometry>() == 96);

@@ -26,6 +26,10 @@ pub(crate) struct Control {
     pub(crate) data: CachePadded<Event>,
     /// Senders sleep on it until there is room.
     pub(crate) room: CachePadded<Event>,
+    /// What the senders count for observers, apart from what each send counts.
+    pub(crate) tx_tally: CachePadded<Tally>,
+    /// The same of the receivers.
+    pub(crate) rx_tally: CachePadded<Tally>,
 }
 
 /// The senders' line. Everything but the lock word is written under the lock only.
@@ -34,18 +38,23 @@ pub(crate) struct Control {
 pub(crate) struct TxSide {
     /// Serialises senders; survives its owner.
     pub(crate) lock: SideLock,
-    /// One of [`message`]: what has become of the message being sent in parts.
+    /// One of [`message`]: what has become of the message being sent in parts; and [`message::LATCHED`].
     pub(crate) state: AtomicU32,
+    /// Last number used to arm [`Control::room`].
+    pub(crate) epoch: AtomicU32,
     /// Position at which the next record goes, a multiple of 8. A record is published by its header,
     /// so this may lag behind by the last record of a sender that died.
     pub(crate) tail: AtomicU64,
     /// The latest `head` or `read` that a sender has loaded.
     pub(crate) head_seen: AtomicU64,
-    /// Last number used to arm [`Control::room`].
-    pub(crate) epoch: AtomicU32,
+    /// What has been sent.
+    pub(crate) flow: Flow,
     /// Who is sending, or last sent, a message in parts; a hint whose death to watch for. In `HELD` and `AWAITED`
     /// the holder, on whose id others sleep.
     pub(crate) sender: Bearer,
+    /// Ticket of the last message with descriptors, or of one whose sender died before it was there. Written
+    /// before the descriptors are sent (Release, `SYNC: ticket`); read by receivers (Acquire).
+    pub(crate) ticket: AtomicU64,
     /// Which of the holder's ends it is.
     pub(crate) end: AtomicU64,
 }
@@ -62,8 +71,46 @@ pub(crate) struct RxSide {
     /// `0 ≤ tail − read ≤ capacity`. Senders read it (Acquire, `SYNC: publish-read`) where `head` shows
     /// no room and they will not come back soon.
     pub(crate) read: AtomicU64,
+    /// What has been received.
+    pub(crate) flow: Flow,
     /// Who is inside a message that is received in parts.
     pub(crate) custody: Custody,
+}
+
+/// How much has gone through one side, for observers; only `ring::tally` touches it. On the line that each
+/// send or receive writes anyway, under the side's lock. It may be one message short for each holder that died.
+#[derive(Default)]
+#[repr(C)]
+pub(crate) struct Flow {
+    /// Messages of which the last record has gone through.
+    pub(crate) messages: AtomicU64,
+    /// Bytes of payload, those of messages in parts as they go.
+    pub(crate) bytes: AtomicU64,
+}
+
+/// What one side counts now and then, for observers; only `ring::tally` writes it, and no call depends on it.
+/// Under the side's lock unless a field says otherwise. Times are `CLOCK_MONOTONIC` in nanoseconds.
+#[derive(Default)]
+#[repr(C)]
+pub(crate) struct Tally {
+    /// Length in bytes of the largest message that was sent or tried; senders only, without the lock.
+    pub(crate) largest: AtomicU64,
+    /// Bytes in the ring, framing included, at the fullest moment that this side happened to see.
+    pub(crate) high_water: AtomicU64,
+    /// Waits that looked again for a while.
+    pub(crate) spins: AtomicU64,
+    /// Waits that slept, each as often as it was woken.
+    pub(crate) sleeps: AtomicU64,
+    /// Time that calls of this side have spent waiting for the other one, summed over those that waited at the
+    /// same time.
+    pub(crate) blocked: AtomicU64,
+    /// When the one of this side that fell asleep last did so; 0 when it has woken.
+    pub(crate) since: AtomicU64,
+    /// Messages that were begun and never became whole: withdrawn or left by their sender, as far as senders have
+    /// noticed; for receivers, how often one was told. Without the lock.
+    pub(crate) aborted: AtomicU64,
+    /// When this side was at work, as of the last time that it asked the clock; 0 never. Without the lock.
+    pub(crate) activity: AtomicU64,
 }
 
 /// The lock word of one side: 0, or the owner's thread id with the flags of the robust-futex ABI. Only
@@ -81,7 +128,7 @@ pub(crate) struct SideLock {
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Custody {
-    /// `WHOLE`, `OPEN`, `ORPHANED`, `HELD` or `AWAITED` of [`message`].
+    /// `WHOLE`, `OPEN`, `ORPHANED`, `HELD` or `AWAITED` of [`message`], and [`message::LATCHED`].
     pub(crate) state: AtomicU32,
     /// The holder's process while the state is `OPEN`, `HELD` or `AWAITED`; nobody otherwise.
     pub(crate) holder: Bearer,
@@ -132,6 +179,11 @@ pub(crate) mod message {
     pub(crate) const HELD: u32 = 4;
     /// As `HELD`, and others wait for it.
     pub(crate) const AWAITED: u32 = 5;
+    /// The bits of a state.
+    pub(crate) const STATES: u32 = 0xff;
+    /// Beside the state: somebody watches the side through its descriptor. Set by any of its holders, without
+    /// the lock and for good; only `ring::latch` touches it.
+    pub(crate) const LATCHED: u32 = 0x100;
 }
 
 #[cfg(not(loom))]
@@ -144,17 +196,24 @@ const _: () = {
     assert!(offset_of!(Control, head) == 0x180);
     assert!(offset_of!(Control, data) == 0x200);
     assert!(offset_of!(Control, room) == 0x280);
-    assert!(size_of::<Control>() == 0x300);
+    assert!(offset_of!(Control, tx_tally) == 0x300);
+    assert!(offset_of!(Control, rx_tally) == 0x380);
+    assert!(size_of::<Control>() == 0x400);
     assert!(offset_of!(TxSide, state) == 16);
+    assert!(offset_of!(TxSide, epoch) == 20);
     assert!(offset_of!(TxSide, tail) == 24);
     assert!(offset_of!(TxSide, head_seen) == 32);
-    assert!(offset_of!(TxSide, epoch) == 40);
+    assert!(offset_of!(TxSide, flow) == 40);
     assert!(offset_of!(RxSide, epoch) == 16);
     assert!(offset_of!(RxSide, read) == 24);
-    assert!(offset_of!(RxSide, custody) == 32);
+    assert!(offset_of!(RxSide, flow) == 32);
+    assert!(offset_of!(RxSide, custody) == 48);
     assert!(size_of::<Bearer>() == 24);
-    assert!(offset_of!(TxSide, sender) == 48);
-    assert!(offset_of!(TxSide, end) == 72);
+    assert!(offset_of!(TxSide, sender) == 56);
+    assert!(offset_of!(TxSide, ticket) == 80);
+    assert!(offset_of!(TxSide, end) == 88);
+    assert!(size_of::<Flow>() == 16);
+    assert!(size_of::<Tally>() == 64);
     assert!(offset_of!(Custody, holder) == 8);
     assert!(offset_of!(Custody, end) == 32);
     assert!(size_of::<Custody>() == 40);

@@ -7,11 +7,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use crate::sync::AtomicU64;
-use geometry::{Geometry, Sides};
+use geometry::{Geometry, Sides, Wanted};
 use layout::Control;
 use loom::cell::UnsafeCell;
 
 pub(crate) mod geometry;
+pub(crate) mod label;
 pub(crate) mod layout;
 
 pub(crate) const MAX_CAPACITY: usize = 1 << 10;
@@ -37,19 +38,23 @@ pub(crate) struct Segment {
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    pub(crate) fn create(capacity: usize, _sides: Sides, _limit: usize) -> io::Result<Self> {
+    pub(crate) fn create(wanted: Wanted<'_>, _sides: Sides) -> io::Result<Self> {
         let word = |index| Word {
             value: AtomicU64::new(if index == 0 { 0 } else { GARBAGE }),
             payload: UnsafeCell::new(()),
         };
         Ok(Self {
             control: Control::default(),
-            words: (0..capacity / 8).map(word).collect(),
+            words: (0..wanted.capacity / 8).map(word).collect(),
         })
     }
 
     pub(crate) fn attach(_memfd: OwnedFd, _geometry: Geometry) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        Geometry::default()
     }
 
     pub(crate) fn memfd(&self) -> BorrowedFd<'_> {

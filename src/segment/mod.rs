@@ -6,10 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use crate::sys::memory::{DoubleMapping, fill_holes, page_size, sealed_memfd};
-use geometry::{Geometry, Kind, Sides};
+use geometry::{Geometry, Kind, Sides, Wanted};
+use label::{RING, memory_name};
 use layout::Control;
 
 pub(crate) mod geometry;
+pub(crate) mod label;
 pub(crate) mod layout;
 
 /// Largest capacity in bytes. Positions count bytes in a `u64`, record lengths in 32 bits, and the
@@ -31,13 +33,13 @@ unsafe impl Send for Segment {}
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    /// Makes a segment for a ring of `capacity` bytes, a power of two of at least a page.
+    /// Makes a segment for a ring whose capacity is a power of two of at least a page.
     ///
     /// Its pages are allocated and its size is sealed before it is mapped.
-    pub(crate) fn create(capacity: usize, sides: Sides, limit: usize) -> io::Result<Self> {
+    pub(crate) fn create(wanted: Wanted<'_>, sides: Sides) -> io::Result<Self> {
         let control = size_of::<Control>().next_multiple_of(page_size());
-        let memfd = sealed_memfd(c"shmpipe", control + capacity)?;
-        let geometry = Geometry::new(Kind::Ring, control, capacity, sides, limit);
+        let memfd = sealed_memfd(&memory_name(RING, wanted.label), control + wanted.capacity)?;
+        let geometry = Geometry::new(Kind::Ring, control, sides, wanted);
         // Before anybody else can have the descriptor, and never again.
         geometry.write_to(&memfd)?;
         Self::map(memfd, geometry)
@@ -61,6 +63,11 @@ impl Segment {
             geometry,
             memfd,
         })
+    }
+
+    /// What the segment says of itself.
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.geometry
     }
 
     /// The descriptor, for handing over.
@@ -92,26 +99,43 @@ impl Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use geometry::{Flags, Side};
     use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
-    const SIDES: Sides = Sides { rx: 1, tx: 2 };
+    const SIDES: Sides = Sides {
+        rx: Side {
+            identity: 1,
+            inode: 2,
+            parcels: 3,
+        },
+        tx: Side {
+            identity: 4,
+            inode: 5,
+            parcels: 6,
+        },
+    };
 
     #[test]
     fn a_new_segment_is_sealed_and_describes_itself() {
-        let segment = Segment::create(1 << 16, SIDES, 1000).unwrap();
+        let wanted = Wanted {
+            limit: 1000,
+            flags: Flags::PARCELS,
+            ..Wanted::plain(1 << 16)
+        };
+        let segment = Segment::create(wanted, SIDES).unwrap();
         let seals = fcntl(segment.memfd(), FcntlArg::F_GET_SEALS).unwrap();
         let wanted = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         assert!(SealFlag::from_bits_truncate(seals).contains(wanted));
         let read = Geometry::of(segment.memfd()).unwrap();
-        assert_eq!(
-            read,
-            Geometry::new(Kind::Ring, page_size(), 1 << 16, SIDES, 1000)
-        );
+        assert_eq!(read, segment.geometry);
+        assert_eq!((read.kind(), read.capacity()), (Some(Kind::Ring), 1 << 16));
+        assert_eq!((read.sides(), read.limit()), (SIDES, 1000));
+        assert_eq!(read.flags(), Flags::PARCELS);
     }
 
     #[test]
     fn a_capacity_beyond_memory_is_an_error_and_not_a_crash() {
-        let Err(error) = Segment::create(MAX_CAPACITY, SIDES, 1000) else {
+        let Err(error) = Segment::create(Wanted::plain(MAX_CAPACITY), SIDES) else {
             panic!("1 TiB was given")
         };
         assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);

@@ -51,7 +51,7 @@ pub(crate) fn kill_point() {
 macro_rules! killable {
     ($name:ident over $word:ty) => {
         /// As the atomic of the same name, with a kill point behind each store.
-        #[derive(Debug)]
+        #[derive(Debug, Default)]
         #[repr(transparent)]
         pub(crate) struct $name(atomic::$name);
 

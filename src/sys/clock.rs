@@ -27,9 +27,19 @@ impl Deadline {
         self.0.is_some_and(|at| at <= now())
     }
 
+    /// Whether the point had been reached at a time of [`now`].
+    pub(crate) fn passed_at(self, time: Duration) -> bool {
+        self.0.is_some_and(|at| at <= time)
+    }
+
     /// The earlier of this deadline and `timeout` from now.
     pub(crate) fn at_most(self, timeout: Duration) -> Self {
-        let bound = now() + timeout;
+        self.at_most_from(now(), timeout)
+    }
+
+    /// The earlier of this deadline and `timeout` from a time of [`now`].
+    pub(crate) fn at_most_from(self, time: Duration, timeout: Duration) -> Self {
+        let bound = time + timeout;
         Self(Some(self.0.map_or(bound, |at| at.min(bound))))
     }
 

@@ -8,10 +8,13 @@ pub(crate) mod clock;
 pub(crate) mod cpus;
 #[cfg_attr(loom, path = "loom/futex.rs")]
 pub(crate) mod futex;
+pub(crate) mod holders;
+pub(crate) mod inherited;
 #[cfg(loom)]
 #[path = "loom/kernel.rs"]
 pub(crate) mod kernel;
 pub(crate) mod memory;
+pub(crate) mod parcels;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod refused;

@@ -110,6 +110,17 @@ fn has_died(watch: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(socket::wait(watch, PollFlags::POLLIN, None, now)?.ready)
 }
 
+/// A descriptor that becomes readable when the process of this id ends; none where it has ended or cannot be
+/// watched.
+pub(crate) fn watch_any(id: u32) -> Option<OwnedFd> {
+    open(id).ok()
+}
+
+/// Whether the calling process has one thread, as far as /proc tells.
+pub(crate) fn is_single_threaded() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
+
 fn open(id: u32) -> io::Result<OwnedFd> {
     // SAFETY: the call takes two integers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, id, 0) };

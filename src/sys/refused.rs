@@ -33,14 +33,15 @@ pub(crate) fn refused(step: impl fmt::Display, error: impl Into<io::Error>) -> i
     let error = error.into();
     match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => error,
-        _ => io::Error::new(
-            error.kind(),
-            Refused {
-                step: step.to_string(),
-                error,
-            },
-        ),
+        _ => named(step, error),
     }
+}
+
+/// As [`refused`], also for a want of descriptors: for a step that takes none.
+#[cold]
+pub(crate) fn named(step: impl fmt::Display, error: io::Error) -> io::Error {
+    let step = step.to_string();
+    io::Error::new(error.kind(), Refused { step, error })
 }
 
 #[cfg(test)]

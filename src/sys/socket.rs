@@ -72,14 +72,14 @@ fn number(fd: BorrowedFd<'_>, option: libc::c_int) -> Option<u64> {
     (outcome == 0).then_some(value)
 }
 
-/// Whether tokens can be sent and received here; a seccomp filter can refuse it.
+/// Sends a token and finds it, which stays: whether that can be done here. A seccomp filter can refuse it.
 ///
 /// # Errors
 ///
 /// What sendto(2) and recvfrom(2) report.
 pub(crate) fn carries_tokens(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     send_token(from, 0)?;
-    drop_token(to)
+    peek_token(to).map(drop)
 }
 
 /// Sends one token without ever blocking.
@@ -164,7 +164,6 @@ pub(crate) fn wait(
     also: Option<BorrowedFd<'_>>,
     deadline: Deadline,
 ) -> io::Result<Readiness> {
-    let hang_up = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
     loop {
         let second = PollFd::new(also.unwrap_or(fd), PollFlags::POLLIN);
         let mut watched = [PollFd::new(fd, events), second];
@@ -182,9 +181,54 @@ pub(crate) fn wait(
         };
         return Ok(Readiness {
             ready: found.intersects(events),
-            hung_up: found.intersects(hang_up),
+            hung_up: found.intersects(hang_up()),
         });
     }
+}
+
+/// Waits by poll(2) until one of many descriptors is ready for its events or hung up, or until `deadline`; tells
+/// what each of them is. With none of them it waits for the deadline.
+///
+/// # Errors
+///
+/// What poll(2) reports, `EINTR` apart.
+pub(crate) fn wait_many(
+    fds: &[(BorrowedFd<'_>, PollFlags)],
+    deadline: Deadline,
+) -> io::Result<Vec<Readiness>> {
+    let mut watched: Vec<_> = fds
+        .iter()
+        .map(|&(fd, events)| PollFd::new(fd, events))
+        .collect();
+    loop {
+        let timeout = deadline
+            .remaining()
+            .map(|left| TimeSpec::from(to_timespec(left)));
+        let outcome = ppoll(&mut watched, timeout, None);
+        kill_point();
+        match outcome {
+            Err(Errno::EINTR) if !deadline.passed() => {}
+            Err(errno) if errno != Errno::EINTR => return Err(refused("ppoll(2)", errno)),
+            outcome => {
+                let found = |(at, &(_, events)): (&PollFd<'_>, &(_, PollFlags))| {
+                    // Interrupted at its end it has shown nothing.
+                    let shown = at
+                        .revents()
+                        .filter(|_| outcome.is_ok())
+                        .unwrap_or(PollFlags::empty());
+                    Readiness {
+                        ready: shown.intersects(events),
+                        hung_up: shown.intersects(hang_up()),
+                    }
+                };
+                return Ok(watched.iter().zip(fds).map(found).collect());
+            }
+        }
+    }
+}
+
+fn hang_up() -> PollFlags {
+    PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL
 }
 
 /// Looks without waiting whether every holder of the other end is gone.

@@ -25,6 +25,12 @@
 //!   sleeper that armed a newer number, marked it for poll(2), and *then* found that thing not there.
 //!   Any change that another one might miss thereby comes after, and rings that newer number. A
 //!   sleeper that finds something to do takes no token, so the others still see it.
+//!
+//! # What the socket shows
+//!
+//! A token is in the sleepers' socket or `armed` has `POLLING`, always, from the making of the pipe on:
+//! `backend::shm::readiness` builds on it. Keep [`Event::arm`] from dropping the flags of others, and a
+//! ringer from clearing the word before its token is sent.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -139,7 +145,12 @@ impl Event {
         } else {
             socket::send_token(socket, armed / NUMBER)
         };
-        self.strike_bell();
+        if armed & ON_FUTEX == 0 {
+            // Nobody is there to be woken; the count is for those who look at what has been rung.
+            self.bell.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.strike_bell();
+        }
         if told.is_ok() {
             self.disarm(armed);
         }

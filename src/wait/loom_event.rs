@@ -9,8 +9,8 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::sleep::{Place, Wait};
-use super::spin::Spinner;
-use crate::segment::layout::{Event, SideLock};
+use super::spin::{Spin, Spinner};
+use crate::segment::layout::{Event, SideLock, Tally};
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::kernel::{Sleep, model_sleeping};
@@ -21,6 +21,7 @@ struct Side {
     lock: SideLock,
     number: AtomicU32,
     event: Event,
+    tally: Tally,
     changes: AtomicU32,
     sleepers: OwnedFd,
     ringers: OwnedFd,
@@ -33,6 +34,7 @@ impl Side {
             lock: SideLock::default(),
             number: AtomicU32::default(),
             event: Event::default(),
+            tally: Tally::default(),
             changes: AtomicU32::new(0),
             sleepers,
             ringers,
@@ -51,9 +53,10 @@ impl Side {
             event: &self.event,
             number: &self.number,
             socket: self.sleepers.as_fd(),
+            tally: &self.tally,
         };
         let mut wait = Wait::new(Deadline::NEVER);
-        let mut spinner = Spinner::new();
+        let mut spinner = Spinner::new(Spin::default());
         loop {
             let guard = self.lock.lock(Patience::FOREVER).unwrap();
             let changes = self.changes.load(Ordering::Acquire);

@@ -2,13 +2,13 @@
 //!
 //! [`event`] is what one side sleeps on and the other rings, with the argument why no wake-up is
 //! lost; [`sleep`] the three phases of a wait; [`spin`] how long the first of them pays; [`stream`] what comes
-//! before them;
-//! [`life_line`] how a side learns that the other is gone.
+//! before them; [`life_line`] how a side learns that the other is gone; [`stay`] what observers are told of a wait.
 
 pub(crate) mod event;
 pub(crate) mod life_line;
 pub(crate) mod sleep;
 pub(crate) mod spin;
+pub(crate) mod stay;
 pub(crate) mod stream;
 
 #[cfg(all(test, loom))]

@@ -2,6 +2,9 @@
 //!
 //! The futex phase is the cheapest sleep but sees no death, so its bound is the delay with which a
 //! death can be noticed. The last phase sees everything and has no periodic wake-up.
+//!
+//! The bound costs a timer, which a virtual machine arms and cancels at a price: 30 to 43 µs of CPU time for a wake-up
+//! each millisecond where poll(2) on the socket takes 10 (`docs/performance.md`). So ends go to the last phase at once.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,9 +14,10 @@ use nix::poll::PollFlags;
 
 use super::event::{ON_FUTEX, POLLING};
 use super::spin::Spinner;
+use super::stay::Stay;
 use crate::error::Fault;
 use crate::ring::lock::Guard;
-use crate::segment::layout::Event;
+use crate::segment::layout::{Event, Tally};
 use crate::sync::{AtomicU32, Ordering, full_fence};
 use crate::sys::clock::Deadline;
 use crate::sys::process::{Life, Process};
@@ -21,6 +25,13 @@ use crate::sys::{futex, socket};
 
 /// Bound of the futex phase.
 const FUTEX_PHASE: Duration = Duration::from_micros(500);
+
+/// Where a wait that has not paid by looking goes to.
+const FIRST_SLEEP: Phase = if cfg!(loom) {
+    Phase::Futex
+} else {
+    Phase::Poll
+};
 
 /// Interval of looks after a process whose death would be told: it may also go by execve(2), which no
 /// descriptor tells of.
@@ -37,6 +48,8 @@ pub(crate) struct Place<'a> {
     pub(crate) number: &'a AtomicU32,
     /// The side's own end of the life-line.
     pub(crate) socket: BorrowedFd<'a>,
+    /// Where the side's waits are written down for observers.
+    pub(crate) tally: &'a Tally,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +78,7 @@ pub(crate) struct Wait {
     /// In the last phase: bound of one sleep, for one who must look after something that no
     /// descriptor tells of.
     look_after: Option<Duration>,
+    stay: Stay,
 }
 
 impl Wait {
@@ -74,7 +88,15 @@ impl Wait {
             deadline,
             also: None,
             look_after: None,
+            stay: Stay::default(),
         }
+    }
+
+    /// Writes down for observers what has been waited so far, under the side's lock; tells whether any of it
+    /// was a sleep.
+    #[inline]
+    pub(crate) fn settle(&mut self, place: Place<'_>) -> bool {
+        self.stay.settle(place.tally)
     }
 
     /// Makes the sleeps of the last phase end when `process` dies; where that cannot be watched, after
@@ -98,6 +120,18 @@ impl Wait {
             }
         }
         Ok(())
+    }
+
+    /// Makes the sleeps of the last phase end when `watch` becomes readable; instead of whatever else was to
+    /// end them.
+    pub(crate) fn watch(&mut self, watch: Option<OwnedFd>) {
+        self.also = watch;
+        self.look_after = None;
+    }
+
+    /// Whether the next step sleeps without bound.
+    pub(crate) fn is_last(&self) -> bool {
+        self.phase == Phase::Poll
     }
 
     /// Begins anew after progress: the peer is awake.
@@ -136,8 +170,9 @@ impl Wait {
             Phase::Spin => {
                 drop(guard);
                 if !spinner.look(place.event, self.deadline, ready) {
-                    self.phase = Phase::Futex;
+                    self.phase = FIRST_SLEEP;
                 }
+                self.stay.spun(spinner.spent());
                 Ok(Woken::Look)
             }
             Phase::Futex => {
@@ -152,6 +187,7 @@ impl Wait {
         let bell = place.event.bell();
         // SYNC: bell. Read before arming: a ring after this makes futex(2) return at once.
         let before = bell.load(Ordering::Acquire);
+        self.stay.fall_asleep(place.tally);
         place.event.arm(place.number, ON_FUTEX);
         full_fence();
         if ready() {
@@ -170,6 +206,7 @@ impl Wait {
         guard: Option<Guard<'_>>,
         ready: impl Fn() -> bool,
     ) -> Result<Woken, Fault> {
+        self.stay.fall_asleep(place.tally);
         let armed = place.event.arm(place.number, POLLING);
         full_fence();
         if ready() {

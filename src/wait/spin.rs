@@ -10,24 +10,46 @@ use std::time::Duration;
 
 use crate::segment::layout::Event;
 use crate::sync::spin_hint;
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{self, Deadline};
 use crate::sys::cpus;
 
-/// Longest spin; a sleeping peer costs tens of microseconds to wake across CPUs.
+/// Longest spin; a sleeping peer takes tens of microseconds to wake across CPUs.
 const LONGEST: Duration = Duration::from_micros(50);
+/// What is there by then has paid: about what a sleep and its wake-up cost the two sides in CPU time. What regularly
+/// comes later is cheaper slept for.
+const PAYS: Duration = Duration::from_micros(5);
 /// Shortest spin; what is there within it has hardly been waited for.
 const SHORTEST: Duration = Duration::from_micros(1);
-/// One wait in so many spins for the longest time, whatever has paid lately: two sides that sleep for
-/// each other take as long to answer as their waking takes, and would never find out that it need not.
-const PROBE_EVERY: u32 = 32;
+/// One wait in so many spins for the longest time, whatever has paid lately: two sides that sleep for each other take
+/// as long to answer as their waking takes, and would never find out that it need not.
+const PROBE_EVERY: u32 = 64;
 /// Looks between two looks at the clock.
 const LOOKS_AT_ONCE: u32 = 32;
 /// Most waits in a row that go without a yield after yields that did not help.
 const MOST_SKIPPED: u32 = 64;
 
+/// How long a blocked call looks again and again before it sleeps.
+///
+/// Looking costs CPU time and saves the microseconds of a wake-up. Only a peer that last ran on another CPU is
+/// waited for so, and only where the cgroup's quota leaves more than one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Spin {
+    /// Not at all: sleeps at once. For peers that are slow, or a machine whose CPUs others need.
+    Never,
+    /// As long as it has paid lately, up to 50 µs: waits of over 5 µs, about what sleeping costs, make the next ones
+    /// shorter, and short waits make them longer.
+    #[default]
+    Adaptive,
+    /// So long each time: the lowest latency for waits up to that long, at the price of a CPU meanwhile.
+    For(Duration),
+}
+
 /// How much looking has paid lately, for one end.
 #[derive(Debug)]
 pub(crate) struct Spinner {
+    spin: Spin,
+    /// Of [`Spin::Adaptive`], from [`SHORTEST`] to [`LONGEST`].
     budget: Duration,
     /// Waits since the last one that spun for the longest time on trial.
     since_probe: u32,
@@ -35,16 +57,32 @@ pub(crate) struct Spinner {
     penalty: u32,
     /// Waits of the penalty still to go.
     skipping: u32,
+    /// What the clock showed of the last look's time.
+    spent: Duration,
 }
 
 impl Spinner {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(spin: Spin) -> Self {
         Self {
+            spin,
             budget: LONGEST,
             since_probe: 0,
             penalty: 0,
             skipping: 0,
+            spent: Duration::ZERO,
         }
+    }
+
+    /// What was waited for came in the first moment.
+    #[inline]
+    pub(crate) fn was_short(&mut self) {
+        self.budget = LONGEST;
+    }
+
+    /// Whether there is to be any looking.
+    #[inline]
+    pub(crate) fn may_look(&self) -> bool {
+        self.spin != Spin::Never
     }
 
     /// Looks until `ready` or until it no longer pays or `deadline`; tells whether it was ready.
@@ -56,8 +94,12 @@ impl Spinner {
         deadline: Deadline,
         ready: impl Fn() -> bool,
     ) -> bool {
+        self.spent = Duration::ZERO;
         if ready() {
             return true;
+        }
+        if !self.may_look() {
+            return false;
         }
         if cpus::can_run_beside_us(event.peer_cpu()) {
             self.spin(deadline, ready)
@@ -70,23 +112,40 @@ impl Spinner {
         if looks(&ready) {
             return true;
         }
-        self.since_probe += 1;
-        let is_probe = self.since_probe >= PROBE_EVERY;
-        let budget = if is_probe { LONGEST } else { self.budget };
-        if is_probe {
-            self.since_probe = 0;
-        }
-        let end = deadline.at_most(budget);
+        let budget = self.next_budget();
+        let began = clock::now();
+        let end = deadline.at_most_from(began, budget);
         loop {
-            if looks(&ready) {
-                self.budget = (budget * 2).min(LONGEST);
-                return true;
-            }
-            if end.passed() {
-                self.budget = (self.budget / 2).max(SHORTEST);
-                return false;
+            let is_ready = looks(&ready);
+            let now = clock::now();
+            self.spent = now.saturating_sub(began);
+            if is_ready || end.passed_at(now) {
+                let has_paid = is_ready && self.spent <= PAYS;
+                self.budget = if has_paid {
+                    (self.budget * 2).min(LONGEST)
+                } else {
+                    (self.budget / 2).max(SHORTEST)
+                };
+                return is_ready;
             }
         }
+    }
+
+    fn next_budget(&mut self) -> Duration {
+        if let Spin::For(span) = self.spin {
+            return span;
+        }
+        self.since_probe += 1;
+        if self.since_probe < PROBE_EVERY {
+            return self.budget;
+        }
+        self.since_probe = 0;
+        LONGEST
+    }
+
+    /// How long the last [`look`](Self::look) took, less what passed behind its last look at the clock.
+    pub(crate) fn spent(&self) -> Duration {
+        self.spent
     }
 
     fn give_way(&mut self, ready: impl Fn() -> bool) -> bool {

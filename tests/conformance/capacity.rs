@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use shmpipe::{Backend, PipeOptions};
 
 use crate::ends::{CAPACITY, FILLER, assert_empty_but_alive, drain, fill};
-use crate::support::{check, fork, on_both_backends, pattern};
+use crate::support::{check, fork, on_both_backends, on_no_backend, pattern};
 
 on_both_backends! {
     the_default_capacity_is_that_of_a_kernel_pipe,
@@ -16,6 +16,10 @@ on_both_backends! {
     a_pipe_takes_at_least_half_of_its_capacity_without_a_receiver,
     messages_of_every_size_pass_through_the_smallest_pipe,
     one_set_of_options_makes_many_pipes,
+}
+
+on_no_backend! {
+    a_kernel_pipe_beyond_what_the_kernel_has_is_refused_with_value_limit_and_number,
 }
 
 fn the_default_capacity_is_that_of_a_kernel_pipe(backend: Backend) {
@@ -140,5 +144,21 @@ fn one_set_of_options_makes_many_pipes(backend: Backend) {
     for ((rx, tx), number) in pipes.iter_mut().zip(0..) {
         check(&rx.recv().unwrap(), 1, number, 100);
         assert_eq!((tx.capacity(), rx.backend()), (8192, backend));
+    }
+}
+
+fn a_kernel_pipe_beyond_what_the_kernel_has_is_refused_with_value_limit_and_number() {
+    for asked in [1_usize << 31, 1 << 40] {
+        let options = PipeOptions::new().backend(Backend::Kernel).capacity(asked);
+        let error = options.pipe().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        let text = error.to_string();
+        let limit = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").unwrap();
+        for part in [&asked.to_string(), limit.trim(), "1073741824"] {
+            assert!(text.contains(part), "{text:?} says nothing of {part}");
+        }
+        let source = std::error::Error::source(&error).expect("what the system reported");
+        let source = source.downcast_ref::<std::io::Error>().unwrap();
+        assert_eq!(source.raw_os_error(), Some(libc::EINVAL));
     }
 }

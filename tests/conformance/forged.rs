@@ -178,7 +178,7 @@ fn forged(header: &[u8], len: i64, seals: SealFlag) -> OwnedFd {
 
 /// The header of a real segment, and the segment's length.
 fn header(memfd: impl AsFd) -> (Vec<u8>, i64) {
-    let mut bytes = vec![0; 56];
+    let mut bytes = vec![0; 64];
     pread(&memfd, &mut bytes, 0).unwrap();
     (bytes, nix::sys::stat::fstat(&memfd).unwrap().st_size)
 }
@@ -215,6 +215,8 @@ fn each_impossible_value_of_a_header_is_refused(backend: Backend) {
         (16, 0_u32.to_le_bytes().to_vec(), "control part has 0"),
         (16, 4097_u32.to_le_bytes().to_vec(), "control part has 4097"),
         (16, u32::MAX.to_le_bytes().to_vec(), "control part"),
+        (20, 4_u32.to_le_bytes().to_vec(), "flags 0x4"),
+        (20, u32::MAX.to_le_bytes().to_vec(), "unknown flags"),
         // Another kind of segment than its size bears out.
         (
             12,
@@ -232,7 +234,7 @@ fn each_impossible_value_of_a_header_is_refused(backend: Backend) {
         let outcome = sender([forged(&header, len, SEALS), life_line]);
         assert_refused(outcome, ErrorKind::InvalidData, words);
     }
-    for len in [0, 1, 55, 56, 4096 * 3, 4095 + own as i64] {
+    for len in [0, 1, 63, 64, 4096 * 3, 4095 + own as i64] {
         let (memfd, life_line) = parts(backend);
         let (header, _) = header(&memfd);
         let outcome = sender([forged(&header, len, SEALS), life_line]);
@@ -263,7 +265,7 @@ fn what_is_refused_is_never_mapped(backend: Backend) {
         assert_refused(sender([unsealed, spare()]), kind, "is not sealed");
         let short = forged(&header, len - 4096, SEALS);
         assert_refused(sender([short, spare()]), kind, "bytes long");
-        let foreign = forged(&[1; 56], len, SEALS);
+        let foreign = forged(&[1; 64], len, SEALS);
         assert_refused(sender([foreign, spare()]), kind, "it begins with");
         let true_one = sender([memfd, life_line]);
         assert_refused(true_one, ErrorKind::OutOfMemory, "mmap");

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use shmpipe::Backend;
+use shmpipe::{Backend, PipeOptions};
 
 use crate::ends::{FILLER, drain, fill, open};
 use crate::support::{Child, check, fork, long, on_both_backends, pattern, switches};
 
 on_both_backends! {
     a_blocked_recv_makes_no_context_switches,
+    a_recv_that_looks_for_deadlocks_makes_no_context_switches_while_another_process_could_send,
     a_blocked_recv_with_a_far_deadline_makes_no_context_switches,
     a_blocked_poll_makes_no_context_switches,
     a_blocked_send_makes_no_context_switches,
@@ -33,6 +34,18 @@ fn assert_idle(children: &[Child]) {
 
 fn a_blocked_recv_makes_no_context_switches(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
+    let child = [fork(|| check(&rx.recv().unwrap(), 1, 0, FILLER))];
+    assert_idle(&child);
+    tx.send(&pattern(1, 0, FILLER)).unwrap();
+    child.into_iter().for_each(Child::join);
+}
+
+fn a_recv_that_looks_for_deadlocks_makes_no_context_switches_while_another_process_could_send(
+    backend: Backend,
+) {
+    let options = PipeOptions::new().backend(backend).detect_deadlock(true);
+    let (mut rx, mut tx) = options.pipe().unwrap();
+    // It holds a sender itself, and this process does too.
     let child = [fork(|| check(&rx.recv().unwrap(), 1, 0, FILLER))];
     assert_idle(&child);
     tx.send(&pattern(1, 0, FILLER)).unwrap();

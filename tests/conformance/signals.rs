@@ -2,6 +2,7 @@
 //!
 //! Each wait is in a forked child: it has one thread, so that is the one interrupted.
 
+use std::io::{BufRead, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ on_both_backends! {
     blocked_send_goes_on_in_a_signal_storm,
     large_messages_pass_whole_while_both_sides_are_in_a_signal_storm,
     a_handled_signal_does_not_end_a_blocked_recv,
+    a_stream_passes_while_both_sides_are_in_a_signal_storm_and_nobody_sees_an_interruption,
 }
 
 /// Signals handled by this process and those that it forked, in memory that they share.
@@ -195,4 +197,34 @@ fn a_handled_signal_does_not_end_a_blocked_recv(backend: Backend) {
     child.until_asleep();
     tx.send(&pattern(1, 0, FILLER)).unwrap();
     child.join();
+}
+
+/// `write_all` and `read_until` would go on after an `Interrupted`; a single write or `fill_buf` would not.
+fn a_stream_passes_while_both_sides_are_in_a_signal_storm_and_nobody_sees_an_interruption(
+    backend: Backend,
+) {
+    interrupt_by(Signal::SIGALRM);
+    let (mut rx, tx) = open(backend);
+    let (reader, mut tx) = fork_apart(tx, || {
+        start_storm();
+        for number in 0.. {
+            let lent = rx.fill_buf().unwrap();
+            if lent.is_empty() {
+                break;
+            }
+            check(lent, 1, number, FILLER);
+            rx.consume(FILLER);
+        }
+    });
+    let writer = fork(move || {
+        start_storm();
+        let mut number = 0;
+        while handled() < 400 {
+            let written = tx.write(&pattern(1, number, FILLER)).unwrap();
+            assert_eq!(written, FILLER);
+            number += 1;
+        }
+    });
+    writer.join();
+    reader.join();
 }

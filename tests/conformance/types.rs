@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::io::{Read, Write};
+use std::io::{BufRead, Write};
 
 use shmpipe::{
     Backend, Connection, Message, Messages, PipeOptions, Receiver, RecvError, RecvTimeoutError,
-    SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    SendError, SendTimeoutError, Sender, TryRecvError, TrySendError, typed,
 };
 
 use crate::ends::{FILLER, LARGE, assert_at_end, open, open_duplex};
@@ -15,7 +15,7 @@ use crate::support::{check, fork, on_both_backends, pattern};
 
 const fn shareable<T: Send + Sync + Debug>() {}
 const fn error<T: Error + Send + Sync + Into<std::io::Error> + 'static>() {}
-const fn stream<T: Read>() {}
+const fn stream<T: BufRead>() {}
 const fn sink<T: Write>() {}
 const fn choice<T: Copy + Eq + Hash + Debug>() {}
 
@@ -37,6 +37,12 @@ const _: () = {
     sink::<Sender>();
     sink::<Connection>();
     choice::<Backend>();
+    shareable::<typed::Receiver<u8>>();
+    shareable::<typed::Sender<u8>>();
+    shareable::<typed::Connection<u8, u8>>();
+    error::<typed::RecvError>();
+    error::<typed::TryRecvError>();
+    error::<typed::RecvTimeoutError>();
 };
 
 on_both_backends! {

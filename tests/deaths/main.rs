@@ -19,6 +19,7 @@ mod ends;
 mod detection;
 mod figures;
 mod flat;
+mod handed;
 mod last_receiver;
 mod last_sender;
 mod latency;

@@ -14,6 +14,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod parcels;
 mod receivers;
 mod senders;
 mod walk;
+mod watched;

@@ -1,4 +1,5 @@
-//! Exhaustive models of what must survive a SIGKILL at any step: the doorbell and the side lock.
+//! Exhaustive models of what must survive a SIGKILL at any step: the doorbell, watched sides and the side
+//! lock.
 //!
 //! They follow the code of `src/wait` and `src/ring/lock.rs` step by step, and each step names the
 //! function it stands for; they do not run that code, which is for loom and for the tests that kill
@@ -6,4 +7,5 @@
 
 mod doorbell;
 mod explorer;
+mod readiness;
 mod side_lock;

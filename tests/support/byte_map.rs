@@ -8,15 +8,18 @@ pub(crate) mod at {
     pub(crate) const CAPACITY: usize = 0x018;
     pub(crate) const TX_LOCK: usize = 0x080;
     pub(crate) const TX_STATE: usize = 0x090;
+    pub(crate) const TX_EPOCH: usize = 0x094;
     pub(crate) const TX_TAIL: usize = 0x098;
     pub(crate) const TX_HEAD_SEEN: usize = 0x0a0;
     pub(crate) const RX_LOCK: usize = 0x100;
     pub(crate) const RX_READ: usize = 0x118;
-    pub(crate) const RX_CUSTODY_STATE: usize = 0x120;
-    pub(crate) const RX_CUSTODY_HOLDER: usize = 0x128;
+    pub(crate) const RX_CUSTODY_STATE: usize = 0x130;
+    pub(crate) const RX_CUSTODY_HOLDER: usize = 0x138;
     pub(crate) const HEAD: usize = 0x180;
     pub(crate) const DATA: usize = 0x200;
     pub(crate) const ROOM: usize = 0x280;
+    pub(crate) const TX_TALLY: usize = 0x300;
+    pub(crate) const RX_TALLY: usize = 0x380;
     /// Inside an Event.
     pub(crate) const ARMED: usize = 0x00;
     pub(crate) const BELL: usize = 0x04;
@@ -24,34 +27,45 @@ pub(crate) mod at {
 }
 
 /// Every field of the control part: its name, offset and length in bytes.
-pub(crate) const FIELDS: [(&str, usize, usize); 42] = [
+pub(crate) const FIELDS: [(&str, usize, usize); 70] = [
     ("magic", 0x000, 8),
     ("version", 0x008, 4),
     ("kind", 0x00c, 4),
     ("control", at::CONTROL, 4),
+    ("flags", 0x014, 4),
     ("capacity", at::CAPACITY, 8),
     ("rx", 0x020, 8),
     ("tx", 0x028, 8),
     ("limit", 0x030, 8),
+    ("created", 0x038, 8),
+    ("rx.inode", 0x040, 8),
+    ("tx.inode", 0x048, 8),
+    ("rx.parcels", 0x050, 8),
+    ("tx.parcels", 0x058, 8),
     ("tx.lock.word", at::TX_LOCK, 4),
     ("tx.lock.namespace", 0x088, 8),
     ("tx.state", at::TX_STATE, 4),
     ("tx.tail", at::TX_TAIL, 8),
     ("tx.head_seen", at::TX_HEAD_SEEN, 8),
-    ("tx.epoch", 0x0a8, 4),
-    ("tx.sender.id", 0x0b0, 4),
-    ("tx.sender.birth", 0x0b8, 8),
-    ("tx.sender.namespace", 0x0c0, 8),
-    ("tx.end", 0x0c8, 8),
+    ("tx.epoch", at::TX_EPOCH, 4),
+    ("tx.messages", 0x0a8, 8),
+    ("tx.bytes", 0x0b0, 8),
+    ("tx.sender.id", 0x0b8, 4),
+    ("tx.sender.birth", 0x0c0, 8),
+    ("tx.sender.namespace", 0x0c8, 8),
+    ("tx.ticket", 0x0d0, 8),
+    ("tx.end", 0x0d8, 8),
     ("rx.lock.word", at::RX_LOCK, 4),
     ("rx.lock.namespace", 0x108, 8),
     ("rx.epoch", 0x110, 4),
     ("rx.read", at::RX_READ, 8),
+    ("rx.messages", 0x120, 8),
+    ("rx.bytes", 0x128, 8),
     ("rx.custody.state", at::RX_CUSTODY_STATE, 4),
     ("rx.custody.holder.id", at::RX_CUSTODY_HOLDER, 4),
-    ("rx.custody.holder.birth", 0x130, 8),
-    ("rx.custody.holder.namespace", 0x138, 8),
-    ("rx.custody.end", 0x140, 8),
+    ("rx.custody.holder.birth", 0x140, 8),
+    ("rx.custody.holder.namespace", 0x148, 8),
+    ("rx.custody.end", 0x150, 8),
     ("head", at::HEAD, 8),
     ("data.armed", at::DATA + at::ARMED, 4),
     ("data.bell", at::DATA + at::BELL, 4),
@@ -63,9 +77,26 @@ pub(crate) const FIELDS: [(&str, usize, usize); 42] = [
     ("room.closes", at::ROOM + at::CLOSES, 4),
     ("room.peer_cpu", at::ROOM + 0x0c, 4),
     ("room.wake_at", at::ROOM + 0x10, 8),
+    ("tx_tally.largest", at::TX_TALLY, 8),
+    ("tx_tally.high_water", at::TX_TALLY + 0x08, 8),
+    ("tx_tally.spins", at::TX_TALLY + 0x10, 8),
+    ("tx_tally.sleeps", at::TX_TALLY + 0x18, 8),
+    ("tx_tally.blocked", at::TX_TALLY + 0x20, 8),
+    ("tx_tally.since", at::TX_TALLY + 0x28, 8),
+    ("tx_tally.aborted", at::TX_TALLY + 0x30, 8),
+    ("tx_tally.activity", at::TX_TALLY + 0x38, 8),
+    ("rx_tally.largest", at::RX_TALLY, 8),
+    ("rx_tally.high_water", at::RX_TALLY + 0x08, 8),
+    ("rx_tally.spins", at::RX_TALLY + 0x10, 8),
+    ("rx_tally.sleeps", at::RX_TALLY + 0x18, 8),
+    ("rx_tally.blocked", at::RX_TALLY + 0x20, 8),
+    ("rx_tally.since", at::RX_TALLY + 0x28, 8),
+    ("rx_tally.aborted", at::RX_TALLY + 0x30, 8),
+    ("rx_tally.activity", at::RX_TALLY + 0x38, 8),
     // Words that belong to nobody: writing there must mean nothing.
     ("unused behind tx", 0x0f8, 8),
     ("unused behind rx", 0x178, 8),
     ("unused behind head", 0x1f8, 8),
-    ("unused behind room", 0x300, 8),
+    ("unused behind room", 0x2f8, 8),
+    ("unused behind the tallies", 0x400, 8),
 ];

@@ -16,6 +16,7 @@ mod fds;
 mod isolate;
 mod line;
 mod pattern;
+mod program;
 mod random;
 mod report;
 mod sanitizer;
@@ -32,6 +33,7 @@ pub(crate) use fds::{Held, Holdings, holdings, mappings, open_fds, with_fd_limit
 pub(crate) use isolate::{RUNNING_BODY, found, isolated, limit, run_body, skipped};
 pub(crate) use line::Line;
 pub(crate) use pattern::{check, identify, pattern};
+pub(crate) use program::{Tasks, ends_well, program, run_task};
 pub(crate) use random::{Random, mixed};
 pub(crate) use report::doing;
 pub(crate) use sanitizer::not_under_a_sanitizer;

@@ -11,6 +11,8 @@
 //! which is atomic: the message is whole when that frame is there and not before. After a sender left
 //! a message unfinished the next one writes filler over what may be missing of the frame that was
 //! under way, and then [`Kind::Died`] or [`Kind::Withdrawn`].
+//!
+//! A message that carries descriptors is one [`Kind::Parcel`] frame, whose header also has its ticket.
 
 use crate::error::Fault;
 use crate::sys::pipe::ATOMIC;
@@ -40,18 +42,23 @@ pub(super) enum Kind {
     Last = 4,
     Died = 5,
     Withdrawn = 6,
+    Parcel = 7,
 }
 
 /// A header whose values have been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,
-    /// Payload bytes; for `First`, bytes of the whole message, which has no payload of its own.
+    /// Payload bytes; for `First`, bytes of the whole message, which has no payload of its own; for `Parcel`,
+    /// payload bytes and ticket.
     pub(super) len: u64,
 }
 
 const KIND_BITS: u32 = 3;
 const TOP_BITS: u64 = 0x8080_8080_8080_8080;
+/// Bits of a parcel's payload length, below its ticket.
+const PARCEL_BITS: u32 = 12;
+const _: () = assert!(ATOMIC_PAYLOAD < 1 << PARCEL_BITS);
 /// Longest length that a header can tell: 53 bits.
 const LEN_MAX: u64 = (1 << (56 - KIND_BITS)) - 1;
 
@@ -63,10 +70,25 @@ impl Header {
         std::array::from_fn(|i| 0x80 | (value >> (7 * i) & 0x7f) as u8)
     }
 
+    /// Of a message that carries descriptors; none when tickets have run out, after 2^41.
+    pub(super) fn parcel(ticket: u64, len: usize) -> Option<Self> {
+        let is_possible = ticket <= LEN_MAX >> PARCEL_BITS;
+        is_possible.then_some(Self {
+            kind: Kind::Parcel,
+            len: ticket << PARCEL_BITS | len as u64,
+        })
+    }
+
+    /// Which descriptors belong to a parcel.
+    pub(super) fn ticket(self) -> u64 {
+        self.len >> PARCEL_BITS
+    }
+
     /// Bytes that follow the header, the trailer apart.
     pub(super) fn payload(self) -> usize {
         match self.kind {
             Kind::First => 0,
+            Kind::Parcel => (self.len & ((1 << PARCEL_BITS) - 1)) as usize,
             // `decode` has bounded it.
             _ => self.len as usize,
         }
@@ -95,6 +117,7 @@ impl Header {
             Kind::Last,
             Kind::Died,
             Kind::Withdrawn,
+            Kind::Parcel,
         ];
         let index = (value & 7).wrapping_sub(1) as usize;
         let kind = *kinds.get(index).ok_or(Fault::Corrupted)?;
@@ -102,13 +125,15 @@ impl Header {
         let max = match kind {
             Kind::Whole | Kind::Last => ATOMIC_PAYLOAD as u64,
             Kind::Part => PART_PAYLOAD as u64,
-            Kind::First => LEN_MAX,
+            Kind::First | Kind::Parcel => LEN_MAX,
             Kind::Died | Kind::Withdrawn => 0,
         };
-        if len > max {
+        let header = Self { kind, len };
+        let is_long_parcel = kind == Kind::Parcel && header.payload() > ATOMIC_PAYLOAD;
+        if len > max || is_long_parcel {
             Err(Fault::Corrupted)
         } else {
-            Ok(Self { kind, len })
+            Ok(header)
         }
     }
 }
@@ -197,12 +222,28 @@ mod tests {
             len: ATOMIC_PAYLOAD as u64 + 1,
         };
         let word = u64::from_le_bytes(too_long.encode());
-        for word in [0, u64::MAX, TOP_BITS, word, word & !0x80] {
+        let long_parcel = Header {
+            kind: Kind::Parcel,
+            len: 1 << PARCEL_BITS | (ATOMIC_PAYLOAD as u64 + 1),
+        };
+        let long_parcel = u64::from_le_bytes(long_parcel.encode());
+        for word in [0, u64::MAX, TOP_BITS, word, word & !0x80, long_parcel] {
             assert!(
                 matches!(Header::decode(word), Err(Fault::Corrupted)),
                 "{word:#x}"
             );
         }
+    }
+
+    #[test]
+    fn a_parcels_header_has_its_ticket_and_its_length() {
+        let last = LEN_MAX >> PARCEL_BITS;
+        for (ticket, len) in [(1, 0), (2, ATOMIC_PAYLOAD), (last, 7)] {
+            let header = Header::parcel(ticket, len).unwrap();
+            let decoded = Header::decode(u64::from_le_bytes(header.encode())).unwrap();
+            assert_eq!((decoded.ticket(), decoded.payload()), (ticket, len));
+        }
+        assert_eq!(Header::parcel(last + 1, 0), None);
     }
 
     #[test]

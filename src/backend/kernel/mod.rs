@@ -6,15 +6,20 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::segment::geometry::{Geometry, invalid};
-use crate::sys::pipe;
+use super::shm::{check_parcels, parcel_pair};
+use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
+use crate::sys::holders::Opposite;
+use crate::sys::refused::named;
 use crate::sys::thread::Thread;
+use crate::sys::{pipe, socket};
 use page::Page;
 
 mod frame;
 mod page;
+mod parcel;
+mod readiness;
 mod reading;
 mod rx;
 mod tx;
@@ -27,13 +32,13 @@ pub(crate) use tx::Tx;
 /// # Errors
 ///
 /// What the operating system reports; nothing stays open then.
-pub(crate) fn pair(capacity: usize, asked: bool, limit: usize) -> io::Result<(Rx, Tx)> {
+pub(crate) fn pair(wanted: Wanted<'_>, asked: bool) -> io::Result<(Rx, Tx)> {
     // A thread that cannot own a robust lock is found out here and not in the first send.
     Thread::current()?;
     let (reader, writer) = pipe::pair()?;
-    if pipe::capacity(writer.as_fd())? != capacity {
-        match pipe::set_capacity(writer.as_fd(), capacity) {
-            Err(error) if asked => return Err(refused_capacity(capacity, &error)),
+    if pipe::capacity(writer.as_fd())? != wanted.capacity {
+        match pipe::set_capacity(writer.as_fd(), wanted.capacity) {
+            Err(error) if asked => return Err(refused_capacity(wanted.capacity, error)),
             _ => {}
         }
     }
@@ -42,10 +47,29 @@ pub(crate) fn pair(capacity: usize, asked: bool, limit: usize) -> io::Result<(Rx
         Ok(Some((inode, _))) => inode,
         _ => 0,
     };
-    let page = Arc::new(Page::create(inode, limit)?);
+    let (rx_parcels, tx_parcels) = parcel_pair(wanted.flags)?;
+    let side = |parcels: Option<&OwnedFd>| Side {
+        identity: inode,
+        inode: 0,
+        parcels: parcels.map_or(0, |socket| socket::cookie(socket.as_fd())),
+    };
+    let sides = Sides {
+        rx: side(rx_parcels.as_ref()),
+        tx: side(tx_parcels.as_ref()),
+    };
+    let page = Arc::new(Page::create(
+        sides,
+        pipe::capacity(writer.as_fd())?,
+        wanted,
+    )?);
     Ok((
-        Rx::new(End::new(Arc::clone(&page), reader)),
-        Tx::new(End::new(page, writer)),
+        Rx::new(End::new(
+            Arc::clone(&page),
+            reader,
+            rx_parcels,
+            wanted.flags,
+        )),
+        Tx::new(End::new(page, writer, tx_parcels, wanted.flags)),
     ))
 }
 
@@ -54,9 +78,16 @@ pub(crate) fn pair(capacity: usize, asked: bool, limit: usize) -> io::Result<(Rx
 /// # Errors
 ///
 /// `InvalidData` when `pipe` is not that page's; otherwise what the operating system reports.
-pub(crate) fn attach_rx(memfd: OwnedFd, pipe: OwnedFd, geometry: Geometry) -> io::Result<Rx> {
-    check_pipe(&pipe, (geometry.sides().rx, false))?;
-    Ok(Rx::new(attach(memfd, pipe)?))
+pub(crate) fn attach_rx(
+    memfd: OwnedFd,
+    pipe: OwnedFd,
+    parcels: Option<OwnedFd>,
+    geometry: Geometry,
+) -> io::Result<Rx> {
+    let side = geometry.sides().rx;
+    check_pipe(&pipe, (side.identity, false))?;
+    check_parcels(parcels.as_ref(), side, "reading")?;
+    Ok(Rx::new(attach(memfd, pipe, parcels, geometry.flags())?))
 }
 
 /// As [`attach_rx`] for a sending end.
@@ -64,16 +95,29 @@ pub(crate) fn attach_rx(memfd: OwnedFd, pipe: OwnedFd, geometry: Geometry) -> io
 /// # Errors
 ///
 /// As there.
-pub(crate) fn attach_tx(memfd: OwnedFd, pipe: OwnedFd, geometry: Geometry) -> io::Result<Tx> {
-    check_pipe(&pipe, (geometry.sides().tx, true))?;
-    Ok(Tx::new(attach(memfd, pipe)?))
+pub(crate) fn attach_tx(
+    memfd: OwnedFd,
+    pipe: OwnedFd,
+    parcels: Option<OwnedFd>,
+    geometry: Geometry,
+) -> io::Result<Tx> {
+    let side = geometry.sides().tx;
+    check_pipe(&pipe, (side.identity, true))?;
+    check_parcels(parcels.as_ref(), side, "writing")?;
+    Ok(Tx::new(attach(memfd, pipe, parcels, geometry.flags())?))
 }
 
-fn attach(memfd: OwnedFd, pipe: OwnedFd) -> io::Result<Arc<End>> {
+fn attach(
+    memfd: OwnedFd,
+    pipe: OwnedFd,
+    parcels: Option<OwnedFd>,
+    flags: Flags,
+) -> io::Result<Arc<End>> {
     Thread::current()?;
     // A blocking end would block beyond time-outs; the flag is the open file's, for all its holders.
     pipe::set_nonblocking(pipe.as_fd())?;
-    Ok(End::new(Arc::new(Page::attach(memfd)?), pipe))
+    let page = Arc::new(Page::attach(memfd)?);
+    Ok(End::new(page, pipe, parcels, flags))
 }
 
 fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
@@ -90,32 +134,54 @@ fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
     Ok(())
 }
 
-fn refused_capacity(capacity: usize, error: &io::Error) -> io::Error {
+fn refused_capacity(capacity: usize, error: io::Error) -> io::Error {
     let limit = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").unwrap_or_default();
-    let text = format!(
-        "a kernel pipe of {capacity} bytes: {error} (/proc/sys/fs/pipe-max-size is {})",
-        limit.trim()
+    let limit = limit.trim();
+    let most = pipe::MOST;
+    let step = format_args!(
+        "a kernel pipe of {capacity} bytes, where /proc/sys/fs/pipe-max-size allows {limit} and the kernel {most}"
     );
-    io::Error::new(error.kind(), text)
+    named(step, error)
 }
 
 /// What all handles of this process to one side share.
 struct End {
     page: Arc<Page>,
     pipe: OwnedFd,
+    /// This side's end of the socket for parcels, where that was asked for.
+    parcels: Option<OwnedFd>,
+    flags: Flags,
+    /// For a sending end, once somebody watches it: what shows room as readiness to read.
+    watch: OnceLock<OwnedFd>,
 }
 
 impl End {
-    fn new(page: Arc<Page>, pipe: OwnedFd) -> Arc<Self> {
-        Arc::new(Self { page, pipe })
+    fn new(page: Arc<Page>, pipe: OwnedFd, parcels: Option<OwnedFd>, flags: Flags) -> Arc<Self> {
+        Arc::new(Self {
+            page,
+            pipe,
+            parcels,
+            flags,
+            watch: OnceLock::new(),
+        })
     }
 
-    /// Copies of the descriptors for another process: the page and the pipe.
+    /// Copies of the descriptors for another process: the page, the pipe, and the socket for parcels.
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
-        Ok(vec![
-            self.page.memfd()?.try_clone()?,
-            self.pipe.try_clone()?,
-        ])
+        let page = self.page.memfd()?.try_clone()?;
+        let pipe = self.pipe.try_clone()?;
+        let parcels = self.parcels.as_ref().map(OwnedFd::try_clone).transpose()?;
+        Ok([page, pipe].into_iter().chain(parcels).collect())
+    }
+
+    /// How the holders of the other side are known.
+    fn opposite(&self) -> io::Result<Opposite> {
+        let found = pipe::identify(self.pipe())?;
+        let (inode, is_writer) = found.ok_or_else(|| invalid("no end of a pipe".into()))?;
+        Ok(Opposite::Pipe {
+            inode,
+            is_writer: !is_writer,
+        })
     }
 
     fn pipe(&self) -> BorrowedFd<'_> {

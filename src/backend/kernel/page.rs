@@ -5,9 +5,11 @@ use std::os::fd::OwnedFd;
 
 use crossbeam_utils::CachePadded;
 
-use crate::segment::geometry::{Geometry, Kind, Sides};
-use crate::segment::layout::{Bearer, Custody, SideLock};
+use crate::segment::geometry::{Geometry, Kind, Sides, Wanted};
+use crate::segment::label::{KERNEL_PAGE, memory_name};
+use crate::segment::layout::{Bearer, Custody, Flow, SideLock, Tally};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::clock;
 use crate::sys::memory::{SharedPage, fill_holes, page_size, sealed_memfd};
 
 /// The shared words.
@@ -18,6 +20,12 @@ pub(super) struct Shared {
     pub(super) rx: CachePadded<RxSide>,
     /// The pipe's trailer; written before anybody else can see the page, and never 0 in any byte.
     cookie: AtomicU64,
+    /// What the pipe holds in bytes, as its maker set it; for observers.
+    pub(super) capacity: AtomicU64,
+    /// What the senders count for observers, as for a ring.
+    pub(super) tx_tally: CachePadded<Tally>,
+    /// The same of the receivers.
+    pub(super) rx_tally: CachePadded<Tally>,
 }
 
 /// The senders' words, written under their lock.
@@ -31,6 +39,10 @@ pub(super) struct TxSide {
     pub(super) in_flight: AtomicU64,
     /// Who is sending, or last sent, a message in parts.
     pub(super) sender: Bearer,
+    /// What has been sent, messages in parts when they are whole.
+    pub(super) flow: Flow,
+    /// As `ticket` of [`crate::segment::layout::TxSide`].
+    pub(super) ticket: AtomicU64,
 }
 
 /// The receivers' words, written under their lock, and by the kernel on behalf of its owner.
@@ -46,6 +58,8 @@ pub(super) struct RxSide {
     pub(super) trailer: AtomicU64,
     /// How many bytes of a trailer one who lost the place has matched last.
     pub(super) matched: AtomicU32,
+    /// What has been received.
+    pub(super) flow: Flow,
 }
 
 /// The page, mapped.
@@ -56,9 +70,9 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Makes a page and its cookie, for the pipe of this inode.
-    pub(super) fn create(pipe: u64, limit: usize) -> io::Result<Self> {
-        let memfd = match sealed_memfd(c"shmpipe-kernel", page_size()) {
+    /// Makes a page and its cookie, for the pipe whose inode `sides` has and that has got this capacity.
+    pub(super) fn create(sides: Sides, capacity: usize, wanted: Wanted<'_>) -> io::Result<Self> {
+        let memfd = match sealed_memfd(&memory_name(KERNEL_PAGE, wanted.label), page_size()) {
             Ok(fd) => Some(fd),
             Err(error) if crate::backend::shm::is_refused(&error) => None,
             Err(error) => return Err(error),
@@ -67,11 +81,20 @@ impl Page {
             page: SharedPage::new(memfd.as_ref())?,
             memfd,
         };
-        let sides = Sides { rx: pipe, tx: pipe };
-        let geometry = Geometry::new(Kind::KernelPage, page_size(), 0, sides, limit);
+        let geometry = Geometry::new(
+            Kind::KernelPage,
+            page_size(),
+            sides,
+            Wanted {
+                capacity: 0,
+                ..wanted
+            },
+        );
         // SAFETY: the page begins with room for it, and nobody else has the page yet.
         unsafe { page.page.as_ptr().cast::<Geometry>().write(geometry) };
-        page.shared().cookie.store(new_cookie(), Ordering::Relaxed);
+        let shared = page.shared();
+        shared.cookie.store(new_cookie(), Ordering::Relaxed);
+        shared.capacity.store(capacity as u64, Ordering::Relaxed);
         Ok(page)
     }
 
@@ -100,7 +123,12 @@ impl Page {
     }
 
     pub(super) fn shared(&self) -> &Shared {
-        const { assert!(size_of::<Shared>() <= 4096) };
+        const {
+            assert!(size_of::<Shared>() <= 4096);
+            assert!(core::mem::offset_of!(Shared, capacity) == 0x188);
+            assert!(core::mem::offset_of!(Shared, tx_tally) == 0x200);
+            assert!(core::mem::offset_of!(Shared, rx_tally) == 0x280);
+        };
         // SAFETY: page-aligned, a page long, mapped while `self` lives; every field is an atomic,
         // for which any bit pattern is valid.
         unsafe { self.page.as_ptr().cast::<Shared>().as_ref() }
@@ -108,6 +136,15 @@ impl Page {
 
     pub(super) fn cookie(&self) -> u64 {
         self.shared().cookie.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts a message that has just gone through, under the side's lock; asks the clock for observers at the first
+/// of each sixteen, since a transfer through a pipe takes some fifty times as long.
+pub(super) fn count(flow: &Flow, tally: &Tally, len: usize) {
+    flow.count(1, len);
+    if flow.messages.load(Ordering::Relaxed) % 16 == 1 {
+        tally.note_activity(clock::now());
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) struct Payload {
 /// The receivers' side; all calls are made under its lock.
 #[derive(Clone, Copy)]
 pub(super) struct Side<'a> {
-    end: &'a End,
+    pub(super) end: &'a End,
 }
 
 impl<'a> Side<'a> {
@@ -216,7 +216,7 @@ impl<'a> Side<'a> {
                 // SAFETY: the slice is long enough.
                 unsafe { self.take_atomic(slice.as_mut_ptr(), len) }?;
             }
-            Destination::Buffer(buffer) => {
+            Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
                 buffer.clear();
                 buffer
                     .try_reserve(len)

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
-use super::End;
 use super::frame::{EDGE, Header, Kind};
 use super::reading::{Payload, Progress, Side};
+use super::{End, page, parcel};
+use crate::backend::lookout::Lookout;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::custody::{self, Partial, Turn};
@@ -17,9 +18,11 @@ use crate::ring::destination::Destination;
 use crate::ring::lock::Guard;
 use crate::segment::layout::message;
 use crate::sys::clock::Patience;
+use crate::sys::holders::Opposite;
 use crate::sys::process::{Life, Process};
 use crate::sys::socket;
 use crate::wait::sleep::AFTER_EXEC;
+use crate::wait::stay::Stay;
 
 /// How often a receiver inside a message looks whether the message's sender has died while others keep
 /// the pipe open, where the sender's process cannot be watched or has just died.
@@ -30,12 +33,12 @@ const FRAMES_AT_ONCE: usize = 256;
 
 /// One handle to the receiving side.
 pub(crate) struct Rx {
-    end: Arc<End>,
-    fate: Fate,
+    pub(super) end: Arc<End>,
+    pub(super) fate: Fate,
     /// The parts taken so far of a message that goes in parts.
-    partial: Partial,
+    pub(super) partial: Partial,
     /// What of the frame at hand has gone to `partial`.
-    payload: Payload,
+    pub(super) payload: Payload,
 }
 
 impl Rx {
@@ -57,13 +60,18 @@ impl Rx {
         } = self;
         let side = Side::new(end);
         let rx = side.shared();
+        let tally = &end.page.shared().rx_tally;
+        let mut stay = Stay::default();
         let mut look_after = custody::FIRST_LOOK;
+        let mut lookout = Lookout::new(end.flags, patience);
+        let mut watch = None;
         let mut kept: Option<Guard<'_>> = None;
         loop {
             let guard = match kept.take() {
                 Some(guard) => guard,
                 None => rx.lock.lock(patience)?,
             };
+            stay.settle(tally);
             if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
                 if side.is_hung_up_and_empty()? {
                     return Err(Fault::Disconnected);
@@ -73,9 +81,15 @@ impl Rx {
                 continue;
             }
             match take(side, partial, payload, &mut into)? {
-                Progress::Got(len) => return Ok(len),
-                Progress::End => return Err(end_of_file(side, partial)),
-                Progress::Empty => {}
+                Progress::Got(len) => {
+                    page::count(&rx.flow, tally, len);
+                    return Ok(len);
+                }
+                Progress::End => {
+                    parcel::sweep(side)?;
+                    return Err(end_of_file(side, partial));
+                }
+                Progress::Empty => parcel::sweep(side)?,
             }
             if partial.is_open()
                 && let Some(left) = side.left_unfinished()?
@@ -90,11 +104,20 @@ impl Rx {
                 return Err(Fault::NotNow);
             }
             if partial.is_open() {
+                stay.fall_asleep(tally);
                 kept = Some(guard);
                 wait_inside(side, patience)?;
-            } else {
+            } else if lookout.is_due() {
                 drop(guard);
-                socket::wait(end.pipe(), PollFlags::POLLIN, None, patience.deadline())?;
+                watch = lookout.look(end.opposite()?)?;
+            } else if lookout.is_alone() {
+                return Err(Fault::Deadlock);
+            } else {
+                stay.fall_asleep(tally);
+                drop(guard);
+                let also = watch.as_ref().map(AsFd::as_fd);
+                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
+                lookout.forget();
             }
         }
     }
@@ -108,9 +131,14 @@ impl Rx {
         } = self;
         let side = Side::new(end);
         let rx = side.shared();
+        let tally = &end.page.shared().rx_tally;
+        let mut stay = Stay::default();
         let mut look_after = custody::FIRST_LOOK;
+        let mut lookout = Lookout::new(end.flags, patience);
+        let mut watch = None;
         loop {
             let guard = rx.lock.lock(patience)?;
+            stay.settle(tally);
             if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
                 if side.is_hung_up_and_empty()? {
                     return Ok(true);
@@ -119,30 +147,47 @@ impl Rx {
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
-            match next_for_us(side, partial, payload)? {
-                // Of a part whose header has been taken there may be nothing more yet.
-                Progress::Got(header) if header.is_atomic() || side.has_bytes()? => {
-                    return Ok(true);
-                }
-                Progress::End => return Ok(true),
-                Progress::Got(_) | Progress::Empty => {}
-            }
-            drop(guard);
-            if partial.is_open() && side.left_unfinished()? == Some(message::ORPHANED)
-                || side.is_hung_up_and_empty()?
-            {
+            if is_ready(side, partial, payload)? {
                 return Ok(true);
             }
             if patience.is_over() {
                 return Ok(false);
             }
             if partial.is_open() {
+                stay.fall_asleep(tally);
+                drop(guard);
                 wait_inside(side, patience)?;
+            } else if lookout.is_due() {
+                drop(guard);
+                watch = lookout.look(end.opposite()?)?;
+            } else if lookout.is_alone() {
+                return Ok(true);
             } else {
-                socket::wait(end.pipe(), PollFlags::POLLIN, None, patience.deadline())?;
+                stay.fall_asleep(tally);
+                drop(guard);
+                let also = watch.as_ref().map(AsFd::as_fd);
+                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
+                lookout.forget();
             }
         }
     }
+}
+
+/// Whether a receive would not wait; under the lock, when it is this end's turn.
+pub(super) fn is_ready(
+    side: Side<'_>,
+    partial: &mut Partial,
+    payload: &mut Payload,
+) -> Result<bool, Fault> {
+    Ok(match next_for_us(side, partial, payload)? {
+        // Of a part whose header has been taken there may be nothing more yet.
+        Progress::Got(header) if header.is_atomic() || side.has_bytes()? => true,
+        Progress::End => true,
+        Progress::Got(_) | Progress::Empty => {
+            partial.is_open() && side.left_unfinished()? == Some(message::ORPHANED)
+                || side.is_hung_up_and_empty()?
+        }
+    })
 }
 
 /// Waits for more of the message that this end is inside, or for its sender's death.
@@ -184,8 +229,10 @@ fn next_for_us(
             other => return Ok(other),
         };
         let passed = match header.kind {
-            Kind::Whole | Kind::First if partial.is_open() => return Err(Fault::Corrupted),
-            Kind::Whole | Kind::First => return Ok(Progress::Got(header)),
+            Kind::Whole | Kind::First | Kind::Parcel if partial.is_open() => {
+                return Err(Fault::Corrupted);
+            }
+            Kind::Whole | Kind::First | Kind::Parcel => return Ok(Progress::Got(header)),
             Kind::Died | Kind::Part | Kind::Last if partial.is_open() => {
                 return Ok(Progress::Got(header));
             }
@@ -227,6 +274,13 @@ fn take(
                 partial.close(custody);
                 return Ok(Progress::Got(len));
             }
+            Kind::Parcel => {
+                let taken = parcel::take(side, header, payload, into)?;
+                partial.close(custody);
+                if let Some(len) = taken {
+                    return Ok(Progress::Got(len));
+                }
+            }
             Kind::First => {
                 partial.close(custody);
                 partial.begin(custody, header.len, into)?;
@@ -263,6 +317,9 @@ impl backend::Rx for Rx {
     fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
         let outcome = self.recv_open(into, patience);
+        if matches!(outcome, Err(Fault::Aborted)) {
+            self.end.page.shared().rx_tally.count_aborted();
+        }
         self.fate.seal(outcome)
     }
 
@@ -280,6 +337,10 @@ impl backend::Rx for Rx {
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.end.to_fds()
+    }
+
+    fn opposite(&self) -> io::Result<Opposite> {
+        self.end.opposite()
     }
 
     fn capacity(&self) -> usize {

@@ -6,31 +6,33 @@ use std::sync::Arc;
 
 use nix::poll::PollFlags;
 
-use super::End;
 use super::frame::{
     ATOMIC_PAYLOAD, EDGE, Header, Kind, PART_PAYLOAD, longest_for, part_payload, slots_for,
 };
+use super::{End, page};
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::payload::{Payload, Pieces};
 use crate::segment::layout::message;
 use crate::sync::Ordering;
 use crate::sys::clock::{Deadline, Patience};
+use crate::sys::holders::Opposite;
 use crate::sys::memory::page_size;
 use crate::sys::process::Process;
 use crate::sys::{pipe, socket};
+use crate::wait::stay::Stay;
 
 /// One handle to the sending side.
 pub(crate) struct Tx {
-    end: Arc<End>,
-    fate: Fate,
+    pub(super) end: Arc<End>,
+    pub(super) fate: Fate,
 }
 
 /// The senders' side under its lock.
 #[derive(Clone, Copy)]
-struct Side<'a> {
-    end: &'a End,
-    patience: Patience,
+pub(super) struct Side<'a> {
+    pub(super) end: &'a End,
+    pub(super) patience: Patience,
 }
 
 impl Tx {
@@ -46,12 +48,18 @@ impl Tx {
             end: &self.end,
             patience,
         };
-        let tx = &self.end.page.shared().tx;
+        let shared = self.end.page.shared();
+        let tx = &shared.tx;
+        let mut stay = Stay::default();
         loop {
             let guard = tx.lock.lock(patience)?;
+            stay.settle(&shared.tx_tally);
             side.make_good()?;
+            shared.tx_tally.note_length(bytes.len());
             if bytes.len() > ATOMIC_PAYLOAD {
-                return side.send_in_parts(bytes);
+                side.send_in_parts(bytes)?;
+                page::count(&tx.flow, &shared.tx_tally, bytes.len());
+                return Ok(());
             }
             if side.write_atomic(
                 Header {
@@ -60,7 +68,11 @@ impl Tx {
                 },
                 bytes,
             )? {
+                page::count(&tx.flow, &shared.tx_tally, bytes.len());
                 return Ok(());
+            }
+            if !patience.is_over() {
+                stay.fall_asleep(&shared.tx_tally);
             }
             // Others may send while we wait for room.
             drop(guard);
@@ -80,7 +92,7 @@ impl Side<'_> {
     }
 
     /// Writes a whole frame or nothing; false when there is no room.
-    fn write_atomic(self, header: Header, payload: &[u8]) -> Result<bool, Fault> {
+    pub(super) fn write_atomic(self, header: Header, payload: &[u8]) -> Result<bool, Fault> {
         let header = header.encode();
         let trailer = self.end.page.cookie().to_ne_bytes();
         let parts = [
@@ -99,7 +111,7 @@ impl Side<'_> {
     }
 
     /// Waits until a slot is free.
-    fn wait_for_room(self) -> Result<(), Fault> {
+    pub(super) fn wait_for_room(self) -> Result<(), Fault> {
         let deadline = match self.patience {
             Patience::Until(deadline) if !deadline.passed() => deadline,
             _ => return Err(Fault::NotNow),
@@ -112,12 +124,24 @@ impl Side<'_> {
         }
     }
 
+    /// Waits until a slot is free, keeping the lock.
+    fn wait_under_lock(self) -> Result<(), Fault> {
+        let tally = &self.end.page.shared().tx_tally;
+        let mut stay = Stay::default();
+        if !self.patience.is_over() {
+            stay.fall_asleep(tally);
+        }
+        let outcome = self.wait_for_room();
+        stay.settle(tally);
+        outcome
+    }
+
     /// Writes a frame or filler by as many writes as it takes.
     fn write_all(self, mut parts: &mut [IoSlice<'_>]) -> Result<(), Fault> {
         loop {
             match self.write(parts)? {
                 Some(written) => IoSlice::advance_slices(&mut parts, written),
-                None => self.wait_for_room()?,
+                None => self.wait_under_lock()?,
             }
             if parts.is_empty() {
                 return Ok(());
@@ -148,7 +172,7 @@ impl Side<'_> {
     /// Writes an atomic frame, waiting for room.
     fn write_frame(self, header: Header, payload: &[u8]) -> Result<(), Fault> {
         while !self.write_atomic(header, payload)? {
-            self.wait_for_room()?;
+            self.wait_under_lock()?;
         }
         Ok(())
     }
@@ -164,6 +188,7 @@ impl Side<'_> {
         self.set_state(if outcome.is_ok() {
             message::WHOLE
         } else {
+            self.end.page.shared().tx_tally.count_aborted();
             message::WITHDRAWN
         });
         outcome
@@ -222,7 +247,7 @@ impl Side<'_> {
     /// Makes good what the owner before left unfinished: fills up its frame and tells receivers what
     /// has become of the message. Killed in the middle, the next one does it all again; filler is
     /// passed over however much there is.
-    fn make_good(self) -> Result<(), Fault> {
+    pub(super) fn make_good(self) -> Result<(), Fault> {
         const ZEROS: [u8; 4096] = [0; 4096];
         let tx = &self.end.page.shared().tx;
         let state = tx.state.load(Ordering::Relaxed);
@@ -238,7 +263,7 @@ impl Side<'_> {
             // `here` fits a page, so it is written whole or not at all.
             let zeros = &ZEROS[..here as usize];
             while self.write(&[IoSlice::new(zeros)])?.is_none() {
-                self.wait_for_room()?;
+                self.wait_under_lock()?;
             }
             missing -= here;
             tx.in_flight.store(missing, Ordering::Relaxed);
@@ -250,6 +275,9 @@ impl Side<'_> {
         };
         self.write_frame(Header { kind, len: 0 }, &[])?;
         self.set_state(message::WHOLE);
+        if state != message::WITHDRAWN {
+            self.end.page.shared().tx_tally.count_aborted();
+        }
         Ok(())
     }
 }
@@ -280,6 +308,10 @@ impl backend::Tx for Tx {
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.end.to_fds()
+    }
+
+    fn opposite(&self) -> io::Result<Opposite> {
+        self.end.opposite()
     }
 
     fn capacity(&self) -> usize {

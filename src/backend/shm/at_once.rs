@@ -35,17 +35,19 @@ impl Tx {
             end,
             life_line,
             fate,
+            noted,
             ..
         } = self;
         let end = &**end;
         let control = end.control();
+        // What was noted fits one record, and most of what comes is no longer.
+        if bytes.len() > *noted && !tx::View::new(end).note_length(noted, bytes.len()) {
+            return None;
+        }
         if life_line.is_due_in_passing() && !tx::View::new(end).goes_on(life_line) {
             return None;
         }
-        let is_usual = *fate == Fate::Open
-            && bytes.len() <= end.rules.part_max()
-            && life_line.is_as_it_was(&control.room);
-        if !is_usual {
+        if *fate != Fate::Open || !life_line.is_as_it_was(&control.room) {
             return None;
         }
         let guard = control.tx.lock.lock_at_once()?;
@@ -93,7 +95,7 @@ impl Rx {
             self.stream.found();
             return self.recv_at_once(to);
         }
-        if !may_wait {
+        if !may_wait || !self.spinner.may_look() {
             return None;
         }
         self.look_for_a_moment().then(|| self.recv_at_once(to))?
@@ -107,8 +109,13 @@ impl Rx {
             storage: &self.end.storage,
             rules: self.end.rules,
         };
-        self.stream
-            .look(&reader.control.data, || reader.has_record())
+        let is_there = self
+            .stream
+            .look(&reader.control.data, || reader.has_record());
+        if is_there {
+            self.spinner.was_short();
+        }
+        is_there
     }
 
     #[inline(always)]
@@ -128,7 +135,7 @@ impl Rx {
             return None;
         }
         let guard = control.rx.lock.lock_at_once()?;
-        if self.partial.is_under_way(&control.rx.custody) {
+        if !self.partial.is_at_rest(&control.rx.custody) {
             return None;
         }
         let (read, header) = reader.peek_whole()?;
@@ -138,7 +145,7 @@ impl Rx {
         }
         // SAFETY: just peeked under the lock, and `to` is long enough.
         unsafe { reader.copy_out_at(read, header, to.as_mut_ptr().cast()) };
-        let read = reader.consume_at(read, header.span());
+        let read = reader.consume_at(read, header);
         self.settle_at_once(guard, read);
         self.unverified += header.span();
         Some(header.len)

@@ -10,6 +10,7 @@ use crate::backend::Fate;
 use crate::error::Fault;
 use crate::ring::custody;
 use crate::ring::hold::Hold;
+use crate::ring::latch;
 use crate::ring::place::InRing;
 use crate::ring::record::{HEADER, span_of};
 use crate::segment::layout::message;
@@ -42,10 +43,13 @@ impl Tx {
         if len > self.end.rules.part_max() {
             return Ok(None);
         }
+        if len > self.noted {
+            tx::View::new(&self.end).note_length(&mut self.noted, len);
+        }
         let id = self.id;
         let outcome = self.when_there_is_room(span_of(len), patience, |view, _, _| {
             let control = view.writer.control;
-            if control.tx.state.load(Ordering::Relaxed) != message::WHOLE {
+            if latch::state(&control.tx.state, Ordering::Relaxed) != message::WHOLE {
                 return Ok(None);
             }
             Hold::of_tx(control).take(id)?;
@@ -93,8 +97,10 @@ impl Tx {
         }
         writer.publish_in_place(loan.position, loan.len);
         hold.give_back();
-        view.ring()?;
+        let told = view.ring();
+        view.show_readiness_if_watched();
         drop(guard);
+        told?;
         Ok(())
     }
 
@@ -107,13 +113,15 @@ impl Tx {
         let Ok(guard) = control.tx.lock.lock(custody::farewell()) else {
             return;
         };
-        if guard.owner_died() && tx::View::new(&self.end).writer.recover().is_err() {
+        let view = tx::View::new(&self.end);
+        if view.make_good(guard.owner_died()).is_err() {
             return;
         }
         let hold = Hold::of_tx(control);
         if hold.is_ours(self.id) {
             hold.give_back();
         }
+        view.show_readiness_if_watched();
     }
 }
 
@@ -123,7 +131,7 @@ impl Rx {
     pub(crate) fn lend(&mut self, may_wait: bool) -> Option<Loan> {
         if self.reader().has_record() {
             self.stream.found();
-        } else if !may_wait || !self.look_for_a_moment() {
+        } else if !may_wait || !self.spinner.may_look() || !self.look_for_a_moment() {
             return None;
         }
         if self.fate != Fate::Open {
@@ -174,7 +182,7 @@ impl Rx {
         if let Some(loan) = taken {
             // What is after it would else be read twice, or passed over, in a ring that a liar has moved.
             if reader.control.rx.read.load(Ordering::Relaxed) == loan.position {
-                reader.consume_at(loan.position, span_of(loan.len));
+                reader.consume_run_at(loan.position, span_of(loan.len), 1, loan.len);
             }
         }
         hold.give_back();

@@ -7,8 +7,10 @@ use loom::thread;
 use super::{Rx, Tx, pair};
 use crate::backend::{Rx as _, Tx as _};
 use crate::ring::destination::Destination;
+use crate::segment::geometry::Wanted;
 use crate::sys::clock::Patience;
 use crate::sys::kernel::{Sleep, model_sleeping};
+use crate::wait::spin::Spin;
 
 /// Room for one record of eight bytes, so that both sides have to wait.
 const TIGHT: usize = 32;
@@ -34,7 +36,7 @@ fn receive(rx: &mut Rx) -> Vec<u8> {
 /// One sender sends `messages` to one receiver.
 fn pass_on(sleep: Sleep, messages: &'static [&'static [u8]]) {
     model_sleeping(sleep, move || {
-        let (mut rx, tx) = pair(TIGHT, usize::MAX).unwrap();
+        let (mut rx, tx) = pair(Wanted::plain(TIGHT), Spin::default()).unwrap();
         let sender = thread::spawn(move || send(tx, messages));
         for &message in messages {
             assert_eq!(receive(&mut rx), message);
@@ -67,7 +69,7 @@ fn room_is_given_back_after_the_message_was_copied_out() {
 #[test]
 fn a_receiver_that_makes_room_and_then_stops_wakes_the_sender() {
     model_sleeping(Sleep::Poll, || {
-        let (mut rx, tx) = pair(LAZY, usize::MAX).unwrap();
+        let (mut rx, tx) = pair(Wanted::plain(LAZY), Spin::default()).unwrap();
         let mut tx = send(tx, &[b"".as_slice(); 14]);
         (0..6).for_each(|_| assert_eq!(receive(&mut rx), b""));
         // Fits when the next one is taken, whose room is too little to be given back at once.
@@ -89,7 +91,7 @@ fn a_message_longer_than_the_ring_passes_in_parts() {
 #[test]
 fn two_senders_take_turns() {
     model_sleeping(Sleep::Poll, || {
-        let (mut rx, tx) = pair(TIGHT, usize::MAX).unwrap();
+        let (mut rx, tx) = pair(Wanted::plain(TIGHT), Spin::default()).unwrap();
         let other = tx.try_clone().unwrap();
         let senders = [
             thread::spawn(move || send(tx, &[b"from one"])),
@@ -107,7 +109,7 @@ fn two_senders_take_turns() {
 #[test]
 fn two_receivers_get_one_message_each() {
     model_sleeping(Sleep::Poll, || {
-        let (mut rx, tx) = pair(WIDE, usize::MAX).unwrap();
+        let (mut rx, tx) = pair(Wanted::plain(WIDE), Spin::default()).unwrap();
         let mut other = rx.try_clone().unwrap();
         let receiver = thread::spawn(move || (receive(&mut other), other));
         let sender = thread::spawn(move || send(tx, &[b"the 1st.", b"the 2nd."]));

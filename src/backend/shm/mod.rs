@@ -11,16 +11,21 @@ use std::sync::Arc;
 use crate::ring::record::Rules;
 use crate::ring::storage::Storage;
 use crate::segment::Segment;
-use crate::segment::geometry::{Geometry, Sides, invalid};
+use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
 use crate::segment::layout::{Control, Event};
 use crate::sync::kill_point;
-use crate::sys::{futex, socket, thread::Thread};
+use crate::sys::{futex, holders::Opposite, inherited, parcels, socket, thread::Thread};
+use crate::wait::spin::Spin;
 
 mod at_once;
 mod loans;
 #[cfg(all(test, loom))]
 mod loom_pipe;
+#[cfg(all(test, loom))]
+mod loom_readiness;
+mod parcel;
 mod parts;
+mod readiness;
 mod runs;
 mod rx;
 mod tx;
@@ -35,18 +40,39 @@ pub(crate) use tx::Tx;
 /// # Errors
 ///
 /// What the operating system reports; nothing stays open then.
-pub(crate) fn pair(capacity: usize, limit: usize) -> io::Result<(Rx, Tx)> {
+pub(crate) fn pair(wanted: Wanted<'_>, spin: Spin) -> io::Result<(Rx, Tx)> {
     check_system()?;
     let (receiving, sending) = socket::pair()?;
+    // Each side begins with a token, so that either one is there or somebody is marked as polling, always
+    // (`readiness`).
     socket::carries_tokens(sending.as_fd(), receiving.as_fd())?;
+    socket::carries_tokens(receiving.as_fd(), sending.as_fd())?;
+    let (rx_parcels, tx_parcels) = parcel_pair(wanted.flags)?;
     let sides = Sides {
-        rx: socket::cookie(receiving.as_fd()),
-        tx: socket::cookie(sending.as_fd()),
+        rx: side(&receiving, rx_parcels.as_ref())?,
+        tx: side(&sending, tx_parcels.as_ref())?,
     };
-    let segment = Arc::new(Segment::create(capacity, sides, limit)?);
-    let rx = Rx::new(End::new(Arc::clone(&segment), receiving, RECEIVING));
-    let tx = Tx::new(End::new(segment, sending, SENDING));
-    Ok((rx, tx))
+    let segment = Arc::new(Segment::create(wanted, sides)?);
+    let rx = End::new(Arc::clone(&segment), receiving, rx_parcels, RECEIVING, spin);
+    let tx = End::new(segment, sending, tx_parcels, SENDING, spin);
+    Ok((Rx::new(rx), Tx::new(tx)))
+}
+
+/// The sockets for parcels, where they were asked for.
+pub(super) fn parcel_pair(flags: Flags) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+    if !flags.has(Flags::PARCELS) {
+        return Ok((None, None));
+    }
+    let (rx, tx) = parcels::pair()?;
+    Ok((Some(rx), Some(tx)))
+}
+
+fn side(socket: &OwnedFd, parcels: Option<&OwnedFd>) -> io::Result<Side> {
+    Ok(Side {
+        identity: socket::cookie(socket.as_fd()),
+        inode: inherited::inode(socket)?,
+        parcels: parcels.map_or(0, |socket| socket::cookie(socket.as_fd())),
+    })
 }
 
 /// Finds out here, and not in the first call, what cannot work: futex(2), or a thread that cannot own a
@@ -67,9 +93,18 @@ const SENDING: fn(&Segment) -> &Event = |segment| &segment.control().data;
 /// # Errors
 ///
 /// `InvalidData` when `socket` is not that segment's; otherwise what the operating system reports.
-pub(crate) fn attach_rx(memfd: OwnedFd, socket: OwnedFd, geometry: Geometry) -> io::Result<Rx> {
-    check_socket(&socket, geometry.sides().rx, "receiving")?;
-    Ok(Rx::new(attach(memfd, socket, geometry, RECEIVING)?))
+pub(crate) fn attach_rx(
+    memfd: OwnedFd,
+    socket: OwnedFd,
+    parcels: Option<OwnedFd>,
+    geometry: Geometry,
+) -> io::Result<Rx> {
+    let side = geometry.sides().rx;
+    check_socket(&socket, side.identity, "receiving")?;
+    check_parcels(parcels.as_ref(), side, "receiving")?;
+    Ok(Rx::new(attach(
+        memfd, socket, parcels, geometry, RECEIVING,
+    )?))
 }
 
 /// As [`attach_rx`] for a sending end.
@@ -77,20 +112,39 @@ pub(crate) fn attach_rx(memfd: OwnedFd, socket: OwnedFd, geometry: Geometry) -> 
 /// # Errors
 ///
 /// As there.
-pub(crate) fn attach_tx(memfd: OwnedFd, socket: OwnedFd, geometry: Geometry) -> io::Result<Tx> {
-    check_socket(&socket, geometry.sides().tx, "sending")?;
-    Ok(Tx::new(attach(memfd, socket, geometry, SENDING)?))
+pub(crate) fn attach_tx(
+    memfd: OwnedFd,
+    socket: OwnedFd,
+    parcels: Option<OwnedFd>,
+    geometry: Geometry,
+) -> io::Result<Tx> {
+    let side = geometry.sides().tx;
+    check_socket(&socket, side.identity, "sending")?;
+    check_parcels(parcels.as_ref(), side, "sending")?;
+    Ok(Tx::new(attach(memfd, socket, parcels, geometry, SENDING)?))
+}
+
+/// Whether the socket for parcels, where there is one, is that of this side.
+pub(super) fn check_parcels(
+    parcels: Option<&OwnedFd>,
+    expected: Side,
+    side: &str,
+) -> io::Result<()> {
+    parcels.map_or(Ok(()), |socket| {
+        check_socket(socket, expected.parcels, side)
+    })
 }
 
 fn attach(
     memfd: OwnedFd,
     socket: OwnedFd,
+    parcels: Option<OwnedFd>,
     geometry: Geometry,
     others: fn(&Segment) -> &Event,
 ) -> io::Result<Arc<End>> {
     check_system()?;
     let segment = Arc::new(Segment::attach(memfd, geometry)?);
-    Ok(End::new(segment, socket, others))
+    Ok(End::new(segment, socket, parcels, others, Spin::default()))
 }
 
 fn check_socket(socket: &OwnedFd, expected: u64, side: &str) -> io::Result<()> {
@@ -128,8 +182,12 @@ struct End {
     rules: Rules,
     /// This side's end of the life-line; open until the drop.
     socket: ManuallyDrop<OwnedFd>,
+    /// This side's end of the socket for parcels, where that was asked for.
+    parcels: Option<OwnedFd>,
     /// The event on which the other side sleeps.
     others: fn(&Segment) -> &Event,
+    /// How the handles of this end look before they sleep.
+    spin: Spin,
     segment: Arc<Segment>,
 }
 
@@ -139,7 +197,13 @@ unsafe impl Send for End {}
 unsafe impl Sync for End {}
 
 impl End {
-    fn new(segment: Arc<Segment>, socket: OwnedFd, others: fn(&Segment) -> &Event) -> Arc<Self> {
+    fn new(
+        segment: Arc<Segment>,
+        socket: OwnedFd,
+        parcels: Option<OwnedFd>,
+        others: fn(&Segment) -> &Event,
+        spin: Spin,
+    ) -> Arc<Self> {
         let rules = Rules::new(segment.capacity());
         // SAFETY: the data is aligned to a page and mapped twice for as long as the segment lives,
         // which this end shares; its capacity is a power of two.
@@ -149,16 +213,24 @@ impl End {
             storage,
             rules,
             socket: ManuallyDrop::new(socket),
+            parcels,
             others,
+            spin,
             segment,
         })
     }
 
-    /// Copies of the descriptors for another process: the memfd and the life-line.
+    /// Copies of the descriptors for another process: the memfd, the life-line, and the socket for parcels.
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         let memfd = self.segment.memfd().try_clone_to_owned()?;
         let socket = self.socket().try_clone_to_owned()?;
-        Ok(vec![memfd, socket])
+        let parcels = self.parcels.as_ref().map(OwnedFd::try_clone).transpose()?;
+        Ok([memfd, socket].into_iter().chain(parcels).collect())
+    }
+
+    /// How the holders of the other side are known.
+    fn opposite(&self, of: fn(Sides) -> Side) -> Opposite {
+        Opposite::Socket(of(self.segment.geometry().sides()).inode)
     }
 
     #[inline(always)]

@@ -1,11 +1,11 @@
 //! Records of messages that go in parts, on the receiving side.
 
-use super::rx;
 use super::view::View;
+use super::{parcel, rx};
 use crate::error::Fault;
 use crate::ring::custody::Partial;
 use crate::ring::destination::Destination;
-use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, Header, LAST};
+use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, Header, LAST, PARCEL, PREFIX};
 use crate::segment::layout::message;
 
 /// Takes one record of a message in parts, or the record that follows one that was cut short.
@@ -48,15 +48,17 @@ fn begin(
             return Err(Fault::Corrupted);
         }
     }
+    if header.has(PARCEL) {
+        return parcel::take(view, header, into);
+    }
     if header.has(LAST) {
         let len = rx::deliver(view, header, into)?;
         view.reader.consume(header);
         return Ok(Some(len));
     }
     partial.begin(view.custody(), view.reader.prefix(), into)?;
-    let (total, bytes) = partial.parts(into)?;
-    rx::append(view, header, true, bytes)?;
-    if bytes.len() as u64 >= total {
+    let (taken, total) = take_bytes(view, partial, header, true, into)?;
+    if taken as u64 >= total {
         return Err(Fault::Corrupted);
     }
     view.reader.consume(header);
@@ -69,17 +71,32 @@ fn go_on(
     header: Header,
     into: &mut Destination<'_>,
 ) -> Result<Option<usize>, Fault> {
-    let (total, bytes) = partial.parts(into)?;
-    if (bytes.len() + header.len) as u64 > total {
-        return Err(Fault::Corrupted);
-    }
-    rx::append(view, header, false, bytes)?;
+    take_bytes(view, partial, header, false, into)?;
     view.reader.consume(header);
     if header.has(LAST) {
         partial.finish(view.custody(), into).map(Some)
     } else {
         Ok(None)
     }
+}
+
+/// Copies a part out behind those before it; returns how much of the message is there, and the whole.
+fn take_bytes(
+    view: View<'_>,
+    partial: &mut Partial,
+    header: Header,
+    has_prefix: bool,
+    into: &mut Destination<'_>,
+) -> Result<(usize, u64), Fault> {
+    let len = header.len - if has_prefix { PREFIX } else { 0 };
+    let place = partial.next_place(len, into)?;
+    // SAFETY: `header` was just peeked under the lock, and the place is so long.
+    unsafe {
+        view.reader
+            .copy_out(header, has_prefix, place.as_mut_ptr().cast())
+    };
+    // SAFETY: all of it has just been copied.
+    Ok(unsafe { partial.arrived(len, into) })
 }
 
 /// Passes over the records of a message whose receiver is gone, as far as they are there; one ring's
@@ -121,7 +138,7 @@ pub(super) fn take_over_if_cut_short(view: View<'_>) -> Result<bool, Fault> {
 }
 
 fn skip(view: View<'_>, header: Header) {
-    view.reader.consume(header);
+    view.reader.pass(header);
     if header.has(LAST) {
         view.custody().set_state(message::WHOLE);
     }

@@ -21,6 +21,7 @@ impl Tx {
             end,
             life_line,
             fate,
+            noted,
             ..
         } = self;
         let end = &**end;
@@ -50,9 +51,15 @@ impl Tx {
         if count == 0 {
             return None;
         }
-        writer.publish_run(tail, &messages[..count]);
+        let run = &messages[..count];
+        writer.publish_run(tail, run);
         drop(guard);
         fence_after_release();
+        if let Some(len) = run.iter().map(|message| message.len()).max()
+            && len > *noted
+        {
+            tx::View::new(end).note_length(noted, len);
+        }
         if control.data.is_armed() {
             return Some((count, self.ring_after_send()));
         }
@@ -66,7 +73,7 @@ impl Rx {
     pub(crate) fn recv_run(&mut self, to: &mut Vec<u8>, may_wait: bool) -> Option<usize> {
         if self.reader().has_record() {
             self.stream.found();
-        } else if !may_wait || !self.look_for_a_moment() {
+        } else if !may_wait || !self.spinner.may_look() || !self.look_for_a_moment() {
             return None;
         }
         if self.fate != Fate::Open {
@@ -74,7 +81,7 @@ impl Rx {
         }
         let reader = self.reader();
         let guard = reader.control.rx.lock.lock_at_once()?;
-        if self.partial.is_under_way(&reader.control.rx.custody) {
+        if !self.partial.is_at_rest(&reader.control.rx.custody) {
             return None;
         }
         let (read, len) = reader.counted(run::LONGEST)?;
@@ -86,12 +93,16 @@ impl Rx {
         // SAFETY: the copy has initialised so many.
         unsafe { to.set_len(len) };
         // From here on it is ours, so each header is what it was when it was checked.
-        let (count, taken) = run::whole_messages(to, reader.rules);
-        to.truncate(taken);
+        let run::Found {
+            count,
+            span,
+            payload,
+        } = run::whole_messages(to, reader.rules);
+        to.truncate(span);
         if count == 0 {
             return None;
         }
-        let read = reader.consume_at(read, taken as u64);
+        let read = reader.consume_run_at(read, span as u64, count as u64, payload);
         self.settle_at_once(guard, read);
         Some(count)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::view::View;
 use super::{End, parts};
+use crate::backend::lookout::Lookout;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::custody::{self, Partial, Turn};
@@ -16,6 +17,7 @@ use crate::ring::lock::Guard;
 use crate::ring::record::{FIRST, Header, LAST, PREFIX};
 use crate::segment::layout::message;
 use crate::sys::clock::Patience;
+use crate::sys::holders::Opposite;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Wait, Woken};
 use crate::wait::spin::Spinner;
@@ -28,8 +30,8 @@ const SENDER_LOOK: Duration = Duration::from_millis(20);
 /// One handle to the receiving side.
 pub(crate) struct Rx {
     pub(super) end: Arc<End>,
-    life_line: LifeLine,
-    spinner: Spinner,
+    pub(super) life_line: LifeLine,
+    pub(super) spinner: Spinner,
     pub(super) fate: Fate,
     /// The parts taken so far of a message that goes in parts.
     pub(super) partial: Partial,
@@ -52,10 +54,11 @@ enum Attempt {
 
 impl Rx {
     pub(super) fn new(end: Arc<End>) -> Self {
+        let spinner = Spinner::new(end.spin);
         Self {
             end,
             life_line: LifeLine::default(),
-            spinner: Spinner::new(),
+            spinner,
             fate: Fate::Open,
             partial: Partial::new(),
             unverified: 0,
@@ -64,7 +67,11 @@ impl Rx {
         }
     }
 
-    fn recv_open(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+    fn recv_open(
+        &mut self,
+        into: &mut Destination<'_>,
+        patience: Patience,
+    ) -> Result<usize, Fault> {
         let Self {
             end,
             life_line,
@@ -79,6 +86,7 @@ impl Rx {
         let mut look_after = custody::FIRST_LOOK;
         let hold = Hold::of_rx(view.reader.control);
         let mut has_looked_again = false;
+        let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
         // Kept from one look to the next only in the middle of a message.
         let mut kept: Option<Guard<'_>> = None;
         loop {
@@ -86,6 +94,9 @@ impl Rx {
                 Some(guard) => guard,
                 None => view.reader.control.rx.lock.lock(patience)?,
             };
+            if wait.settle(view.place) {
+                view.reader.note_fill();
+            }
             if hold.is_held()
                 && let Some(holder) = hold.holder_but(partial.id())?
             {
@@ -104,7 +115,7 @@ impl Rx {
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
-            match take(view, partial, unverified, &mut into)? {
+            match take(view, partial, unverified, into)? {
                 Attempt::Received(len) => return Ok(len),
                 Attempt::Enough => {
                     view.reader.check_written()?;
@@ -122,7 +133,7 @@ impl Rx {
                 life_line.note_gone();
             }
             let gone = life_line.is_gone_by_close(view.place.event, end.socket())?
-                || patience.is_over() && life_line.is_gone(view.place.event, end.socket())?;
+                || patience.is_over() && view.is_gone(life_line)?;
             let left = if partial.is_open() {
                 view.left_unfinished()
             } else {
@@ -159,7 +170,16 @@ impl Rx {
                 woken = wait.step(view.place, None, spinner, ready)?;
                 kept = Some(guard);
             } else {
+                if wait.is_last() && lookout.is_due() {
+                    drop(guard);
+                    wait.watch(lookout.look(end.opposite(|sides| sides.tx))?);
+                    continue;
+                }
+                if lookout.is_alone() {
+                    return Err(Fault::Deadlock);
+                }
                 woken = wait.step(view.place, Some(guard), spinner, ready)?;
+                lookout.forget();
             }
         }
     }
@@ -176,9 +196,11 @@ impl Rx {
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
         let mut look_after = custody::FIRST_LOOK;
+        let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
         let hold = Hold::of_rx(view.reader.control);
         loop {
             let guard = view.reader.control.rx.lock.lock(patience)?;
+            wait.settle(view.place);
             if hold.is_held()
                 && let Some(holder) = hold.holder_but(partial.id())?
             {
@@ -209,9 +231,16 @@ impl Rx {
             }
             if partial.is_open() {
                 wait.look_after(view.reader.control.tx.sender.process(), SENDER_LOOK)?;
+            } else if wait.is_last() && lookout.is_due() {
+                drop(guard);
+                wait.watch(lookout.look(end.opposite(|sides| sides.tx))?);
+                continue;
+            } else if lookout.is_alone() {
+                return Ok(true);
             }
             let ready = || view.reader.has_record();
             woken = wait.step(view.place, Some(guard), spinner, ready)?;
+            lookout.forget();
         }
     }
 }
@@ -269,7 +298,7 @@ pub(super) fn deliver(
             // SAFETY: `header` was just peeked under the lock, and the slice is long enough.
             unsafe { view.reader.copy_out(header, false, slice.as_mut_ptr()) };
         }
-        Destination::Buffer(buffer) => {
+        Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
             buffer.clear();
             append(view, header, false, buffer)?;
         }
@@ -277,7 +306,8 @@ pub(super) fn deliver(
     Ok(len)
 }
 
-/// Appends a record's payload to `buffer`, which grows by what is there and never by a claim.
+/// Appends a record's payload, less its prefix if it has one, to `buffer`, which grows by what is there and never
+/// by a claim.
 #[inline]
 pub(super) fn append(
     view: View<'_>,
@@ -290,9 +320,9 @@ pub(super) fn append(
         .try_reserve(len)
         .map_err(|error| Fault::Io(error.into()))?;
     let spare = buffer.spare_capacity_mut().as_mut_ptr();
-    // SAFETY: `header` was just peeked under the lock, and `len` bytes are reserved.
+    // SAFETY: `header` was just peeked under the lock, and its length is reserved.
     unsafe { view.reader.copy_out(header, has_prefix, spare.cast()) };
-    // SAFETY: the copy has initialised `len` bytes behind the old length.
+    // SAFETY: the copy has initialised so many bytes behind the old length.
     unsafe { buffer.set_len(buffer.len() + len) };
     Ok(())
 }
@@ -320,9 +350,15 @@ fn take_in_parts(
 }
 
 impl backend::Rx for Rx {
-    fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+    fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
-        let outcome = self.recv_open(into, patience);
+        let outcome = self.recv_open(&mut into, patience);
+        if outcome.is_err() {
+            self.partial.keep(&into);
+        }
+        if matches!(outcome, Err(Fault::Aborted)) {
+            self.end.segment.control().rx_tally.count_aborted();
+        }
         self.fate.seal(outcome)
     }
 
@@ -340,6 +376,10 @@ impl backend::Rx for Rx {
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.end.to_fds()
+    }
+
+    fn opposite(&self) -> io::Result<Opposite> {
+        Ok(self.end.opposite(|sides| sides.tx))
     }
 
     fn capacity(&self) -> usize {

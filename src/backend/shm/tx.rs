@@ -13,7 +13,8 @@ use crate::ring::record::{LAST, PREFIX, Rules, span_of};
 use crate::ring::writer::Writer;
 use crate::segment::layout::message;
 use crate::sync::Ordering;
-use crate::sys::clock::Patience;
+use crate::sys::clock::{self, Patience};
+use crate::sys::holders::Opposite;
 use crate::sys::process::Process;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Place, Wait, Woken};
@@ -23,20 +24,22 @@ use crate::wait::spin::Spinner;
 pub(crate) struct Tx {
     pub(super) end: Arc<End>,
     pub(super) life_line: LifeLine,
-    spinner: Spinner,
+    pub(super) spinner: Spinner,
     pub(super) fate: Fate,
     /// What tells this end from others of its process.
     pub(super) id: u64,
     /// Whether a reservation of this end may still hold the side.
     pub(super) may_hold: bool,
+    /// The largest length that this handle has noted for observers; nothing over `part_max`.
+    pub(super) noted: usize,
 }
 
 /// The parts of a sender that its calls share, apart from its own state.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    end: &'a End,
+    pub(super) end: &'a End,
     pub(super) writer: Writer<'a>,
-    place: Place<'a>,
+    pub(super) place: Place<'a>,
 }
 
 impl<'a> View<'a> {
@@ -52,6 +55,7 @@ impl<'a> View<'a> {
             event: &control.room,
             number: &control.tx.epoch,
             socket: end.socket(),
+            tally: &control.tx_tally,
         };
         Self { end, writer, place }
     }
@@ -71,8 +75,19 @@ impl<'a> View<'a> {
     pub(super) fn goes_on(self, life_line: &mut LifeLine) -> bool {
         let control = self.writer.control;
         control.data.note_cpu();
+        control.tx_tally.note_activity(clock::now());
         life_line.has_progressed(control.rx.read.load(Ordering::Relaxed))
             || matches!(life_line.look(&control.room, self.end.socket()), Ok(false))
+    }
+
+    /// Notes for observers a length that this handle has not noted before; tells whether such a message fits
+    /// one record.
+    #[cold]
+    pub(super) fn note_length(self, noted: &mut usize, len: usize) -> bool {
+        let part_max = self.writer.rules.part_max();
+        self.writer.control.tx_tally.note_length(len);
+        *noted = len.min(part_max);
+        len <= part_max
     }
 
     /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
@@ -83,7 +98,7 @@ impl<'a> View<'a> {
 
     /// Before a wait: says at how much room to be woken, and rings for all that is in the ring, since those
     /// who sent it may have died before they rang.
-    fn prepare_to_wait(self, wait: &Wait) -> io::Result<()> {
+    pub(super) fn prepare_to_wait(self, wait: &Wait) -> io::Result<()> {
         if wait.will_sleep() {
             self.place.event.set_wake_at(self.writer.enough_room_at());
         }
@@ -93,13 +108,15 @@ impl<'a> View<'a> {
 
 impl Tx {
     pub(super) fn new(end: Arc<End>) -> Self {
+        let spinner = Spinner::new(end.spin);
         Self {
             end,
             life_line: LifeLine::default(),
-            spinner: Spinner::new(),
+            spinner,
             fate: Fate::Open,
             id: hold::new_end(),
             may_hold: false,
+            noted: 0,
         }
     }
 
@@ -115,12 +132,15 @@ impl Tx {
         };
         self.when_there_is_room(need, patience, |view, wait, spinner| {
             if bytes.len() > rules.part_max() {
-                return send_in_parts(view, bytes, wait, spinner);
+                let outcome = send_in_parts(view, bytes, wait, spinner);
+                view.show_readiness_if_watched();
+                return outcome;
             }
             let writer = view.writer;
             writer.publish(None, bytes, writer.opening_flags() | LAST);
             writer.set_state(message::WHOLE);
             view.ring()?;
+            view.show_readiness_if_watched();
             Ok(())
         })
     }
@@ -151,6 +171,7 @@ impl Tx {
         let mut woken = Woken::Look;
         loop {
             let guard = writer.control.tx.lock.lock(patience)?;
+            wait.settle(view.place);
             if guard.owner_died() {
                 writer.recover()?;
                 // The dead one may not have come as far as to tell of what it published.
@@ -175,12 +196,13 @@ impl Tx {
                 return Err(Fault::Disconnected);
             }
             if patience.is_over() {
-                let gone = life_line.is_gone(&writer.control.room, end.socket())?;
-                return Err(if gone {
-                    Fault::Disconnected
-                } else {
-                    Fault::NotNow
-                });
+                if view.is_gone(life_line)? {
+                    return Err(Fault::Disconnected);
+                }
+                // Those who filled the ring may have died before they rang.
+                view.ring()?;
+                view.show_readiness_if_watched();
+                return Err(Fault::NotNow);
             }
             view.prepare_to_wait(&wait)?;
             woken = wait.step(view.place, Some(guard), spinner, || {
@@ -231,6 +253,7 @@ fn wait_for_room(
     let writer = view.writer;
     let mut woken = Woken::Look;
     loop {
+        wait.settle(view.place);
         if writer.has_room(need)? || wait.will_sleep() && writer.has_room_exactly(need)? {
             wait.restart();
             return Ok(());
@@ -284,6 +307,10 @@ impl backend::Tx for Tx {
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.end.to_fds()
+    }
+
+    fn opposite(&self) -> io::Result<Opposite> {
+        Ok(self.end.opposite(|sides| sides.rx))
     }
 
     fn capacity(&self) -> usize {

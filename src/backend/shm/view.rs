@@ -4,6 +4,7 @@ use std::io;
 
 use super::End;
 use crate::error::Fault;
+use crate::ring::latch;
 use crate::ring::reader::Reader;
 use crate::ring::record::Rules;
 use crate::segment::layout::{Custody, message};
@@ -35,6 +36,7 @@ impl<'a> View<'a> {
             event: &control.data,
             number: &control.rx.epoch,
             socket: end.socket(),
+            tally: &control.rx_tally,
         };
         Self { end, reader, place }
     }
@@ -52,7 +54,7 @@ impl<'a> View<'a> {
     /// What the senders noted of their last message in parts.
     pub(super) fn senders_state(self) -> u32 {
         // SYNC: sender-state. Whoever reads the note finds every part published before it.
-        self.reader.control.tx.state.load(Ordering::Acquire)
+        latch::state(&self.reader.control.tx.state, Ordering::Acquire)
     }
 
     /// For a receiver inside a message of which nothing more is in the ring: whether its sender has
@@ -77,6 +79,10 @@ impl<'a> View<'a> {
             // is empty, and not in place of the message that was taken.
             let _ = self.give_room_back(false);
         }
+        if self.is_watched() {
+            // One who watches in vain then looks once more, and reports the error.
+            let _ = self.show_readiness();
+        }
     }
 
     /// Whether so much has been received that senders should hear of it.
@@ -96,10 +102,16 @@ impl<'a> View<'a> {
     /// # Errors
     ///
     /// As [`Event::ring`](crate::segment::layout::Event::ring); likewise below.
-    pub(super) fn settle_empty(self) -> io::Result<()> {
+    pub(super) fn settle_empty(self) -> Result<(), Fault> {
         self.reader.control.room.note_cpu();
         if self.reader.control.room.is_armed() || self.reader.unpublished() != 0 {
             self.give_room_back(true)?;
+        }
+        if self.end.parcels.is_some() {
+            super::parcel::sweep(self)?;
+        }
+        if self.is_watched() {
+            self.show_readiness()?;
         }
         Ok(())
     }

@@ -24,8 +24,8 @@ pub(crate) fn is_life_line(_socket: BorrowedFd<'_>) -> bool {
     true
 }
 
-pub(crate) fn carries_tokens(_from: BorrowedFd<'_>, _to: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(())
+pub(crate) fn carries_tokens(from: BorrowedFd<'_>, _to: BorrowedFd<'_>) -> io::Result<()> {
+    send_token(from, 0)
 }
 
 pub(crate) fn send_token(socket: BorrowedFd<'_>, token: u32) -> io::Result<()> {
@@ -59,6 +59,15 @@ pub(crate) fn wait(
         ready,
         hung_up: false,
     })
+}
+
+pub(crate) fn wait_many(
+    fds: &[(BorrowedFd<'_>, PollFlags)],
+    deadline: Deadline,
+) -> io::Result<Vec<Readiness>> {
+    fds.iter()
+        .map(|&(fd, events)| wait(fd, events, None, deadline))
+        .collect()
 }
 
 fn queue_of(socket: RawFd) -> Arc<Queue> {

@@ -14,7 +14,7 @@ use crate::input::Input;
 
 /// Longest memfd; an attached one takes all of its memory.
 const LONGEST: usize = 1 << 17;
-const HEADER: usize = 56;
+const HEADER: usize = 64;
 
 pub(crate) fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);

@@ -1,0 +1,117 @@
+//! What poll(2) shows of an end of a kernel pipe.
+//!
+//! A receiving end shows the pipe itself. It is as exact as the pipe is: bytes that are nobody's message (what a
+//! dead sender or receiver has left) show it as ready until the next receive has passed over them.
+//!
+//! A sending end has room when poll(2) finds the pipe *writable*. So that both backends show the same event, an
+//! epoll(7) descriptor that watches the pipe for that is what is shown; it is itself readable while it has
+//! something to report. It is made when it is first asked for.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::poll::PollFlags;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+
+use super::frame::ATOMIC_PAYLOAD;
+use super::reading::Side;
+use super::rx::{Rx, is_ready};
+use super::tx::Tx;
+use crate::backend::{Look, Seen};
+use crate::error::Fault;
+use crate::ring::custody::Turn;
+use crate::sys::clock::Patience;
+use crate::sys::refused::refused;
+
+impl Rx {
+    /// The descriptor to watch for being readable.
+    pub(crate) fn readiness_fd(&self) -> BorrowedFd<'_> {
+        self.end.pipe()
+    }
+
+    /// The descriptor and what to watch it for.
+    pub(crate) fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags) {
+        (self.end.pipe(), PollFlags::POLLIN)
+    }
+
+    /// Looks without waiting whether a receive would not block.
+    ///
+    /// # Errors
+    ///
+    /// `Io` as the operating system reports it; what else a receive would report at once.
+    pub(crate) fn look(&mut self, _seen: Seen) -> Result<Look, Fault> {
+        self.fate.check()?;
+        let Self {
+            end,
+            partial,
+            payload,
+            ..
+        } = self;
+        let side = Side::new(end);
+        let rx = side.shared();
+        let _guard = match rx.lock.lock(Patience::Never) {
+            Err(Fault::NotNow) => return Ok(Look::Busy),
+            outcome => outcome?,
+        };
+        if let Turn::Held(_) = partial.take_turn(&rx.custody)? {
+            let is_at_end = side.is_hung_up_and_empty()?;
+            return Ok(if is_at_end { Look::Ready } else { Look::Busy });
+        }
+        Ok(match is_ready(side, partial, payload)? {
+            true => Look::Ready,
+            false if partial.is_open() => Look::Inside,
+            false => Look::NotYet,
+        })
+    }
+}
+
+impl Tx {
+    /// The descriptor to watch for being readable.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be made, `EMFILE` above all.
+    pub(crate) fn readiness_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        if let Some(watch) = self.end.watch.get() {
+            return Ok(watch.as_fd());
+        }
+        let watch = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+            .map_err(|errno| refused("epoll_create1(2)", errno))?;
+        watch
+            .add(self.end.pipe(), EpollEvent::new(EpollFlags::EPOLLOUT, 0))
+            .map_err(|errno| refused("epoll_ctl(2) of the pipe", errno))?;
+        // Another thread may have been first.
+        Ok(self.end.watch.get_or_init(|| watch.0).as_fd())
+    }
+
+    /// A descriptor that is always ready, for want of a better one.
+    pub(crate) fn always_ready_fd(&self) -> BorrowedFd<'_> {
+        match self.end.page.memfd() {
+            Ok(memfd) => memfd.as_fd(),
+            Err(_) => self.end.pipe(),
+        }
+    }
+
+    /// The descriptor and what to watch it for.
+    pub(crate) fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags) {
+        (self.end.pipe(), PollFlags::POLLOUT)
+    }
+
+    /// The longest message for which there is room when the descriptor says so.
+    pub(crate) fn ready_len(&self) -> usize {
+        ATOMIC_PAYLOAD
+    }
+
+    /// Tells what poll(2) has shown: nobody knows better.
+    ///
+    /// # Errors
+    ///
+    /// What a send would report at once.
+    pub(crate) fn look(&mut self, seen: Seen) -> Result<Look, Fault> {
+        self.fate.check()?;
+        Ok(match seen {
+            Seen::Nothing => Look::NotYet,
+            Seen::Ready | Seen::HungUp => Look::Ready,
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! Finding out, before a receive sleeps for good, that nobody but the caller could end its sleep.
+//!
+//! It errs on the side of sleeping. What it cannot see is listed at `PipeOptions::detect_deadlock`.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use crate::segment::geometry::Flags;
+use crate::sys::clock::Patience;
+use crate::sys::holders::{self, Opposite};
+use crate::sys::process;
+
+/// One blocked call's knowledge of who else holds the other side.
+pub(super) struct Lookout {
+    is_wanted: bool,
+    found: Found,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Not looked since the last sleep.
+    Nothing,
+    /// The calling process, of one thread, is the only holder. That stays true: a holder can only come of a
+    /// holder. But messages may have come before the others went.
+    OnlyUs,
+    /// Somebody else, or it cannot be told.
+    Others,
+}
+
+impl Lookout {
+    /// For a call that waits without limit, where the pipe was made so.
+    pub(super) fn new(flags: Flags, patience: Patience) -> Self {
+        Self {
+            is_wanted: flags.has(Flags::DEADLOCK) && patience == Patience::FOREVER,
+            found: Found::Nothing,
+        }
+    }
+
+    /// Whether to [`look`](Self::look), and then at the pipe once more, before sleeping.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_wanted && self.found == Found::Nothing
+    }
+
+    /// Whether the pipe, found empty after the last look, stays so.
+    pub(super) fn is_alone(&self) -> bool {
+        self.found == Found::OnlyUs
+    }
+
+    /// After a sleep things may have changed.
+    pub(super) fn forget(&mut self) {
+        self.found = Found::Nothing;
+    }
+
+    /// Looks who holds the other side. Somebody else's end, which the descriptor tells of, is the time to
+    /// look again.
+    ///
+    /// # Errors
+    ///
+    /// What reading /proc reports.
+    pub(super) fn look(&mut self, opposite: Opposite) -> io::Result<Option<OwnedFd>> {
+        self.found = Found::Others;
+        let Some(own) = holders::own() else {
+            return Ok(None);
+        };
+        let is_ours = opposite.is_held_by(Path::new("/proc/self")) == Some(true);
+        if !is_ours || !process::is_single_threaded() {
+            return Ok(None);
+        }
+        let mut is_certain = true;
+        for id in holders::processes()?.into_iter().filter(|&id| id != own) {
+            match opposite.is_held_by(Path::new(&format!("/proc/{id}"))) {
+                Some(true) => match process::watch_any(id) {
+                    Some(watch) => return Ok(Some(watch)),
+                    None => is_certain = false,
+                },
+                Some(false) => {}
+                None => is_certain = is_certain && !holders::is_of_this_user(id),
+            }
+        }
+        if is_certain {
+            self.found = Found::OnlyUs;
+        }
+        Ok(None)
+    }
+}

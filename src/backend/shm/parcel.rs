@@ -1,0 +1,205 @@
+//! Messages that carry descriptors, through shared memory.
+//!
+//! The message goes through the ring, as one record with a *ticket*; its descriptors go through a socket, as
+//! one packet with the same ticket. The sender, under its side's lock: takes a new ticket, sends the packet,
+//! publishes the record. The receiver, under its own: finds the record, opens copies of the packet's
+//! descriptors, takes the packet away, moves past the record.
+//!
+//! # Why no message gets another one's descriptors
+//!
+//! A ticket is counted up under the senders' lock before its packet is sent, so none is used twice, whoever
+//! dies. Packets lie in the order of their tickets, and records in the ring as well. Hence:
+//!
+//! - *A sender killed after the packet and before the record*: a packet without record. The next receiver
+//!   that meets a greater ticket, or an empty ring while no sender is inside ([`sweep`]), closes it.
+//! - *A receiver killed after it took the packet away*: a record without packet. A record is published after
+//!   its packet was sent, so a packet that is not there has been taken; the message died with its receiver,
+//!   and the next one passes over it. The kernel has closed the descriptors.
+//! - *A receiver killed before that*: the kernel closes its copies, and both are still there.
+//! - *One that may not open so many descriptors*: the same; the call fails, and both are still there.
+
+use nix::poll::PollFlags;
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::tx::{Tx, View as Sending};
+use super::view::View;
+use super::{End, rx};
+use crate::backend::{parcels, without_parcels};
+use crate::error::Fault;
+use crate::ring::destination::Destination;
+use crate::ring::hold::{self, Hold};
+use crate::ring::record::{Header, LAST, PARCEL, PREFIX, span_of};
+use crate::segment::layout::message;
+use crate::sync::Ordering;
+use crate::sys::clock::Patience;
+use crate::sys::parcels::{self as packets, Sent};
+use crate::sys::socket;
+use crate::wait::sleep::{Wait, Woken};
+
+impl End {
+    fn parcels(&self) -> Result<BorrowedFd<'_>, Fault> {
+        self.parcels
+            .as_ref()
+            .map(AsFd::as_fd)
+            .ok_or_else(without_parcels)
+    }
+}
+
+impl Tx {
+    /// Sends `bytes` and `fds` as one message, whole or not at all.
+    pub(crate) fn send_parcel(
+        &mut self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        patience: Patience,
+    ) -> Result<(), Fault> {
+        self.fate.check()?;
+        let outcome = self.send_parcel_open(bytes, fds, patience);
+        self.fate.seal(outcome)
+    }
+
+    fn send_parcel_open(
+        &mut self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        patience: Patience,
+    ) -> Result<(), Fault> {
+        let Self {
+            end,
+            life_line,
+            spinner,
+            noted,
+            id,
+            ..
+        } = self;
+        let view = Sending::new(end);
+        let writer = view.writer;
+        let hold = Hold::of_tx(writer.control);
+        let parcels = end.parcels()?;
+        let (len, max) = (bytes.len(), end.rules.part_max() - PREFIX);
+        if len > max {
+            return Err(Fault::TooLarge { len, max });
+        }
+        if len > *noted {
+            view.note_length(noted, len);
+        }
+        if view.is_disconnected_in_passing(life_line)? {
+            return Err(Fault::Disconnected);
+        }
+        let need = span_of(PREFIX + len);
+        let mut wait = Wait::new(patience.deadline());
+        let mut woken = Woken::Look;
+        let mut look_after = hold::FIRST_LOOK;
+        loop {
+            let guard = writer.control.tx.lock.lock(patience)?;
+            wait.settle(view.place);
+            if guard.owner_died() {
+                writer.recover()?;
+                view.ring()?;
+            }
+            if hold.is_held()
+                && let Some(holder) = hold.holder_but(*id)?
+            {
+                if life_line.look(&writer.control.room, end.socket())? {
+                    return Err(Fault::Disconnected);
+                }
+                hold.wait_for(holder, guard, patience, &mut look_after)?;
+                continue;
+            }
+            let exactly = patience == Patience::Never || wait.will_sleep();
+            if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {
+                let last = &writer.control.tx.ticket;
+                let ticket = last.load(Ordering::Relaxed).wrapping_add(1);
+                // SYNC: ticket. Who sees it sees that the lock was taken before.
+                last.store(ticket, Ordering::Release);
+                match packets::send(parcels, ticket, fds)? {
+                    Sent::Whole => {
+                        let flags = writer.opening_flags() | LAST | PARCEL;
+                        writer.publish(Some(ticket), bytes, flags);
+                        writer.set_state(message::WHOLE);
+                        view.ring()?;
+                        view.show_readiness_if_watched();
+                        return Ok(());
+                    }
+                    Sent::Gone => return Err(Fault::Disconnected),
+                    Sent::Full => {
+                        view.ring()?;
+                        // Others may send while we wait.
+                        drop(guard);
+                        wait_for_packets(parcels, patience)?;
+                        continue;
+                    }
+                }
+            }
+            if woken == Woken::HungUp
+                || life_line.is_gone_by_close(&writer.control.room, end.socket())?
+            {
+                return Err(Fault::Disconnected);
+            }
+            if patience.is_over() {
+                if view.is_gone(life_line)? {
+                    return Err(Fault::Disconnected);
+                }
+                view.show_readiness_if_watched();
+                return Err(Fault::NotNow);
+            }
+            view.prepare_to_wait(&wait)?;
+            woken = wait.step(view.place, Some(guard), spinner, || {
+                writer.seems_to_have_room(need, exactly)
+            })?;
+        }
+    }
+}
+
+/// Waits until the socket has room for packets.
+fn wait_for_packets(parcels: BorrowedFd<'_>, patience: Patience) -> Result<(), Fault> {
+    if patience.is_over() {
+        return Err(Fault::NotNow);
+    }
+    let found = socket::wait(parcels, PollFlags::POLLOUT, None, patience.deadline())?;
+    if found.hung_up {
+        Err(Fault::Disconnected)
+    } else {
+        Ok(())
+    }
+}
+
+/// Takes the message at hand and its descriptors; `None` when it died with a receiver that had taken them.
+pub(super) fn take(
+    view: View<'_>,
+    header: Header,
+    into: &mut Destination<'_>,
+) -> Result<Option<usize>, Fault> {
+    // On a pipe that carries none only a liar writes such a record.
+    let parcels = view.end.parcels.as_ref().ok_or(Fault::Corrupted)?.as_fd();
+    let Destination::Parcel { bytes, fds } = into else {
+        return Err(Fault::CarriesDescriptors);
+    };
+    let Some(found) = parcels::find(parcels, view.reader.prefix())? else {
+        view.reader.pass(header);
+        return Ok(None);
+    };
+    bytes.clear();
+    rx::append(view, header, true, bytes)?;
+    packets::drop_oldest(parcels)?;
+    **fds = found;
+    view.reader.consume(header);
+    Ok(Some(bytes.len()))
+}
+
+/// Before reporting an empty ring or sleeping: closes what senders have left in the socket that died before
+/// the message was there.
+pub(super) fn sweep(view: View<'_>) -> Result<(), Fault> {
+    let Some(parcels) = &view.end.parcels else {
+        return Ok(());
+    };
+    let tx = &view.reader.control.tx;
+    // SYNC: ticket. Whoever took this one or an earlier one has taken the lock before. If nobody is inside
+    // now they have published, which is seen with the lock, or died.
+    let last = tx.ticket.load(Ordering::Acquire);
+    if !tx.lock.is_free() || view.reader.peek()?.is_some() {
+        return Ok(());
+    }
+    parcels::close_up_to(parcels.as_fd(), last)
+}

@@ -1,0 +1,275 @@
+//! What poll(2) shows of an end: its side's socket is readable while there is something to do.
+//!
+//! No descriptor is added for that. The socket hangs up when the other side is gone, and has tokens in it
+//! (`wait::event`), of which this always holds, for either side:
+//!
+//! > a token is in the socket, or `armed` has `POLLING` in it.
+//!
+//! It holds at first, since a pipe is made with a token on each side. Only [`Event::drop_stale_tokens`] takes
+//! tokens out, after `armed` was stored with `POLLING`; `POLLING` stays when others arm; and a ringer clears the
+//! word only after it has sent the token. So a watched socket is never silent while there is something to do:
+//! without a token `armed` is set, so the next change sends one, and what was changed before it was set was seen
+//! by the look that comes between arming and taking tokens out. What is left is a change whose maker died before
+//! it rang, whose call did not return; the next change rings, and so does the hang-up.
+//!
+//! That the socket is *not* readable while there is nothing to do takes work, and is done only once somebody has
+//! asked for the descriptor ([`latch`]): whoever leaves the side without a record, or without room for the
+//! longest one, then arms, looks again, and takes stale tokens out, all under the side's lock. A token that comes
+//! after that from a ringer that was overtaken is found and taken out by the next call that finds nothing.
+//!
+//! [`Event::drop_stale_tokens`]: crate::segment::layout::Event::drop_stale_tokens
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+
+use super::rx::Rx;
+use super::tx::{self, Tx};
+use super::{parts, view};
+use crate::backend::{Look, Seen};
+use crate::error::Fault;
+use crate::ring::custody::Turn;
+use crate::ring::hold::Hold;
+use crate::ring::latch;
+use crate::ring::record::span_of;
+use crate::segment::layout::message;
+use crate::sync::full_fence;
+use crate::sys::clock::{Deadline, Patience};
+use crate::sys::socket;
+use crate::wait::event::POLLING;
+use crate::wait::life_line::LifeLine;
+use crate::wait::sleep::Place;
+
+/// Takes stale tokens out, after the caller armed with this number and found nothing; one look where there are
+/// none. Under the lock.
+fn clear(place: Place<'_>, armed: u32) -> io::Result<()> {
+    let now = Deadline::after(Duration::ZERO);
+    let found = socket::wait(place.socket, PollFlags::POLLIN, None, now)?;
+    if found.ready && !found.hung_up {
+        place.event.drop_stale_tokens(place.socket, armed)?;
+    }
+    Ok(())
+}
+
+impl view::View<'_> {
+    /// Whether somebody watches the receivers' side.
+    #[inline]
+    pub(super) fn is_watched(self) -> bool {
+        latch::is_latched(&self.custody().state)
+    }
+
+    /// Before an end that may not wait says that the pipe is empty: whether every sender is gone. One who watches
+    /// was told once of the hang-up and has to find it.
+    pub(super) fn is_gone(self, life_line: &mut LifeLine) -> io::Result<bool> {
+        if self.is_watched() {
+            life_line.look(self.place.event, self.end.socket())
+        } else {
+            life_line.is_gone(self.place.event, self.end.socket())
+        }
+    }
+
+    /// Under the lock, after records were taken or none were found: if there is none, takes tokens out.
+    ///
+    /// # Errors
+    ///
+    /// What poll(2) and recvfrom(2) report; the socket may then be readable for nothing.
+    #[cold]
+    pub(super) fn show_readiness(self) -> io::Result<()> {
+        if self.reader.has_record() {
+            return Ok(());
+        }
+        let armed = self.place.event.arm(self.place.number, POLLING);
+        full_fence();
+        if self.reader.has_record() {
+            return Ok(());
+        }
+        clear(self.place, armed)
+    }
+}
+
+impl Rx {
+    /// The descriptor to watch, after marking the side as watched.
+    pub(crate) fn readiness_fd(&self) -> BorrowedFd<'_> {
+        let view = view::View::new(&self.end);
+        if latch::latch(&view.custody().state)
+            && let Ok(_guard) = view.reader.control.rx.lock.lock(Patience::Never)
+        {
+            // Else the next call that finds nothing does it.
+            let _ = view.show_readiness();
+        }
+        self.end.socket()
+    }
+
+    /// The descriptor, for one wait and without the mark.
+    pub(crate) fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags) {
+        (self.end.socket(), PollFlags::POLLIN)
+    }
+
+    /// Looks without waiting whether a receive would not block, and if it would, arms so that the socket becomes
+    /// readable when that changes. It may be so already, by stale tokens: those are taken out when `seen` says
+    /// that it is.
+    ///
+    /// # Errors
+    ///
+    /// `Io` as the operating system reports it; what else a receive would report at once.
+    pub(crate) fn look(&mut self, seen: Seen) -> Result<Look, Fault> {
+        self.fate.check()?;
+        let Self {
+            end,
+            life_line,
+            partial,
+            ..
+        } = self;
+        let view = view::View::new(end);
+        let _guard = match view.reader.control.rx.lock.lock(Patience::Never) {
+            Err(Fault::NotNow) => return Ok(Look::Busy),
+            outcome => outcome?,
+        };
+        if Hold::of_rx(view.reader.control)
+            .holder_but(partial.id())?
+            .is_some()
+        {
+            return Ok(Look::Busy);
+        }
+        if let Turn::Held(_) = partial.take_turn(view.custody())? {
+            let is_ready = view.is_at_end_for_others(life_line)? || view.reader.has_first()?;
+            return Ok(if is_ready { Look::Ready } else { Look::Busy });
+        }
+        parts::skip_orphaned(view)?;
+        if view.reader.peek()?.is_some() || seen == Seen::HungUp {
+            return Ok(Look::Ready);
+        }
+        view.settle_empty()?;
+        if life_line.is_gone_by_close(view.place.event, end.socket())?
+            || partial.is_open() && view.left_unfinished() == Some(message::ORPHANED)
+        {
+            return Ok(Look::Ready);
+        }
+        let armed = view.place.event.arm(view.place.number, POLLING);
+        full_fence();
+        if view.reader.has_record() {
+            return Ok(Look::Ready);
+        }
+        if seen == Seen::Ready {
+            clear(view.place, armed)?;
+        }
+        Ok(if partial.is_open() {
+            Look::Inside
+        } else {
+            Look::NotYet
+        })
+    }
+}
+
+impl tx::View<'_> {
+    /// As for a receiver.
+    pub(super) fn is_gone(self, life_line: &mut LifeLine) -> io::Result<bool> {
+        let event = &self.writer.control.room;
+        if latch::is_latched(&self.writer.control.tx.state) {
+            life_line.look(event, self.end.socket())
+        } else {
+            life_line.is_gone(event, self.end.socket())
+        }
+    }
+
+    /// Under the lock, after room was taken or was found wanting: where somebody watches the senders' side, takes
+    /// tokens out unless there is room for the longest record. What is refused leaves the socket readable, so that
+    /// one who watches calls in vain and is told the error.
+    #[inline]
+    pub(super) fn show_readiness_if_watched(self) {
+        if latch::is_latched(&self.writer.control.tx.state) {
+            let _ = self.show_readiness();
+        }
+    }
+
+    #[cold]
+    fn show_readiness(self) -> Result<(), Fault> {
+        if let Some(armed) = self.arm_for_room()? {
+            clear(self.place, armed)?;
+        }
+        Ok(())
+    }
+
+    /// Arms unless there is room for the longest record.
+    fn arm_for_room(self) -> Result<Option<u32>, Fault> {
+        let writer = self.writer;
+        let most = span_of(writer.rules.part_max());
+        if writer.has_room(most)? || writer.has_room_exactly(most)? {
+            return Ok(None);
+        }
+        self.place.event.set_wake_at(writer.enough_room_at());
+        let armed = self.place.event.arm(self.place.number, POLLING);
+        full_fence();
+        Ok((!writer.has_room_exactly(most)?).then_some(armed))
+    }
+
+    /// What the last owner of the lock left, if it died.
+    pub(super) fn make_good(self, owner_died: bool) -> Result<(), Fault> {
+        if owner_died {
+            self.writer.recover()?;
+            self.ring()?;
+        }
+        Ok(())
+    }
+}
+
+impl Tx {
+    /// As for a receiver.
+    pub(crate) fn readiness_fd(&self) -> BorrowedFd<'_> {
+        let view = tx::View::new(&self.end);
+        let control = view.writer.control;
+        if latch::latch(&control.tx.state)
+            && let Ok(guard) = control.tx.lock.lock(Patience::Never)
+            && view.make_good(guard.owner_died()).is_ok()
+        {
+            view.show_readiness_if_watched();
+        }
+        self.end.socket()
+    }
+
+    /// As for a receiver.
+    pub(crate) fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags) {
+        (self.end.socket(), PollFlags::POLLIN)
+    }
+
+    /// The longest message for which there is room when the descriptor says so.
+    pub(crate) fn ready_len(&self) -> usize {
+        self.end.rules.part_max()
+    }
+
+    /// As for a receiver; ready is an end that has room for the longest record.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn look(&mut self, seen: Seen) -> Result<Look, Fault> {
+        self.fate.check()?;
+        let Self {
+            end, life_line, id, ..
+        } = self;
+        let view = tx::View::new(end);
+        let control = view.writer.control;
+        let guard = match control.tx.lock.lock(Patience::Never) {
+            Err(Fault::NotNow) => return Ok(Look::Busy),
+            outcome => outcome?,
+        };
+        view.make_good(guard.owner_died())?;
+        if seen == Seen::HungUp || life_line.is_gone_by_close(&control.room, end.socket())? {
+            return Ok(Look::Ready);
+        }
+        if Hold::of_tx(control).holder_but(*id)?.is_some() {
+            return Ok(Look::Busy);
+        }
+        let Some(armed) = view.arm_for_room()? else {
+            return Ok(Look::Ready);
+        };
+        // Those who filled the ring may have died before they rang.
+        view.ring()?;
+        if seen == Seen::Ready {
+            clear(view.place, armed)?;
+        }
+        Ok(Look::NotYet)
+    }
+}

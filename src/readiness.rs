@@ -1,0 +1,133 @@
+//! Descriptors by which poll(2), epoll(7) and event loops see whether an end is ready.
+//!
+//! How they are kept right is in `backend::shm::readiness` and `backend::kernel::readiness`.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::receiver::Flavor as RxFlavor;
+use crate::sender::Flavor as TxFlavor;
+use crate::{Connection, Receiver, Sender};
+
+/// For watching only: never read from it, write to it or close it.
+///
+/// The descriptor is *readable* (`POLLIN`, `EPOLLIN`) exactly while [`recv`](Receiver::recv) would not block: a
+/// message is there, or the pipe is at its end. It is level-triggered, costs no descriptor, and is the same for
+/// all handles of this process to this end, so an epoll instance takes it once. It shows the pipe and not this
+/// handle: what a [`Read`](io::Read) has taken and not yet handed out does not count, so read until a read would
+/// block.
+///
+/// The first call puts the receiving side, for all its holders in every process and for good, into a mode in which
+/// a receive that empties the pipe makes a few system calls, and the send after it two. Before it nothing is paid.
+///
+/// Where it is ready although [`try_recv`](Receiver::try_recv) then says `Empty`:
+/// - for a moment, when a receive has overtaken the last step of the send, or on a kernel pipe when what a killed
+///   process left is passed over; that call puts it right, so nobody is woken for it twice;
+/// - a message longer than an eighth of the capacity goes in parts, and each part counts: `try_recv` takes what is
+///   there and says `Empty` until the last one came;
+/// - while another handle is in the middle of such a message, or holds the side for a moment.
+///
+/// Where it is not ready although there is something: a sender was killed after its message had become visible
+/// and before it woke anybody (the next send does, and so does the end of the pipe), or died inside a message in
+/// parts while others live (`Aborted` then shows with the next send).
+///
+/// With `EPOLLET` there is an event for each time the pipe becomes non-empty. Call `try_recv` until it says
+/// `Empty` or an error, and share the end with nobody: an event that another holder leaves half used is not
+/// repeated. Level-triggered watching has no such rule.
+///
+/// # Examples
+///
+/// ```
+/// use std::os::fd::AsFd;
+/// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+///
+/// let (mut rx, mut tx) = shmpipe::pipe()?;
+/// let is_ready = |rx: &shmpipe::Receiver| -> nix::Result<bool> {
+///     let mut watched = [PollFd::new(rx.as_fd(), PollFlags::POLLIN)];
+///     Ok(poll(&mut watched, PollTimeout::ZERO)? > 0)
+/// };
+/// assert!(!is_ready(&rx)?);
+/// tx.send(b"here")?;
+/// assert!(is_ready(&rx)?);
+/// rx.recv()?;
+/// assert!(!is_ready(&rx)?);
+/// drop(tx);
+/// assert!(is_ready(&rx)?, "at its end");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl AsFd for Receiver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.flavor {
+            RxFlavor::SharedMemory(rx) => rx.readiness_fd(),
+            RxFlavor::Kernel(rx) => rx.readiness_fd(),
+        }
+    }
+}
+
+impl Sender {
+    /// The descriptor that is *readable* (`POLLIN`) exactly while a [`send`](Sender::send) of a short message would
+    /// not block: there is room for it, or no receiver is left. For watching only.
+    ///
+    /// Short is up to 8 bytes less than an eighth of the capacity and at most 256 KiB; on a kernel pipe up to 4080
+    /// bytes. A longer one may still find the pipe [`Full`](crate::TrySendError::Full), and so does any while
+    /// another holder is in the middle of a long one.
+    ///
+    /// Otherwise as for a [`Receiver`]: level-triggered, one for all handles of this process, and the first call
+    /// puts the sending side into a mode in which sends that fill the pipe make a few system calls. On a kernel
+    /// pipe the first call makes a descriptor, an epoll(7) instance, one for all handles of this process.
+    ///
+    /// # Errors
+    ///
+    /// On a kernel pipe where that descriptor cannot be made, `EMFILE` above all. Never in shared memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    ///
+    /// let (rx, mut tx) = shmpipe::pipe()?;
+    /// while tx.try_send(&[7; 1000]).is_ok() {}
+    /// let mut watched = [PollFd::new(tx.readiness()?, PollFlags::POLLIN)];
+    /// assert_eq!(poll(&mut watched, PollTimeout::ZERO)?, 0, "it is full");
+    /// drop(rx);
+    /// assert_eq!(poll(&mut watched, PollTimeout::ZERO)?, 1, "it is broken");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn readiness(&self) -> io::Result<BorrowedFd<'_>> {
+        match &self.flavor {
+            TxFlavor::SharedMemory(tx) => Ok(tx.readiness_fd()),
+            TxFlavor::Kernel(tx) => tx.readiness_fd(),
+        }
+    }
+
+    /// The longest message for which there is room when the descriptor says so.
+    #[cfg_attr(
+        not(feature = "tokio"),
+        allow(dead_code, reason = "for the async ends")
+    )]
+    pub(crate) fn ready_len(&self) -> usize {
+        match &self.flavor {
+            TxFlavor::SharedMemory(tx) => tx.ready_len(),
+            TxFlavor::Kernel(tx) => tx.ready_len(),
+        }
+    }
+}
+
+/// As [`readiness`](Sender::readiness), and never fails: where that does, this is a descriptor that is always ready
+/// for poll(2), so that nobody waits in vain, and that epoll_ctl(2) refuses.
+impl AsFd for Sender {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.readiness().unwrap_or_else(|_| match &self.flavor {
+            TxFlavor::SharedMemory(tx) => tx.readiness_fd(),
+            TxFlavor::Kernel(tx) => tx.always_ready_fd(),
+        })
+    }
+}
+
+/// That of its receiver: readable exactly while [`recv`](Connection::recv) would not block. For room to send,
+/// [`split`](Connection::split) first.
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.receiver.as_fd()
+    }
+}

@@ -1,0 +1,130 @@
+//! The byte-stream view of the receiving end: `io::Read` and `io::BufRead`.
+//!
+//! Both eat up the same buffer that `recv` lends from, so they and the calls that receive whole messages may
+//! be mixed in any order. There is no `io::Read` for `&Receiver`: that buffer needs a single user, and what
+//! would make it safe to share is a lock at each call. A second user takes a clone, whose buffer is its own.
+
+use std::io::{self, IoSliceMut};
+
+use super::Receiver;
+use crate::RecvError;
+use crate::error::Fault;
+use crate::ring::destination::Destination;
+use crate::sys::clock::Patience;
+
+impl Receiver {
+    /// Fills `buf` with what is there, and waits for a byte only where `so_far` counts none.
+    ///
+    /// An error is returned only where there is no byte to return instead, here or in `so_far`; else it is
+    /// kept for the next call.
+    fn read_on(&mut self, buf: &mut [u8], so_far: usize) -> io::Result<usize> {
+        let mut filled = self.take_unread(buf);
+        while filled < buf.len() {
+            let nothing_yet = so_far + filled == 0;
+            let patience = if nothing_yet {
+                Patience::FOREVER
+            } else {
+                Patience::Never
+            };
+            let outcome = match self.deferred.take() {
+                Some(fault) => Err(fault),
+                None => self.read_message(&mut buf[filled..], patience),
+            };
+            match outcome {
+                Ok(len) => filled += len,
+                Err(Fault::Disconnected | Fault::NotNow) => break,
+                Err(fault) if nothing_yet => return Err(RecvError::from(fault).into()),
+                // The bytes come first. `Aborted` is told only once, so it is kept, not dropped.
+                Err(fault) => {
+                    self.deferred = Some(fault);
+                    break;
+                }
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Receives one message: straight into `buf` where it fits, else by way of our own buffer.
+    pub(crate) fn read_message(
+        &mut self,
+        buf: &mut [u8],
+        patience: Patience,
+    ) -> Result<usize, Fault> {
+        if let Some(len) = self.recv_into_soon(buf, patience != Patience::Never) {
+            return Ok(len);
+        }
+        match Self::receive(&mut self.flavor, Destination::Slice(buf), patience) {
+            Err(Fault::BufferTooSmall { .. }) => {
+                self.unread = self.recv_within(patience)?.len();
+                Ok(self.take_unread(buf))
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// The byte-stream view: message edges vanish and empty messages are skipped. A message whose sender died is
+/// dropped whole and reported once as `InvalidData`; the next read goes on. A signal interrupts no read, so
+/// `Interrupted` is never reported. There is no time-out: [`poll`](Receiver::poll) first where one is wanted.
+///
+/// Reads and receives may be mixed: a receive after a read that took a part of a message returns the rest.
+impl io::Read for Receiver {
+    /// Blocks until there is at least one byte, then takes what is there, of several messages if
+    /// they fit; `Ok(0)` is end-of-file.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_on(buf, 0)
+    }
+
+    /// As [`read`](io::Read::read), into one buffer after the other.
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let mut filled = 0;
+        for buf in bufs {
+            let len = self.read_on(buf, filled)?;
+            filled += len;
+            if len < buf.len() {
+                break;
+            }
+        }
+        Ok(filled)
+    }
+}
+
+/// The buffer is the end's own, which holds one message: no [`BufReader`](io::BufReader) is needed, and
+/// without one the rest of a line, say, is still there for [`recv`](Receiver::recv).
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{BufRead, Write};
+///
+/// let (mut rx, mut tx) = shmpipe::pipe()?;
+/// write!(tx, "first line\nsecond ")?;
+/// writeln!(tx, "line")?;
+/// tx.write_all(b"end")?;
+/// let mut line = String::new();
+/// rx.read_line(&mut line)?;
+/// assert_eq!(line, "first line\n");
+/// assert_eq!(&*rx.recv()?, b"second ");
+/// drop(tx);
+/// assert_eq!(rx.lines().collect::<Result<Vec<_>, _>>()?, ["line", "end"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl io::BufRead for Receiver {
+    /// The bytes that are at hand, or those of the next message that is not empty, for which it blocks;
+    /// none is end-of-file.
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.unread == 0 {
+            match self.recv_within(Patience::FOREVER) {
+                Ok(message) => self.unread = message.len(),
+                Err(Fault::Disconnected) => break,
+                Err(fault) => return Err(RecvError::from(fault).into()),
+            }
+        }
+        Ok(&self.buffer[self.buffer.len() - self.unread..])
+    }
+
+    /// Marks `amount` of those bytes as read; more than there are counts as all.
+    fn consume(&mut self, amount: usize) {
+        self.unread = self.unread.saturating_sub(amount);
+    }
+}

@@ -1,0 +1,41 @@
+//! The byte-stream view of the sending end: `io::Write`.
+//!
+//! There is no `io::Write` for `&Sender`: a send counts its sender's looks at the other side in the end
+//! itself, without a lock. A second user takes a clone, which costs no descriptor.
+
+use std::io::{self, IoSlice};
+
+use super::Sender;
+use crate::SendError;
+
+/// Each write is one message; an empty write sends nothing. A signal interrupts no write, so `Interrupted`
+/// is never reported.
+impl io::Write for Sender {
+    /// Sends `buf` as one message, or its first part where a limit is set, blocking while the pipe
+    /// is full.
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let part = &buf[..buf.len().min(self.limit)];
+        if part.is_empty() && !buf.is_empty() {
+            return Err(SendError::TooLarge {
+                len: buf.len(),
+                max: self.limit,
+            }
+            .into());
+        }
+        if !part.is_empty() {
+            self.send(part)?;
+        }
+        Ok(part.len())
+    }
+
+    /// As [`write`](io::Write::write) of all the pieces as one message, as
+    /// [`send_vectored`](Sender::send_vectored) puts them together.
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_pieces(pieces)
+    }
+
+    /// Does nothing: what `write` took is already where the receiver finds it.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

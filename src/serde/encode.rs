@@ -1,0 +1,47 @@
+//! From a value to the bytes of a message.
+
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+
+use super::error::EncodeError;
+
+/// A buffer larger than this is given back after its message was sent.
+const KEPT_BUFFER: usize = 1 << 20;
+
+/// The buffer of one sending end, used again for each value.
+#[derive(Debug, Default)]
+pub(super) struct Encoder(Vec<u8>);
+
+impl Encoder {
+    /// The bytes of `value`, in the buffer.
+    pub(super) fn encode<T: Serialize>(&mut self, value: &T) -> Result<&[u8], EncodeError> {
+        self.0.clear();
+        // Here and not after the send, since the bytes are lent for that.
+        self.0.shrink_to(KEPT_BUFFER);
+        postcard::serialize_with_flavor(value, Appended(&mut self.0)).map_err(EncodeError)?;
+        Ok(&self.0)
+    }
+}
+
+/// A buffer at the end of which postcard writes; its own kind takes the buffer and loses it on an error.
+struct Appended<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appended<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}

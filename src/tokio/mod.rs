@@ -1,0 +1,35 @@
+//! Ends for [tokio]: the same pipes, in tasks instead of threads. Feature `tokio`.
+//!
+//! An end is made from a blocking one ([`Receiver::from_blocking`], or `try_into()`) inside a runtime with I/O
+//! enabled, and can be turned back. Both sides of a pipe are free to be of either kind, in the same or another
+//! process. Making one puts its side into the mode of [`Receiver::as_fd`](crate::Receiver#impl-AsFd-for-Receiver)
+//! and takes a descriptor of its own, which also counts as a holder of the side.
+//!
+//! # Dropped futures
+//!
+//! A dropped [`recv`](Receiver::recv) has taken no message: it takes one only in the poll that returns it. Parts of
+//! a long one stay in the end for the next call. A dropped [`send`](Sender::send) has sent nothing, except for
+//! messages that are too long to be sent at once; see there.
+//!
+//! # Examples
+//!
+//! ```
+//! # #[::tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (rx, mut tx) = shmpipe::pipe()?;
+//! let mut rx = shmpipe::tokio::Receiver::from_blocking(rx)?;
+//! let other_side = std::thread::spawn(move || tx.send(b"from a thread"));
+//! assert_eq!(&*rx.recv().await?, b"from a thread");
+//! other_side.join().unwrap()?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod connection;
+mod receiver;
+mod sender;
+mod watch;
+
+pub use connection::Connection;
+pub use receiver::Receiver;
+pub use sender::Sender;

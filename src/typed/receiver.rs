@@ -1,0 +1,114 @@
+//! The receiving end of a pipe of values.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+use std::{fmt, io};
+
+use zerocopy::TryFromBytes;
+
+use super::error::{RecvError, RecvTimeoutError, TryRecvError};
+use super::place::Place;
+use crate::Backend;
+use crate::error::Fault;
+use crate::sys::clock::{Deadline, Patience};
+
+/// The receiving end of a pipe of `T`: a [`Receiver`](crate::Receiver) of which each message is one value.
+///
+/// A value is received by way of the stack and returned, with no allocation. Only a message that is longer
+/// than a `T`, and so none, goes through the byte end's buffer, which grows with what arrives.
+pub struct Receiver<T> {
+    inner: crate::Receiver,
+    /// Gives a `T` and holds none.
+    carries: PhantomData<fn() -> T>,
+}
+
+impl<T: TryFromBytes> Receiver<T> {
+    #[inline]
+    fn recv_within<E: From<Fault>>(&mut self, patience: Patience) -> Result<T, RecvError<E>> {
+        let mut place = Place::<T>::new();
+        let bytes = place.zeroed();
+        match self.inner.recv_into_within(bytes, patience) {
+            Ok(len) => value(&bytes[..len]),
+            Err(Fault::BufferTooSmall { .. }) => self.recv_longer(patience),
+            Err(fault) => Err(RecvError::Pipe(fault.into())),
+        }
+    }
+
+    /// Takes out the message that was found to be too long. Another holder of this end may have been
+    /// faster, so what comes may be a value after all.
+    #[cold]
+    fn recv_longer<E: From<Fault>>(&mut self, patience: Patience) -> Result<T, RecvError<E>> {
+        match self.inner.recv_within(patience) {
+            Ok(message) => value(&message),
+            Err(fault) => Err(RecvError::Pipe(fault.into())),
+        }
+    }
+
+    /// Receives the next value, blocking while the pipe is empty.
+    ///
+    /// # Errors
+    ///
+    /// - [`Pipe`](RecvError::Pipe) with what [`Receiver::recv`](crate::Receiver::recv) reports:
+    ///   `Disconnected` when every sender is gone and every message has been received, `Aborted` when a sender
+    ///   died inside a value longer than the pipe.
+    /// - [`WrongSize`](RecvError::WrongSize) and [`InvalidValue`](RecvError::InvalidValue): a message that is
+    ///   no `T`. It has been taken out of the pipe, and the next call receives the one after it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::typed::{Receiver, RecvError};
+    ///
+    /// let (rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(&[1, 2, 3])?;
+    /// tx.send(&42_u64.to_le_bytes())?;
+    /// drop(tx);
+    /// let mut rx = Receiver::<u64>::from(rx);
+    /// assert!(matches!(rx.recv(), Err(RecvError::WrongSize { expected: 8, found: 3 })));
+    /// assert_eq!(rx.recv()?, 42);
+    /// assert!(matches!(rx.recv(), Err(RecvError::Pipe(shmpipe::RecvError::Disconnected))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv(&mut self) -> Result<T, RecvError> {
+        self.recv_within(Patience::FOREVER)
+    }
+
+    /// Receives the next value if one is there; never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and `Pipe(Empty)` when no message is there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{TryRecvError, typed};
+    ///
+    /// let (mut rx, _tx) = typed::pipe::<u64>()?;
+    /// assert!(matches!(rx.try_recv(), Err(typed::TryRecvError::Pipe(TryRecvError::Empty))));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        self.recv_within(Patience::Never)
+    }
+
+    /// Receives the next value, blocking no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and `Pipe(Timeout)`, not before its time.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.recv_within(Patience::Until(Deadline::after(timeout)))
+    }
+}
+
+/// The value that `bytes` are.
+#[inline]
+fn value<T: TryFromBytes, E>(bytes: &[u8]) -> Result<T, RecvError<E>> {
+    if bytes.len() != size_of::<T>() {
+        return Err(RecvError::wrong_size::<T>(bytes.len()));
+    }
+    T::try_read_from_bytes(bytes).map_err(|_| RecvError::invalid_value::<T>())
+}
+
+crate::values::receiver_of_values! { recv: [TryFromBytes] }

@@ -1,0 +1,307 @@
+//! What ends that carry values have in common, however the values become bytes.
+//!
+//! Macros and not generic types, so that each module's ends read as types of their own in the documentation.
+//! How a value becomes a message and the other way is in the modules that use these.
+
+/// What a sending end of values does as the byte end in its field `inner` does it.
+macro_rules! sender_of_values {
+    () => {
+        impl<T> Sender<T> {
+            /// Makes another handle to this end, as [`Sender::try_clone`](crate::Sender::try_clone).
+            ///
+            /// # Errors
+            ///
+            /// What the operating system reports.
+            pub fn try_clone(&self) -> io::Result<Self> {
+                self.inner.try_clone().map(Self::from)
+            }
+
+            /// Bytes that the pipe holds, framing included, as [`Sender::capacity`](crate::Sender::capacity).
+            pub fn capacity(&self) -> usize {
+                self.inner.capacity()
+            }
+
+            /// What carries the bytes.
+            pub fn backend(&self) -> Backend {
+                self.inner.backend()
+            }
+
+            /// The byte end below, to be handed over to another process or to send plain bytes.
+            pub fn into_inner(self) -> crate::Sender {
+                self.inner
+            }
+        }
+
+        impl<T> From<Sender<T>> for crate::Sender {
+            fn from(end: Sender<T>) -> Self {
+                end.into_inner()
+            }
+        }
+
+        impl<T> fmt::Debug for Sender<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple("Sender").field(&self.inner).finish()
+            }
+        }
+    };
+}
+
+/// What a receiving end of values does as the byte end in its field `inner` does it, and the iterator over
+/// its values. `recv` is what a value must be for that.
+macro_rules! receiver_of_values {
+    (recv: [$($recv:tt)+]) => {
+        impl<T> Receiver<T> {
+            /// Waits until [`recv`](Self::recv) would not block and tells whether it would not, as
+            /// [`Receiver::poll`](crate::Receiver::poll). Whether the message is a value only `recv` tells.
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+                self.inner.poll(timeout)
+            }
+
+            /// Makes another handle to this end, as [`Receiver::try_clone`](crate::Receiver::try_clone).
+            ///
+            /// # Errors
+            ///
+            /// What the operating system reports.
+            pub fn try_clone(&self) -> io::Result<Self> {
+                self.inner.try_clone().map(Self::from)
+            }
+
+            /// Bytes that the pipe holds, framing included.
+            pub fn capacity(&self) -> usize {
+                self.inner.capacity()
+            }
+
+            /// What carries the bytes.
+            pub fn backend(&self) -> Backend {
+                self.inner.backend()
+            }
+
+            /// The byte end below, to be handed over to another process or to receive plain bytes.
+            pub fn into_inner(self) -> crate::Receiver {
+                self.inner
+            }
+        }
+
+        impl<T: $($recv)+> Receiver<T> {
+            /// Iterates over the values until end-of-file or an error, blocking while the pipe is empty.
+            ///
+            /// Why it ended is in [`error`](Messages::error), where that was not end-of-file. A message that
+            /// is no value ends it too and has been taken out: call `messages` again for what follows.
+            pub fn messages(&mut self) -> Messages<'_, T> {
+                Messages {
+                    receiver: self,
+                    error: None,
+                }
+            }
+        }
+
+        impl<T> From<Receiver<T>> for crate::Receiver {
+            fn from(end: Receiver<T>) -> Self {
+                end.into_inner()
+            }
+        }
+
+        impl<T> From<crate::Receiver> for Receiver<T> {
+            /// What the byte end has begun to read of a message stands for the next message.
+            fn from(inner: crate::Receiver) -> Self {
+                Self {
+                    inner,
+                    carries: PhantomData,
+                }
+            }
+        }
+
+        impl<T> fmt::Debug for Receiver<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple("Receiver").field(&self.inner).finish()
+            }
+        }
+
+        /// The values of a pipe in order, until end-of-file; made by [`Receiver::messages`].
+        ///
+        /// Blocks while the pipe is empty. Another error ends it too and is then in [`error`](Self::error).
+        #[derive(Debug)]
+        pub struct Messages<'a, T> {
+            receiver: &'a mut Receiver<T>,
+            error: Option<RecvError>,
+        }
+
+        impl<T> Messages<'_, T> {
+            /// Why the iteration ended, where that was not end-of-file.
+            pub fn error(&self) -> Option<&RecvError> {
+                self.error.as_ref()
+            }
+        }
+
+        impl<T: $($recv)+> Iterator for Messages<'_, T> {
+            type Item = T;
+
+            fn next(&mut self) -> Option<T> {
+                if self.error.is_some() {
+                    return None;
+                }
+                match self.receiver.recv() {
+                    Ok(value) => Some(value),
+                    Err(RecvError::Pipe(crate::RecvError::Disconnected)) => None,
+                    Err(error) => {
+                        self.error = Some(error);
+                        None
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// A two-way end of values: its two halves. `send` and `recv` are what the values must be for that.
+macro_rules! connection_of_values {
+    ($(#[$meta:meta])* send: [$($send:tt)+], recv: [$($recv:tt)+]) => {
+        $(#[$meta])*
+        pub struct Connection<S, R> {
+            receiver: Receiver<R>,
+            sender: Sender<S>,
+        }
+
+        impl<S, R> Connection<S, R> {
+            /// Takes the two directions apart, as [`Connection::split`](crate::Connection::split).
+            pub fn split(self) -> (Receiver<R>, Sender<S>) {
+                (self.receiver, self.sender)
+            }
+
+            /// As [`Receiver::poll`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+                self.receiver.poll(timeout)
+            }
+
+            /// Makes another handle to this end, as [`Connection::try_clone`](crate::Connection::try_clone).
+            ///
+            /// # Errors
+            ///
+            /// What the operating system reports.
+            pub fn try_clone(&self) -> io::Result<Self> {
+                Ok(Self {
+                    receiver: self.receiver.try_clone()?,
+                    sender: self.sender.try_clone()?,
+                })
+            }
+
+            /// Bytes that each direction holds, framing included.
+            pub fn capacity(&self) -> usize {
+                self.sender.capacity()
+            }
+
+            /// What carries the bytes.
+            pub fn backend(&self) -> Backend {
+                self.sender.backend()
+            }
+
+            /// The byte end below, to be handed over to another process or to talk in plain bytes.
+            pub fn into_inner(self) -> crate::Connection {
+                crate::Connection::new(self.receiver.into_inner(), self.sender.into_inner())
+            }
+        }
+
+        impl<S: $($send)+, R> Connection<S, R> {
+            /// As [`Sender::send`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn send(&mut self, value: &S) -> Result<(), SendError> {
+                self.sender.send(value)
+            }
+
+            /// As [`Sender::try_send`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn try_send(&mut self, value: &S) -> Result<(), TrySendError> {
+                self.sender.try_send(value)
+            }
+
+            /// As [`Sender::send_timeout`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn send_timeout(
+                &mut self,
+                value: &S,
+                timeout: Duration,
+            ) -> Result<(), SendTimeoutError> {
+                self.sender.send_timeout(value, timeout)
+            }
+        }
+
+        impl<S, R: $($recv)+> Connection<S, R> {
+            /// As [`Receiver::recv`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn recv(&mut self) -> Result<R, RecvError> {
+                self.receiver.recv()
+            }
+
+            /// As [`Receiver::try_recv`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn try_recv(&mut self) -> Result<R, TryRecvError> {
+                self.receiver.try_recv()
+            }
+
+            /// As [`Receiver::recv_timeout`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn recv_timeout(&mut self, timeout: Duration) -> Result<R, RecvTimeoutError> {
+                self.receiver.recv_timeout(timeout)
+            }
+
+            /// As [`Receiver::messages`].
+            pub fn messages(&mut self) -> Messages<'_, R> {
+                self.receiver.messages()
+            }
+        }
+
+        impl<S, R> From<Connection<S, R>> for crate::Connection {
+            fn from(end: Connection<S, R>) -> Self {
+                end.into_inner()
+            }
+        }
+
+        impl<S, R> From<crate::Connection> for Connection<S, R> {
+            /// What the byte end has begun to read of a message stands for the next message.
+            fn from(inner: crate::Connection) -> Self {
+                let (receiver, sender) = inner.split();
+                Self {
+                    receiver: receiver.into(),
+                    sender: sender.into(),
+                }
+            }
+        }
+
+        impl<S, R> fmt::Debug for Connection<S, R> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct("Connection")
+                    .field("receiver", &self.receiver)
+                    .field("sender", &self.sender)
+                    .finish()
+            }
+        }
+    };
+}
+
+pub(crate) use {connection_of_values, receiver_of_values, sender_of_values};

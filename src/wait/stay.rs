@@ -1,0 +1,94 @@
+//! What one call has waited and not yet written down for observers.
+//!
+//! It asks the clock only around a sleep; a spin's time is what its own looks at the clock saw of it.
+
+use std::time::Duration;
+
+use crate::segment::layout::Tally;
+use crate::sys::clock;
+
+/// The waits of one call since it last had the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Stay {
+    spins: u64,
+    sleeps: u64,
+    blocked: Duration,
+    /// When the sleep began that is not written down yet.
+    since: Option<Duration>,
+}
+
+impl Stay {
+    /// Counts a spin that has come to its end, of so long as was seen.
+    pub(crate) fn spun(&mut self, seen: Duration) {
+        self.spins += 1;
+        self.blocked += seen;
+    }
+
+    /// Before a sleep, under the lock: others can see from now on that somebody waits.
+    pub(crate) fn fall_asleep(&mut self, tally: &Tally) {
+        if cfg!(loom) {
+            return;
+        }
+        let now = clock::now();
+        self.since = Some(now);
+        self.sleeps += 1;
+        tally.note_asleep(now);
+    }
+
+    /// Writes down what has been waited, under the lock; tells whether any of it was a sleep.
+    #[inline]
+    pub(crate) fn settle(&mut self, tally: &Tally) -> bool {
+        if cfg!(loom) || self.spins + self.sleeps == 0 {
+            return false;
+        }
+        self.write_down(tally)
+    }
+
+    #[cold]
+    fn write_down(&mut self, tally: &Tally) -> bool {
+        let Self {
+            spins,
+            sleeps,
+            mut blocked,
+            since,
+        } = std::mem::take(self);
+        if let Some(since) = since {
+            let now = clock::now();
+            blocked += now.saturating_sub(since);
+            tally.note_awake(since);
+            tally.note_activity(now);
+        }
+        tally.add_wait(spins, sleeps, blocked);
+        since.is_some()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::Ordering;
+
+    #[test]
+    fn a_sleep_is_seen_while_it_lasts_and_counted_when_it_ends() {
+        let (mut stay, tally) = (Stay::default(), Tally::default());
+        stay.fall_asleep(&tally);
+        let since = tally.since.load(Ordering::Relaxed);
+        assert_ne!(since, 0);
+        assert!(stay.settle(&tally));
+        assert_eq!(tally.since.load(Ordering::Relaxed), 0);
+        assert_eq!(tally.sleeps.load(Ordering::Relaxed), 1);
+        assert!(tally.activity.load(Ordering::Relaxed) >= since);
+        assert!(!stay.settle(&tally), "it was written down once");
+        assert_eq!(tally.sleeps.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn spins_add_what_was_seen_of_them_and_are_no_sleep() {
+        let (mut stay, tally) = (Stay::default(), Tally::default());
+        stay.spun(Duration::from_nanos(40));
+        stay.spun(Duration::from_nanos(2));
+        assert!(!stay.settle(&tally));
+        assert_eq!(tally.spins.load(Ordering::Relaxed), 2);
+        assert_eq!(tally.blocked.load(Ordering::Relaxed), 42);
+    }
+}

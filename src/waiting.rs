@@ -1,0 +1,200 @@
+//! Waiting for the first of many ends.
+//!
+//! Each end that is not ready is armed as for a wait of its own, and one poll(2) then waits on all of them; none is
+//! put into the lasting mode of [`AsFd`](std::os::fd::AsFd).
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+
+use crate::backend::{Look, Seen};
+use crate::error::Fault;
+use crate::receiver::Flavor as RxFlavor;
+use crate::sender::Flavor as TxFlavor;
+use crate::sys::clock::Deadline;
+use crate::sys::socket;
+use crate::{Connection, Receiver, Sender};
+
+/// First interval of looks at an end of which no descriptor tells all; it doubles up to [`LAST_LOOK`].
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
+/// An end that [`wait`] can wait for: a receiver, a connection by its receiver, or a sender. Nobody else can
+/// implement it.
+pub trait Waitable: sealed::Sealed {}
+
+impl Waitable for Receiver {}
+impl Waitable for Connection {}
+impl Waitable for Sender {}
+
+pub(crate) mod sealed {
+    use super::{BorrowedFd, Look, PollFlags, Seen, io};
+
+    #[allow(
+        unreachable_pub,
+        reason = "a bound of a public trait, which is what seals it"
+    )]
+    pub trait Sealed {
+        #[doc(hidden)]
+        #[allow(private_interfaces, reason = "for this crate only")]
+        fn look(&mut self, seen: Seen) -> io::Result<Look>;
+        #[doc(hidden)]
+        fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags);
+    }
+}
+
+/// Waits until one or more of `ends` are ready, and returns the indices of all that are, in ascending order; an
+/// empty list when `timeout` ended first, not before its time. `None` waits without limit, `Some(0)` not at all.
+///
+/// As `multiprocessing.connection.wait`. A receiver or connection is ready when [`recv`](Receiver::recv) would not
+/// block: a message is there, or the pipe is at its end. A sender is ready when a short message can be sent or no
+/// receiver is left, as [`readiness`](Sender::readiness) has it. Ends of both backends may be mixed. Since all that
+/// are ready are told, none can starve another; serve each once before the next call.
+///
+/// Below is one poll(2) and no polling. Only while another holder of one of the ends is in the middle of a message
+/// longer than an eighth of the capacity, or this one is and its sender has stopped, does it look again by itself,
+/// after 1 ms and then at intervals that double up to a second. Nothing else is paid by ends that are waited for:
+/// the descriptor's lasting mode is not entered. For thousands of ends, or very many waits, register the
+/// descriptors with epoll(7) instead: here each call looks at every end.
+///
+/// As with [`poll`](Receiver::poll), another holder of an end may be faster, and a message in parts counts as there
+/// with its first part.
+///
+/// # Errors
+///
+/// What the operating system reports; a corrupted pipe counts as ready. With an empty list and no time-out it waits
+/// for good, as poll(2).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let (mut first, _tx) = shmpipe::pipe()?;
+/// let (mut second, mut tx) = shmpipe::pipe()?;
+/// tx.send(b"for the second")?;
+/// assert_eq!(shmpipe::wait(&mut [&mut first, &mut second], None)?, [1]);
+/// second.recv()?;
+/// let nothing = shmpipe::wait(&mut [&mut first, &mut second], Some(Duration::from_millis(1)))?;
+/// assert!(nothing.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn wait(ends: &mut [&mut dyn Waitable], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
+    let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
+    let mut look_after = FIRST_LOOK;
+    let mut looks = Vec::with_capacity(ends.len());
+    for end in &mut *ends {
+        looks.push(end.look(Seen::Nothing)?);
+    }
+    loop {
+        // With one that is ready the others are only asked: the death of a sender is seen by poll(2) alone.
+        let is_last = looks.contains(&Look::Ready) || deadline.passed();
+        let needs_look = looks
+            .iter()
+            .any(|look| matches!(look, Look::Inside | Look::Busy));
+        let until = if is_last {
+            Deadline::after(Duration::ZERO)
+        } else if needs_look {
+            deadline.at_most(look_after)
+        } else {
+            deadline
+        };
+        let seen = poll(ends, &looks, until)?;
+        if needs_look {
+            look_after = (look_after * 2).min(LAST_LOOK);
+        }
+        for ((end, look), seen) in ends.iter_mut().zip(&mut looks).zip(seen) {
+            let is_told = seen != Seen::Nothing || matches!(look, Look::Inside | Look::Busy);
+            if is_told && *look != Look::Ready {
+                *look = end.look(seen)?;
+            }
+        }
+        if is_last || looks.contains(&Look::Ready) {
+            let is_ready = |&(_, look): &(usize, &Look)| *look == Look::Ready;
+            let ready = looks.iter().enumerate().filter(is_ready);
+            return Ok(ready.map(|(index, _)| index).collect());
+        }
+    }
+}
+
+/// What poll(2) shows of each end that can be waited for and is not ready already.
+fn poll(ends: &[&mut dyn Waitable], looks: &[Look], until: Deadline) -> io::Result<Vec<Seen>> {
+    let is_watched = |look: &Look| matches!(look, Look::NotYet | Look::Inside);
+    let watched = ends.iter().zip(looks).enumerate();
+    let (indices, descriptors): (Vec<_>, Vec<_>) = watched
+        .filter(|(_, (_, look))| is_watched(look))
+        .map(|(index, (end, _))| (index, end.descriptor()))
+        .unzip();
+    let found = socket::wait_many(&descriptors, until)?;
+    let mut seen = vec![Seen::Nothing; ends.len()];
+    for (index, found) in indices.into_iter().zip(found) {
+        seen[index] = if found.hung_up {
+            Seen::HungUp
+        } else if found.ready {
+            Seen::Ready
+        } else {
+            Seen::Nothing
+        };
+    }
+    Ok(seen)
+}
+
+/// One who cannot look now looks again later; what a call would report at once makes an end ready.
+fn told(outcome: Result<Look, Fault>) -> io::Result<Look> {
+    match outcome {
+        Ok(look) => Ok(look),
+        Err(Fault::Io(error)) => Err(error),
+        Err(Fault::NotNow) => Ok(Look::Busy),
+        Err(_) => Ok(Look::Ready),
+    }
+}
+
+#[allow(private_interfaces, reason = "for this crate only")]
+impl sealed::Sealed for Receiver {
+    fn look(&mut self, seen: Seen) -> io::Result<Look> {
+        if self.unread > 0 || self.deferred.is_some() {
+            return Ok(Look::Ready);
+        }
+        told(match &mut self.flavor {
+            RxFlavor::SharedMemory(rx) => rx.look(seen),
+            RxFlavor::Kernel(rx) => rx.look(seen),
+        })
+    }
+
+    fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags) {
+        match &self.flavor {
+            RxFlavor::SharedMemory(rx) => rx.descriptor(),
+            RxFlavor::Kernel(rx) => rx.descriptor(),
+        }
+    }
+}
+
+#[allow(private_interfaces, reason = "for this crate only")]
+impl sealed::Sealed for Connection {
+    fn look(&mut self, seen: Seen) -> io::Result<Look> {
+        sealed::Sealed::look(&mut self.receiver, seen)
+    }
+
+    fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags) {
+        sealed::Sealed::descriptor(&self.receiver)
+    }
+}
+
+#[allow(private_interfaces, reason = "for this crate only")]
+impl sealed::Sealed for Sender {
+    fn look(&mut self, seen: Seen) -> io::Result<Look> {
+        told(match &mut self.flavor {
+            TxFlavor::SharedMemory(tx) => tx.look(seen),
+            TxFlavor::Kernel(tx) => tx.look(seen),
+        })
+    }
+
+    fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags) {
+        match &self.flavor {
+            TxFlavor::SharedMemory(tx) => tx.descriptor(),
+            TxFlavor::Kernel(tx) => tx.descriptor(),
+        }
+    }
+}

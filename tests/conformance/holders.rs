@@ -1,0 +1,263 @@
+//! Who holds the other side: forked, executed and killed processes, and the caller itself; and the receive
+//! that nobody but its caller could end.
+
+use std::process::Command;
+use std::time::Duration;
+
+use shmpipe::{
+    Backend, Holder, PipeOptions, Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError,
+};
+
+use crate::ends::{SHORT, assert_at_end, open, open_duplex};
+use crate::support::{Line, ends_well, fork, fork_apart, on_both_backends, thread};
+
+on_both_backends! {
+    the_own_process_is_a_holder_where_it_has_the_other_side,
+    forked_holders_are_found_and_killed_ones_are_not,
+    an_executed_program_is_a_holder_under_its_own_name,
+    a_command_that_is_to_hand_an_end_over_makes_its_process_a_holder,
+    the_two_sides_are_told_apart,
+    a_connection_finds_who_has_either_half_of_the_other_end,
+    an_end_under_way_is_nobodys,
+    a_receive_that_only_the_own_process_could_end_is_an_error,
+    a_receive_waits_for_another_process_and_is_an_error_when_that_is_gone,
+    what_others_sent_before_they_went_is_received_before_the_error,
+    a_deadlock_is_not_told_while_another_thread_could_send,
+    a_deadlock_is_not_told_to_calls_that_end_by_themselves,
+    a_pipe_without_the_option_waits,
+    the_option_goes_with_an_end_that_is_handed_over,
+    a_command_that_was_not_dropped_is_found_to_be_a_deadlock,
+}
+
+fn ids(holders: std::io::Result<Vec<Holder>>) -> Vec<u32> {
+    holders.unwrap().iter().map(Holder::id).collect()
+}
+
+fn own() -> u32 {
+    std::process::id()
+}
+
+fn the_own_process_is_a_holder_where_it_has_the_other_side(backend: Backend) {
+    let (rx, tx) = open(backend);
+    assert_eq!(ids(rx.holders()), [own()]);
+    assert_eq!(ids(tx.holders()), [own()]);
+    let second = tx.try_clone().unwrap();
+    drop(tx);
+    assert_eq!(ids(rx.holders()), [own()]);
+    drop(second);
+    assert_eq!(ids(rx.holders()), []);
+}
+
+fn forked_holders_are_found_and_killed_ones_are_not(backend: Backend) {
+    let (rx, tx) = open(backend);
+    let (go, ready) = (Line::new(), Line::new());
+    let mut rx = Some(rx);
+    let mut tx = Some(tx);
+    let mut holder = || {
+        fork(|| {
+            rx.take();
+            ready.signal();
+            go.wait();
+            drop(tx.take());
+            ready.signal();
+            Line::new().wait();
+        })
+    };
+    let (first, second) = (holder(), holder());
+    ready.wait();
+    ready.wait();
+    drop(tx.take());
+    let rx = rx.unwrap();
+    let mut expected = [first.pid(), second.pid()].map(|pid| pid.as_raw().unsigned_abs());
+    expected.sort_unstable();
+    assert_eq!(ids(rx.holders()), expected);
+    let second_id = second.pid().as_raw().unsigned_abs();
+    first.kill();
+    assert_eq!(ids(rx.holders()), [second_id]);
+    go.signal();
+    ready.wait();
+    assert_eq!(ids(rx.holders()), []);
+    second.kill();
+}
+
+fn an_executed_program_is_a_holder_under_its_own_name(backend: Backend) {
+    let (rx, mut tx) = open(backend);
+    let mut command = Command::new("sleep");
+    rx.inherit(command.arg("1000"), "END").unwrap();
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let holders = tx.holders().unwrap();
+    assert_eq!(holders.len(), 1);
+    assert_eq!((holders[0].id(), holders[0].name()), (child.id(), "sleep"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(ids(tx.holders()), []);
+    crate::ends::assert_breaks(&mut tx);
+}
+
+fn a_command_that_is_to_hand_an_end_over_makes_its_process_a_holder(backend: Backend) {
+    let (mut rx, tx) = open(backend);
+    let mut command = Command::new("true");
+    tx.inherit(&mut command, "END").unwrap();
+    ends_well(command.spawn().unwrap());
+    assert_eq!(ids(rx.holders()), [own()]);
+    drop(command);
+    assert_eq!(ids(rx.holders()), []);
+    assert_at_end(&mut rx);
+}
+
+fn the_two_sides_are_told_apart(backend: Backend) {
+    let (rx, tx) = open(backend);
+    let (child, tx) = fork_apart(tx, || {
+        assert_eq!(ids(rx.holders()), [std::os::unix::process::parent_id()]);
+        Line::new().wait();
+    });
+    drop(rx);
+    assert_eq!(ids(tx.holders()), [child.pid().as_raw().unsigned_abs()]);
+    child.kill();
+    assert_eq!(ids(tx.holders()), []);
+}
+
+fn a_connection_finds_who_has_either_half_of_the_other_end(backend: Backend) {
+    let (near, far) = open_duplex(backend);
+    let (rx, tx) = far.split();
+    let (first, rx) = fork_apart(rx, || Line::new().wait()); // keeps the sender
+    drop(tx);
+    let (second, near) = fork_apart(near, || Line::new().wait()); // keeps the receiver
+    drop(rx);
+    let mut expected = [first.pid(), second.pid()].map(|pid| pid.as_raw().unsigned_abs());
+    expected.sort_unstable();
+    assert_eq!(ids(near.holders()), expected);
+    first.kill();
+    let second_id = second.pid().as_raw().unsigned_abs();
+    assert_eq!(ids(near.holders()), [second_id]);
+    second.kill();
+    assert_eq!(ids(near.holders()), []);
+}
+
+fn an_end_under_way_is_nobodys(backend: Backend) {
+    let options = PipeOptions::new().backend(backend).descriptors(true);
+    let (mut rx, mut tx) = options.pipe().unwrap();
+    let (end, travelling) = open(backend);
+    tx.send_with_end(b"", travelling).unwrap();
+    assert_eq!(ids(end.holders()), []);
+    let _arrived = rx.recv_with_end::<Sender>().unwrap();
+    assert_eq!(ids(end.holders()), [own()]);
+}
+
+/// A pipe whose receives tell a deadlock.
+fn open_detecting(backend: Backend) -> (Receiver, Sender) {
+    let options = PipeOptions::new().backend(backend).detect_deadlock(true);
+    options.pipe().unwrap()
+}
+
+/// Runs `work` in a process of one thread.
+fn alone(work: impl FnOnce()) {
+    fork(work).join();
+}
+
+fn assert_deadlock(rx: &mut Receiver) {
+    assert!(matches!(rx.recv(), Err(RecvError::Deadlock)));
+    assert!(matches!(
+        rx.recv_into(&mut [0; 8]),
+        Err(RecvError::Deadlock)
+    ));
+    let mut messages = rx.messages();
+    assert_eq!(messages.next(), None);
+    assert!(matches!(messages.error(), Some(RecvError::Deadlock)));
+    assert!(rx.poll(None).unwrap());
+}
+
+fn a_receive_that_only_the_own_process_could_end_is_an_error(backend: Backend) {
+    alone(|| {
+        let (mut rx, mut tx) = open_detecting(backend);
+        for _ in 0..2 {
+            assert_deadlock(&mut rx);
+            tx.send(b"the pipe is good all the same").unwrap();
+            rx.recv().unwrap();
+        }
+        drop(tx);
+        assert_at_end(&mut rx);
+    });
+}
+
+fn a_receive_waits_for_another_process_and_is_an_error_when_that_is_gone(backend: Backend) {
+    alone(|| {
+        let (mut rx, tx) = open_detecting(backend);
+        let (receiver, own) = (nix::unistd::getpid(), tx.try_clone().unwrap());
+        let others = [fork(|| Line::new().wait()), fork(|| Line::new().wait())];
+        let ends: Vec<_> = others.iter().map(|other| other.pid()).collect();
+        let (killer, _own) = fork_apart((tx, own), || {
+            for victim in ends {
+                crate::support::until_asleep(&[(receiver, receiver)]);
+                nix::sys::signal::kill(victim, nix::sys::signal::Signal::SIGKILL).unwrap();
+            }
+        });
+        assert!(matches!(rx.recv(), Err(RecvError::Deadlock)));
+        killer.join();
+        assert_deadlock(&mut rx);
+    });
+}
+
+fn what_others_sent_before_they_went_is_received_before_the_error(backend: Backend) {
+    alone(|| {
+        let (mut rx, mut tx) = open_detecting(backend);
+        let child = fork(|| tx.send(b"last words").unwrap());
+        assert_eq!(&*rx.recv().unwrap(), b"last words");
+        assert_deadlock(&mut rx);
+        child.join();
+    });
+}
+
+fn a_deadlock_is_not_told_while_another_thread_could_send(backend: Backend) {
+    let (mut rx, mut tx) = open_detecting(backend);
+    let receiver = thread(move || rx.recv().unwrap().into_vec());
+    receiver.until_asleep();
+    tx.send(b"from another thread").unwrap();
+    assert_eq!(receiver.join(), b"from another thread");
+}
+
+fn a_deadlock_is_not_told_to_calls_that_end_by_themselves(backend: Backend) {
+    alone(|| {
+        let (mut rx, _tx) = open_detecting(backend);
+        assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+        assert!(matches!(
+            rx.recv_timeout(SHORT),
+            Err(RecvTimeoutError::Timeout)
+        ));
+        assert!(!rx.poll(Some(Duration::ZERO)).unwrap());
+        assert!(!rx.poll(Some(SHORT)).unwrap());
+    });
+}
+
+fn a_pipe_without_the_option_waits(backend: Backend) {
+    let (mut rx, tx) = open(backend);
+    let child = fork(|| {
+        let _tx = tx;
+        let outcome = rx.recv();
+        panic!("a receive without senders but its own: {outcome:?}");
+    });
+    child.until_asleep();
+    child.kill();
+}
+
+fn the_option_goes_with_an_end_that_is_handed_over(backend: Backend) {
+    alone(|| {
+        let (rx, _tx) = open_detecting(backend);
+        let mut rx = crate::handover::receiver(rx.into_fds().unwrap()).unwrap();
+        assert_deadlock(&mut rx);
+    });
+}
+
+fn a_command_that_was_not_dropped_is_found_to_be_a_deadlock(backend: Backend) {
+    alone(|| {
+        let (mut rx, tx) = open_detecting(backend);
+        let mut command = Command::new("true");
+        tx.inherit(&mut command, "END").unwrap();
+        let child = command.spawn().unwrap();
+        assert!(matches!(rx.recv(), Err(RecvError::Deadlock)));
+        drop(command);
+        assert_at_end(&mut rx);
+        ends_well(child);
+    });
+}
