@@ -8,6 +8,8 @@ use crate::{
     Sender, TryRecvError, TrySendError,
 };
 
+mod batches;
+mod loans;
 mod stream;
 
 /// One end of a two-way pipe, made by [`duplex`](crate::duplex).

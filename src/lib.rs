@@ -12,6 +12,7 @@
 compile_error!("shmpipe needs 64-bit little-endian Linux: memfd, futex, and its byte map");
 
 mod backend;
+mod batch;
 mod connection;
 mod end;
 mod error;
@@ -47,6 +48,7 @@ pub mod kill_points {
     pub use crate::sync::killable::{arm, passed};
 }
 
+pub use batch::{Batch, SendBatchError};
 pub use connection::Connection;
 pub use end::End;
 pub use error::{
@@ -55,8 +57,8 @@ pub use error::{
 pub use holders::Holder;
 pub use message::{Message, Messages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
-pub use receiver::Receiver;
-pub use sender::Sender;
+pub use receiver::{Receiver, View};
+pub use sender::{Sender, Slot};
 pub use wait::spin::Spin;
 pub use waiting::{Waitable, wait};
 

@@ -17,6 +17,11 @@ impl<'a> Message<'a> {
         Self { buffer, start }
     }
 
+    /// The bytes, for as long as the buffer is lent.
+    pub(crate) fn into_slice(self) -> &'a [u8] {
+        &self.buffer[self.start..]
+    }
+
     /// Where in the buffer the message begins.
     #[cfg_attr(
         not(feature = "tokio"),

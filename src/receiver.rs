@@ -11,7 +11,11 @@ use crate::ring::destination::Destination;
 use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, Message, Messages, RecvError, RecvTimeoutError, TryRecvError};
 
+mod batch;
+mod in_place;
 mod stream;
+
+pub use in_place::View;
 
 /// A buffer larger than this is given back once messages have become small again.
 const KEPT_BUFFER: usize = 1 << 20;

@@ -9,7 +9,12 @@ use crate::error::Fault;
 use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 
+mod batch;
+mod slot;
 mod stream;
+mod vectored;
+
+pub use slot::Slot;
 
 /// The sending end of a pipe.
 ///
@@ -56,7 +61,6 @@ impl Sender {
     }
 
     /// As a send of that patience.
-    #[cfg(feature = "tokio")]
     pub(crate) fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
         match self.send_at_once(message) {
             Some(told) => told.map_err(Fault::Io),

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 
 use crate::error::Fault;
 use crate::ring::destination::Destination;
+use crate::ring::payload::Pieces;
 use crate::sys::clock::Patience;
 use crate::sys::holders::Opposite;
 
@@ -19,6 +20,8 @@ pub(crate) mod shm;
 pub(crate) trait Tx: Sized {
     /// Sends `message` whole or not at all, waiting no longer than `patience`.
     fn send(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault>;
+    /// As [`send`](Self::send) for a message that lies in several places.
+    fn send_pieces(&mut self, pieces: Pieces<'_>, patience: Patience) -> Result<(), Fault>;
     /// Another handle to the same side.
     fn try_clone(&self) -> std::io::Result<Self>;
     /// Copies of the descriptors that make an end of this side in another process.

@@ -102,12 +102,16 @@ struct Open {
 
 impl Partial {
     pub(crate) fn new() -> Self {
-        static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         Self {
-            id: LAST.fetch_add(1, Ordering::Relaxed) + 1,
+            id: super::hold::new_end(),
             open: None,
             has_let_go: false,
         }
+    }
+
+    /// What tells this end from others of its process.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// Whether this end is inside a message.

@@ -8,6 +8,7 @@ use loom::thread;
 
 use super::reader::Reader;
 use super::record::{FIRST, HEADER, LAST, Rules, span_of};
+use super::run::{self, Records};
 use super::storage::Storage;
 use super::writer::Writer;
 use crate::segment::Segment;
@@ -214,6 +215,96 @@ fn the_next_sender_finds_a_record_that_a_dead_one_did_not_count() {
             })
         };
         ring.expect(&[b"its last", b"the next"], |reader| reader.publish_head());
+        next.join().unwrap();
+    });
+}
+
+#[test]
+fn a_run_is_seen_all_or_not_at_all() {
+    model(|| {
+        let ring = Ring::new(64);
+        let sender = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                // Beside the records of the run, the one behind it.
+                ring.writer().publish_run(0, &[b"one", b"two"]);
+                ring.publish(b"the 3rd.");
+            })
+        };
+        let first = loop {
+            match ring.take() {
+                Some(first) => break first,
+                None => spin_hint(),
+            }
+        };
+        assert_eq!(first, b"one");
+        assert_eq!(ring.take().expect("the other one of the run"), b"two");
+        sender.join().unwrap();
+        assert_eq!(ring.take().unwrap(), b"the 3rd.");
+        assert!(ring.take().is_none());
+    });
+}
+
+#[test]
+fn a_run_is_copied_out_as_far_as_it_was_counted() {
+    model(|| {
+        let ring = Ring::new(64);
+        let sender = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                ring.publish(b"the 1st.");
+                ring.writer().publish_run(16, &[b"two", b""]);
+            })
+        };
+        let mut received = Vec::new();
+        while received.len() < 3 {
+            let Some((read, len)) = ring.reader().counted(run::LONGEST) else {
+                spin_hint();
+                continue;
+            };
+            let mut bytes = vec![0; len];
+            // SAFETY: so long, and there is no other receiver.
+            unsafe { ring.reader().copy_run_out(read, len, bytes.as_mut_ptr()) };
+            let found = run::whole_messages(&bytes, ring.rules);
+            assert_eq!(found.span, len, "what was counted is whole");
+            received.extend(Records::new(&bytes, found.count).map(<[u8]>::to_vec));
+            ring.reader()
+                .consume_run_at(read, len as u64, found.count as u64, found.payload);
+        }
+        assert_eq!(received, [&b"the 1st."[..], b"two", b""]);
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn the_next_sender_finds_a_run_that_a_dead_one_did_not_count() {
+    model(|| {
+        let ring = Ring::new(128);
+        let dead = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                let tx = &ring.segment.control().tx;
+                std::mem::forget(tx.lock.lock(Patience::FOREVER).unwrap());
+                ring.writer().publish_run(0, &[b"its last", b"but one"]);
+                // As if it had died between the first header and the tail.
+                tx.tail.store(0, Ordering::Relaxed);
+                die();
+            })
+        };
+        let next = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                dead.join().unwrap();
+                let tx = &ring.segment.control().tx;
+                let guard = tx.lock.lock(Patience::FOREVER).unwrap();
+                assert!(guard.owner_died());
+                ring.writer().recover().unwrap();
+                ring.publish(b"the next");
+            })
+        };
+        ring.expect(&[b"its last", b"but one", b"the next"], |reader| {
+            reader.publish_head();
+        });
         next.join().unwrap();
     });
 }

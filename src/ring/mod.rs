@@ -9,10 +9,14 @@ pub(crate) mod bearer;
 pub(crate) mod copy;
 pub(crate) mod custody;
 pub(crate) mod destination;
+pub(crate) mod hold;
 pub(crate) mod latch;
 pub(crate) mod lock;
+pub(crate) mod payload;
+pub(crate) mod place;
 pub(crate) mod reader;
 pub(crate) mod record;
+pub(crate) mod run;
 #[cfg_attr(loom, path = "storage_loom.rs")]
 pub(crate) mod storage;
 pub(crate) mod tally;

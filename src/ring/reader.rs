@@ -47,6 +47,29 @@ impl Reader<'_> {
             .then_some((read, header))
     }
 
+    /// The next record's position and how many bytes of records, `most` of them, are there that the senders have
+    /// counted. `None` for cursors that need a closer look.
+    pub(crate) fn counted(self, most: u64) -> Option<(u64, usize)> {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        // SYNC: count-records
+        let tail = self.control.tx.tail.load(Ordering::Acquire);
+        let there = self.rules.used(tail, read).ok()?;
+        // A correct sender leaves room for the zeroed header.
+        let len = there.min(most).min(self.rules.capacity() - HEADER);
+        (len > 0 && read.is_multiple_of(8)).then_some((read, len as usize))
+    }
+
+    /// Copies `len` bytes of records out.
+    ///
+    /// # Safety
+    ///
+    /// - `read` and `len` are what [`counted`](Self::counted) returned under this lock.
+    /// - `to` is valid for writes of `len` bytes, in private memory.
+    pub(crate) unsafe fn copy_run_out(self, read: u64, len: usize, to: *mut u8) {
+        // SAFETY: by the caller; `counted` bounded the length by the ring.
+        unsafe { self.storage.copy_out(read, to, len) };
+    }
+
     /// Whether the next record is there and begins a message.
     pub(crate) fn has_first(self) -> Result<bool, Fault> {
         Ok(self.peek()?.is_some_and(|header| header.has(FIRST)))
@@ -117,20 +140,26 @@ impl Reader<'_> {
     #[inline]
     pub(crate) fn pass(self, header: Header) {
         let read = self.control.rx.read.load(Ordering::Relaxed);
-        self.move_past(read, header);
+        self.move_past(read, header.span());
     }
 
     /// As [`consume`](Self::consume) for the whole message at `read`; returns the position behind it.
     #[inline(always)]
     pub(crate) fn consume_at(self, read: u64, header: Header) -> u64 {
-        let next = self.move_past(read, header);
-        self.control.rx.flow.count(1, header.len);
+        self.consume_run_at(read, header.span(), 1, header.len)
+    }
+
+    /// As [`consume_at`](Self::consume_at) for so many whole messages of `span` bytes of records.
+    #[inline(always)]
+    pub(crate) fn consume_run_at(self, read: u64, span: u64, messages: u64, payload: usize) -> u64 {
+        let next = self.move_past(read, span);
+        self.control.rx.flow.count(messages, payload);
         next
     }
 
     #[inline(always)]
-    fn move_past(self, read: u64, header: Header) -> u64 {
-        let next = read.wrapping_add(header.span());
+    fn move_past(self, read: u64, span: u64) -> u64 {
+        let next = read.wrapping_add(span);
         // SYNC: publish-read
         self.control.rx.read.store(next, Ordering::Release);
         next
@@ -141,7 +170,7 @@ impl Reader<'_> {
     ///
     /// # Errors
     ///
-    /// [`Fault::Corrupted`] when `read` is further ahead of `tail` than by the one record that may be
+    /// [`Fault::Corrupted`] when `read` is further ahead of `tail` than by the one record or run that may be
     /// published and not counted yet.
     pub(crate) fn check_written(self) -> Result<(), Fault> {
         let read = self.control.rx.read.load(Ordering::Relaxed);

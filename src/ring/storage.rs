@@ -51,6 +51,14 @@ impl Storage {
         unsafe { place.cast::<AtomicU64>().as_ref() }
     }
 
+    /// Where the run that starts at `position`, a multiple of 8, lies in memory.
+    pub(crate) fn address(&self, position: u64) -> *mut u8 {
+        let offset = (position & self.mask & !7) as usize;
+        // SAFETY: below the capacity, by the mask.
+        let place = unsafe { self.start.add(offset) };
+        place.as_ptr()
+    }
+
     /// Copies `from` to the run that starts at `position`, a multiple of 8; the run's last word is
     /// padded with zeros.
     #[inline]

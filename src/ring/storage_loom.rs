@@ -30,6 +30,10 @@ impl Storage {
         }
     }
 
+    pub(crate) fn capacity(&self) -> usize {
+        self.mask as usize + 1
+    }
+
     fn word(&self, position: u64) -> &Word {
         let index = (position & self.mask) / 8;
         // SAFETY: below the capacity, by the mask.

@@ -3,9 +3,11 @@
 //! Every call but [`Writer::seems_to_have_room`] is made under the senders' lock.
 
 use super::latch;
+use super::payload::Payload;
 use super::record::{
     AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of,
 };
+use super::run;
 use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::{Control, message};
@@ -122,14 +124,20 @@ impl Writer<'_> {
 
     /// Publishes one record, for which there is room: `prefix`, if any, and then `payload`.
     #[inline]
-    pub(crate) fn publish(self, prefix: Option<u64>, payload: &[u8], flags: u32) {
+    pub(crate) fn publish(self, prefix: Option<u64>, payload: impl Payload, flags: u32) {
         let tail = self.control.tx.tail.load(Ordering::Relaxed);
         self.publish_at(tail, prefix, payload, flags);
     }
 
     /// As [`publish`](Self::publish), for one who has just loaded `tail`.
     #[inline(always)]
-    pub(crate) fn publish_at(self, tail: u64, prefix: Option<u64>, payload: &[u8], flags: u32) {
+    pub(crate) fn publish_at(
+        self,
+        tail: u64,
+        prefix: Option<u64>,
+        payload: impl Payload,
+        flags: u32,
+    ) {
         let mut place = tail.wrapping_add(HEADER);
         let mut len = payload.len();
         if let Some(prefix) = prefix {
@@ -137,7 +145,7 @@ impl Writer<'_> {
             place = place.wrapping_add(PREFIX as u64);
             len += PREFIX;
         }
-        self.storage.copy_in(place, payload);
+        payload.copy_in(self.storage, place);
         let header = Header { len, flags };
         let next = tail.wrapping_add(header.span());
         // The receivers look at the next header as soon as they have taken this record, so it must
@@ -148,12 +156,84 @@ impl Writer<'_> {
         self.storage
             .header(tail)
             .store(header.encode(), Ordering::Release);
-        let tx = &self.control.tx;
-        tx.tail.store(next, Ordering::Relaxed);
-        tx.flow.count(u64::from(flags & LAST != 0), payload.len());
+        self.count(next, u64::from(flags & LAST != 0), payload.len());
         if (tail ^ next) >= AHEAD && next.wrapping_sub(tail) < AHEAD {
             self.claim_ahead(next);
         }
+    }
+
+    /// The tail, and the bytes behind it for which senders have seen room, the zeroed header apart. `None` for
+    /// cursors that need a closer look.
+    pub(crate) fn tail_and_room(self) -> Option<(u64, u64)> {
+        let tx = &self.control.tx;
+        let tail = tx.tail.load(Ordering::Relaxed);
+        let used = self
+            .rules
+            .used(tail, tx.head_seen.load(Ordering::Relaxed))
+            .ok()?;
+        let room = self.rules.capacity().checked_sub(used + HEADER)?;
+        Some((tail, room))
+    }
+
+    /// Sees what room the receivers have published.
+    pub(crate) fn look_for_room(self) {
+        // Whatever it comes to: what is wrong with the cursors is for the next look at them.
+        let _ = self.has_room(self.rules.capacity());
+    }
+
+    /// Publishes the record at `tail` whose payload of `len` bytes is in its place already.
+    pub(crate) fn publish_in_place(self, tail: u64, len: usize) {
+        let header = Header {
+            len,
+            flags: FIRST | LAST,
+        };
+        let next = tail.wrapping_add(header.span());
+        // As in `publish_at`.
+        self.storage.header(next).store(0, Ordering::Relaxed);
+        // SYNC: publish-record
+        self.storage
+            .header(tail)
+            .store(header.encode(), Ordering::Release);
+        self.count(next, 1, len);
+    }
+
+    /// Publishes a run of `messages` at `tail`, for which there is room, by its first header: nobody sees any
+    /// of them before that store and everybody all of them after it.
+    pub(crate) fn publish_run(self, tail: u64, messages: &[&[u8]]) {
+        let Some((first, others)) = messages.split_first() else {
+            return;
+        };
+        let mut next = tail.wrapping_add(run::header_of(first).span());
+        let mut payload = first.len();
+        for message in others {
+            let header = run::header_of(message);
+            self.storage.copy_in(next.wrapping_add(HEADER), message);
+            self.storage
+                .header(next)
+                .store(header.encode(), Ordering::Relaxed);
+            next = next.wrapping_add(header.span());
+            payload += message.len();
+        }
+        self.storage.copy_in(tail.wrapping_add(HEADER), first);
+        // As in `publish_at`.
+        self.storage.header(next).store(0, Ordering::Relaxed);
+        // SYNC: publish-record
+        self.storage
+            .header(tail)
+            .store(run::header_of(first).encode(), Ordering::Release);
+        self.count(next, messages.len() as u64, payload);
+        if (tail ^ next) >= AHEAD && next.wrapping_sub(tail) < AHEAD {
+            self.claim_ahead(next);
+        }
+    }
+
+    /// Moves the tail to `next`, behind what was just published, and counts that for observers.
+    #[inline(always)]
+    fn count(self, next: u64, messages: u64, payload: usize) {
+        let tx = &self.control.tx;
+        // SYNC: count-records
+        tx.tail.store(next, Ordering::Release);
+        tx.flow.count(messages, payload);
     }
 
     /// Makes the lines behind `tail` ours before there is anything to put into them.
@@ -195,7 +275,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Looks at what a dead owner left: it may have published a record and not yet moved the tail.
+    /// Looks at what a dead owner left: it may have published a record, or a run, and not yet moved the tail.
     ///
     /// # Errors
     ///
@@ -208,10 +288,10 @@ impl Writer<'_> {
         let mut tail = tx.tail.load(Ordering::Relaxed);
         let mut state = latch::state(&tx.state, Ordering::Relaxed);
         loop {
-            // A receiver may have taken the record that the dead one did not count any more.
+            // A receiver may have taken records that the dead one did not count any more.
             let is_behind = later(tail, read) != tail;
             let used = if is_behind {
-                // By one record, or a liar could send us round the ring for ever.
+                // By no more than the ring, or a liar could send us round it for ever.
                 self.rules.used(read, tail)?;
                 0
             } else {
@@ -231,7 +311,8 @@ impl Writer<'_> {
                 message::OPEN
             };
         }
-        tx.tail.store(tail, Ordering::Relaxed);
+        // SYNC: count-records
+        tx.tail.store(tail, Ordering::Release);
         self.set_state(if state == message::OPEN {
             message::ORPHANED
         } else {

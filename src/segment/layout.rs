@@ -49,11 +49,14 @@ pub(crate) struct TxSide {
     pub(crate) head_seen: AtomicU64,
     /// What has been sent.
     pub(crate) flow: Flow,
-    /// Who is sending, or last sent, a message in parts; a hint whose death to watch for.
+    /// Who is sending, or last sent, a message in parts; a hint whose death to watch for. In `HELD` and `AWAITED`
+    /// the holder, on whose id others sleep.
     pub(crate) sender: Bearer,
     /// Ticket of the last message with descriptors, or of one whose sender died before it was there. Written
     /// before the descriptors are sent (Release, `SYNC: ticket`); read by receivers (Acquire).
     pub(crate) ticket: AtomicU64,
+    /// Which of the holder's ends it is.
+    pub(crate) end: AtomicU64,
 }
 
 /// The receivers' line. Everything but the lock word is written under the lock only.
@@ -125,9 +128,9 @@ pub(crate) struct SideLock {
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Custody {
-    /// `WHOLE`, `OPEN` or `ORPHANED` of [`message`], and [`message::LATCHED`].
+    /// `WHOLE`, `OPEN`, `ORPHANED`, `HELD` or `AWAITED` of [`message`], and [`message::LATCHED`].
     pub(crate) state: AtomicU32,
-    /// The holder's process while the state is `OPEN`; nobody otherwise.
+    /// The holder's process while the state is `OPEN`, `HELD` or `AWAITED`; nobody otherwise.
     pub(crate) holder: Bearer,
     /// Which of that process's ends it is.
     pub(crate) end: AtomicU64,
@@ -172,6 +175,10 @@ pub(crate) mod message {
     pub(crate) const WITHDRAWN: u32 = 2;
     /// Its sender died inside it; or, for receivers, its receiver did: the rest goes nowhere.
     pub(crate) const ORPHANED: u32 = 3;
+    /// None is under way, and one end keeps the side to itself (`ring::hold`).
+    pub(crate) const HELD: u32 = 4;
+    /// As `HELD`, and others wait for it.
+    pub(crate) const AWAITED: u32 = 5;
     /// The bits of a state.
     pub(crate) const STATES: u32 = 0xff;
     /// Beside the state: somebody watches the side through its descriptor. Set by any of its holders, without
@@ -204,6 +211,7 @@ const _: () = {
     assert!(size_of::<Bearer>() == 24);
     assert!(offset_of!(TxSide, sender) == 56);
     assert!(offset_of!(TxSide, ticket) == 80);
+    assert!(offset_of!(TxSide, end) == 88);
     assert!(size_of::<Flow>() == 16);
     assert!(size_of::<Tally>() == 64);
     assert!(offset_of!(Custody, holder) == 8);

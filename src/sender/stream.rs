@@ -8,9 +8,6 @@ use std::io::{self, IoSlice};
 use super::Sender;
 use crate::SendError;
 
-/// Pieces of a message of up to this many bytes are put together on the stack.
-const ON_STACK: usize = 4096;
-
 /// Each write is one message; an empty write sends nothing. A signal interrupts no write, so `Interrupted`
 /// is never reported.
 impl io::Write for Sender {
@@ -31,43 +28,14 @@ impl io::Write for Sender {
         Ok(part.len())
     }
 
-    /// As [`write`](io::Write::write), with the pieces put together to one message.
+    /// As [`write`](io::Write::write) of all the pieces as one message, as
+    /// [`send_vectored`](Sender::send_vectored) puts them together.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut filled = pieces.iter().filter(|piece| !piece.is_empty());
-        let (Some(first), Some(_)) = (filled.next(), filled.next()) else {
-            let only = pieces.iter().find(|piece| !piece.is_empty());
-            return self.write(only.map_or(&[], |piece| &**piece));
-        };
-        // The pieces may be one and the same many times over.
-        let sum = |sum: usize, piece: &IoSlice<'_>| sum.saturating_add(piece.len());
-        let len = pieces.iter().fold(0, sum).min(self.limit);
-        if len <= first.len() {
-            return self.write(first);
-        }
-        if len <= ON_STACK {
-            let mut message = [0; ON_STACK];
-            gather(pieces, &mut message[..len]);
-            self.write(&message[..len])
-        } else {
-            let mut message = vec![0; len];
-            gather(pieces, &mut message);
-            self.write(&message)
-        }
+        self.write_pieces(pieces)
     }
 
     /// Does nothing: what `write` took is already where the receiver finds it.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Fills `message` with the first bytes of `pieces`, of which there are enough.
-fn gather(pieces: &[IoSlice<'_>], message: &mut [u8]) {
-    let mut rest = message;
-    for piece in pieces {
-        let part = piece.len().min(rest.len());
-        let (place, behind) = rest.split_at_mut(part);
-        place.copy_from_slice(&piece[..part]);
-        rest = behind;
     }
 }

@@ -10,6 +10,7 @@ mod support;
 
 mod ends;
 
+mod batches;
 mod blocking;
 mod broken_pipe;
 mod capacity;
@@ -27,6 +28,7 @@ mod handover;
 mod harness;
 mod holders;
 mod idle;
+mod in_place;
 mod inherit;
 mod inherit_refused;
 mod labels;
@@ -64,4 +66,5 @@ mod typed;
 mod typed_ends;
 mod typed_handed;
 mod types;
+mod vectored;
 mod waiting;

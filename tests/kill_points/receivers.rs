@@ -22,6 +22,8 @@ on_both_backends! {
     a_receive_that_makes_room_for_a_sleeper within 600,
     a_poll within 600,
     reads_of_a_stream within 600,
+    a_receive_of_a_batch within 600,
+    views_of_what_is_there within 600,
     a_clone_that_is_dropped within 600,
     a_receive_after_a_death_inside_a_message within 600,
 }
@@ -87,6 +89,8 @@ struct Scenario {
     len: fn(u64) -> usize,
     /// Who dies before the victim, after how many of its points.
     predecessor: Option<u64>,
+    /// How many messages one call takes.
+    at_once: u64,
     work: fn(&mut Talk),
 }
 
@@ -94,6 +98,7 @@ const PLAIN: Scenario = Scenario {
     sending: Sending::Before(3),
     len: |_| 100,
     predecessor: None,
+    at_once: 1,
     work: |_| {},
 };
 
@@ -174,7 +179,7 @@ impl Scenario {
         if let Some(mut heir) = heir {
             let least = taken.load(Ordering::Relaxed);
             // What the victim had in its hands is lost with it, and what its work left half received.
-            lost += 1;
+            lost += self.at_once;
             inherit(&mut heir, least, least + lost);
         }
         sender.join();
@@ -340,6 +345,40 @@ fn reads_of_a_stream(backend: Backend) {
         ..PLAIN
     };
     scenario.walk("reads", backend, 4);
+}
+
+fn a_receive_of_a_batch(backend: Backend) {
+    let scenario = Scenario {
+        sending: Sending::Before(5),
+        at_once: 5,
+        work: |talk| {
+            let first = talk.number();
+            let batch = talk.rx.recv_batch().unwrap();
+            assert_eq!(batch.len(), 5);
+            for (number, message) in (first..).zip(batch) {
+                check(message, VICTIM, number, 100);
+            }
+            talk.taken.fetch_add(5, Ordering::Relaxed);
+        },
+        ..PLAIN
+    };
+    scenario.walk("a batch of five", backend, 4);
+}
+
+fn views_of_what_is_there(backend: Backend) {
+    let scenario = Scenario {
+        work: |talk| {
+            for _ in 0..2 {
+                let number = talk.number();
+                let view = talk.rx.recv_in_place().unwrap();
+                check(&view.to_vec(), VICTIM, number, 100);
+                drop(view);
+                count(talk.taken);
+            }
+        },
+        ..PLAIN
+    };
+    scenario.walk("two views", backend, 8);
 }
 
 fn a_clone_that_is_dropped(backend: Backend) {

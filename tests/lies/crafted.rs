@@ -6,13 +6,18 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use shmpipe::{Backend, PipeOptions, RecvError, TryRecvError, TrySendError};
+use shmpipe::{Backend, PipeOptions, RecvError, SendError, TryRecvError, TrySendError};
 
 use crate::lie::{Lie, OWNER_DIED};
 use crate::stage::{CAPACITY, Content, open};
 use crate::support::on_no_backend;
 use crate::support::segment::{FIRST, LAST, Memory, at};
 use crate::victim::{Outcome, Receive, Send, drop_in_time};
+
+/// Where a held side names its holder.
+const TX_SENDER: usize = 0x0b0;
+
+const MOMENT: Duration = Duration::from_millis(1);
 
 on_no_backend! {
     a_sender_after_a_death_follows_records_once_round_the_ring_and_no_further within 20,
@@ -23,6 +28,9 @@ on_no_backend! {
     a_large_ring_full_of_empty_parts_does_not_lengthen_a_call within 60,
     a_claimed_length_is_not_allocated within 20,
     a_length_beyond_the_ring_is_corruption_and_stays within 20,
+    messages_before_a_lie_inside_a_batch_come_first within 20,
+    time_outs_hold_on_a_side_that_is_said_to_be_held within 40,
+    a_slot_whose_pipe_was_moved_is_corruption within 20,
 }
 
 fn a_sender_after_a_death_follows_records_once_round_the_ring_and_no_further() {
@@ -247,6 +255,93 @@ fn a_length_beyond_the_ring_is_corruption_and_stays() {
             matches!(end.try_send(b"x"), Err(TrySendError::Corrupted)),
             "{head}"
         );
+    }
+    stage.restore();
+}
+
+fn messages_before_a_lie_inside_a_batch_come_first() {
+    let (rx, _tx, stage) = open(Content::Small);
+    let flags = u64::from(FIRST | LAST) << 32;
+    // The messages are of 100, 0 and 300 bytes.
+    let [second, third] = [112, 120];
+    for (behind, before) in [(second, 1), (third, 2)] {
+        for value in [u64::MAX, flags, flags | 506, flags | 1 << 31, 5 << 32] {
+            stage.restore();
+            Lie::Word { behind, value }.tell(&stage);
+            let mut end = rx.try_clone().unwrap();
+            let batch = end.try_recv_batch().unwrap();
+            assert_eq!(batch.len(), before, "{value:#x} at {behind}");
+            assert_eq!(Receive::TryBatch.make(&mut end), Outcome::Corrupted);
+            stage.restore();
+            assert_eq!(Receive::TryBatch.make(&mut end), Outcome::Corrupted);
+        }
+    }
+    // A tail that lies.
+    let read = stage.image.u64(at::RX_READ);
+    let capacity = CAPACITY as u64;
+    for tail in [
+        read,
+        read + 8,
+        read + capacity - 8,
+        read + capacity,
+        read + capacity + 8,
+        read.wrapping_sub(8),
+        read + 1,
+        u64::MAX,
+    ] {
+        stage.restore();
+        stage.memory.store(at::TX_TAIL, 8, tail);
+        let mut end = rx.try_clone().unwrap();
+        let batch = end.try_recv_batch().unwrap();
+        assert!((1..=3).contains(&batch.len()), "{tail}");
+        assert_eq!(batch.map(<[u8]>::len).next(), Some(100));
+    }
+    stage.restore();
+}
+
+fn time_outs_hold_on_a_side_that_is_said_to_be_held() {
+    let (rx, tx, stage) = open(Content::Small);
+    let ours = u64::from(std::process::id());
+    for state in [4, 5] {
+        for (holder, may_live) in [(0, false), (ours, true), (1, true), (0x3fff_fff0, true)] {
+            stage.restore();
+            stage.memory.store(at::RX_CUSTODY_STATE, 4, state);
+            stage.memory.store(at::RX_CUSTODY_HOLDER, 4, holder);
+            stage.memory.store(at::TX_STATE, 4, state);
+            stage.memory.store(TX_SENDER, 4, holder);
+            // Whose birth nobody has told; where one of that id lives it is waited for, as far as patience goes.
+            let may_be = |outcome| {
+                let is_expected = matches!(outcome, Outcome::NotNow | Outcome::Done);
+                is_expected && (may_live || outcome == Outcome::Done)
+            };
+            for call in [Receive::Within(MOMENT), Receive::Try, Receive::TryBatch] {
+                let outcome = call.make(&mut rx.try_clone().unwrap());
+                assert!(may_be(outcome), "{call:?}, held by {holder}: {outcome:?}");
+            }
+            for call in [Send::Within(8, MOMENT), Send::Try(8)] {
+                let outcome = call.make(&mut tx.try_clone().unwrap());
+                assert!(may_be(outcome), "{call:?}, held by {holder}: {outcome:?}");
+            }
+        }
+    }
+    stage.restore();
+}
+
+fn a_slot_whose_pipe_was_moved_is_corruption() {
+    let (_rx, tx, stage) = open(Content::Nothing);
+    let tail = stage.image.u64(at::TX_TAIL);
+    for moved in [tail + 8, tail.wrapping_sub(8), tail + 1, u64::MAX] {
+        stage.restore();
+        let mut end = tx.try_clone().unwrap();
+        let mut slot = end.reserve(100).unwrap();
+        stage.memory.store(at::TX_TAIL, 8, moved);
+        slot.copy_from_slice(&[7; 100]);
+        let outcome = slot.commit();
+        assert!(
+            matches!(outcome, Err(SendError::Corrupted)),
+            "{outcome:?} at {moved}"
+        );
+        assert_eq!(Send::Try(1).make(&mut end), Outcome::Corrupted);
     }
     stage.restore();
 }

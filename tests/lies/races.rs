@@ -76,7 +76,7 @@ fn a_receiver_comes_through_words_that_change_under_its_hands() {
             let mut end = rx.try_clone().expect("a clone");
             let slow = random.pick(&[Receive::Within(MOMENT), Receive::PollWithin(MOMENT)]);
             let call = if round % 200 == 0 { slow } else { Receive::Try };
-            for call in [call, Receive::Try, Receive::Poll] {
+            for call in [call, Receive::TryBatch, Receive::Try, Receive::Poll] {
                 if call.make(&mut end) == Outcome::Corrupted {
                     assert_eq!(Receive::Try.make(&mut end), Outcome::Corrupted);
                     break;

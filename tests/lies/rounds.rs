@@ -45,6 +45,7 @@ fn any_receive(random: &mut Random) -> Receive {
     match random.below(SELDOM) {
         0 => random.pick(&[Receive::Within(MOMENT), Receive::PollWithin(MOMENT)]),
         number if number % 8 == 1 => Receive::Poll,
+        number if number % 4 == 2 => Receive::TryBatch,
         _ => Receive::Try,
     }
 }
@@ -158,6 +159,7 @@ fn a_blocked_receiver_comes_back_when_the_liar_is_gone() {
                     slice,
                     stream,
                     Receive::Iterate,
+                    Receive::Batch,
                     Receive::PollForEver,
                 ];
                 random.pick(&calls).make(&mut end);
@@ -184,7 +186,7 @@ fn a_blocked_sender_comes_back_when_the_liar_is_gone() {
                 let mut end = tx.try_clone().expect("a clone");
                 let len = random.pick(&[1, 8, 100, 504, 1500, 12_000]);
                 random
-                    .pick(&[Send::Block(len), Send::Stream(len)])
+                    .pick(&[Send::Block(len), Send::Stream(len), Send::Batch(len)])
                     .make(&mut end);
                 drop_in_time(end);
             });

@@ -75,6 +75,7 @@ fn bounded(what: &str, timeout: Duration, call: impl FnOnce() -> Outcome) -> Out
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Receive {
     Try,
+    TryBatch,
     Within(Duration),
     Poll,
     PollWithin(Duration),
@@ -83,6 +84,7 @@ pub(crate) enum Receive {
     Slice(usize),
     Stream(usize),
     Iterate,
+    Batch,
     PollForEver,
 }
 
@@ -107,6 +109,20 @@ impl Receive {
                 Err(TryRecvError::Io(error)) => refused(&error),
                 Err(other) => panic!("{other}"),
             },
+            Self::TryBatch => match rx.try_recv_batch() {
+                Ok(batch) => {
+                    let announced = batch.len();
+                    assert!(announced > 0);
+                    assert_eq!(batch.count(), announced);
+                    Done
+                }
+                Err(TryRecvError::Empty) => NotNow,
+                Err(TryRecvError::Disconnected) => End,
+                Err(TryRecvError::Aborted) => Aborted,
+                Err(TryRecvError::Corrupted) => Corrupted,
+                Err(TryRecvError::Io(error)) => refused(&error),
+                Err(other) => panic!("{other}"),
+            },
             Self::Within(timeout) => match rx.recv_timeout(timeout) {
                 Ok(_) => Done,
                 Err(RecvTimeoutError::Timeout) => NotNow,
@@ -117,6 +133,7 @@ impl Receive {
                 Err(other) => panic!("{other}"),
             },
             Self::Block => received(rx.recv().map(drop)),
+            Self::Batch => received(rx.recv_batch().map(drop)),
             Self::Slice(len) => received(rx.recv_into(&mut vec![0; len]).map(drop)),
             Self::Stream(len) => match rx.read(&mut vec![0; len]) {
                 Ok(0) => End,
@@ -168,6 +185,7 @@ pub(crate) enum Send {
     /// These wait for as long as it takes.
     Block(usize),
     Stream(usize),
+    Batch(usize),
 }
 
 impl Send {
@@ -206,6 +224,15 @@ impl Send {
                 Err(SendError::Corrupted) => Corrupted,
                 Err(SendError::Io(error)) => refused(&error),
                 Err(other) => panic!("{other}"),
+            },
+            Self::Batch(len) => match tx.send_batch([message(len), message(8)]) {
+                Ok(_) => Done,
+                Err(failed) => match failed.error {
+                    SendError::Disconnected => End,
+                    SendError::Corrupted => Corrupted,
+                    SendError::Io(error) => refused(&error),
+                    other => panic!("{other}"),
+                },
             },
             Self::Stream(len) => match tx.write(&message(len)) {
                 Ok(_) => Done,

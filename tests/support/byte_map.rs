@@ -27,7 +27,7 @@ pub(crate) mod at {
 }
 
 /// Every field of the control part: its name, offset and length in bytes.
-pub(crate) const FIELDS: [(&str, usize, usize); 69] = [
+pub(crate) const FIELDS: [(&str, usize, usize); 70] = [
     ("magic", 0x000, 8),
     ("version", 0x008, 4),
     ("kind", 0x00c, 4),
@@ -54,6 +54,7 @@ pub(crate) const FIELDS: [(&str, usize, usize); 69] = [
     ("tx.sender.birth", 0x0c0, 8),
     ("tx.sender.namespace", 0x0c8, 8),
     ("tx.ticket", 0x0d0, 8),
+    ("tx.end", 0x0d8, 8),
     ("rx.lock.word", at::RX_LOCK, 4),
     ("rx.lock.namespace", 0x108, 8),
     ("rx.epoch", 0x110, 4),

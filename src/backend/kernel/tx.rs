@@ -12,6 +12,7 @@ use super::frame::{
 use super::{End, page};
 use crate::backend::{self, Fate};
 use crate::error::Fault;
+use crate::ring::payload::{Payload, Pieces};
 use crate::segment::layout::message;
 use crate::sync::Ordering;
 use crate::sys::clock::{Deadline, Patience};
@@ -286,6 +287,19 @@ impl backend::Tx for Tx {
         self.fate.check()?;
         let outcome = self.send_once(bytes, patience);
         self.fate.seal(outcome)
+    }
+
+    /// Gathers the pieces first: what a frame takes is bounded by what the kernel writes at once, and one copy
+    /// more is little beside its two.
+    fn send_pieces(&mut self, pieces: Pieces<'_>, patience: Patience) -> Result<(), Fault> {
+        let mut message = Vec::new();
+        message
+            .try_reserve_exact(pieces.len())
+            .map_err(|error| Fault::Io(error.into()))?;
+        pieces
+            .slices()
+            .for_each(|piece| message.extend_from_slice(piece));
+        self.send(&message, patience)
     }
 
     fn try_clone(&self) -> io::Result<Self> {

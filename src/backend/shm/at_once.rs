@@ -14,6 +14,8 @@ use super::rx::Rx;
 use super::tx::{self, Tx};
 use super::view::View;
 use crate::backend::Fate;
+use crate::ring::lock::Guard;
+use crate::ring::payload::Payload;
 use crate::ring::reader::Reader;
 use crate::ring::record::{FIRST, LAST, span_of};
 use crate::ring::writer::Writer;
@@ -28,7 +30,7 @@ impl Tx {
     ///
     /// What waking the receivers reports; the message is in the ring then.
     #[inline(always)]
-    pub(crate) fn send_at_once(&mut self, bytes: &[u8]) -> Option<io::Result<()>> {
+    pub(crate) fn send_at_once(&mut self, bytes: impl Payload) -> Option<io::Result<()>> {
         let Self {
             end,
             life_line,
@@ -72,7 +74,7 @@ impl Tx {
     }
 
     #[cold]
-    fn ring_after_send(&mut self) -> io::Result<()> {
+    pub(super) fn ring_after_send(&mut self) -> io::Result<()> {
         // A receiver that slept is not one that keeps us busy.
         self.life_line.ask_next_time();
         self.end.control().data.ring(self.end.socket())
@@ -101,7 +103,7 @@ impl Rx {
 
     /// Looks for a record before all that a wait takes.
     #[inline(never)]
-    fn look_for_a_moment(&mut self) -> bool {
+    pub(super) fn look_for_a_moment(&mut self) -> bool {
         let reader = Reader {
             control: self.end.control(),
             storage: &self.end.storage,
@@ -117,7 +119,7 @@ impl Rx {
     }
 
     #[inline(always)]
-    fn reader(&self) -> Reader<'_> {
+    pub(super) fn reader(&self) -> Reader<'_> {
         Reader {
             control: self.end.control(),
             storage: &self.end.storage,
@@ -144,6 +146,16 @@ impl Rx {
         // SAFETY: just peeked under the lock, and `to` is long enough.
         unsafe { reader.copy_out_at(read, header, to.as_mut_ptr().cast()) };
         let read = reader.consume_at(read, header);
+        self.settle_at_once(guard, read);
+        self.unverified += header.span();
+        Some(header.len)
+    }
+
+    /// After records up to `read` were taken: gives their room back when it is time to, lets go of the lock, and
+    /// rings for those who wait.
+    #[inline(always)]
+    pub(super) fn settle_at_once(&self, guard: Guard<'_>, read: u64) {
+        let reader = self.reader();
         let is_time_to_give_room_back =
             reader.unpublished_at(read) >= View::lazy_room(reader.rules);
         if is_time_to_give_room_back {
@@ -152,11 +164,9 @@ impl Rx {
         drop(guard);
         // Between giving room by `consume` and looking whether anybody waits for it.
         fence_after_release();
-        if control.room.is_armed() {
+        if reader.control.room.is_armed() {
             self.give_room_back();
         }
-        self.unverified += header.span();
-        Some(header.len)
     }
 
     #[cold]

@@ -18,6 +18,7 @@ use crate::sys::{futex, holders::Opposite, inherited, parcels, socket, thread::T
 use crate::wait::spin::Spin;
 
 mod at_once;
+mod loans;
 #[cfg(all(test, loom))]
 mod loom_pipe;
 #[cfg(all(test, loom))]
@@ -25,10 +26,12 @@ mod loom_readiness;
 mod parcel;
 mod parts;
 mod readiness;
+mod runs;
 mod rx;
 mod tx;
 mod view;
 
+pub(crate) use loans::Loan;
 pub(crate) use rx::Rx;
 pub(crate) use tx::Tx;
 

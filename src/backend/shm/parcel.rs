@@ -28,6 +28,7 @@ use super::{End, rx};
 use crate::backend::{parcels, without_parcels};
 use crate::error::Fault;
 use crate::ring::destination::Destination;
+use crate::ring::hold::{self, Hold};
 use crate::ring::record::{Header, LAST, PARCEL, PREFIX, span_of};
 use crate::segment::layout::message;
 use crate::sync::Ordering;
@@ -69,10 +70,12 @@ impl Tx {
             life_line,
             spinner,
             noted,
+            id,
             ..
         } = self;
         let view = Sending::new(end);
         let writer = view.writer;
+        let hold = Hold::of_tx(writer.control);
         let parcels = end.parcels()?;
         let (len, max) = (bytes.len(), end.rules.part_max() - PREFIX);
         if len > max {
@@ -87,12 +90,22 @@ impl Tx {
         let need = span_of(PREFIX + len);
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
+        let mut look_after = hold::FIRST_LOOK;
         loop {
             let guard = writer.control.tx.lock.lock(patience)?;
             wait.settle(view.place);
             if guard.owner_died() {
                 writer.recover()?;
                 view.ring()?;
+            }
+            if hold.is_held()
+                && let Some(holder) = hold.holder_but(*id)?
+            {
+                if life_line.look(&writer.control.room, end.socket())? {
+                    return Err(Fault::Disconnected);
+                }
+                hold.wait_for(holder, guard, patience, &mut look_after)?;
+                continue;
             }
             let exactly = patience == Patience::Never || wait.will_sleep();
             if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {

@@ -31,6 +31,7 @@ use super::{parts, view};
 use crate::backend::{Look, Seen};
 use crate::error::Fault;
 use crate::ring::custody::Turn;
+use crate::ring::hold::Hold;
 use crate::ring::latch;
 use crate::ring::record::span_of;
 use crate::segment::layout::message;
@@ -126,6 +127,12 @@ impl Rx {
             Err(Fault::NotNow) => return Ok(Look::Busy),
             outcome => outcome?,
         };
+        if Hold::of_rx(view.reader.control)
+            .holder_but(partial.id())?
+            .is_some()
+        {
+            return Ok(Look::Busy);
+        }
         if let Turn::Held(_) = partial.take_turn(view.custody())? {
             let is_ready = view.is_at_end_for_others(life_line)? || view.reader.has_first()?;
             return Ok(if is_ready { Look::Ready } else { Look::Busy });
@@ -199,7 +206,7 @@ impl tx::View<'_> {
     }
 
     /// What the last owner of the lock left, if it died.
-    fn make_good(self, owner_died: bool) -> Result<(), Fault> {
+    pub(super) fn make_good(self, owner_died: bool) -> Result<(), Fault> {
         if owner_died {
             self.writer.recover()?;
             self.ring()?;
@@ -239,7 +246,9 @@ impl Tx {
     /// As there.
     pub(crate) fn look(&mut self, seen: Seen) -> Result<Look, Fault> {
         self.fate.check()?;
-        let Self { end, life_line, .. } = self;
+        let Self {
+            end, life_line, id, ..
+        } = self;
         let view = tx::View::new(end);
         let control = view.writer.control;
         let guard = match control.tx.lock.lock(Patience::Never) {
@@ -249,6 +258,9 @@ impl Tx {
         view.make_good(guard.owner_died())?;
         if seen == Seen::HungUp || life_line.is_gone_by_close(&control.room, end.socket())? {
             return Ok(Look::Ready);
+        }
+        if Hold::of_tx(control).holder_but(*id)?.is_some() {
+            return Ok(Look::Busy);
         }
         let Some(armed) = view.arm_for_room()? else {
             return Ok(Look::Ready);

@@ -12,6 +12,7 @@ use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::custody::{self, Partial, Turn};
 use crate::ring::destination::Destination;
+use crate::ring::hold::Hold;
 use crate::ring::lock::Guard;
 use crate::ring::record::{FIRST, Header, LAST, PREFIX};
 use crate::segment::layout::message;
@@ -37,6 +38,8 @@ pub(crate) struct Rx {
     /// Bytes of whole messages taken since the last look whether anybody wrote them.
     pub(super) unverified: u64,
     pub(super) stream: Stream,
+    /// Whether a message lent by this end may still hold the side.
+    pub(super) may_hold: bool,
 }
 
 /// What one look at the ring under the lock came to.
@@ -60,6 +63,7 @@ impl Rx {
             partial: Partial::new(),
             unverified: 0,
             stream: Stream::default(),
+            may_hold: false,
         }
     }
 
@@ -80,6 +84,7 @@ impl Rx {
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
         let mut look_after = custody::FIRST_LOOK;
+        let hold = Hold::of_rx(view.reader.control);
         let mut has_looked_again = false;
         let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
         // Kept from one look to the next only in the middle of a message.
@@ -91,6 +96,12 @@ impl Rx {
             };
             if wait.settle(view.place) {
                 view.reader.note_fill();
+            }
+            if hold.is_held()
+                && let Some(holder) = hold.holder_but(partial.id())?
+            {
+                hold.wait_for(holder, guard, patience, &mut look_after)?;
+                continue;
             }
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
                 if parts::take_over_if_cut_short(view)? {
@@ -186,9 +197,16 @@ impl Rx {
         let mut woken = Woken::Look;
         let mut look_after = custody::FIRST_LOOK;
         let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
+        let hold = Hold::of_rx(view.reader.control);
         loop {
             let guard = view.reader.control.rx.lock.lock(patience)?;
             wait.settle(view.place);
+            if hold.is_held()
+                && let Some(holder) = hold.holder_but(partial.id())?
+            {
+                hold.wait_for(holder, guard, patience, &mut look_after)?;
+                continue;
+            }
             if let Turn::Held(holder) = partial.take_turn(view.custody())? {
                 if view.is_at_end_for_others(life_line)? || view.reader.has_first()? {
                     return Ok(true);
@@ -371,6 +389,9 @@ impl backend::Rx for Rx {
 
 impl Drop for Rx {
     fn drop(&mut self) {
+        if self.may_hold {
+            self.give_hold_back(None);
+        }
         if !self.partial.is_open() {
             return;
         }

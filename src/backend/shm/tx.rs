@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::End;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
+use crate::ring::hold::{self, Hold};
+use crate::ring::payload::{Payload, Pieces};
 use crate::ring::record::{LAST, PREFIX, Rules, span_of};
 use crate::ring::writer::Writer;
 use crate::segment::layout::message;
@@ -24,6 +26,10 @@ pub(crate) struct Tx {
     pub(super) life_line: LifeLine,
     pub(super) spinner: Spinner,
     pub(super) fate: Fate,
+    /// What tells this end from others of its process.
+    pub(super) id: u64,
+    /// Whether a reservation of this end may still hold the side.
+    pub(super) may_hold: bool,
     /// The largest length that this handle has noted for observers; nothing over `part_max`.
     pub(super) noted: usize,
 }
@@ -108,23 +114,59 @@ impl Tx {
             life_line: LifeLine::default(),
             spinner,
             fate: Fate::Open,
+            id: hold::new_end(),
+            may_hold: false,
             noted: 0,
         }
     }
 
-    fn send_open(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
+    fn send_open(&mut self, bytes: impl Payload, patience: Patience) -> Result<(), Fault> {
+        let rules = self.end.rules;
+        let need = match room_needed(rules, bytes.len(), patience) {
+            Ok(need) => need,
+            Err(fault) => {
+                // A pipe without receivers comes before a message that is too long.
+                let gone = View::new(&self.end).is_disconnected_in_passing(&mut self.life_line)?;
+                return Err(if gone { Fault::Disconnected } else { fault });
+            }
+        };
+        self.when_there_is_room(need, patience, |view, wait, spinner| {
+            if bytes.len() > rules.part_max() {
+                let outcome = send_in_parts(view, bytes, wait, spinner);
+                view.show_readiness_if_watched();
+                return outcome;
+            }
+            let writer = view.writer;
+            writer.publish(None, bytes, writer.opening_flags() | LAST);
+            writer.set_state(message::WHOLE);
+            view.ring()?;
+            view.show_readiness_if_watched();
+            Ok(())
+        })
+    }
+
+    /// Waits until there is room for `need` bytes of records and nobody else has the side, and then, under the
+    /// lock, does what the caller wants.
+    pub(super) fn when_there_is_room<T>(
+        &mut self,
+        need: u64,
+        patience: Patience,
+        act: impl FnOnce(View<'_>, &mut Wait, &mut Spinner) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let Self {
             end,
             life_line,
             spinner,
+            id,
             ..
         } = self;
         let view = View::new(end);
-        let (writer, rules) = (view.writer, end.rules);
+        let writer = view.writer;
+        let hold = Hold::of_tx(writer.control);
         if view.is_disconnected_in_passing(life_line)? {
             return Err(Fault::Disconnected);
         }
-        let need = room_needed(rules, bytes.len(), patience)?;
+        let mut look_after = hold::FIRST_LOOK;
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
         loop {
@@ -135,18 +177,18 @@ impl Tx {
                 // The dead one may not have come as far as to tell of what it published.
                 view.ring()?;
             }
+            if hold.is_held()
+                && let Some(holder) = hold.holder_but(*id)?
+            {
+                if life_line.look(&writer.control.room, end.socket())? {
+                    return Err(Fault::Disconnected);
+                }
+                hold.wait_for(holder, guard, patience, &mut look_after)?;
+                continue;
+            }
             let exactly = patience == Patience::Never || wait.will_sleep();
             if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {
-                if bytes.len() > rules.part_max() {
-                    let outcome = send_in_parts(view, bytes, &mut wait, spinner);
-                    view.show_readiness_if_watched();
-                    return outcome;
-                }
-                writer.publish(None, bytes, writer.opening_flags() | LAST);
-                writer.set_state(message::WHOLE);
-                view.ring()?;
-                view.show_readiness_if_watched();
-                return Ok(());
+                return act(view, &mut wait, spinner);
             }
             if woken == Woken::HungUp
                 || life_line.is_gone_by_close(&writer.control.room, end.socket())?
@@ -174,7 +216,7 @@ impl Tx {
 /// Its state tells whoever comes next when it was left unfinished.
 fn send_in_parts(
     view: View<'_>,
-    bytes: &[u8],
+    bytes: impl Payload,
     wait: &mut Wait,
     spinner: &mut Spinner,
 ) -> Result<(), Fault> {
@@ -186,14 +228,14 @@ fn send_in_parts(
     writer.control.tx.sender.note(Process::current()?);
     writer.publish(Some(bytes.len() as u64), first, flags);
     let mut told = view.ring().map_err(Fault::Io);
-    while !rest.is_empty() {
+    while rest.len() > 0 {
         let (part, after) = rest.split_at(part_max.min(rest.len()));
         told = told.and_then(|()| wait_for_room(view, span_of(part.len()), wait, spinner));
         if told.is_err() {
             writer.set_state(message::WITHDRAWN);
             return told;
         }
-        writer.publish(None, part, if after.is_empty() { LAST } else { 0 });
+        writer.publish(None, part, if after.len() == 0 { LAST } else { 0 });
         told = view.ring().map_err(Fault::Io);
         rest = after;
     }
@@ -253,6 +295,12 @@ impl backend::Tx for Tx {
         self.fate.seal(outcome)
     }
 
+    fn send_pieces(&mut self, pieces: Pieces<'_>, patience: Patience) -> Result<(), Fault> {
+        self.fate.check()?;
+        let outcome = self.send_open(pieces, patience);
+        self.fate.seal(outcome)
+    }
+
     fn try_clone(&self) -> io::Result<Self> {
         Ok(Self::new(Arc::clone(&self.end)))
     }
@@ -267,5 +315,14 @@ impl backend::Tx for Tx {
 
     fn capacity(&self) -> usize {
         self.end.rules.capacity() as usize
+    }
+}
+
+impl Drop for Tx {
+    #[inline]
+    fn drop(&mut self) {
+        if self.may_hold {
+            self.give_back();
+        }
     }
 }

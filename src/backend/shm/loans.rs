@@ -1,0 +1,199 @@
+//! Messages written and read where they lie in the ring.
+//!
+//! The end holds its side meanwhile (`ring::hold`). A message of more than one record, or beside one that was cut
+//! short, is not for these; the caller then goes by way of private memory.
+
+use super::rx::Rx;
+use super::tx::{self, Tx};
+use super::view::View;
+use crate::backend::Fate;
+use crate::error::Fault;
+use crate::ring::custody;
+use crate::ring::hold::Hold;
+use crate::ring::latch;
+use crate::ring::place::InRing;
+use crate::ring::record::{HEADER, span_of};
+use crate::segment::layout::message;
+use crate::sync::Ordering;
+use crate::sys::clock::Patience;
+
+/// Where a record lies, or will.
+#[derive(Clone, Copy)]
+pub(crate) struct Loan {
+    position: u64,
+    len: usize,
+}
+
+impl Loan {
+    /// Length of the payload in bytes.
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+}
+
+impl Tx {
+    /// Holds the side with room for a message of `len` bytes, waiting for both; `None` if it cannot be written in
+    /// place.
+    pub(crate) fn reserve(
+        &mut self,
+        len: usize,
+        patience: Patience,
+    ) -> Result<Option<Loan>, Fault> {
+        self.fate.check()?;
+        if len > self.end.rules.part_max() {
+            return Ok(None);
+        }
+        if len > self.noted {
+            tx::View::new(&self.end).note_length(&mut self.noted, len);
+        }
+        let id = self.id;
+        let outcome = self.when_there_is_room(span_of(len), patience, |view, _, _| {
+            let control = view.writer.control;
+            if latch::state(&control.tx.state, Ordering::Relaxed) != message::WHOLE {
+                return Ok(None);
+            }
+            Hold::of_tx(control).take(id)?;
+            let position = control.tx.tail.load(Ordering::Relaxed);
+            Ok(Some(Loan { position, len }))
+        });
+        let outcome = self.fate.seal(outcome);
+        self.may_hold |= matches!(outcome, Ok(Some(_)));
+        outcome
+    }
+
+    /// The reserved bytes.
+    pub(crate) fn reserved(&self, loan: Loan) -> InRing<'_> {
+        let start = loan.position.wrapping_add(HEADER);
+        InRing::new(&self.end.storage, start, loan.len)
+    }
+
+    /// Publishes what was written in place and gives the side back.
+    pub(crate) fn commit(&mut self, loan: Loan) -> Result<(), Fault> {
+        let outcome = self.commit_open(loan);
+        self.may_hold = false;
+        self.fate.seal(outcome)
+    }
+
+    fn commit_open(&mut self, loan: Loan) -> Result<(), Fault> {
+        let view = tx::View::new(&self.end);
+        let writer = view.writer;
+        let hold = Hold::of_tx(writer.control);
+        let guard = writer.control.tx.lock.lock(Patience::FOREVER)?;
+        if guard.owner_died() {
+            writer.recover()?;
+        }
+        if !hold.is_ours(self.id) {
+            return Err(not_the_holder());
+        }
+        if writer.control.tx.tail.load(Ordering::Relaxed) != loan.position {
+            hold.give_back();
+            return Err(Fault::Corrupted);
+        }
+        let gone = view.is_disconnected_in_passing(&mut self.life_line);
+        if !matches!(gone, Ok(false)) {
+            hold.give_back();
+            gone?;
+            return Err(Fault::Disconnected);
+        }
+        writer.publish_in_place(loan.position, loan.len);
+        hold.give_back();
+        let told = view.ring();
+        view.show_readiness_if_watched();
+        drop(guard);
+        told?;
+        Ok(())
+    }
+
+    /// Gives back what is held, unsent.
+    #[cold]
+    pub(crate) fn give_back(&mut self) {
+        self.may_hold = false;
+        let control = self.end.control();
+        // Who cannot have the lock finds out at its next call, and the others when this process ends.
+        let Ok(guard) = control.tx.lock.lock(custody::farewell()) else {
+            return;
+        };
+        let view = tx::View::new(&self.end);
+        if view.make_good(guard.owner_died()).is_err() {
+            return;
+        }
+        let hold = Hold::of_tx(control);
+        if hold.is_ours(self.id) {
+            hold.give_back();
+        }
+        view.show_readiness_if_watched();
+    }
+}
+
+impl Rx {
+    /// Holds the side with the next message if that is there, and is one record that nobody else has; looks for
+    /// it for a moment if the call `may_wait` and looking can pay.
+    pub(crate) fn lend(&mut self, may_wait: bool) -> Option<Loan> {
+        if self.reader().has_record() {
+            self.stream.found();
+        } else if !may_wait || !self.spinner.may_look() || !self.look_for_a_moment() {
+            return None;
+        }
+        if self.fate != Fate::Open {
+            return None;
+        }
+        let reader = self.reader();
+        let guard = reader.control.rx.lock.lock_at_once()?;
+        if self.partial.is_under_way(&reader.control.rx.custody) {
+            return None;
+        }
+        let (read, header) = reader.peek_whole()?;
+        // What is due after so many bytes (`rx::verify_now_and_then`) is for the long way.
+        if self.unverified > reader.rules.capacity() || !read.is_multiple_of(8) {
+            return None;
+        }
+        Hold::of_rx(reader.control).take(self.partial.id()).ok()?;
+        let (position, len) = (read, header.len);
+        drop(guard);
+        self.may_hold = true;
+        Some(Loan { position, len })
+    }
+
+    /// The lent bytes.
+    pub(crate) fn lent(&self, loan: Loan) -> InRing<'_> {
+        let start = loan.position.wrapping_add(HEADER);
+        InRing::new(&self.end.storage, start, loan.len)
+    }
+
+    /// Takes the lent message out of the ring and gives the side back.
+    pub(crate) fn done(&mut self, loan: Loan) {
+        self.unverified += span_of(loan.len);
+        self.give_hold_back(Some(loan));
+    }
+
+    /// Gives the side back; the lent message stays in the ring unless it is named.
+    pub(super) fn give_hold_back(&mut self, taken: Option<Loan>) {
+        self.may_hold = false;
+        let view = View::new(&self.end);
+        let reader = view.reader;
+        // As in `Tx::give_back`.
+        let Ok(_guard) = reader.control.rx.lock.lock(custody::farewell()) else {
+            return;
+        };
+        let hold = Hold::of_rx(reader.control);
+        if !hold.is_ours(self.partial.id()) {
+            return;
+        }
+        if let Some(loan) = taken {
+            // What is after it would else be read twice, or passed over, in a ring that a liar has moved.
+            if reader.control.rx.read.load(Ordering::Relaxed) == loan.position {
+                reader.consume_run_at(loan.position, span_of(loan.len), 1, loan.len);
+            }
+        }
+        hold.give_back();
+        view.settle();
+    }
+}
+
+/// For a slot whose side is not held by this end: it is a copy in a forked child.
+fn not_the_holder() -> Fault {
+    Fault::Io(std::io::Error::new(
+        std::io::ErrorKind::Unsupported,
+        "this slot belongs to the process that made it, and this one is its forked child",
+    ))
+}

@@ -1,0 +1,133 @@
+//! Receiving all that is there at one cost.
+
+use std::time::Duration;
+
+use super::{Flavor, Receiver};
+use crate::backend::Rx;
+use crate::error::Fault;
+use crate::ring::run::{self, Records};
+use crate::sys::clock::{Deadline, Patience};
+use crate::{Batch, RecvError, RecvTimeoutError, TryRecvError};
+
+impl Receiver {
+    /// Receives all messages that are there, up to 256 KiB of them, blocking while there is none.
+    ///
+    /// Through shared memory they are taken at the cost of one: one hold of the side and one copy. A message longer
+    /// than an eighth of the pipe comes by itself, as does the rest of a message after a [`Read`](std::io::Read) that
+    /// took a part of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv). What goes wrong behind messages that are good is reported by the next call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send_batch(["one", "two", "three"])?;
+    /// let batch = rx.recv_batch()?;
+    /// assert_eq!(batch.len(), 3);
+    /// assert_eq!(batch.collect::<Vec<_>>(), [&b"one"[..], b"two", b"three"]);
+    ///
+    /// drop(tx);
+    /// assert!(matches!(rx.recv_batch(), Err(shmpipe::RecvError::Disconnected)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_batch(&mut self) -> Result<Batch<'_>, RecvError> {
+        Ok(self.recv_batch_within(Patience::FOREVER)?)
+    }
+
+    /// As [`recv_batch`](Self::recv_batch), but never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_recv`](Self::try_recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// assert!(matches!(rx.try_recv_batch(), Err(shmpipe::TryRecvError::Empty)));
+    /// tx.send(b"")?;
+    /// assert_eq!(rx.try_recv_batch()?.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_recv_batch(&mut self) -> Result<Batch<'_>, TryRecvError> {
+        Ok(self.recv_batch_within(Patience::Never)?)
+    }
+
+    /// As [`recv_batch`](Self::recv_batch), blocking no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (mut rx, _tx) = shmpipe::pipe()?;
+    /// let outcome = rx.recv_batch_timeout(Duration::from_millis(1));
+    /// assert!(matches!(outcome, Err(shmpipe::RecvTimeoutError::Timeout)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn recv_batch_timeout(&mut self, timeout: Duration) -> Result<Batch<'_>, RecvTimeoutError> {
+        Ok(self.recv_batch_within(Patience::Until(Deadline::after(timeout)))?)
+    }
+
+    fn recv_batch_within(&mut self, patience: Patience) -> Result<Batch<'_>, Fault> {
+        if let Flavor::Kernel(_) = self.flavor {
+            return self.gather(patience);
+        }
+        let has_left_nothing = self.unread == 0 && self.deferred.is_none();
+        if has_left_nothing && let Some(count) = self.recv_run(patience) {
+            return Ok(Batch::of_run(Records::new(&self.buffer, count)));
+        }
+        // What is there is no whole message, or nothing and never will be.
+        let message = self.recv_within(patience)?;
+        Ok(Batch::of_one(message.into_slice()))
+    }
+
+    /// Takes a run out of shared memory, waiting for one. `None` where something else is there, or patience ended.
+    fn recv_run(&mut self, patience: Patience) -> Option<usize> {
+        let Flavor::SharedMemory(rx) = &mut self.flavor else {
+            return None;
+        };
+        let may_wait = !patience.is_over();
+        let at_once = rx.recv_run(&mut self.buffer, may_wait);
+        if at_once.is_some() || !may_wait {
+            return at_once;
+        }
+        let is_ready = matches!(rx.poll(patience), Ok(true));
+        is_ready.then(|| rx.recv_run(&mut self.buffer, false))?
+    }
+
+    /// Takes one message after the other, as long as there are any, and puts them one behind the other.
+    fn gather(&mut self, patience: Patience) -> Result<Batch<'_>, Fault> {
+        let mut run = Vec::new();
+        let mut count = 0;
+        while (run.len() as u64) < run::LONGEST {
+            let patience = if count == 0 {
+                patience
+            } else {
+                Patience::Never
+            };
+            match self.recv_within(patience) {
+                Ok(message) => {
+                    run::push(&mut run, &message);
+                    count += 1;
+                }
+                Err(fault) if count == 0 => return Err(fault),
+                Err(Fault::NotNow) => break,
+                // The messages come first.
+                Err(fault) => {
+                    self.deferred = Some(fault);
+                    break;
+                }
+            }
+        }
+        self.buffer = run;
+        Ok(Batch::of_run(Records::new(&self.buffer, count)))
+    }
+}

@@ -1,0 +1,270 @@
+//! A message that is read where it lies in the pipe.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use zerocopy::FromBytes;
+
+use super::{Flavor, Receiver};
+use crate::backend::Rx;
+use crate::backend::shm::Loan;
+use crate::error::Fault;
+use crate::ring::place::{InRing, check_range};
+use crate::sys::clock::{Deadline, Patience};
+use crate::{RecvError, RecvTimeoutError, TryRecvError};
+
+/// One whole message where it lies in the pipe, made by [`Receiver::recv_in_place`]: read by copies of what is
+/// wanted of it. Dropped, it is received and its room given back.
+///
+/// Another holder of the pipe may change the bytes at any time, against the protocol: then two looks at one place
+/// may differ. So check what was copied, and not what will be copied again.
+pub struct View<'a> {
+    receiver: &'a mut Receiver,
+    bytes: Bytes,
+}
+
+#[derive(Clone, Copy)]
+enum Bytes {
+    /// A record in the ring, and the receivers' side held.
+    InPlace(Loan),
+    /// The end's own buffer from here on.
+    Private { start: usize },
+}
+
+impl Receiver {
+    /// Receives the next message without copying it out, blocking while the pipe is empty.
+    ///
+    /// Through shared memory a message of up to an eighth of the pipe (256 KiB of a large one) is read in place. A
+    /// longer one, any of a kernel pipe, and the rest of one after a [`Read`](std::io::Read) is first copied to private
+    /// memory as [`recv`](Self::recv) does; [`is_in_place`](View::is_in_place) tells.
+    ///
+    /// A view in place keeps all other receivers of this pipe waiting until it is dropped: their `try_recv` says
+    /// `Empty`, their `poll` false, their time-outs hold. A blocking receive through another clone by the thread that
+    /// has the view waits for ever. Senders go on while there is room. Killed with a view open, a process has not
+    /// received the message: the others find that out by their looks after it, 10 ms after they began to wait and
+    /// then at intervals that double up to a second, and the next one gets the message. A holder that replaced itself
+    /// by exec counts as alive until that program ends. A view that is leaked was not received: the same end's next
+    /// call gets the message again.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(b"head: body")?;
+    /// let view = rx.recv_in_place()?;
+    /// let mut head = [0; 4];
+    /// view.read_at(0, &mut head);
+    /// assert_eq!(&head, b"head");
+    /// assert_eq!(view.to_vec(), b"head: body");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_in_place(&mut self) -> Result<View<'_>, RecvError> {
+        Ok(self.recv_in_place_within(Patience::FOREVER)?)
+    }
+
+    /// As [`recv_in_place`](Self::recv_in_place), but never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_recv`](Self::try_recv).
+    pub fn try_recv_in_place(&mut self) -> Result<View<'_>, TryRecvError> {
+        Ok(self.recv_in_place_within(Patience::Never)?)
+    }
+
+    /// As [`recv_in_place`](Self::recv_in_place), blocking no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_in_place_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<View<'_>, RecvTimeoutError> {
+        Ok(self.recv_in_place_within(Patience::Until(Deadline::after(timeout)))?)
+    }
+
+    fn recv_in_place_within(&mut self, patience: Patience) -> Result<View<'_>, Fault> {
+        let has_left_nothing = self.unread == 0 && self.deferred.is_none();
+        let loan = if has_left_nothing {
+            self.lend(patience)
+        } else {
+            None
+        };
+        let bytes = match loan {
+            Some(loan) => Bytes::InPlace(loan),
+            None => {
+                let len = self.recv_within(patience)?.len();
+                let start = self.buffer.len() - len;
+                Bytes::Private { start }
+            }
+        };
+        Ok(View {
+            receiver: self,
+            bytes,
+        })
+    }
+
+    /// Waits for a message and lends it; `None` where that cannot be in place, or patience ended.
+    fn lend(&mut self, patience: Patience) -> Option<Loan> {
+        let Flavor::SharedMemory(rx) = &mut self.flavor else {
+            return None;
+        };
+        let may_wait = !patience.is_over();
+        let at_once = rx.lend(may_wait);
+        if at_once.is_some() || !may_wait {
+            return at_once;
+        }
+        let is_ready = matches!(rx.poll(patience), Ok(true));
+        is_ready.then(|| rx.lend(false))?
+    }
+}
+
+impl View<'_> {
+    fn in_ring(&self) -> Option<InRing<'_>> {
+        match (&self.receiver.flavor, self.bytes) {
+            (Flavor::SharedMemory(rx), Bytes::InPlace(loan)) => Some(rx.lent(loan)),
+            _ => None,
+        }
+    }
+
+    fn private(&self) -> &[u8] {
+        match self.bytes {
+            Bytes::Private { start } => &self.receiver.buffer[start..],
+            Bytes::InPlace(_) => &[],
+        }
+    }
+
+    /// Length of the message in bytes.
+    pub fn len(&self) -> usize {
+        match self.bytes {
+            Bytes::InPlace(loan) => loan.len(),
+            Bytes::Private { .. } => self.private().len(),
+        }
+    }
+
+    /// Whether the message is an empty one.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the message still lies in the pipe, and not in private memory.
+    pub fn is_in_place(&self) -> bool {
+        matches!(self.bytes, Bytes::InPlace(_))
+    }
+
+    /// Copies the bytes from `offset` on to `to`, as many as it has.
+    ///
+    /// # Panics
+    ///
+    /// When the message has not so many there, as indexing a slice does.
+    pub fn read_at(&self, offset: usize, to: &mut [u8]) {
+        match self.in_ring() {
+            Some(message) => message.read_at(offset, to),
+            None => {
+                let message = self.private();
+                check_range(offset, to.len(), message.len());
+                to.copy_from_slice(&message[offset..offset + to.len()]);
+            }
+        }
+    }
+
+    /// Copies the whole message to `to`.
+    ///
+    /// # Panics
+    ///
+    /// When `to` is not as long as the message.
+    pub fn copy_to(&self, to: &mut [u8]) {
+        let len = self.len();
+        assert!(
+            to.len() == len,
+            "a message of {len} bytes does not just fill {} bytes",
+            to.len()
+        );
+        self.read_at(0, to);
+    }
+
+    /// A copy of the message.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len()];
+        self.copy_to(&mut bytes);
+        bytes
+    }
+
+    /// The message as a value of `T`, copied out once; `None` when it is not exactly as long as one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(&7_u64.to_ne_bytes())?;
+    /// let view = rx.recv_in_place()?;
+    /// assert_eq!(view.read::<u64>(), Some(7));
+    /// assert_eq!(view.read::<u32>(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read<T: FromBytes>(&self) -> Option<T> {
+        if self.len() != size_of::<T>() {
+            return None;
+        }
+        let Some(message) = self.in_ring() else {
+            return T::read_from_bytes(self.private()).ok();
+        };
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: a local of just that length.
+        unsafe { message.copy_out(value.as_mut_ptr().cast()) };
+        // SAFETY: all of its bytes have been written, and any bytes are a `T`.
+        Some(unsafe { value.assume_init() })
+    }
+
+    /// The message as a slice, for code that has to read from one.
+    ///
+    /// # Safety
+    ///
+    /// While the slice is used nobody writes to these bytes, in this process or another: every holder of any end of
+    /// this pipe is trusted to keep the protocol. A view that is not [in place](Self::is_in_place) has no such
+    /// condition.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(b"trusted")?;
+    /// let view = rx.recv_in_place()?;
+    /// // SAFETY: both ends are in this process.
+    /// assert_eq!(unsafe { view.as_slice() }, b"trusted");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub unsafe fn as_slice(&self) -> &[u8] {
+        #[cfg(not(loom))]
+        if let Some(message) = self.in_ring() {
+            // SAFETY: so many bytes lie there for as long as the receiver is borrowed; that nobody writes them
+            // is the caller's duty.
+            return unsafe { std::slice::from_raw_parts(message.as_ptr(), message.len()) };
+        }
+        self.private()
+    }
+}
+
+impl Drop for View<'_> {
+    fn drop(&mut self) {
+        if let (Flavor::SharedMemory(rx), Bytes::InPlace(loan)) =
+            (&mut self.receiver.flavor, self.bytes)
+        {
+            rx.done(loan);
+        }
+    }
+}
+
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("len", &self.len())
+            .field("is_in_place", &self.is_in_place())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,203 @@
+//! A side that one of its ends keeps to itself between two calls, for a message that it writes or reads in
+//! place.
+//!
+//! The end notes its process as the *holder* under the side's lock and lets go of the lock. The others of the side
+//! find the note and wait. That a holder is dead is proven as in [`custody`](super::custody), by its process's
+//! number, which is never used twice, and not by time. Whoever finds a dead one takes the note away; there is
+//! nothing to repair, since what was written in place was not published, and what was read was not consumed.
+
+use std::time::Duration;
+
+use super::latch;
+use super::lock::Guard;
+use crate::error::Fault;
+use crate::segment::layout::{Bearer, Control, message};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::clock::Patience;
+use crate::sys::futex;
+use crate::sys::process::{Life, Process};
+
+/// A waiter looks whether the holder has died after this time, and then at intervals that double up to
+/// [`LAST_LOOK`]; see [`custody`](super::custody).
+pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(10);
+
+/// Longest interval between two looks after a holder.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
+/// One side's note, for calls under its lock.
+#[derive(Clone, Copy)]
+pub(crate) struct Hold<'a> {
+    /// `HELD` or `AWAITED` of [`message`] while there is a holder; anything else belongs to others.
+    state: &'a AtomicU32,
+    holder: &'a Bearer,
+    /// Which of the holder's ends it is.
+    end: &'a AtomicU64,
+}
+
+impl<'a> Hold<'a> {
+    /// The senders' note.
+    pub(crate) fn of_tx(control: &'a Control) -> Self {
+        let tx = &control.tx;
+        Self {
+            state: &tx.state,
+            holder: &tx.sender,
+            end: &tx.end,
+        }
+    }
+
+    /// The receivers' note.
+    pub(crate) fn of_rx(control: &'a Control) -> Self {
+        let custody = &control.rx.custody;
+        Self {
+            state: &custody.state,
+            holder: &custody.holder,
+            end: &custody.end,
+        }
+    }
+
+    /// Whether somebody holds the side, dead or alive.
+    #[inline]
+    pub(crate) fn is_held(self) -> bool {
+        let state = latch::state(self.state, Ordering::Relaxed);
+        state == message::HELD || state == message::AWAITED
+    }
+
+    /// Makes `end` of this process the holder of a side that is `WHOLE`.
+    ///
+    /// # Errors
+    ///
+    /// What finding out about the own process reports; nobody holds the side then.
+    pub(crate) fn take(self, end: u64) -> Result<(), Fault> {
+        let process = Process::current()?;
+        self.end.store(end, Ordering::Relaxed);
+        self.holder.note(process);
+        latch::set_state(self.state, message::HELD, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether the holder is `end` of this process; not so for its copy in a forked child.
+    pub(crate) fn is_ours(self, end: u64) -> bool {
+        self.is_held()
+            && self.end.load(Ordering::Relaxed) == end
+            && Process::current().is_ok_and(|us| self.holder.process() == Some(us))
+    }
+
+    /// The side belongs to all again.
+    pub(crate) fn give_back(self) {
+        let is_awaited = latch::state(self.state, Ordering::Relaxed) == message::AWAITED;
+        latch::set_state(self.state, message::WHOLE, Ordering::Relaxed);
+        self.holder.clear();
+        if is_awaited {
+            futex::wake(self.holder.word(), i32::MAX);
+        }
+    }
+
+    /// Finds out whether `end` may use the side: the id of a living holder that is another one. What `end` itself
+    /// has forgotten, or a dead process held, is given back.
+    ///
+    /// # Errors
+    ///
+    /// What the look after the holder's process reports.
+    #[cold]
+    pub(crate) fn holder_but(self, end: u64) -> Result<Option<u32>, Fault> {
+        if !self.is_held() {
+            return Ok(None);
+        }
+        if !self.is_ours(end)
+            && let Some(holder) = self.holder.process()
+            && !matches!(holder.watch()?, Life::Dead)
+        {
+            latch::set_state(self.state, message::AWAITED, Ordering::Relaxed);
+            return Ok(Some(holder.id));
+        }
+        self.give_back();
+        Ok(None)
+    }
+
+    /// Lets go of the lock and sleeps until the holder may have given the side back; the caller looks again.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NotNow`] when patience ended.
+    pub(crate) fn wait_for(
+        self,
+        holder: u32,
+        guard: Guard<'_>,
+        patience: Patience,
+        look_after: &mut Duration,
+    ) -> Result<(), Fault> {
+        drop(guard);
+        if patience.is_over() {
+            return Err(Fault::NotNow);
+        }
+        let deadline = patience.deadline().at_most(*look_after);
+        if futex::wait(self.holder.word(), holder, deadline).is_err() {
+            std::thread::sleep(FIRST_LOOK);
+        }
+        *look_after = (*look_after * 2).min(LAST_LOOK);
+        Ok(())
+    }
+}
+
+/// What tells one end from others of its process.
+pub(crate) fn new_end() -> u64 {
+    static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn bearer() -> Bearer {
+        Bearer {
+            id: AtomicU32::new(0),
+            birth: AtomicU64::new(0),
+            namespace: AtomicU64::new(0),
+        }
+    }
+
+    /// The note of a side that `end` of this process holds.
+    fn with_a_held_side(end: u64, test: impl FnOnce(Hold<'_>)) {
+        let (state, holder, end_word) = (AtomicU32::new(0), bearer(), AtomicU64::new(0));
+        let hold = Hold {
+            state: &state,
+            holder: &holder,
+            end: &end_word,
+        };
+        hold.take(end).unwrap();
+        test(hold);
+    }
+
+    #[test]
+    fn one_who_is_kept_out_leaves_a_mark() {
+        with_a_held_side(1, |hold| {
+            assert!(hold.is_ours(1) && !hold.is_ours(2));
+            assert_eq!(hold.holder_but(2).unwrap(), Some(std::process::id()));
+            assert_eq!(hold.state.load(Ordering::Relaxed), message::AWAITED);
+            assert!(hold.is_ours(1), "a mark changes nothing for the holder");
+            hold.give_back();
+            assert!(!hold.is_held() && hold.holder.process().is_none());
+            assert_eq!(hold.holder_but(2).unwrap(), None);
+        });
+    }
+
+    #[test]
+    fn an_end_gives_back_what_it_has_forgotten() {
+        with_a_held_side(1, |hold| {
+            assert_eq!(hold.holder_but(1).unwrap(), None);
+            assert!(!hold.is_held());
+        });
+    }
+
+    #[test]
+    fn a_holder_whose_id_another_process_bears_now_is_dead() {
+        with_a_held_side(1, |hold| {
+            let us = hold.holder.process().unwrap();
+            let birth = us.birth ^ 1;
+            hold.holder.note(Process { birth, ..us });
+            assert_eq!(hold.holder_but(2).unwrap(), None);
+            assert!(!hold.is_held());
+        });
+    }
+}

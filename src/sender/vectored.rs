@@ -1,0 +1,98 @@
+//! Sending one message from several places.
+
+use std::io::{self, IoSlice};
+
+use super::{Flavor, Sender};
+use crate::backend::Tx;
+use crate::error::Fault;
+use crate::ring::payload::{Payload, Pieces};
+use crate::sys::clock::Patience;
+use crate::{SendError, TrySendError};
+
+impl Sender {
+    /// Sends one message that is made of `pieces`, in their order; otherwise as [`send`](Self::send).
+    ///
+    /// Through shared memory the pieces are copied straight into the pipe, a header before its body for instance,
+    /// without being gathered first. A kernel pipe's message is gathered. No pieces, or empty ones only, are an
+    /// empty message.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::IoSlice;
+    ///
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send_vectored(&[IoSlice::new(b"head: "), IoSlice::new(b"body")])?;
+    /// assert_eq!(&*rx.recv()?, b"head: body");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_vectored(&mut self, pieces: &[IoSlice<'_>]) -> Result<(), SendError> {
+        Ok(self.send_all(pieces, Patience::FOREVER)?)
+    }
+
+    /// As [`send_vectored`](Self::send_vectored), but never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send`](Self::try_send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::IoSlice;
+    ///
+    /// let (_rx, mut tx) = shmpipe::pipe()?;
+    /// let pieces = [IoSlice::new(&[0; 8]), IoSlice::new(&[7; 1000])];
+    /// while tx.try_send_vectored(&pieces).is_ok() {}
+    /// let outcome = tx.try_send_vectored(&pieces);
+    /// assert!(matches!(outcome, Err(shmpipe::TrySendError::Full)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_send_vectored(&mut self, pieces: &[IoSlice<'_>]) -> Result<(), TrySendError> {
+        Ok(self.send_all(pieces, Patience::Never)?)
+    }
+
+    fn send_all(&mut self, pieces: &[IoSlice<'_>], patience: Patience) -> Result<(), Fault> {
+        match Pieces::all(pieces) {
+            Some(message) if message.len() <= self.limit => self.send_pieces(message, patience),
+            message => Err(Fault::TooLarge {
+                len: message.map_or(usize::MAX, Payload::len),
+                max: self.limit,
+            }),
+        }
+    }
+
+    /// Sends a message that is not over the limit.
+    fn send_pieces(&mut self, message: Pieces<'_>, patience: Patience) -> Result<(), Fault> {
+        match &mut self.flavor {
+            Flavor::SharedMemory(tx) => match tx.send_at_once(message) {
+                Some(told) => told.map_err(Fault::Io),
+                None => tx.send_pieces(message, patience),
+            },
+            Flavor::Kernel(tx) => tx.send_pieces(message, patience),
+        }
+    }
+
+    /// As [`write`](io::Write::write) of all `pieces`.
+    pub(super) fn write_pieces(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let message = Pieces::up_to(pieces, self.limit);
+        let is_empty = pieces.iter().all(|piece| piece.is_empty());
+        if is_empty {
+            return Ok(0);
+        }
+        if message.len() == 0 {
+            return Err(SendError::TooLarge {
+                len: Pieces::up_to(pieces, usize::MAX).len(),
+                max: self.limit,
+            }
+            .into());
+        }
+        self.send_pieces(message, Patience::FOREVER)
+            .map_err(SendError::from)?;
+        Ok(message.len())
+    }
+}
