@@ -119,7 +119,8 @@ impl Receiver {
                     count += 1;
                 }
                 Err(fault) if count == 0 => return Err(fault),
-                Err(Fault::NotNow) => break,
+                // A message that carries descriptors stays where it is, for a call that takes it.
+                Err(Fault::NotNow | Fault::CarriesDescriptors) => break,
                 // The messages come first.
                 Err(fault) => {
                     self.deferred = Some(fault);

@@ -162,6 +162,10 @@ fn assert_deadlock(rx: &mut Receiver) {
         rx.recv_into(&mut [0; 8]),
         Err(RecvError::Deadlock)
     ));
+    let outcome = rx.recv_batch().map(|batch| batch.len());
+    assert!(matches!(outcome, Err(RecvError::Deadlock)));
+    let outcome = rx.recv_in_place().map(|view| view.len());
+    assert!(matches!(outcome, Err(RecvError::Deadlock)));
     let mut messages = rx.messages();
     assert_eq!(messages.next(), None);
     assert!(matches!(messages.error(), Some(RecvError::Deadlock)));
