@@ -100,6 +100,8 @@ impl Case {
             child.stop();
             sleeper = Some((child, line));
         }
+        // A handle that has sent may ask the clock in its next call or not, as the time would have it.
+        let tx = tx.try_clone().unwrap();
         let before = memory.copy();
         let slice = vec![0; CAPACITY];
         Scene {
