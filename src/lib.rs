@@ -20,6 +20,8 @@ mod holders;
 mod inherit;
 mod label;
 mod message;
+#[cfg(all(feature = "observe", not(loom)))]
+pub mod observe;
 mod options;
 mod parcels;
 mod readiness;
@@ -57,3 +59,8 @@ pub use receiver::Receiver;
 pub use sender::Sender;
 pub use wait::spin::Spin;
 pub use waiting::{Waitable, wait};
+
+/// Has the snippets of `docs/cookbook.md` compiled and run with the other doc tests; some need the feature.
+#[cfg(all(doctest, feature = "serde"))]
+#[doc = include_str!("../docs/cookbook.md")]
+struct Cookbook;

@@ -280,7 +280,8 @@ impl Receiver {
     }
 
     /// Waits until [`recv`](Self::recv) would not block, and tells whether it would not: true when a
-    /// message is there or the pipe is at its end. `None` waits without limit, `Some(0)` not at all.
+    /// message is there or the pipe is at its end. `None` waits without limit, `Some(timeout)` no longer than
+    /// that, so that `Some(Duration::ZERO)` only looks.
     ///
     /// A message longer than the capacity counts as there when its first part is. With several
     /// holders of this end another one may take the message first.

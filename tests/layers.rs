@@ -19,6 +19,7 @@ const LAYERS: [&[&str]; 7] = [
         "inherit",
         "label",
         "message",
+        "observe",
         "options",
         "parcels",
         "receiver",

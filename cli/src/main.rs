@@ -1,18 +1,31 @@
-//! The `shmpipe` command: measures the pipe on this machine against the kernel's own.
+//! The `shmpipe` command: shows what the pipes of a machine are doing, and measures them.
 //!
-//! It only parses arguments and turns outcomes into exit codes: 0 done, 1 failed, 2 wrong usage.
+//! It only parses arguments; what the commands print and how they end is in their own modules.
 
 mod bench;
+mod doctor;
+mod look;
+mod ls;
 mod machine;
+mod outcome;
+mod stat;
+mod top;
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
-/// Pipes between processes through shared memory.
+use outcome::{EXIT_CODES, Failure, conclude, print};
+
+/// Shows what the shared-memory pipes of this machine are doing, and measures them.
+///
+/// Looking never disturbs: it holds no side of a pipe alive, delays no end-of-file and takes no lock. You see the
+/// pipes of processes that you may look into, as with lsof(8): your own, or all of them as root.
 #[derive(Debug, Parser)]
-#[command(name = "shmpipe", version)]
+#[command(name = "shmpipe", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -20,41 +33,101 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measures shmpipe, the kernel pipe and the Unix socketpair side by side, and prints a table.
+    /// Lists every pipe that you may see
+    ///
+    /// For each direction: label, who sends and who receives (name/pid, and how many more), backend, capacity, fill
+    /// in bytes and per cent, messages and bytes received so far, age, and state: idle, flowing, sender blocked,
+    /// receiver waiting, sender gone, receiver gone, or unreadable with the reason.
+    #[command(after_help = EXIT_CODES)]
+    Ls(ls::Options),
+
+    /// Shows the pipes live, and which side of each is the bottleneck
+    ///
+    /// Messages and bytes a second, the fill as it was, the share of the time that senders were blocked and that
+    /// receivers waited, and the verdict in words. Written to anything but a terminal it is one plain snapshot.
+    ///
+    /// Keys: q quit, s next order, r reverse it, / filter (Enter keeps, Esc clears), arrows or j and k choose a row,
+    /// p or space hold, ? help.
+    #[command(after_help = EXIT_CODES)]
+    Top(top::Options),
+
+    /// Shows all counters of a pipe, with rates and the bottleneck
+    ///
+    /// Messages, bytes, largest message, fullest moment seen, spins, sleeps, wake-ups rung and spared, time blocked,
+    /// aborted messages and last activity of each side, as docs/tools.md explains them.
+    #[command(after_help = EXIT_CODES)]
+    Stat(stat::Options),
+
+    /// Judges what of this machine matters to pipes, and tests both backends
+    ///
+    /// Each line is ok, a note, or a problem with its remedy. The self-test takes one second.
+    #[command(after_help = EXIT_CODES)]
+    Doctor(doctor::Options),
+
+    /// Measures shmpipe, the kernel pipe and the Unix socketpair side by side, and prints a table
+    #[command(after_help = EXIT_CODES)]
     Bench(bench::Options),
+
+    /// Prints the completions of a shell, to be sourced or put where it looks for them
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+
+    /// Prints the manual page, for man(1): shmpipe man | man -l -
+    Man {
+        /// Of this command alone
+        #[arg(value_name = "COMMAND")]
+        of: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
-    let outcome = match command {
-        Command::Bench(options) => bench::run(&options),
-    };
-    match outcome.and_then(|text| print(&text)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody is left to tell when standard error fails as well.
-            let _ = writeln!(io::stderr(), "shmpipe: {error}");
-            ExitCode::FAILURE
+    conclude(run(command))
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Ls(options) => print(&ls::run(&options)?),
+        Command::Top(options) => top::run(&options),
+        Command::Stat(options) => stat::run(&options, print),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Bench(options) => print(&bench::run(&options)?),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "shmpipe", &mut text);
+            print(&String::from_utf8_lossy(&text))
         }
+        Command::Man { of } => print(&manual(of.as_deref())?),
     }
 }
 
-/// Writes `text` to standard output; a reader that has gone away is no failure of ours.
-fn print(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome,
+fn manual(of: Option<&str>) -> io::Result<String> {
+    let mut whole = Arguments::command();
+    whole.build();
+    let command = match of {
+        None => whole,
+        Some(name) => {
+            let found = whole.find_subcommand(name).cloned();
+            found.ok_or_else(|| io::Error::other(format!("there is no command {name:?}")))?
+        }
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command).render(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Parses a time between two looks.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.05..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("a number of seconds from 0.05 to 3600 is needed".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -65,11 +138,12 @@ mod tests {
     #[test]
     fn seconds_out_of_range_are_a_usage_error_that_names_the_value() {
         for wrong in ["0", "-1", "NaN", "1e9", "soon"] {
-            let error =
-                Arguments::try_parse_from(["shmpipe", "bench", &format!("--seconds={wrong}")])
-                    .unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains(wrong), "{error}");
+            for option in ["bench --seconds", "stat 1 --watch", "top --interval"] {
+                let words = format!("shmpipe {option}={wrong}");
+                let error = Arguments::try_parse_from(words.split(' ')).unwrap_err();
+                assert_eq!(error.exit_code(), 2);
+                assert!(error.to_string().contains(wrong), "{error}");
+            }
         }
     }
 

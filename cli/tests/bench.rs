@@ -79,3 +79,111 @@ fn an_unknown_option_is_a_usage_error() {
     );
     assert_eq!(shmpipe(&[]).status.code(), Some(2));
 }
+
+#[test]
+fn the_full_instrument_reports_as_json_and_as_a_page_that_loads_nothing() {
+    let page = std::env::temp_dir().join(format!("shmpipe-bench-{}.html", std::process::id()));
+    let path = page.to_str().unwrap();
+    let arguments = [
+        "bench",
+        "--seconds",
+        "0.1",
+        "--sizes",
+        "8,5000",
+        "--senders",
+        "1,2",
+        "--json",
+        "--html",
+        path,
+    ];
+    let output = shmpipe(&arguments);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let html = std::fs::read_to_string(&page).unwrap();
+    std::fs::remove_file(&page).unwrap();
+    for fact in ["command", "machine", "kernel", "date"] {
+        let fact = value[fact].as_str().unwrap();
+        assert!(!fact.is_empty() && html.contains(fact), "{fact}");
+    }
+    assert!(
+        value["command"]
+            .as_str()
+            .unwrap()
+            .contains("--sizes 8,5000")
+    );
+    let results = value["results"].as_array().unwrap();
+    let find = |mode: &str, size: u64, senders: u64, system: &str| {
+        let is_it = |result: &&serde_json::Value| {
+            result["mode"] == mode
+                && result["size"] == size
+                && result["senders"] == senders
+                && result["system"] == system
+        };
+        results.iter().find(is_it)
+    };
+    for system in [
+        "shmpipe, shared memory",
+        "kernel pipe, raw",
+        "Unix socketpair, raw",
+        "raw limit",
+    ] {
+        let result = find("ping-pong", 8, 1, system).expect(system);
+        assert!(result["latency_ns"]["p50"].as_f64().unwrap() > 0.0);
+        assert!(
+            find("one-way", 8, 1, system).unwrap()["messages_per_second"]
+                .as_f64()
+                .unwrap()
+                > 0.0
+        );
+    }
+    // What cannot keep messages of several senders whole has no figure.
+    assert!(find("one-way", 5000, 2, "shmpipe, shared memory").is_some());
+    assert!(find("one-way", 5000, 2, "kernel pipe, raw").is_none());
+    assert!(html.matches("<svg").count() >= 3);
+    for load in ["src=", "href=", "@import", "url("] {
+        assert!(!html.contains(load), "{load}");
+    }
+}
+
+#[test]
+fn the_full_instrument_prints_percentiles_and_the_raw_limit() {
+    let arguments = [
+        "bench",
+        "--seconds",
+        "0.1",
+        "--modes",
+        "ping-pong,paced",
+        "--sizes",
+        "64",
+    ];
+    let output = shmpipe(&arguments);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "p50 µs",
+        "p99.9",
+        "x kernel",
+        "raw limit",
+        "ping-pong 64 B",
+        "paced 64 B",
+        "command ",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("one way"), "{text}");
+}
+
+#[test]
+fn sizes_and_senders_out_of_range_are_usage_errors() {
+    for wrong in [["--sizes", "7"], ["--senders", "0"], ["--modes", "both"]] {
+        assert_eq!(
+            shmpipe(&["bench", wrong[0], wrong[1]]).status.code(),
+            Some(2)
+        );
+    }
+}

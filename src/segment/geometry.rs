@@ -259,6 +259,18 @@ impl Geometry {
         Flags(self.flags)
     }
 
+    /// The version that it has been found to be of.
+    #[cfg(feature = "observe")]
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// When it was made: `CLOCK_MONOTONIC` in nanoseconds, or whatever a liar says.
+    #[cfg(feature = "observe")]
+    pub(crate) fn created(&self) -> u64 {
+        self.created
+    }
+
     /// Length in bytes over which a message is refused.
     pub(crate) fn limit(&self) -> usize {
         usize::try_from(self.limit).unwrap_or(usize::MAX)

@@ -51,6 +51,16 @@ pub(crate) fn memory_name(word: &str, label: Option<&str>) -> CString {
     CString::new(name).expect("`check` lets no control character pass")
 }
 
+/// What the name of some memory says if it is a pipe's: the word, and the label behind it.
+#[cfg(feature = "observe")]
+pub(crate) fn parse(name: &str) -> Option<(&'static str, Option<&str>)> {
+    [KERNEL_PAGE, RING].into_iter().find_map(|word| {
+        let rest = name.strip_prefix(word)?;
+        let label = rest.strip_prefix(SEPARATOR);
+        (rest.is_empty() || label.is_some()).then_some((word, label))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +77,17 @@ mod tests {
             error.contains(&format!("of {} bytes", LABEL_MAX + 1)),
             "{error}"
         );
+    }
+
+    #[cfg(feature = "observe")]
+    #[test]
+    fn names_of_others_are_not_parsed() {
+        assert_eq!(parse("shmpipe"), Some((RING, None)));
+        assert_eq!(parse("shmpipe:a:b"), Some((RING, Some("a:b"))));
+        assert_eq!(parse("shmpipe-kernel:x"), Some((KERNEL_PAGE, Some("x"))));
+        for other in ["shmpipes", "shmpipe-", "shm", "", "shmpipe-kernels"] {
+            assert_eq!(parse(other), None, "{other}");
+        }
     }
 
     #[test]

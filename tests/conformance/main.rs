@@ -47,6 +47,8 @@ mod seed;
 #[cfg(feature = "serde")]
 mod serde;
 #[cfg(feature = "serde")]
+mod serde_ends;
+#[cfg(feature = "serde")]
 mod serde_hostile;
 mod signals;
 mod sizes;

@@ -120,8 +120,8 @@ fn a_value_as_deep_as_it_may_be_is_received_on_the_stack_of_a_thread(backend: Ba
     let chain = |links| (0..links).fold(Chain::End, |chain, _| Chain::Link(Box::new(chain)));
     tx.send(&chain(127)).unwrap();
     tx.send(&chain(128)).unwrap();
-    // The default of std is 2 MiB; a quarter of that leaves room for what the caller is in.
-    let small = std::thread::Builder::new().stack_size(512 << 10);
+    // The default of std is 2 MiB; half of that leaves room for what the caller is in.
+    let small = std::thread::Builder::new().stack_size(1 << 20);
     let receiver = small.spawn(move || {
         let mut links = 0;
         let mut chain = &rx.recv().unwrap();

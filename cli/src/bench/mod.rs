@@ -3,6 +3,7 @@
 //! It decides what runs when; the modules below know how.
 
 mod drive;
+mod instrument;
 mod pair;
 mod payload;
 mod processes;
@@ -57,6 +58,9 @@ pub(crate) struct Options {
     /// Time to take in all, at least one round [default: 15]
     #[arg(long, value_parser = parse_seconds)]
     seconds: Option<f64>,
+
+    #[command(flatten)]
+    instrument: instrument::Options,
 }
 
 impl Options {
@@ -96,6 +100,9 @@ pub(crate) struct Cell {
 /// A file that cannot be read, a limit of the machine, a process that died, and any byte that
 /// arrived other than it was sent.
 pub(crate) fn run(options: &Options) -> io::Result<String> {
+    if options.instrument.is_wanted() {
+        return instrument::run(&options.instrument, options.duration());
+    }
     let path = match &options.file {
         Some(path) => path.clone(),
         None => env::current_exe()?,

@@ -49,7 +49,7 @@ fn seconds(tally: &Tally) -> f64 {
 }
 
 /// The middle value, or the mean of the two in the middle; `None` of nothing.
-fn median(values: &[f64]) -> Option<f64> {
+pub(super) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let upper = sorted.len() / 2;

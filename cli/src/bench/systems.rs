@@ -196,13 +196,13 @@ fn open_raw_pipes(capacity: usize) -> io::Result<(RawPipes, RawPipes)> {
     ))
 }
 
-fn resize_pipe(pipe: &PipeWriter, capacity: usize) -> io::Result<()> {
+pub(super) fn resize_pipe(pipe: &PipeWriter, capacity: usize) -> io::Result<()> {
     let size = i32::try_from(capacity).map_err(io::Error::other)?;
     fcntl(pipe, FcntlArg::F_SETPIPE_SZ(size))?;
     Ok(())
 }
 
-fn socketpair(capacity: usize) -> io::Result<(UnixStream, UnixStream)> {
+pub(super) fn socketpair(capacity: usize) -> io::Result<(UnixStream, UnixStream)> {
     let (left, right) = UnixStream::pair()?;
     setsockopt(&left, sockopt::SndBuf, &capacity)?;
     setsockopt(&right, sockopt::SndBuf, &capacity)?;

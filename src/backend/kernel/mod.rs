@@ -17,7 +17,7 @@ use crate::sys::{pipe, socket};
 use page::Page;
 
 mod frame;
-mod page;
+pub(crate) mod page;
 mod parcel;
 mod readiness;
 mod reading;

@@ -1,5 +1,6 @@
 //! What the holders of a kernel pipe's ends share beside the pipe: one page.
 
+use core::mem::offset_of;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -14,7 +15,7 @@ use crate::sys::memory::{SharedPage, fill_holes, page_size, sealed_memfd};
 
 /// The shared words.
 #[repr(C)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     _geometry: CachePadded<Geometry>,
     pub(super) tx: CachePadded<TxSide>,
     pub(super) rx: CachePadded<RxSide>,
@@ -26,6 +27,16 @@ pub(super) struct Shared {
     pub(super) tx_tally: CachePadded<Tally>,
     /// The same of the receivers.
     pub(super) rx_tally: CachePadded<Tally>,
+}
+
+/// Where observers find what is counted.
+#[cfg(feature = "observe")]
+impl Shared {
+    pub(crate) const CAPACITY: usize = offset_of!(Self, capacity);
+    pub(crate) const TX_FLOW: usize = offset_of!(Self, tx) + offset_of!(TxSide, flow);
+    pub(crate) const RX_FLOW: usize = offset_of!(Self, rx) + offset_of!(RxSide, flow);
+    pub(crate) const TX_TALLY: usize = offset_of!(Self, tx_tally);
+    pub(crate) const RX_TALLY: usize = offset_of!(Self, rx_tally);
 }
 
 /// The senders' words, written under their lock.
@@ -125,9 +136,9 @@ impl Page {
     pub(super) fn shared(&self) -> &Shared {
         const {
             assert!(size_of::<Shared>() <= 4096);
-            assert!(core::mem::offset_of!(Shared, capacity) == 0x188);
-            assert!(core::mem::offset_of!(Shared, tx_tally) == 0x200);
-            assert!(core::mem::offset_of!(Shared, rx_tally) == 0x280);
+            assert!(offset_of!(Shared, capacity) == 0x188);
+            assert!(offset_of!(Shared, tx_tally) == 0x200);
+            assert!(offset_of!(Shared, rx_tally) == 0x280);
         };
         // SAFETY: page-aligned, a page long, mapped while `self` lives; every field is an atomic,
         // for which any bit pattern is valid.

@@ -1,0 +1,80 @@
+//! Labels and process names as text for a terminal: they may hold anything that their makers liked.
+
+use shmpipe::observe::{Holders, Pipe, Presence, Process};
+
+/// `text` without what would move a cursor, colour a screen or turn the writing direction.
+pub(crate) fn printable(text: &str) -> String {
+    let turns = |char| matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    text.chars()
+        .map(|char| {
+            if char.is_control() || turns(char) {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                char
+            }
+        })
+        .collect()
+}
+
+/// A pipe's label, or its inode where it has none.
+pub(crate) fn title(pipe: &Pipe) -> String {
+    match &pipe.label {
+        Some(label) => printable(label),
+        None => format!("#{}", pipe.inode),
+    }
+}
+
+/// `name/pid`.
+pub(crate) fn process(process: &Process) -> String {
+    format!("{}/{}", printable(&process.name), process.pid)
+}
+
+/// One side's holders, the first by name and the others by their number.
+pub(crate) fn holders(holders: &Holders) -> String {
+    match (&*holders.processes, holders.presence) {
+        ([], Presence::Gone) => "gone".into(),
+        ([], Presence::Held) => "unseen".into(),
+        ([], _) => "?".into(),
+        ([one], _) => process(one),
+        ([first, rest @ ..], _) => format!("{} +{}", process(first), rest.len()),
+    }
+}
+
+/// The same without the ids, for where there is no room.
+pub(crate) fn holders_by_name(side: &Holders) -> String {
+    match &*side.processes {
+        [] => holders(side),
+        [one] => printable(&one.name),
+        [first, rest @ ..] => format!("{} +{}", printable(&first.name), rest.len()),
+    }
+}
+
+/// `text` with no more than `width` characters.
+pub(crate) fn clipped(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept = text.chars().take(width.saturating_sub(1));
+    kept.chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_steer_a_terminal_is_replaced() {
+        assert_eq!(
+            printable("a\u{1b}[2Jb\n\u{202e}c"),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c"
+        );
+        assert_eq!(printable("größe 5"), "größe 5");
+    }
+
+    #[test]
+    fn clipping_counts_characters() {
+        assert_eq!(clipped("größe", 5), "größe");
+        assert_eq!(clipped("größer", 5), "größ…");
+        assert_eq!(clipped("ab", 0), "…");
+    }
+}

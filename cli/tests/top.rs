@@ -1,0 +1,204 @@
+//! `shmpipe top` in a pseudo-terminal, its screen captured.
+
+mod support;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::pty::{Winsize, openpty};
+use shmpipe::Backend;
+
+use support::{Helper, label, open};
+
+/// After this long a screen that has not come will not come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+fn helper() {
+    support::play_part();
+}
+
+/// The command in a terminal of its own.
+struct Terminal {
+    keyboard: File,
+    screen: Arc<Mutex<vt100::Parser>>,
+    child: Child,
+}
+
+impl Terminal {
+    fn start(rows: u16, columns: u16, arguments: &[&str]) -> Self {
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pair = openpty(&size, None).unwrap();
+        let end = || -> Stdio { pair.slave.try_clone().unwrap().into() };
+        let child = Command::new(env!("CARGO_BIN_EXE_shmpipe"))
+            .args(arguments)
+            .env("TERM", "xterm-256color")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
+        let (shown, reader) = (Arc::clone(&screen), File::from(pair.master));
+        let keyboard = reader.try_clone().unwrap();
+        // Ends with the last holder of the other side, by an error (pty(7)).
+        std::thread::spawn(move || {
+            let (mut reader, mut bytes) = (reader, [0; 4096]);
+            while let Ok(read @ 1..) = reader.read(&mut bytes) {
+                shown.lock().unwrap().process(&bytes[..read]);
+            }
+        });
+        Self {
+            keyboard,
+            screen,
+            child,
+        }
+    }
+
+    fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// The screen, once it is as wanted.
+    #[track_caller]
+    fn until(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let text = self.text();
+            if wanted(&text) {
+                return text;
+            }
+            assert!(Instant::now() < give_up, "the screen stays:\n{text}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn end(mut self) {
+        let give_up = Instant::now() + PATIENCE;
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(
+                Instant::now() < give_up,
+                "it does not end:\n{}",
+                self.text()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        // The last of it may still be on its way to the screen.
+        let is_given_back = || {
+            let screen = self.screen.lock().unwrap();
+            !screen.screen().alternate_screen() && !screen.screen().hide_cursor()
+        };
+        while !is_given_back() {
+            assert!(Instant::now() < give_up, "the screen is not given back");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Both fail where it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines that begin with `label` and have figures in them.
+fn row<'a>(screen: &'a str, label: &str) -> Option<&'a str> {
+    let is_row = |line: &&str| line.starts_with(label) && !line.contains("bottleneck");
+    screen.lines().find(is_row)
+}
+
+fn a_screen_of(rows: u16, columns: u16) {
+    // Short, since a label has eight columns in the narrow form.
+    let label = format!("t{}-{columns}", std::process::id() % 1000);
+    let (rx, tx) = open(Backend::SharedMemory, &label);
+    let _receiver = Helper::receiver(rx, Duration::from_millis(5));
+    let _sender = Helper::sender(tx, Duration::ZERO);
+    let arguments = ["top", "--interval", "0.3", "--filter", &label];
+    let mut terminal = Terminal::start(rows, columns, &arguments);
+    let screen = terminal.until(|screen| {
+        screen.contains("the receiver is the bottleneck")
+            && row(screen, &label).is_some_and(|row| row.ends_with("receiver") && row.contains('█'))
+    });
+    let lines: Vec<_> = screen.lines().collect();
+    assert_eq!(lines.len(), usize::from(rows), "{screen}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.chars().count() <= usize::from(columns)),
+        "{screen}"
+    );
+    assert!(lines[0].starts_with("shmpipe  1 of "), "{screen}");
+    for head in [
+        "LABEL", "FROM", "TO", "MSG/s", "B/s", "FILLED", "NOW", "BLOCK", "WAIT", "SLOW",
+    ] {
+        assert!(lines[1].contains(head), "{head} in {screen}");
+    }
+    assert!(lines[usize::from(rows) - 1].contains("q quit"), "{screen}");
+    terminal.press("?");
+    terminal.until(|screen| {
+        screen.contains("which side is the bottleneck") && screen.contains("next order")
+    });
+    terminal.press("?q");
+    terminal.end();
+}
+
+#[test]
+fn a_terminal_of_80_by_24_has_all_figures_and_the_verdict() {
+    a_screen_of(24, 80);
+}
+
+#[test]
+fn a_terminal_of_140_by_40_has_all_figures_and_the_verdict() {
+    a_screen_of(40, 140);
+}
+
+#[test]
+fn keys_sort_filter_and_quit() {
+    let (one, other) = (label("one"), label("two"));
+    let _ends = (
+        open(Backend::SharedMemory, &one),
+        open(Backend::Kernel, &other),
+    );
+    let mut terminal = Terminal::start(40, 140, &["top", "--interval", "0.1", "--sort", "label"]);
+    terminal.until(|screen| screen.contains(&one) && screen.contains(&other));
+    terminal.press("s");
+    terminal.until(|screen| screen.contains("by messages/s ↓"));
+    terminal.press("r");
+    terminal.until(|screen| screen.contains("by messages/s ↑"));
+    terminal.press("/two-");
+    terminal.until(|screen| screen.contains("filter: two-") && !screen.contains(&one));
+    terminal.press("\r");
+    terminal.until(|screen| screen.contains("q quit") && screen.contains(&other));
+    // Escape would be the beginning of a longer key, so it comes alone.
+    terminal.press("\x1b");
+    terminal.until(|screen| screen.contains(&one) && screen.contains(&other));
+    terminal.press("p");
+    terminal.until(|screen| screen.contains("held"));
+    terminal.press("\x03");
+    terminal.end();
+}
+
+#[test]
+fn a_tiny_terminal_does_no_harm() {
+    let label = label("tiny");
+    let _ends = open(Backend::SharedMemory, &label);
+    let mut terminal = Terminal::start(3, 10, &["top", "--interval", "0.1"]);
+    terminal.until(|screen| screen.contains("shmpipe"));
+    terminal.press("?jkq");
+    terminal.end();
+}

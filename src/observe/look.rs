@@ -1,0 +1,275 @@
+//! One look at one pipe's memory: opened, checked, read once, closed.
+
+use std::fs::File;
+use std::mem::offset_of;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+use std::{fmt, io};
+
+use nix::sys::uio::pread;
+
+use crate::Backend;
+use crate::backend::kernel::page::Shared;
+use crate::segment::geometry::{Geometry, Kind};
+use crate::segment::layout::{Control, Event, Flow, RxSide, Tally, TxSide};
+use crate::sys::clock;
+
+/// Bytes of the control part that have something in them.
+const LENGTH: usize = size_of::<Control>();
+
+/// Looks in a row before positions that do not go together count as wrong: between reading the one and the
+/// other the pipe goes on.
+const LOOKS: u32 = 16;
+
+/// What one look at a pipe's memory found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Look {
+    /// What carries the bytes.
+    pub backend: Backend,
+    /// Version of the protocol that the pipe's holders speak.
+    pub version: u32,
+    /// Bytes that the pipe holds, framing included; `None` where its maker could not tell.
+    pub capacity: Option<u64>,
+    /// Bytes in the pipe: framing included in a ring, payload of whole messages in a kernel pipe.
+    pub fill: u64,
+    /// Length in bytes over which a message is refused; `None` without a limit.
+    pub limit: Option<u64>,
+    /// How long ago the pipe was made; `None` where the clocks do not agree.
+    pub age: Option<Duration>,
+    /// What senders counted.
+    pub sender: Side,
+    /// What receivers counted.
+    pub receiver: Side,
+    /// When this look was taken, on `CLOCK_MONOTONIC`.
+    pub taken: Duration,
+}
+
+/// What the holders of one side have counted, all together, since the pipe was made.
+///
+/// A counter wraps at 2^64 and may be one message short for each holder that was killed.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Side {
+    /// Messages that went through whole.
+    pub messages: u64,
+    /// Bytes of payload.
+    pub bytes: u64,
+    /// Length in bytes of the largest message sent or tried; 0 for receivers, who do not note it.
+    pub largest: u64,
+    /// Bytes in the ring at the fullest moment that this side saw; 0 for kernel pipes.
+    pub high_water: u64,
+    /// Waits that looked again for a while; 0 for kernel pipes.
+    pub spins: u64,
+    /// Waits that slept, each as often as it was woken.
+    pub sleeps: u64,
+    /// How often this side has woken the other one, modulo 2^32; `None` for kernel pipes, where the kernel does.
+    pub rings: Option<u32>,
+    /// Time spent waiting for the other side, that of the sleep under way included; summed over those that waited
+    /// at the same time.
+    pub blocked: Duration,
+    /// How long the one that fell asleep last has been asleep; `None` when it is awake.
+    pub asleep: Option<Duration>,
+    /// Messages that were begun and never became whole; for receivers, how often one of them was told.
+    pub aborted: u64,
+    /// How long ago this side was last known to be at work; `None` where that is not known. The way at once asks
+    /// no clock, so a busy receiver is seen by the messages that it takes and not by this.
+    pub last_active: Option<Duration>,
+}
+
+/// Why a pipe's memory says nothing: of another version, not a pipe's, hostile, or gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable(pub(super) String);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unreadable: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The description at the head of the memory, checked as before attaching.
+pub(super) fn geometry(memory: &File) -> Result<Geometry, Unreadable> {
+    Geometry::of(memory).map_err(|error| {
+        // The number is one of ours and tells nobody anything.
+        let fd = memory.as_fd().as_raw_fd();
+        let text = error.to_string();
+        Unreadable(
+            text.replace(&format!("the memfd {fd}"), "its memory")
+                .replace(&format!("descriptor {fd}"), "its memory"),
+        )
+    })
+}
+
+/// Reads the counters.
+pub(super) fn take(memory: &File, geometry: &Geometry) -> Result<Look, Unreadable> {
+    let mut problem = None;
+    for _ in 0..LOOKS {
+        let words = Words::read(memory)?;
+        let look = match geometry.kind() {
+            Some(Kind::KernelPage) => words.kernel_pipe(geometry),
+            _ => words.ring(geometry),
+        };
+        match look {
+            Ok(look) => return Ok(look),
+            Err(reason) => problem = Some(reason),
+        }
+    }
+    Err(problem.unwrap_or_else(|| Unreadable("it does not stand still".into())))
+}
+
+/// A private copy of the control part.
+struct Words {
+    bytes: [u8; LENGTH],
+    now: Duration,
+}
+
+impl Words {
+    fn read(memory: &File) -> Result<Self, Unreadable> {
+        let mut bytes = [0; LENGTH];
+        let read = pread(memory, &mut bytes, 0).map_err(io::Error::from)?;
+        if read < LENGTH {
+            return Err(Unreadable(format!("only {read} bytes could be read")));
+        }
+        let now = clock::now();
+        Ok(Self { bytes, now })
+    }
+
+    fn u64(&self, offset: usize) -> u64 {
+        let word = self.bytes[offset..].first_chunk();
+        u64::from_le_bytes(*word.expect("an offset inside the control part"))
+    }
+
+    fn u32(&self, offset: usize) -> u32 {
+        let word = self.bytes[offset..].first_chunk();
+        u32::from_le_bytes(*word.expect("an offset inside the control part"))
+    }
+
+    fn ring(&self, geometry: &Geometry) -> Result<Look, Unreadable> {
+        let (tx, rx) = (offset_of!(Control, tx), offset_of!(Control, rx));
+        let (data, room) = (offset_of!(Control, data), offset_of!(Control, room));
+        let tail = self.u64(tx + offset_of!(TxSide, tail));
+        let read = self.u64(rx + offset_of!(RxSide, read));
+        let capacity = geometry.capacity() as u64;
+        let fill = fill(tail, read, capacity)?;
+        let rings = |event: usize| {
+            let bell = self.u32(event + offset_of!(Event, bell));
+            bell.wrapping_sub(self.u32(event + offset_of!(Event, closes)))
+        };
+        // Who is marked as asleep may have died since; who is not has been rung for.
+        let is_armed = |event: usize| self.u32(event + offset_of!(Event, armed)) != 0;
+        let mut sender = self.side(
+            tx + offset_of!(TxSide, flow),
+            offset_of!(Control, tx_tally),
+            is_armed(room),
+        );
+        let mut receiver = self.side(
+            rx + offset_of!(RxSide, flow),
+            offset_of!(Control, rx_tally),
+            is_armed(data),
+        );
+        sender.rings = Some(rings(data));
+        receiver.rings = Some(rings(room));
+        Ok(Look {
+            backend: Backend::SharedMemory,
+            capacity: Some(capacity),
+            fill,
+            sender,
+            receiver,
+            ..self.frame(geometry)
+        })
+    }
+
+    fn kernel_pipe(&self, geometry: &Geometry) -> Result<Look, Unreadable> {
+        let sender = self.side(Shared::TX_FLOW, Shared::TX_TALLY, true);
+        let receiver = self.side(Shared::RX_FLOW, Shared::RX_TALLY, true);
+        let capacity = self.u64(Shared::CAPACITY);
+        // What a receiver abandoned stays in the difference, so it is no more than a bound.
+        let fill = sender.bytes.saturating_sub(receiver.bytes).min(capacity);
+        Ok(Look {
+            backend: Backend::Kernel,
+            capacity: (capacity != 0).then_some(capacity),
+            fill,
+            sender,
+            receiver,
+            ..self.frame(geometry)
+        })
+    }
+
+    /// What both kinds have.
+    fn frame(&self, geometry: &Geometry) -> Look {
+        Look {
+            backend: Backend::SharedMemory,
+            version: geometry.version(),
+            capacity: None,
+            fill: 0,
+            limit: Some(geometry.limit() as u64).filter(|&limit| limit != u64::MAX),
+            age: self.ago(geometry.created()),
+            sender: Side::default(),
+            receiver: Side::default(),
+            taken: self.now,
+        }
+    }
+
+    fn side(&self, flow: usize, tally: usize, may_sleep: bool) -> Side {
+        let of = |offset: usize| self.u64(tally + offset);
+        let asleep = self.ago(of(offset_of!(Tally, since))).filter(|_| may_sleep);
+        let blocked = Duration::from_nanos(of(offset_of!(Tally, blocked)));
+        Side {
+            messages: self.u64(flow + offset_of!(Flow, messages)),
+            bytes: self.u64(flow + offset_of!(Flow, bytes)),
+            largest: of(offset_of!(Tally, largest)),
+            high_water: of(offset_of!(Tally, high_water)),
+            spins: of(offset_of!(Tally, spins)),
+            sleeps: of(offset_of!(Tally, sleeps)),
+            rings: None,
+            blocked: blocked.saturating_add(asleep.unwrap_or_default()),
+            asleep,
+            aborted: of(offset_of!(Tally, aborted)),
+            last_active: self.ago(of(offset_of!(Tally, activity))),
+        }
+    }
+
+    /// How long ago a moment was; `None` for never, and for one that is still to come.
+    fn ago(&self, nanoseconds: u64) -> Option<Duration> {
+        let then = Duration::from_nanos(nanoseconds);
+        let elapsed = self.now.checked_sub(then);
+        elapsed.filter(|_| nanoseconds != 0)
+    }
+}
+
+/// Bytes between the two positions. A receiver can be ahead by the record that a dead sender did not count.
+fn fill(tail: u64, read: u64, capacity: u64) -> Result<u64, Unreadable> {
+    let used = tail.wrapping_sub(read);
+    if used <= capacity {
+        Ok(used)
+    } else if read.wrapping_sub(tail) <= capacity {
+        Ok(0)
+    } else {
+        Err(Unreadable(format!(
+            "its positions {tail} and {read} are further apart than its {capacity} bytes"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fill_is_what_lies_between_the_positions() {
+        assert_eq!(fill(100, 40, 4096), Ok(60));
+        assert_eq!(fill(40, u64::MAX - 9, 4096), Ok(50));
+        assert_eq!(fill(40, 64, 4096), Ok(0), "a dead sender's last record");
+        let wrong = fill(5000, 0, 4096).unwrap_err();
+        assert!(wrong.to_string().starts_with("unreadable: "), "{wrong}");
+        assert!(wrong.to_string().contains("5000 and 0"), "{wrong}");
+    }
+}

@@ -1,0 +1,241 @@
+//! All the pipes of a machine at one moment, each once.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::kernel_pipes::{self, KernelPipe};
+use super::processes::{Info, Memory, Processes};
+use super::sockets::Sockets;
+use super::{Holders, Look, Presence, Process, State, Unreadable, look};
+use crate::Backend;
+use crate::segment::geometry::{Geometry, Kind};
+use crate::segment::label;
+
+/// What a survey of the machine has found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Survey {
+    /// Every pipe that the caller may see, once for each direction, in the order of their making as far as that
+    /// is known.
+    pub pipes: Vec<Pipe>,
+    /// Processes that the caller may not look into; they may hold pipes, and be more holders of those above.
+    pub unreadable_processes: usize,
+    /// Kernel pipes of the processes that hold pipes, where they were asked for.
+    pub kernel_pipes: Vec<KernelPipe>,
+}
+
+/// One direction of a pipe.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Pipe {
+    /// Inode of its memory, which no other pipe has as long as this one lives.
+    pub inode: u64,
+    /// The label that its maker gave it. Any characters but control characters if its maker is honest.
+    pub label: Option<String>,
+    /// What its memory says.
+    pub look: Result<Look, Unreadable>,
+    /// Who can send.
+    pub senders: Holders,
+    /// Who can receive.
+    pub receivers: Holders,
+    /// Who has its memory open and neither side as far as the caller may see.
+    pub others: Vec<Process>,
+}
+
+impl Pipe {
+    /// What it is doing.
+    pub fn state(&self) -> State {
+        State::of(self)
+    }
+
+    /// Whether this process has any part of it open.
+    pub fn is_held_by(&self, pid: u32) -> bool {
+        let sides = self.senders.processes.iter();
+        sides
+            .chain(&self.receivers.processes)
+            .chain(&self.others)
+            .any(|process| process.pid == pid)
+    }
+}
+
+impl Survey {
+    /// Looks at every pipe on the machine.
+    ///
+    /// Pipes are found through the descriptors of processes that the caller may look into: one's own, or all with
+    /// the rights of root (`PTRACE_MODE_READ_FSCREDS`, ptrace(2)).
+    ///
+    /// # Errors
+    ///
+    /// `/proc` cannot be read. What cannot be read of one process or pipe is in the result.
+    pub fn take() -> io::Result<Self> {
+        Self::of(Processes::list()?, false)
+    }
+
+    /// As [`take`](Self::take), and looks at the kernel pipes of the processes that hold pipes too.
+    ///
+    /// To ask a kernel pipe how full it is takes a descriptor of it, so the caller is one of its readers for some
+    /// microseconds each: a writer whose last reader goes in just that time gets its broken pipe so much later.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn take_with_kernel_pipes() -> io::Result<Self> {
+        Self::of(Processes::list()?, true)
+    }
+
+    fn of(processes: Processes, with_kernel_pipes: bool) -> io::Result<Self> {
+        let shared = mount_of_memory();
+        let mut by_inode: BTreeMap<u64, Vec<&Memory>> = BTreeMap::new();
+        for memory in &processes.memories {
+            // Whatever else is called so is none of ours and might not answer.
+            if shared.is_none_or(|mount| mount == memory.mount) {
+                by_inode.entry(memory.inode).or_default().push(memory);
+            }
+        }
+        let mut sockets = None;
+        let mut sightings = Vec::new();
+        for (inode, memories) in by_inode {
+            let found = look_through(&processes, inode, &memories);
+            let is_ring =
+                matches!(&found, Ok((geometry, _)) if geometry.kind() == Some(Kind::Ring));
+            if is_ring && sockets.is_none() {
+                sockets = Some(Sockets::list().unwrap_or_default());
+            }
+            let pipe = sight(&processes, inode, &memories, found, sockets.as_ref());
+            // One that has died while it was looked at is no pipe any more.
+            sightings.extend(pipe);
+        }
+        let kernel_pipes = if with_kernel_pipes {
+            kernel_pipes::look(&processes, &mut sightings)
+        } else {
+            Vec::new()
+        };
+        let mut pipes: Vec<Pipe> = sightings
+            .into_iter()
+            .map(|sighting| sighting.pipe)
+            .collect();
+        pipes.sort_by_key(|pipe| {
+            let age = pipe.look.as_ref().ok().and_then(|look| look.age);
+            (std::cmp::Reverse(age), pipe.inode)
+        });
+        Ok(Self {
+            pipes,
+            unreadable_processes: processes.unreadable,
+            kernel_pipes,
+        })
+    }
+}
+
+/// A pipe, and the inode of the kernel pipe that carries it, if one does.
+pub(super) struct Sighting {
+    pub(super) pipe: Pipe,
+    pub(super) carrier: Option<u64>,
+}
+
+/// Looks through the first descriptor that still leads to the memory; `None` inside when none does.
+fn look_through(
+    processes: &Processes,
+    inode: u64,
+    memories: &[&Memory],
+) -> Result<(Geometry, Look), Option<Unreadable>> {
+    let mut refused = None;
+    for memory in memories {
+        let file = match processes.open(&memory.held, inode) {
+            Ok(Some(file)) => file,
+            Ok(None) => continue,
+            Err(error) => {
+                refused = Some(Unreadable::from(error));
+                continue;
+            }
+        };
+        let geometry = look::geometry(&file).map_err(Some)?;
+        let look = look::take(&file, &geometry).map_err(Some)?;
+        return Ok((geometry, look));
+    }
+    Err(refused)
+}
+
+/// The mount that all memory of memfd_create(2) is on.
+fn mount_of_memory() -> Option<u64> {
+    let memory = memfd_create(c"observer", MFdFlags::MFD_CLOEXEC).ok()?;
+    Some(Info::read("self", memory.as_raw_fd().unsigned_abs())?.mount)
+}
+
+fn sight(
+    processes: &Processes,
+    inode: u64,
+    memories: &[&Memory],
+    found: Result<(Geometry, Look), Option<Unreadable>>,
+    sockets: Option<&Sockets>,
+) -> Option<Sighting> {
+    let name = &memories.first()?.name;
+    let (_, label) = label::parse(name)?;
+    let mut carrier = None;
+    let (look, senders, receivers) = match found {
+        Err(None) => return None,
+        Err(Some(reason)) => {
+            let nobody = Holders::new(Vec::new(), Presence::Unknown);
+            (Err(reason), nobody.clone(), nobody)
+        }
+        Ok((geometry, look)) => {
+            let sides = geometry.sides();
+            let (senders, receivers) = if look.backend == Backend::Kernel {
+                carrier = Some(sides.tx.identity).filter(|&inode| inode != 0);
+                pipe_sides(processes, carrier)
+            } else {
+                socket_sides(processes, sides.tx.identity, sides.rx.identity, sockets)
+            };
+            (Ok(look), senders, receivers)
+        }
+    };
+    let mut pipe = Pipe {
+        inode,
+        label: label.map(str::to_owned),
+        look,
+        senders,
+        receivers,
+        others: Vec::new(),
+    };
+    let mut others = processes.of(memories.iter().map(|memory| &memory.held));
+    others.retain(|process| !pipe.is_held_by(process.pid));
+    others.sort();
+    others.dedup();
+    pipe.others = others;
+    Some(Sighting { pipe, carrier })
+}
+
+/// Who holds the two sockets of a ring. A socket that is in nobody's table, while the other one is in this
+/// namespace's, is closed for good.
+fn socket_sides(
+    processes: &Processes,
+    tx: u64,
+    rx: u64,
+    sockets: Option<&Sockets>,
+) -> (Holders, Holders) {
+    let inode = |cookie| sockets.and_then(|sockets| sockets.inode(cookie));
+    let (tx, rx) = (inode(tx), inode(rx));
+    let side = |own: Option<u64>, other: Option<u64>| {
+        let held = own.and_then(|inode| processes.sockets.get(&inode));
+        let presence = match (own, other) {
+            (Some(_), _) => Presence::Held,
+            (None, Some(_)) => Presence::Gone,
+            (None, None) => Presence::Unknown,
+        };
+        Holders::new(processes.of(held.into_iter().flatten()), presence)
+    };
+    (side(tx, rx), side(rx, tx))
+}
+
+/// Who holds the two ends of a kernel pipe; whom the caller may not see may hold them too.
+fn pipe_sides(processes: &Processes, carrier: Option<u64>) -> (Holders, Holders) {
+    let held = carrier.and_then(|inode| processes.pipes.get(&inode));
+    let if_none = if processes.unreadable == 0 && carrier.is_some() {
+        Presence::Gone
+    } else {
+        Presence::Unknown
+    };
+    kernel_pipes::sides(processes, held.map_or(&[], Vec::as_slice), if_none)
+}

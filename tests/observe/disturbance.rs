@@ -1,0 +1,81 @@
+//! Looking disturbs nobody: no side lives longer for it, and what dies meanwhile is no trouble.
+
+use shmpipe::observe::Survey;
+use shmpipe::{Backend, TryRecvError, TrySendError};
+
+use crate::support::{fork, on_both_backends, open_fds};
+use crate::{label, open};
+
+on_both_backends! {
+    an_end_of_file_comes_at_once_while_others_look,
+    a_broken_pipe_comes_at_once_while_others_look,
+    a_look_leaves_nothing_open,
+    pipes_and_processes_that_die_while_others_look_are_no_trouble,
+    a_pipe_works_on_while_others_look,
+}
+
+/// Surveys without end until it is killed.
+fn looker() -> crate::support::Child {
+    fork(|| {
+        loop {
+            Survey::take().unwrap();
+        }
+    })
+}
+
+fn an_end_of_file_comes_at_once_while_others_look(backend: Backend) {
+    // Made before the pipes, so that it holds none by its fork.
+    let looker = looker();
+    let label = label();
+    for _ in 0..300 {
+        let (mut rx, tx) = open(backend, &label);
+        drop(tx);
+        assert!(matches!(rx.try_recv(), Err(TryRecvError::Disconnected)));
+    }
+    looker.kill();
+}
+
+fn a_broken_pipe_comes_at_once_while_others_look(backend: Backend) {
+    let looker = looker();
+    let label = label();
+    for _ in 0..300 {
+        let (rx, mut tx) = open(backend, &label);
+        drop(rx);
+        assert!(matches!(tx.try_send(b""), Err(TrySendError::Disconnected)));
+    }
+    looker.kill();
+}
+
+fn a_look_leaves_nothing_open(backend: Backend) {
+    let (_rx, _tx) = open(backend, &label());
+    let before = open_fds();
+    Survey::take().unwrap();
+    assert_eq!(open_fds(), before);
+}
+
+fn pipes_and_processes_that_die_while_others_look_are_no_trouble(backend: Backend) {
+    let label = label();
+    let child = fork(|| {
+        loop {
+            let ends = open(backend, &label);
+            fork(|| drop(ends)).join();
+        }
+    });
+    for _ in 0..200 {
+        for pipe in Survey::take().unwrap().pipes {
+            // Whatever it is, it has a state.
+            let _ = pipe.state();
+        }
+    }
+    child.kill();
+}
+
+fn a_pipe_works_on_while_others_look(backend: Backend) {
+    let looker = looker();
+    let (mut rx, mut tx) = open(backend, &label());
+    for number in 0..20_000_u64 {
+        tx.send(&number.to_ne_bytes()).unwrap();
+        assert_eq!(*rx.recv().unwrap(), number.to_ne_bytes());
+    }
+    looker.kill();
+}
