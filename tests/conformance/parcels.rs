@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -24,6 +25,7 @@ on_both_backends! {
     calls_that_cannot_hand_descriptors_out_leave_the_message_where_it_is,
     a_receiver_without_room_for_the_descriptors_leaves_all_where_it_is,
     many_senders_and_receivers_never_mix_their_descriptors_up,
+    observers_count_the_bytes_of_a_message_with_descriptors_and_not_its_ticket,
     watched_ends_show_messages_with_descriptors_and_the_room_they_take,
     a_sender_blocked_on_too_many_parcels_goes_on_when_they_are_received,
     a_sender_blocked_on_too_many_parcels_is_told_when_the_last_receiver_goes,
@@ -272,6 +274,29 @@ fn more_than_fit(tx: &mut Sender) -> Result<u64, SendError> {
         tx.send_with_fds(&pattern(1, number, 8), &[fd.as_fd()])?;
     }
     Ok(1000)
+}
+
+fn observers_count_the_bytes_of_a_message_with_descriptors_and_not_its_ticket(backend: Backend) {
+    // The two Flows of docs/protocol.md.
+    let (tx_flow, rx_flow) = match backend {
+        Backend::SharedMemory => (0x0a8, 0x120),
+        _ => (0x0b8, 0x150),
+    };
+    let (mut rx, mut tx) = open_carrying(backend);
+    let memory = File::from(rx.try_clone().unwrap().into_fds().unwrap().remove(0));
+    let counted = |at: u64| {
+        let mut words = [0; 16];
+        memory.read_exact_at(&mut words, at).unwrap();
+        let (messages, bytes) = words.split_at(8);
+        [messages, bytes].map(|word| u64::from_ne_bytes(word.try_into().unwrap()))
+    };
+    tx.send_with_fds(b"11 bytes +8", &[null().as_fd()]).unwrap();
+    tx.send(b"6 more").unwrap();
+    assert_eq!((counted(tx_flow), counted(rx_flow)), ([2, 17], [0, 0]));
+    rx.recv_with_fds().unwrap();
+    assert_eq!(counted(rx_flow), [1, 11]);
+    rx.recv_with_fds().unwrap();
+    assert_eq!(counted(rx_flow), [2, 17]);
 }
 
 fn watched_ends_show_messages_with_descriptors_and_the_room_they_take(backend: Backend) {
