@@ -15,9 +15,10 @@ use crate::sys::cpus;
 
 /// Longest spin; a sleeping peer takes tens of microseconds to wake across CPUs.
 const LONGEST: Duration = Duration::from_micros(50);
-/// What is there by then has paid: about what a sleep and its wake-up cost the two sides in CPU time. What regularly
-/// comes later is cheaper slept for.
-const PAYS: Duration = Duration::from_micros(5);
+/// What is there by then has paid: half of what waking a sleeper takes. A sleep and its wake-up cost the two sides 5 to
+/// 10 µs of CPU time, so a lower bound is cheaper; but with 5 µs a round trip of 64 KiB, each side of which is
+/// waited for some 6 to 10 µs, takes 56 µs and not 12 (`docs/performance.md`).
+const PAYS: Duration = Duration::from_micros(20);
 /// Shortest spin; what is there within it has hardly been waited for.
 const SHORTEST: Duration = Duration::from_micros(1);
 /// One wait in so many spins for the longest time, whatever has paid lately: two sides that sleep for each other take
@@ -37,7 +38,7 @@ const MOST_SKIPPED: u32 = 64;
 pub enum Spin {
     /// Not at all: sleeps at once. For peers that are slow, or a machine whose CPUs others need.
     Never,
-    /// As long as it has paid lately, up to 50 µs: waits of over 5 µs, about what sleeping costs, make the next ones
+    /// As long as it has paid lately, up to 50 µs: waits of over 20 µs make the next ones
     /// shorter, and short waits make them longer.
     #[default]
     Adaptive,
