@@ -1,8 +1,21 @@
 //! Processes written down in shared memory, for others to watch.
 
+use std::time::Duration;
+
+use crate::error::Fault;
 use crate::segment::layout::Bearer;
 use crate::sync::{AtomicU32, Ordering};
+use crate::sys::clock::Patience;
+use crate::sys::futex;
 use crate::sys::process::Process;
+
+/// One who is kept out by a holder looks whether the holder has died after this time, and then at intervals that
+/// double up to [`LAST_LOOK`]. The holder wakes the others when it goes on, but nothing can wake them for both that
+/// and its death: futex(2) sees no process and poll(2) no futex.
+pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(10);
+
+/// Longest interval between two looks after a holder.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 impl Bearer {
     /// Writes `process` down. Under the lock of the side whose line it is.
@@ -25,6 +38,28 @@ impl Bearer {
             namespace: self.namespace.load(Ordering::Relaxed),
         };
         (process.id != 0).then_some(process)
+    }
+
+    /// Sleeps while `id` is the bearer, until the next look at its process is due; then that is put off for longer.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NotNow`] when patience ended.
+    pub(crate) fn wait_while(
+        &self,
+        id: u32,
+        patience: Patience,
+        look_after: &mut Duration,
+    ) -> Result<(), Fault> {
+        if patience.is_over() {
+            return Err(Fault::NotNow);
+        }
+        let deadline = patience.deadline().at_most(*look_after);
+        if futex::wait(self.word(), id, deadline).is_err() {
+            std::thread::sleep(FIRST_LOOK);
+        }
+        *look_after = (*look_after * 2).min(LAST_LOOK);
+        Ok(())
     }
 
     /// The futex word that changes when the bearer does.

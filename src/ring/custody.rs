@@ -21,14 +21,6 @@ use crate::sys::clock::{Deadline, Patience};
 use crate::sys::futex;
 use crate::sys::process::{Life, Process};
 
-/// A receiver that is kept out by a holder looks whether the holder has died after this time, and then
-/// at intervals that double up to [`LAST_LOOK`]. The holder wakes the others when it goes on, but nothing
-/// can wake them for both that and its death: futex(2) sees no process and poll(2) no futex.
-pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(10);
-
-/// Longest interval between two looks after a holder.
-const LAST_LOOK: Duration = Duration::from_secs(1);
-
 /// How long a dropped end waits for the lock to give up a message that it holds.
 pub(crate) const FAREWELL: Duration = Duration::from_millis(100);
 
@@ -69,15 +61,7 @@ impl Custody {
         look_after: &mut Duration,
     ) -> Result<(), Fault> {
         drop(guard);
-        if patience.is_over() {
-            return Err(Fault::NotNow);
-        }
-        let deadline = patience.deadline().at_most(*look_after);
-        if futex::wait(self.holder.word(), holder, deadline).is_err() {
-            std::thread::sleep(FIRST_LOOK);
-        }
-        *look_after = (*look_after * 2).min(LAST_LOOK);
-        Ok(())
+        self.holder.wait_while(holder, patience, look_after)
     }
 }
 

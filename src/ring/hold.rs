@@ -17,13 +17,6 @@ use crate::sys::clock::Patience;
 use crate::sys::futex;
 use crate::sys::process::{Life, Process};
 
-/// A waiter looks whether the holder has died after this time, and then at intervals that double up to
-/// [`LAST_LOOK`]; see [`custody`](super::custody).
-pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(10);
-
-/// Longest interval between two looks after a holder.
-const LAST_LOOK: Duration = Duration::from_secs(1);
-
 /// One side's note, for calls under its lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Hold<'a> {
@@ -127,15 +120,7 @@ impl<'a> Hold<'a> {
         look_after: &mut Duration,
     ) -> Result<(), Fault> {
         drop(guard);
-        if patience.is_over() {
-            return Err(Fault::NotNow);
-        }
-        let deadline = patience.deadline().at_most(*look_after);
-        if futex::wait(self.holder.word(), holder, deadline).is_err() {
-            std::thread::sleep(FIRST_LOOK);
-        }
-        *look_after = (*look_after * 2).min(LAST_LOOK);
-        Ok(())
+        self.holder.wait_while(holder, patience, look_after)
     }
 }
 

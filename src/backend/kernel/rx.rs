@@ -13,6 +13,7 @@ use super::{End, page, parcel};
 use crate::backend::lookout::Lookout;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
+use crate::ring::bearer;
 use crate::ring::custody::{self, Partial, Turn};
 use crate::ring::destination::Destination;
 use crate::ring::lock::Guard;
@@ -62,7 +63,7 @@ impl Rx {
         let rx = side.shared();
         let tally = &end.page.shared().rx_tally;
         let mut stay = Stay::default();
-        let mut look_after = custody::FIRST_LOOK;
+        let mut look_after = bearer::FIRST_LOOK;
         let mut lookout = Lookout::new(end.flags, patience);
         let mut watch = None;
         let mut kept: Option<Guard<'_>> = None;
@@ -133,7 +134,7 @@ impl Rx {
         let rx = side.shared();
         let tally = &end.page.shared().rx_tally;
         let mut stay = Stay::default();
-        let mut look_after = custody::FIRST_LOOK;
+        let mut look_after = bearer::FIRST_LOOK;
         let mut lookout = Lookout::new(end.flags, patience);
         let mut watch = None;
         loop {

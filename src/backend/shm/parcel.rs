@@ -27,8 +27,9 @@ use super::view::View;
 use super::{End, rx};
 use crate::backend::{parcels, without_parcels};
 use crate::error::Fault;
+use crate::ring::bearer;
 use crate::ring::destination::Destination;
-use crate::ring::hold::{self, Hold};
+use crate::ring::hold::Hold;
 use crate::ring::record::{Header, LAST, PARCEL, PREFIX, span_of};
 use crate::segment::layout::message;
 use crate::sync::Ordering;
@@ -90,7 +91,7 @@ impl Tx {
         let need = span_of(PREFIX + len);
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
-        let mut look_after = hold::FIRST_LOOK;
+        let mut look_after = bearer::FIRST_LOOK;
         loop {
             let guard = writer.control.tx.lock.lock(patience)?;
             wait.settle(view.place);
@@ -141,6 +142,8 @@ impl Tx {
                 if view.is_gone(life_line)? {
                     return Err(Fault::Disconnected);
                 }
+                // As in a send without descriptors.
+                view.ring()?;
                 view.show_readiness_if_watched();
                 return Err(Fault::NotNow);
             }

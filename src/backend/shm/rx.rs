@@ -10,6 +10,7 @@ use super::{End, parts};
 use crate::backend::lookout::Lookout;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
+use crate::ring::bearer;
 use crate::ring::custody::{self, Partial, Turn};
 use crate::ring::destination::Destination;
 use crate::ring::hold::Hold;
@@ -83,7 +84,7 @@ impl Rx {
         let view = View::new(end);
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
-        let mut look_after = custody::FIRST_LOOK;
+        let mut look_after = bearer::FIRST_LOOK;
         let hold = Hold::of_rx(view.reader.control);
         let mut has_looked_again = false;
         let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
@@ -195,7 +196,7 @@ impl Rx {
         let view = View::new(end);
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
-        let mut look_after = custody::FIRST_LOOK;
+        let mut look_after = bearer::FIRST_LOOK;
         let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
         let hold = Hold::of_rx(view.reader.control);
         loop {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::End;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
+use crate::ring::bearer;
 use crate::ring::hold::{self, Hold};
 use crate::ring::payload::{Payload, Pieces};
 use crate::ring::record::{LAST, PREFIX, Rules, span_of};
@@ -166,7 +167,7 @@ impl Tx {
         if view.is_disconnected_in_passing(life_line)? {
             return Err(Fault::Disconnected);
         }
-        let mut look_after = hold::FIRST_LOOK;
+        let mut look_after = bearer::FIRST_LOOK;
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
         loop {
