@@ -31,12 +31,12 @@ pub(crate) fn full_fence() {
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
 
-/// A full fence, right after a side lock was released.
+/// A full fence, right after a side lock was released or a position moved by a compare-and-swap.
 ///
-/// The release is a locked read-modify-write, which is a full barrier on x86_64 by itself (Intel SDM 3A
+/// That is a locked read-modify-write, which is a full barrier on x86_64 by itself (Intel SDM 3A
 /// §9.2.3.9, AMD APM 2 §7.4.2), so only the compiler must be kept from moving accesses across.
 #[inline(always)]
-pub(crate) fn fence_after_release() {
+pub(crate) fn fence_after_swap() {
     #[cfg(all(not(loom), target_arch = "x86_64"))]
     core::sync::atomic::compiler_fence(Ordering::SeqCst);
     #[cfg(not(all(not(loom), target_arch = "x86_64")))]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::latch;
 use super::lock::Guard;
+use super::reader;
 use crate::error::Fault;
 use crate::segment::layout::{Bearer, Control, message};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -25,6 +26,8 @@ pub(crate) struct Hold<'a> {
     holder: &'a Bearer,
     /// Which of the holder's ends it is.
     end: &'a AtomicU64,
+    /// The receivers' position, of which the mark belongs to the holder.
+    read: Option<&'a AtomicU64>,
 }
 
 impl<'a> Hold<'a> {
@@ -35,6 +38,7 @@ impl<'a> Hold<'a> {
             state: &tx.state,
             holder: &tx.sender,
             end: &tx.end,
+            read: None,
         }
     }
 
@@ -45,6 +49,7 @@ impl<'a> Hold<'a> {
             state: &custody.state,
             holder: &custody.holder,
             end: &custody.end,
+            read: Some(&control.rx.read),
         }
     }
 
@@ -77,6 +82,10 @@ impl<'a> Hold<'a> {
 
     /// The side belongs to all again.
     pub(crate) fn give_back(self) {
+        // First, so that it is not left behind by one who is killed here.
+        if let Some(read) = self.read {
+            reader::unmark(read);
+        }
         let is_awaited = latch::state(self.state, Ordering::Relaxed) == message::AWAITED;
         latch::set_state(self.state, message::WHOLE, Ordering::Relaxed);
         self.holder.clear();
@@ -149,6 +158,7 @@ mod tests {
             state: &state,
             holder: &holder,
             end: &end_word,
+            read: None,
         };
         hold.take(end).unwrap();
         test(hold);

@@ -1,12 +1,25 @@
 //! The reading side of the ring: the next record, and giving its room back.
 //!
-//! Every call but [`Reader::has_record`] and [`Reader::publish_head`] is made under the receivers' lock.
+//! A record is taken by one compare-and-swap of `read`, and whoever's swap succeeds has it. A whole message may be
+//! taken so without the receivers' lock, by way of [`Reader::peek_whole`]; all else is done under it. What is
+//! read before the swap, header and payload, may be no record any more when somebody else was faster: it
+//! must be good for anything that bytes can be, and counts only once the swap has succeeded. Positions never come
+//! back, so a swap that finds `read` where it was knows that it was there all the time.
+//!
+//! The *mark* in `read` keeps those without the lock away while a message is lent where it lies.
 
-use super::record::{FIRST, HEADER, Header, LAST, PARCEL, PREFIX, Rules, span_of};
+use super::record::{FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of};
 use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::Control;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Set in `read` while the record there is lent; positions are multiples of 8.
+const MARK: u64 = 1;
+
+/// How often one who looks for the next record is overtaken by other receivers, at most. Each time somebody has
+/// received a message within the few nanoseconds of the look, so that more is a liar's doing.
+const OVERTAKEN_MAX: u32 = 10_000;
 
 /// A view of the ring for receivers.
 #[derive(Clone, Copy)]
@@ -16,41 +29,78 @@ pub(crate) struct Reader<'a> {
     pub(crate) rules: Rules,
 }
 
+/// A record at `read`, as it was when it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    pub(crate) at: u64,
+    pub(crate) header: Header,
+}
+
+impl Next {
+    /// Position behind it.
+    #[inline]
+    pub(crate) fn end(self) -> u64 {
+        self.at.wrapping_add(self.header.span())
+    }
+}
+
 impl Reader<'_> {
-    /// The next record's header, if the record is there.
+    /// The next record, if it is there. Under the lock, with no message lent.
+    ///
+    /// A whole message may be gone when it is [taken](Self::take); any other record stays.
     ///
     /// # Errors
     ///
-    /// [`Fault::Corrupted`] for a header that no correct sender writes.
+    /// [`Fault::Corrupted`] for a position or a header that no correct peer writes.
     #[inline]
-    pub(crate) fn peek(self) -> Result<Option<Header>, Fault> {
-        let read = self.control.rx.read.load(Ordering::Relaxed);
-        // SYNC: publish-record
-        self.rules
-            .decode(self.storage.header(read).load(Ordering::Acquire))
+    pub(crate) fn peek(self) -> Result<Option<Next>, Fault> {
+        for _ in 0..OVERTAKEN_MAX {
+            // SYNC: publish-read
+            let at = self.control.rx.read.load(Ordering::Acquire);
+            if !at.is_multiple_of(8) {
+                break;
+            }
+            // SYNC: publish-record
+            let word = self.storage.header(at).load(Ordering::Acquire);
+            if self.is_still(at) {
+                let header = self.rules.decode(word)?;
+                return Ok(header.map(|header| Next { at, header }));
+            }
+        }
+        Err(Fault::Corrupted)
     }
 
-    /// The next record's position and header, if the record is there and is a whole message that follows
-    /// none that was cut short.
+    /// Whether `read` has been `at` ever since it was loaded. A load could be stale; an update is not.
+    #[inline]
+    fn is_still(self, at: u64) -> bool {
+        let read = &self.control.rx.read;
+        read.compare_exchange(at, at, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// The next record, if it is there and is a whole message that follows none that was cut short. Also without
+    /// the lock; it may be gone when it is [taken](Self::take), and is nobody's before.
     #[inline(always)]
-    pub(crate) fn peek_whole(self) -> Option<(u64, Header)> {
-        let read = self.control.rx.read.load(Ordering::Relaxed);
+    pub(crate) fn peek_whole(self) -> Option<Next> {
+        // SYNC: publish-read. Whatever the receiver before us noted before it moved on is seen.
+        let at = self.control.rx.read.load(Ordering::Acquire);
         // SYNC: publish-record
-        let word = self.storage.header(read).load(Ordering::Acquire);
+        let word = self.storage.header(at).load(Ordering::Acquire);
         let len = (word as u32).wrapping_sub(1) as usize;
         let header = Header {
             len,
             flags: FIRST | LAST,
         };
         // A length of 0 - 1 is over any limit.
-        (word >> 32 == u64::from(FIRST | LAST) && len <= self.rules.part_max())
-            .then_some((read, header))
+        let is_whole = word >> 32 == u64::from(FIRST | LAST) && len <= self.rules.part_max();
+        (is_whole && at.is_multiple_of(8)).then_some(Next { at, header })
     }
 
     /// The next record's position and how many bytes of records, `most` of them, are there that the senders have
-    /// counted. `None` for cursors that need a closer look.
+    /// counted; as [`peek_whole`](Self::peek_whole). `None` for cursors that need a closer look.
     pub(crate) fn counted(self, most: u64) -> Option<(u64, usize)> {
-        let read = self.control.rx.read.load(Ordering::Relaxed);
+        // SYNC: publish-read
+        let read = self.control.rx.read.load(Ordering::Acquire);
         // SYNC: count-records
         let tail = self.control.tx.tail.load(Ordering::Acquire);
         let there = self.rules.used(tail, read).ok()?;
@@ -63,106 +113,90 @@ impl Reader<'_> {
     ///
     /// # Safety
     ///
-    /// - `read` and `len` are what [`counted`](Self::counted) returned under this lock.
+    /// - `read` and `len` are what [`counted`](Self::counted) returned.
     /// - `to` is valid for writes of `len` bytes, in private memory.
     pub(crate) unsafe fn copy_run_out(self, read: u64, len: usize, to: *mut u8) {
         // SAFETY: by the caller; `counted` bounded the length by the ring.
         unsafe { self.storage.copy_out(read, to, len) };
     }
 
-    /// Whether the next record is there and begins a message.
+    /// Whether the next record is there and begins a message. As [`peek`](Self::peek).
     pub(crate) fn has_first(self) -> Result<bool, Fault> {
-        Ok(self.peek()?.is_some_and(|header| header.has(FIRST)))
+        Ok(self.peek()?.is_some_and(|next| next.header.has(FIRST)))
     }
 
-    /// Whether a record is there, without the lock, for one who waits and will look again under it.
+    /// Whether a record is there, for one who will look again.
     #[inline]
     pub(crate) fn has_record(self) -> bool {
         let read = self.control.rx.read.load(Ordering::Relaxed);
         self.storage.header(read).load(Ordering::Relaxed) != 0
     }
 
-    /// The length of the whole message whose first part is next.
-    pub(crate) fn prefix(self) -> u64 {
-        let read = self.control.rx.read.load(Ordering::Relaxed);
+    /// The length of the whole message of which `next` is the first part, or a parcel's ticket.
+    pub(crate) fn prefix(self, next: Next) -> u64 {
         self.storage
-            .header(read.wrapping_add(HEADER))
+            .header(next.at.wrapping_add(HEADER))
             .load(Ordering::Relaxed)
     }
 
-    /// Copies the next record's payload out, `PREFIX` bytes in when it `has_prefix`.
+    /// Copies a record's payload out, `PREFIX` bytes in when it `has_prefix`.
     ///
     /// # Safety
     ///
-    /// - `header` is what [`peek`](Self::peek) returned under this lock.
+    /// - `next` is what [`peek`](Self::peek) or [`peek_whole`](Self::peek_whole) returned.
     /// - `to` is valid for writes of the payload's length, less the prefix, in private memory.
-    #[inline]
-    pub(crate) unsafe fn copy_out(self, header: Header, has_prefix: bool, to: *mut u8) {
+    #[inline(always)]
+    pub(crate) unsafe fn copy_out(self, next: Next, has_prefix: bool, to: *mut u8) {
         let skipped = if has_prefix { PREFIX } else { 0 };
-        let read = self.control.rx.read.load(Ordering::Relaxed);
-        let place = read.wrapping_add(HEADER + skipped as u64);
-        // SAFETY: by the caller; `peek` bounded the length by an eighth of the ring.
-        unsafe { self.storage.copy_out(place, to, header.len - skipped) };
+        let place = next.at.wrapping_add(HEADER + skipped as u64);
+        // SAFETY: by the caller; whoever peeked bounded the length by an eighth of the ring.
+        unsafe { self.storage.copy_out(place, to, next.header.len - skipped) };
     }
 
-    /// As [`copy_out`](Self::copy_out) for the record that [`peek_whole`](Self::peek_whole) found at `read`.
-    ///
-    /// # Safety
-    ///
-    /// As there.
+    /// Takes a record of which the bytes have been copied out (I6): nobody else has it if this is true, and
+    /// somebody else has if not. Senders learn of the room by [`publish_head`](Self::publish_head).
     #[inline(always)]
-    pub(crate) unsafe fn copy_out_at(self, read: u64, header: Header, to: *mut u8) {
-        // SAFETY: by the caller; `peek_whole` bounded the length by an eighth of the ring.
-        unsafe {
-            self.storage
-                .copy_out(read.wrapping_add(HEADER), to, header.len)
-        };
+    pub(crate) fn take(self, next: Next) -> bool {
+        self.move_on(next.at, next.end())
     }
 
-    /// Moves past the next record, whose bytes have been copied out (I6); senders learn of the room
-    /// by [`publish_head`](Self::publish_head).
-    #[inline]
-    pub(crate) fn consume(self, header: Header) {
-        self.pass(header);
-        let is_first_part = header.has(FIRST) && !header.has(LAST);
-        let prefix = if is_first_part || header.has(PARCEL) {
-            PREFIX
+    /// As [`take`](Self::take) for records of `span` bytes from `read` on.
+    #[inline(always)]
+    pub(crate) fn take_run(self, read: u64, span: u64) -> bool {
+        self.move_on(read, read.wrapping_add(span))
+    }
+
+    /// As [`take`](Self::take), under the lock, for a record that is no whole message, or that is not let go by
+    /// its mark.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Corrupted`] when it is gone all the same.
+    pub(crate) fn take_own(self, next: Next) -> Result<(), Fault> {
+        if self.take(next) {
+            Ok(())
         } else {
-            0
-        };
-        // The prefix is missing where a liar wrote the length.
-        let payload = header.len.saturating_sub(prefix);
-        let flow = &self.control.rx.flow;
-        flow.count(u64::from(header.has(LAST)), payload);
+            Err(Fault::Corrupted)
+        }
     }
 
-    /// As [`consume`](Self::consume) for a record that nobody gets.
-    #[inline]
-    pub(crate) fn pass(self, header: Header) {
-        let read = self.control.rx.read.load(Ordering::Relaxed);
-        self.move_past(read, header.span());
+    /// Keeps the record for one who holds the side, from those without the lock too. Under the lock, the holder
+    /// noted; false when somebody else has taken it.
+    pub(crate) fn mark(self, next: Next) -> bool {
+        self.move_on(next.at, next.at | MARK)
     }
 
-    /// As [`consume`](Self::consume) for the whole message at `read`; returns the position behind it.
-    #[inline(always)]
-    pub(crate) fn consume_at(self, read: u64, header: Header) -> u64 {
-        self.consume_run_at(read, header.span(), 1, header.len)
-    }
-
-    /// As [`consume_at`](Self::consume_at) for so many whole messages of `span` bytes of records.
-    #[inline(always)]
-    pub(crate) fn consume_run_at(self, read: u64, span: u64, messages: u64, payload: usize) -> u64 {
-        let next = self.move_past(read, span);
-        self.control.rx.flow.count(messages, payload);
-        next
+    /// Takes the record that was [marked](Self::mark); false when that is not so.
+    pub(crate) fn take_marked(self, at: u64, span: u64) -> bool {
+        self.move_on(at | MARK, at.wrapping_add(span))
     }
 
     #[inline(always)]
-    fn move_past(self, read: u64, span: u64) -> u64 {
-        let next = read.wrapping_add(span);
+    fn move_on(self, from: u64, to: u64) -> bool {
+        let read = &self.control.rx.read;
         // SYNC: publish-read
-        self.control.rx.read.store(next, Ordering::Release);
-        next
+        read.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// For one who has taken much at a stretch: whether the senders have written it. Records that go
@@ -173,8 +207,9 @@ impl Reader<'_> {
     /// [`Fault::Corrupted`] when `read` is further ahead of `tail` than by the one record or run that may be
     /// published and not counted yet.
     pub(crate) fn check_written(self) -> Result<(), Fault> {
-        let read = self.control.rx.read.load(Ordering::Relaxed);
-        // With a header the tail before it is seen (`SYNC: publish-record`).
+        let read = self.position();
+        // With a header the tail before it is seen (`SYNC: publish-record`), also by those who see that
+        // it was taken.
         let tail = self.control.tx.tail.load(Ordering::Relaxed);
         if read.wrapping_sub(tail) <= span_of(self.rules.part_max()) {
             return Ok(());
@@ -184,17 +219,23 @@ impl Reader<'_> {
 
     /// Tells observers how full the ring is. Takes the senders' line from them, so only for one who has slept.
     pub(crate) fn note_fill(self) {
-        let read = self.control.rx.read.load(Ordering::Relaxed);
         let tail = self.control.tx.tail.load(Ordering::Relaxed);
-        if let Ok(used) = self.rules.used(tail, read) {
+        if let Ok(used) = self.rules.used(tail, self.position()) {
             self.control.rx_tally.note_fill(used);
         }
+    }
+
+    /// Where the next record is, or will be.
+    #[inline]
+    pub(crate) fn position(self) -> u64 {
+        // SYNC: publish-read
+        position_in(&self.control.rx.read, Ordering::Acquire)
     }
 
     /// Bytes that have been received and not yet given back.
     #[inline]
     pub(crate) fn unpublished(self) -> u64 {
-        self.unpublished_at(self.control.rx.read.load(Ordering::Relaxed))
+        self.unpublished_at(self.position())
     }
 
     /// As [`unpublished`](Self::unpublished), for one who knows `read`.
@@ -203,13 +244,28 @@ impl Reader<'_> {
         read.wrapping_sub(self.control.head.load(Ordering::Relaxed))
     }
 
-    /// Gives back all room up to the next record. Without the lock `head` may go back a little, which the
-    /// next one makes good.
+    /// Gives back all room up to the next record, and returns its position. `head` may go back when several do
+    /// so at a time, which the next one makes good.
     #[inline]
-    pub(crate) fn publish_head(self) {
-        // SYNC: publish-read. Without the lock it may be another receiver's, whose copies come first too.
-        let read = self.control.rx.read.load(Ordering::Acquire);
+    pub(crate) fn publish_head(self) -> u64 {
+        // SYNC: publish-read. It may be another receiver's, whose copies come first too.
+        let read = self.position();
         // SYNC: publish-head. The copies out of that room come before this store.
         self.control.head.store(read, Ordering::Release);
+        read
+    }
+}
+
+/// The position in `read`, which may be marked.
+#[inline]
+pub(crate) fn position_in(read: &AtomicU64, order: Ordering) -> u64 {
+    read.load(order) & !MARK
+}
+
+/// Lets go of the record at `read` if it was marked. Under the lock.
+pub(crate) fn unmark(read: &AtomicU64) {
+    if read.load(Ordering::Relaxed) & MARK != 0 {
+        // SYNC: publish-read
+        read.fetch_and(!MARK, Ordering::Release);
     }
 }

@@ -4,6 +4,7 @@
 
 use super::latch;
 use super::payload::Payload;
+use super::reader::position_in;
 use super::record::{
     AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of,
 };
@@ -80,7 +81,7 @@ impl Writer<'_> {
     pub(crate) fn has_room_exactly(self, span: u64) -> Result<bool, Fault> {
         let tx = &self.control.tx;
         // SYNC: publish-read
-        let read = self.control.rx.read.load(Ordering::Acquire);
+        let read = position_in(&self.control.rx.read, Ordering::Acquire);
         tx.head_seen.store(read, Ordering::Relaxed);
         self.fits_now(tx.tail.load(Ordering::Relaxed), read, span)
     }
@@ -91,12 +92,12 @@ impl Writer<'_> {
     pub(crate) fn seems_to_have_room(self, span: u64, exactly: bool) -> bool {
         let tail = self.control.tx.tail.load(Ordering::Relaxed);
         let freed = if exactly {
-            &self.control.rx.read
+            position_in(&self.control.rx.read, Ordering::Relaxed)
         } else {
-            &*self.control.head
+            self.control.head.load(Ordering::Relaxed)
         };
         let seen = self.control.tx.head_seen.load(Ordering::Relaxed);
-        let head = later(seen, freed.load(Ordering::Relaxed));
+        let head = later(seen, freed);
         self.fits(tail, head, span).unwrap_or(true)
     }
 
@@ -284,7 +285,7 @@ impl Writer<'_> {
     pub(crate) fn recover(self) -> Result<(), Fault> {
         let tx = &self.control.tx;
         // SYNC: publish-read
-        let read = self.control.rx.read.load(Ordering::Acquire);
+        let read = position_in(&self.control.rx.read, Ordering::Acquire);
         let mut tail = tx.tail.load(Ordering::Relaxed);
         let mut state = latch::state(&tx.state, Ordering::Relaxed);
         loop {

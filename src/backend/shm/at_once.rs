@@ -1,7 +1,11 @@
-//! The common case: a message of one record, a lock that nobody holds, room or a record at hand.
+//! The common case: a message of one record, room or a record at hand, a side that nobody keeps to himself.
 //!
 //! What a busy pipe does all the time, in as few instructions as its promises allow. Whatever else may be
 //! the matter, each of these gives up without having changed anything, and the call goes the long way.
+//!
+//! A send takes the senders' lock. A receive takes none: it copies the record out and moves `read` past it by one
+//! compare-and-swap, which fails if anybody else was faster (`ring::reader`). What keeps it away from a message
+//! in parts or in place is looked at *after* `read`, whose last mover has noted it before.
 //!
 //! The side lock is released before the other side is rung for. A call that dies between has not returned,
 //! so what it changed counts as not made until the next one rings (`wait::event`); whoever has to wait, for
@@ -14,13 +18,15 @@ use super::rx::Rx;
 use super::tx::{self, Tx};
 use super::view::View;
 use crate::backend::Fate;
-use crate::ring::lock::Guard;
 use crate::ring::payload::Payload;
 use crate::ring::reader::Reader;
 use crate::ring::record::{FIRST, LAST, span_of};
 use crate::ring::writer::Writer;
 use crate::segment::layout::message;
-use crate::sync::{Ordering, fence_after_release};
+use crate::sync::{Ordering, fence_after_swap};
+
+/// Longer messages are copied out under the lock, so that of several receivers only one copies each.
+const CONTENDED_MAX: usize = 1024;
 
 impl Tx {
     /// Sends `bytes` if that takes no wait and no more than one record; `None` if it does and nothing was
@@ -66,7 +72,7 @@ impl Tx {
         }
         writer.publish_at(tail, None, bytes, FIRST | LAST);
         drop(guard);
-        fence_after_release();
+        fence_after_swap();
         if control.data.is_armed() {
             return Some(self.ring_after_send());
         }
@@ -134,36 +140,40 @@ impl Rx {
         if self.fate != Fate::Open {
             return None;
         }
-        let guard = control.rx.lock.lock_at_once()?;
+        let next = reader.peek_whole()?;
         if !self.partial.is_at_rest(&control.rx.custody) {
             return None;
         }
-        let (read, header) = reader.peek_whole()?;
+        let len = next.header.len;
         // What is due after so many bytes (`rx::verify_now_and_then`) is for the long way.
-        if header.len > to.len() || self.unverified > reader.rules.capacity() {
+        if len > to.len() || next.at.wrapping_sub(self.verified) > reader.rules.capacity() {
             return None;
         }
-        // SAFETY: just peeked under the lock, and `to` is long enough.
-        unsafe { reader.copy_out_at(read, header, to.as_mut_ptr().cast()) };
-        let read = reader.consume_at(read, header);
-        self.settle_at_once(guard, read);
-        self.unverified += header.span();
-        Some(header.len)
-    }
-
-    /// After records up to `read` were taken: gives their room back when it is time to, lets go of the lock, and
-    /// rings for those who wait.
-    #[inline(always)]
-    pub(super) fn settle_at_once(&self, guard: Guard<'_>, read: u64) {
-        let reader = self.reader();
-        let is_time_to_give_room_back =
-            reader.unpublished_at(read) >= View::lazy_room(reader.rules);
-        if is_time_to_give_room_back {
-            self.give_room_back();
+        let guard = if len > CONTENDED_MAX {
+            Some(control.rx.lock.lock_at_once()?)
+        } else {
+            None
+        };
+        // SAFETY: just peeked, and `to` is long enough.
+        unsafe { reader.copy_out(next, false, to.as_mut_ptr().cast()) };
+        if !reader.take(next) {
+            return None;
         }
         drop(guard);
-        // Between giving room by `consume` and looking whether anybody waits for it.
-        fence_after_release();
+        self.settle_at_once(next.end());
+        Some(len)
+    }
+
+    /// After records up to `read` were taken: gives their room back when it is time to, and rings for those
+    /// who wait.
+    #[inline(always)]
+    pub(super) fn settle_at_once(&self, read: u64) {
+        let reader = self.reader();
+        if reader.unpublished_at(read) >= View::lazy_room(reader.rules) {
+            self.give_room_back();
+        }
+        // Between giving room by `take` and looking whether anybody waits for it.
+        fence_after_swap();
         if reader.control.room.is_armed() {
             self.give_room_back();
         }

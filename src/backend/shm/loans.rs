@@ -142,16 +142,24 @@ impl Rx {
         if self.partial.is_under_way(&reader.control.rx.custody) {
             return None;
         }
-        let (read, header) = reader.peek_whole()?;
+        let next = reader.peek_whole()?;
         // What is due after so many bytes (`rx::verify_now_and_then`) is for the long way.
-        if self.unverified > reader.rules.capacity() || !read.is_multiple_of(8) {
+        if next.at.wrapping_sub(self.verified) > reader.rules.capacity() {
             return None;
         }
-        Hold::of_rx(reader.control).take(self.partial.id()).ok()?;
-        let (position, len) = (read, header.len);
+        let hold = Hold::of_rx(reader.control);
+        hold.take(self.partial.id()).ok()?;
+        // After the note, so that whoever finds the mark of one who was killed finds whose it is.
+        if !reader.mark(next) {
+            hold.give_back();
+            return None;
+        }
         drop(guard);
         self.may_hold = true;
-        Some(Loan { position, len })
+        Some(Loan {
+            position: next.at,
+            len: next.header.len,
+        })
     }
 
     /// The lent bytes.
@@ -162,7 +170,6 @@ impl Rx {
 
     /// Takes the lent message out of the ring and gives the side back.
     pub(crate) fn done(&mut self, loan: Loan) {
-        self.unverified += span_of(loan.len);
         self.give_hold_back(Some(loan));
     }
 
@@ -180,10 +187,8 @@ impl Rx {
             return;
         }
         if let Some(loan) = taken {
-            // What is after it would else be read twice, or passed over, in a ring that a liar has moved.
-            if reader.control.rx.read.load(Ordering::Relaxed) == loan.position {
-                reader.consume_run_at(loan.position, span_of(loan.len), 1, loan.len);
-            }
+            // In a ring that a liar has moved it stays as it is.
+            let _ = reader.take_marked(loan.position, span_of(loan.len));
         }
         hold.give_back();
         view.settle();

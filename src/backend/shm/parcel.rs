@@ -30,7 +30,8 @@ use crate::error::Fault;
 use crate::ring::bearer;
 use crate::ring::destination::Destination;
 use crate::ring::hold::Hold;
-use crate::ring::record::{Header, LAST, PARCEL, PREFIX, span_of};
+use crate::ring::reader::Next;
+use crate::ring::record::{LAST, PARCEL, PREFIX, span_of};
 use crate::segment::layout::message;
 use crate::sync::Ordering;
 use crate::sys::clock::Patience;
@@ -171,7 +172,7 @@ fn wait_for_packets(parcels: BorrowedFd<'_>, patience: Patience) -> Result<(), F
 /// Takes the message at hand and its descriptors; `None` when it died with a receiver that had taken them.
 pub(super) fn take(
     view: View<'_>,
-    header: Header,
+    next: Next,
     into: &mut Destination<'_>,
 ) -> Result<Option<usize>, Fault> {
     // On a pipe that carries none only a liar writes such a record.
@@ -179,15 +180,15 @@ pub(super) fn take(
     let Destination::Parcel { bytes, fds } = into else {
         return Err(Fault::CarriesDescriptors);
     };
-    let Some(found) = parcels::find(parcels, view.reader.prefix())? else {
-        view.reader.pass(header);
+    let Some(found) = parcels::find(parcels, view.reader.prefix(next))? else {
+        view.reader.take_own(next)?;
         return Ok(None);
     };
     bytes.clear();
-    rx::append(view, header, true, bytes)?;
+    rx::append(view, next, true, bytes)?;
     packets::drop_oldest(parcels)?;
     **fds = found;
-    view.reader.consume(header);
+    view.reader.take_own(next)?;
     Ok(Some(bytes.len()))
 }
 

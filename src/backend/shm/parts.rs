@@ -5,7 +5,8 @@ use super::{parcel, rx};
 use crate::error::Fault;
 use crate::ring::custody::Partial;
 use crate::ring::destination::Destination;
-use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, Header, LAST, PARCEL, PREFIX};
+use crate::ring::reader::Next;
+use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, LAST, PARCEL, PREFIX};
 use crate::segment::layout::message;
 
 /// Takes one record of a message in parts, or the record that follows one that was cut short.
@@ -13,18 +14,18 @@ use crate::segment::layout::message;
 pub(super) fn take_record(
     view: View<'_>,
     partial: &mut Partial,
-    header: Header,
+    next: Next,
     into: &mut Destination<'_>,
 ) -> Result<Option<usize>, Fault> {
-    if header.has(FIRST) {
-        return begin(view, partial, header, into);
+    if next.header.has(FIRST) {
+        return begin(view, partial, next, into);
     }
     if partial.is_open() {
-        return go_on(view, partial, header, into);
+        return go_on(view, partial, next, into);
     }
     match view.custody().state() {
         message::ORPHANED => {
-            skip(view, header);
+            skip(view, next)?;
             Ok(None)
         }
         _ => Err(Fault::Corrupted),
@@ -34,46 +35,46 @@ pub(super) fn take_record(
 fn begin(
     view: View<'_>,
     partial: &mut Partial,
-    header: Header,
+    next: Next,
     into: &mut Destination<'_>,
 ) -> Result<Option<usize>, Fault> {
     let was_cut_short = partial.is_open();
     partial.close(view.custody());
     if was_cut_short {
         // The next call begins with this record.
-        if header.has(AFTER_DEATH) {
+        if next.header.has(AFTER_DEATH) {
             return Err(Fault::Aborted);
         }
-        if !header.has(AFTER_WITHDRAWAL) {
+        if !next.header.has(AFTER_WITHDRAWAL) {
             return Err(Fault::Corrupted);
         }
     }
-    if header.has(PARCEL) {
-        return parcel::take(view, header, into);
+    if next.header.has(PARCEL) {
+        return parcel::take(view, next, into);
     }
-    if header.has(LAST) {
-        let len = rx::deliver(view, header, into)?;
-        view.reader.consume(header);
-        return Ok(Some(len));
+    if next.header.has(LAST) {
+        let len = rx::deliver(view, next, into)?;
+        // Another receiver may have been faster, now that nobody is inside a message.
+        return Ok(view.reader.take(next).then_some(len));
     }
-    partial.begin(view.custody(), view.reader.prefix(), into)?;
-    let (taken, total) = take_bytes(view, partial, header, true, into)?;
+    partial.begin(view.custody(), view.reader.prefix(next), into)?;
+    let (taken, total) = take_bytes(view, partial, next, true, into)?;
     if taken as u64 >= total {
         return Err(Fault::Corrupted);
     }
-    view.reader.consume(header);
+    view.reader.take_own(next)?;
     Ok(None)
 }
 
 fn go_on(
     view: View<'_>,
     partial: &mut Partial,
-    header: Header,
+    next: Next,
     into: &mut Destination<'_>,
 ) -> Result<Option<usize>, Fault> {
-    take_bytes(view, partial, header, false, into)?;
-    view.reader.consume(header);
-    if header.has(LAST) {
+    take_bytes(view, partial, next, false, into)?;
+    view.reader.take_own(next)?;
+    if next.header.has(LAST) {
         partial.finish(view.custody(), into).map(Some)
     } else {
         Ok(None)
@@ -84,16 +85,16 @@ fn go_on(
 fn take_bytes(
     view: View<'_>,
     partial: &mut Partial,
-    header: Header,
+    next: Next,
     has_prefix: bool,
     into: &mut Destination<'_>,
 ) -> Result<(usize, u64), Fault> {
-    let len = header.len - if has_prefix { PREFIX } else { 0 };
+    let len = next.header.len - if has_prefix { PREFIX } else { 0 };
     let place = partial.next_place(len, into)?;
-    // SAFETY: `header` was just peeked under the lock, and the place is so long.
+    // SAFETY: `next` was just peeked, and the place is so long.
     unsafe {
         view.reader
-            .copy_out(header, has_prefix, place.as_mut_ptr().cast())
+            .copy_out(next, has_prefix, place.as_mut_ptr().cast())
     };
     // SAFETY: all of it has just been copied.
     Ok(unsafe { partial.arrived(len, into) })
@@ -105,10 +106,10 @@ pub(super) fn skip_orphaned(view: View<'_>) -> Result<(), Fault> {
     let mut budget = view.reader.rules.effort_max();
     while view.custody().state() == message::ORPHANED && budget > 0 {
         match view.reader.peek()? {
-            Some(header) if header.has(FIRST) => view.custody().set_state(message::WHOLE),
-            Some(header) => {
-                skip(view, header);
-                budget = budget.saturating_sub(view.reader.rules.effort(header));
+            Some(next) if next.header.has(FIRST) => view.custody().set_state(message::WHOLE),
+            Some(next) => {
+                skip(view, next)?;
+                budget = budget.saturating_sub(view.reader.rules.effort(next.header));
             }
             None => break,
         }
@@ -125,9 +126,9 @@ pub(super) fn skip_orphaned(view: View<'_>) -> Result<(), Fault> {
 /// [`Fault::Aborted`] for a sender that died: told here and not to the holder.
 pub(super) fn take_over_if_cut_short(view: View<'_>) -> Result<bool, Fault> {
     match view.reader.peek()? {
-        Some(header) if header.has(FIRST) => {
+        Some(next) if next.header.has(FIRST) => {
             view.custody().end_for_holder();
-            if header.has(AFTER_DEATH) {
+            if next.header.has(AFTER_DEATH) {
                 Err(Fault::Aborted)
             } else {
                 Ok(true)
@@ -137,9 +138,10 @@ pub(super) fn take_over_if_cut_short(view: View<'_>) -> Result<bool, Fault> {
     }
 }
 
-fn skip(view: View<'_>, header: Header) {
-    view.reader.pass(header);
-    if header.has(LAST) {
+fn skip(view: View<'_>, next: Next) -> Result<(), Fault> {
+    view.reader.take_own(next)?;
+    if next.header.has(LAST) {
         view.custody().set_state(message::WHOLE);
     }
+    Ok(())
 }

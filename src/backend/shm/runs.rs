@@ -11,7 +11,7 @@ use crate::backend::Fate;
 use crate::ring::run;
 use crate::ring::writer::Writer;
 use crate::segment::layout::message;
-use crate::sync::{Ordering, fence_after_release};
+use crate::sync::{Ordering, fence_after_swap};
 
 impl Tx {
     /// Sends the first of `messages`, as many as make a run for which there is room; `None` if that is none.
@@ -54,7 +54,7 @@ impl Tx {
         let run = &messages[..count];
         writer.publish_run(tail, run);
         drop(guard);
-        fence_after_release();
+        fence_after_swap();
         if let Some(len) = run.iter().map(|message| message.len()).max()
             && len > *noted
         {
@@ -88,22 +88,21 @@ impl Rx {
         to.clear();
         to.try_reserve(len).ok()?;
         let spare = to.spare_capacity_mut().as_mut_ptr();
-        // SAFETY: under the lock; so many bytes are reserved.
+        // SAFETY: just counted; so many bytes are reserved.
         unsafe { reader.copy_run_out(read, len, spare.cast()) };
         // SAFETY: the copy has initialised so many.
         unsafe { to.set_len(len) };
         // From here on it is ours, so each header is what it was when it was checked.
-        let run::Found {
-            count,
-            span,
-            payload,
-        } = run::whole_messages(to, reader.rules);
+        let run::Found { count, span, .. } = run::whole_messages(to, reader.rules);
         to.truncate(span);
         if count == 0 {
             return None;
         }
-        let read = reader.consume_run_at(read, span as u64, count as u64, payload);
-        self.settle_at_once(guard, read);
+        if !reader.take_run(read, span as u64) {
+            return None;
+        }
+        drop(guard);
+        self.settle_at_once(read.wrapping_add(span as u64));
         Some(count)
     }
 }

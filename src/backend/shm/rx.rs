@@ -15,7 +15,8 @@ use crate::ring::custody::{self, Partial, Turn};
 use crate::ring::destination::Destination;
 use crate::ring::hold::Hold;
 use crate::ring::lock::Guard;
-use crate::ring::record::{FIRST, Header, LAST, PREFIX};
+use crate::ring::reader::Next;
+use crate::ring::record::{FIRST, LAST, PREFIX};
 use crate::segment::layout::message;
 use crate::sys::clock::Patience;
 use crate::sys::holders::Opposite;
@@ -28,6 +29,9 @@ use crate::wait::stream::Stream;
 /// the pipe open, where the sender's process cannot be watched.
 const SENDER_LOOK: Duration = Duration::from_millis(20);
 
+/// How often a receiver tries to get a message before others, until it looks at its deadline.
+const OVERTAKEN: u32 = 64;
+
 /// One handle to the receiving side.
 pub(crate) struct Rx {
     pub(super) end: Arc<End>,
@@ -36,8 +40,8 @@ pub(crate) struct Rx {
     pub(super) fate: Fate,
     /// The parts taken so far of a message that goes in parts.
     pub(super) partial: Partial,
-    /// Bytes of whole messages taken since the last look whether anybody wrote them.
-    pub(super) unverified: u64,
+    /// Position up to which was looked whether anybody wrote what is there.
+    pub(super) verified: u64,
     pub(super) stream: Stream,
     /// Whether a message lent by this end may still hold the side.
     pub(super) may_hold: bool,
@@ -62,7 +66,7 @@ impl Rx {
             spinner,
             fate: Fate::Open,
             partial: Partial::new(),
-            unverified: 0,
+            verified: 0,
             stream: Stream::default(),
             may_hold: false,
         }
@@ -78,7 +82,7 @@ impl Rx {
             life_line,
             spinner,
             partial,
-            unverified,
+            verified,
             ..
         } = self;
         let view = View::new(end);
@@ -116,7 +120,7 @@ impl Rx {
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
-            match take(view, partial, unverified, into)? {
+            match take(view, partial, verified, into)? {
                 Attempt::Received(len) => return Ok(len),
                 Attempt::Enough => {
                     view.reader.check_written()?;
@@ -251,20 +255,24 @@ impl Rx {
 fn take(
     view: View<'_>,
     partial: &mut Partial,
-    unverified: &mut u64,
+    verified: &mut u64,
     into: &mut Destination<'_>,
 ) -> Result<Attempt, Fault> {
-    let Some(header) = view.reader.peek()? else {
-        return Ok(Attempt::Empty);
-    };
-    if header.flags == FIRST | LAST && !partial.is_under_way(view.custody()) {
-        verify_now_and_then(view, unverified, header)?;
-        let len = deliver(view, header, into)?;
-        view.reader.consume(header);
-        view.settle();
-        return Ok(Attempt::Received(len));
+    for _ in 0..OVERTAKEN {
+        let Some(next) = view.reader.peek()? else {
+            return Ok(Attempt::Empty);
+        };
+        if next.header.flags != FIRST | LAST || partial.is_under_way(view.custody()) {
+            return take_in_parts(view, partial, into);
+        }
+        verify_now_and_then(view, verified, next)?;
+        let len = deliver(view, next, into)?;
+        if view.reader.take(next) {
+            view.settle();
+            return Ok(Attempt::Received(len));
+        }
     }
-    take_in_parts(view, partial, into)
+    Ok(Attempt::Enough)
 }
 
 /// Looks once round the ring whether anybody has written what was taken, in case a liar has linked its
@@ -272,14 +280,13 @@ fn take(
 #[inline]
 pub(super) fn verify_now_and_then(
     view: View<'_>,
-    unverified: &mut u64,
-    header: Header,
+    verified: &mut u64,
+    next: Next,
 ) -> Result<(), Fault> {
-    if *unverified > view.reader.rules.capacity() {
+    if next.at.wrapping_sub(*verified) > view.reader.rules.capacity() {
         view.reader.check_written()?;
-        *unverified = 0;
+        *verified = next.at;
     }
-    *unverified += header.span();
     Ok(())
 }
 
@@ -287,21 +294,21 @@ pub(super) fn verify_now_and_then(
 #[inline]
 pub(super) fn deliver(
     view: View<'_>,
-    header: Header,
+    next: Next,
     into: &mut Destination<'_>,
 ) -> Result<usize, Fault> {
-    let len = header.len;
+    let len = next.header.len;
     match into {
         Destination::Slice(slice) => {
             if slice.len() < len {
                 return Err(Fault::BufferTooSmall { needed: len });
             }
-            // SAFETY: `header` was just peeked under the lock, and the slice is long enough.
-            unsafe { view.reader.copy_out(header, false, slice.as_mut_ptr()) };
+            // SAFETY: `next` was just peeked, and the slice is long enough.
+            unsafe { view.reader.copy_out(next, false, slice.as_mut_ptr()) };
         }
         Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
             buffer.clear();
-            append(view, header, false, buffer)?;
+            append(view, next, false, buffer)?;
         }
     }
     Ok(len)
@@ -312,17 +319,17 @@ pub(super) fn deliver(
 #[inline]
 pub(super) fn append(
     view: View<'_>,
-    header: Header,
+    next: Next,
     has_prefix: bool,
     buffer: &mut Vec<u8>,
 ) -> Result<(), Fault> {
-    let len = header.len - if has_prefix { PREFIX } else { 0 };
+    let len = next.header.len - if has_prefix { PREFIX } else { 0 };
     buffer
         .try_reserve(len)
         .map_err(|error| Fault::Io(error.into()))?;
     let spare = buffer.spare_capacity_mut().as_mut_ptr();
-    // SAFETY: `header` was just peeked under the lock, and its length is reserved.
-    unsafe { view.reader.copy_out(header, has_prefix, spare.cast()) };
+    // SAFETY: `next` was just peeked, and its length is reserved.
+    unsafe { view.reader.copy_out(next, has_prefix, spare.cast()) };
     // SAFETY: the copy has initialised so many bytes behind the old length.
     unsafe { buffer.set_len(buffer.len() + len) };
     Ok(())
@@ -336,13 +343,13 @@ fn take_in_parts(
 ) -> Result<Attempt, Fault> {
     // One ring's worth at a time, so that a fast sender cannot keep a call beyond its deadline.
     let mut budget = view.reader.rules.effort_max();
-    while let Some(header) = view.reader.peek()? {
-        let received = parts::take_record(view, partial, header, into)?;
+    while let Some(next) = view.reader.peek()? {
+        let received = parts::take_record(view, partial, next, into)?;
         view.settle();
         if let Some(len) = received {
             return Ok(Attempt::Received(len));
         }
-        budget = budget.saturating_sub(view.reader.rules.effort(header));
+        budget = budget.saturating_sub(view.reader.rules.effort(next.header));
         if budget == 0 {
             return Ok(Attempt::Enough);
         }

@@ -71,7 +71,7 @@ impl<'a> View<'a> {
     #[inline]
     pub(super) fn settle(self) {
         let control = self.reader.control;
-        // Between giving room by `consume` and looking whether anybody waits for it: a sender that arms
+        // Between giving room by `take` and looking whether anybody waits for it: a sender that arms
         // after this look sees the room.
         full_fence();
         if control.room.is_armed() || self.is_time_to_give_room_back() {
@@ -117,8 +117,7 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn give_room_back(self, is_empty: bool) -> io::Result<()> {
-        self.reader.publish_head();
-        let read = self.reader.control.rx.read.load(Ordering::Relaxed);
+        let read = self.reader.publish_head();
         self.reader
             .control
             .room
