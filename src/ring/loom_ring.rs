@@ -268,8 +268,7 @@ fn a_run_is_copied_out_as_far_as_it_was_counted() {
             let found = run::whole_messages(&bytes, ring.rules);
             assert_eq!(found.span, len, "what was counted is whole");
             received.extend(Records::new(&bytes, found.count).map(<[u8]>::to_vec));
-            ring.reader()
-                .consume_run_at(read, len as u64, found.count as u64, found.payload);
+            ring.reader().consume_run_at(read, len as u64);
         }
         assert_eq!(received, [&b"the 1st."[..], b"two", b""]);
         sender.join().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Every call but [`Reader::has_record`] and [`Reader::publish_head`] is made under the receivers' lock.
 
-use super::record::{FIRST, HEADER, Header, LAST, PARCEL, PREFIX, Rules, span_of};
+use super::record::{FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of};
 use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::Control;
@@ -119,42 +119,24 @@ impl Reader<'_> {
         };
     }
 
-    /// Moves past the next record, whose bytes have been copied out (I6); senders learn of the room
-    /// by [`publish_head`](Self::publish_head).
+    /// Moves past the next record, whose bytes have been copied out (I6) or that nobody gets; senders learn of
+    /// the room by [`publish_head`](Self::publish_head).
     #[inline]
     pub(crate) fn consume(self, header: Header) {
-        self.pass(header);
-        let is_first_part = header.has(FIRST) && !header.has(LAST);
-        let prefix = if is_first_part || header.has(PARCEL) {
-            PREFIX
-        } else {
-            0
-        };
-        // The prefix is missing where a liar wrote the length.
-        let payload = header.len.saturating_sub(prefix);
-        let flow = &self.control.rx.flow;
-        flow.count(u64::from(header.has(LAST)), payload);
-    }
-
-    /// As [`consume`](Self::consume) for a record that nobody gets.
-    #[inline]
-    pub(crate) fn pass(self, header: Header) {
         let read = self.control.rx.read.load(Ordering::Relaxed);
         self.move_past(read, header.span());
     }
 
-    /// As [`consume`](Self::consume) for the whole message at `read`; returns the position behind it.
+    /// As [`consume`](Self::consume) for the record at `read`; returns the position behind it.
     #[inline(always)]
     pub(crate) fn consume_at(self, read: u64, header: Header) -> u64 {
-        self.consume_run_at(read, header.span(), 1, header.len)
+        self.move_past(read, header.span())
     }
 
-    /// As [`consume_at`](Self::consume_at) for so many whole messages of `span` bytes of records.
+    /// As [`consume_at`](Self::consume_at) for `span` bytes of records.
     #[inline(always)]
-    pub(crate) fn consume_run_at(self, read: u64, span: u64, messages: u64, payload: usize) -> u64 {
-        let next = self.move_past(read, span);
-        self.control.rx.flow.count(messages, payload);
-        next
+    pub(crate) fn consume_run_at(self, read: u64, span: u64) -> u64 {
+        self.move_past(read, span)
     }
 
     #[inline(always)]

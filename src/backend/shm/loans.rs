@@ -182,7 +182,7 @@ impl Rx {
         if let Some(loan) = taken {
             // What is after it would else be read twice, or passed over, in a ring that a liar has moved.
             if reader.control.rx.read.load(Ordering::Relaxed) == loan.position {
-                reader.consume_run_at(loan.position, span_of(loan.len), 1, loan.len);
+                reader.consume_run_at(loan.position, span_of(loan.len));
             }
         }
         hold.give_back();

@@ -180,7 +180,7 @@ pub(super) fn take(
         return Err(Fault::CarriesDescriptors);
     };
     let Some(found) = parcels::find(parcels, view.reader.prefix())? else {
-        view.reader.pass(header);
+        view.reader.consume(header);
         return Ok(None);
     };
     bytes.clear();

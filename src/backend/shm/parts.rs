@@ -138,7 +138,7 @@ pub(super) fn take_over_if_cut_short(view: View<'_>) -> Result<bool, Fault> {
 }
 
 fn skip(view: View<'_>, header: Header) {
-    view.reader.pass(header);
+    view.reader.consume(header);
     if header.has(LAST) {
         view.custody().set_state(message::WHOLE);
     }
