@@ -172,11 +172,19 @@ fn counters(out: &mut String, look: &Look) {
     };
     line("", "senders".into(), "receivers".into());
     let (tx, rx) = (&look.sender, &look.receiver);
+    let estimate = if rx.is_estimate { "~" } else { "" };
+    let mut flow = |name: &str, value: fn(&Side) -> u64| {
+        line(
+            name,
+            value(tx).to_string(),
+            format!("{estimate}{}", value(rx)),
+        );
+    };
+    flow("messages", |side| side.messages);
+    flow("bytes", |side| side.bytes);
     let mut both = |name: &str, value: fn(&Side) -> u64| {
         line(name, value(tx).to_string(), value(rx).to_string());
     };
-    both("messages", |side| side.messages);
-    both("bytes", |side| side.bytes);
     both("spins", |side| side.spins);
     both("sleeps", |side| side.sleeps);
     both("aborted", |side| side.aborted);

@@ -8,8 +8,10 @@ use std::{fmt, io};
 
 use nix::sys::uio::pread;
 
+use super::walk::{Count, Cursors, Outcome, Passed, Walker};
 use crate::Backend;
 use crate::backend::kernel::page::Shared;
+use crate::ring::record::Rules;
 use crate::segment::geometry::{Geometry, Kind};
 use crate::segment::layout::{Control, Event, Flow, RxSide, Tally, TxSide};
 use crate::sys::clock;
@@ -17,8 +19,8 @@ use crate::sys::clock;
 /// Bytes of the control part that have something in them.
 const LENGTH: usize = size_of::<Control>();
 
-/// Looks in a row before positions that do not go together count as wrong: between reading the one and the
-/// other the pipe goes on.
+/// Looks in a row before positions that do not go together count as wrong, and a ring as too lively to be walked:
+/// between reading the one and the other the pipe goes on.
 const LOOKS: u32 = 16;
 
 /// What one look at a pipe's memory found.
@@ -48,6 +50,9 @@ pub struct Look {
 /// What the holders of one side have counted, all together, since the pipe was made.
 ///
 /// A counter wraps at 2^64 and may be one message short for each holder that was killed.
+///
+/// Receivers of a ring do not count messages: theirs are those of the senders less those that still lie in the
+/// ring. So what left it without being received whole counts too, as the message of a receiver that was killed.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Side {
@@ -55,6 +60,10 @@ pub struct Side {
     pub messages: u64,
     /// Bytes of payload.
     pub bytes: u64,
+    /// Whether `messages` and `bytes` are an estimate from the average length: for receivers of a ring with more
+    /// in it than one look reads (1 MiB of short messages, or 2,000 longer than 4 KiB), or with so much going
+    /// through it that what is in it cannot be told apart.
+    pub is_estimate: bool,
     /// Length in bytes of the largest message sent or tried; 0 for receivers, who do not note it.
     pub largest: u64,
     /// Bytes in the ring at the fullest moment that this side saw; 0 for kernel pipes.
@@ -110,19 +119,49 @@ pub(super) fn geometry(memory: &File) -> Result<Geometry, Unreadable> {
 
 /// Reads the counters.
 pub(super) fn take(memory: &File, geometry: &Geometry) -> Result<Look, Unreadable> {
+    match geometry.kind() {
+        Some(Kind::KernelPage) => Ok(Words::read(memory)?.kernel_pipe(geometry)),
+        _ => ring(memory, geometry),
+    }
+}
+
+/// Reads the counters of a ring, and counts what is in it.
+fn ring(memory: &File, geometry: &Geometry) -> Result<Look, Unreadable> {
+    let data = geometry.control() as u64;
+    let mut walker = Walker::new(Rules::new(geometry.capacity()), |place, bytes| {
+        let read = pread(memory, bytes, (data + place) as i64)?;
+        let is_all = read == bytes.len();
+        is_all
+            .then_some(())
+            .ok_or(io::ErrorKind::UnexpectedEof.into())
+    });
+    let mut words = Words::read(memory)?;
     let mut problem = None;
     for _ in 0..LOOKS {
-        let words = Words::read(memory)?;
-        let look = match geometry.kind() {
-            Some(Kind::KernelPage) => words.kernel_pipe(geometry),
-            _ => words.ring(geometry),
-        };
-        match look {
-            Ok(look) => return Ok(look),
-            Err(reason) => problem = Some(reason),
+        let before = words.cursors();
+        problem = fill(before, geometry.capacity() as u64).err();
+        if problem.is_some() {
+            words = Words::read(memory)?;
+            continue;
+        }
+        let walk = walker.walk(before)?;
+        words = Words::read(memory)?;
+        match walk.settle(words.cursors()) {
+            Outcome::Counted(passed) => return Ok(words.ring(geometry, passed)),
+            Outcome::MovedOn => {}
+            Outcome::TooMuch => break,
+            Outcome::NoHeader(at, word) => {
+                let text = format!("the word {word:#x} at its position {at} begins no record");
+                return Err(Unreadable(text));
+            }
         }
     }
-    Err(problem.unwrap_or_else(|| Unreadable("it does not stand still".into())))
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
+    let now = words.cursors();
+    let passed = now.estimate(fill(now, geometry.capacity() as u64)?);
+    Ok(words.ring(geometry, passed))
 }
 
 /// A private copy of the control part.
@@ -152,55 +191,56 @@ impl Words {
         u32::from_le_bytes(*word.expect("an offset inside the control part"))
     }
 
-    fn ring(&self, geometry: &Geometry) -> Result<Look, Unreadable> {
-        let (tx, rx) = (offset_of!(Control, tx), offset_of!(Control, rx));
+    fn cursors(&self) -> Cursors {
+        let tx = offset_of!(Control, tx);
+        let read = offset_of!(Control, rx) + offset_of!(RxSide, read);
+        Cursors {
+            tail: self.u64(tx + offset_of!(TxSide, tail)),
+            // The low bits say what the receiving side is at.
+            read: self.u64(read) & !7,
+            sent: self.count(tx + offset_of!(TxSide, flow)),
+        }
+    }
+
+    fn ring(&self, geometry: &Geometry, passed: Passed) -> Look {
         let (data, room) = (offset_of!(Control, data), offset_of!(Control, room));
-        let tail = self.u64(tx + offset_of!(TxSide, tail));
-        let read = self.u64(rx + offset_of!(RxSide, read));
-        let capacity = geometry.capacity() as u64;
-        let fill = fill(tail, read, capacity)?;
         let rings = |event: usize| {
             let bell = self.u32(event + offset_of!(Event, bell));
             bell.wrapping_sub(self.u32(event + offset_of!(Event, closes)))
         };
         // Who is marked as asleep may have died since; who is not has been rung for.
         let is_armed = |event: usize| self.u32(event + offset_of!(Event, armed)) != 0;
-        let mut sender = self.side(
-            tx + offset_of!(TxSide, flow),
-            offset_of!(Control, tx_tally),
-            is_armed(room),
-        );
-        let mut receiver = self.side(
-            rx + offset_of!(RxSide, flow),
-            offset_of!(Control, rx_tally),
-            is_armed(data),
-        );
+        let tally = offset_of!(Control, tx_tally);
+        let mut sender = self.side(passed.sent, tally, is_armed(room));
+        let tally = offset_of!(Control, rx_tally);
+        let mut receiver = self.side(passed.received, tally, is_armed(data));
         sender.rings = Some(rings(data));
         receiver.rings = Some(rings(room));
-        Ok(Look {
+        receiver.is_estimate = passed.is_estimate;
+        Look {
             backend: Backend::SharedMemory,
-            capacity: Some(capacity),
-            fill,
+            capacity: Some(geometry.capacity() as u64),
+            fill: passed.fill,
             sender,
             receiver,
             ..self.frame(geometry)
-        })
+        }
     }
 
-    fn kernel_pipe(&self, geometry: &Geometry) -> Result<Look, Unreadable> {
-        let sender = self.side(Shared::TX_FLOW, Shared::TX_TALLY, true);
-        let receiver = self.side(Shared::RX_FLOW, Shared::RX_TALLY, true);
+    fn kernel_pipe(&self, geometry: &Geometry) -> Look {
+        let sender = self.side(self.count(Shared::TX_FLOW), Shared::TX_TALLY, true);
+        let receiver = self.side(self.count(Shared::RX_FLOW), Shared::RX_TALLY, true);
         let capacity = self.u64(Shared::CAPACITY);
         // What a receiver abandoned stays in the difference, so it is no more than a bound.
         let fill = sender.bytes.saturating_sub(receiver.bytes).min(capacity);
-        Ok(Look {
+        Look {
             backend: Backend::Kernel,
             capacity: (capacity != 0).then_some(capacity),
             fill,
             sender,
             receiver,
             ..self.frame(geometry)
-        })
+        }
     }
 
     /// What both kinds have.
@@ -218,13 +258,21 @@ impl Words {
         }
     }
 
-    fn side(&self, flow: usize, tally: usize, may_sleep: bool) -> Side {
+    fn count(&self, flow: usize) -> Count {
+        Count {
+            messages: self.u64(flow + offset_of!(Flow, messages)),
+            bytes: self.u64(flow + offset_of!(Flow, bytes)),
+        }
+    }
+
+    fn side(&self, count: Count, tally: usize, may_sleep: bool) -> Side {
         let of = |offset: usize| self.u64(tally + offset);
         let asleep = self.ago(of(offset_of!(Tally, since))).filter(|_| may_sleep);
         let blocked = Duration::from_nanos(of(offset_of!(Tally, blocked)));
         Side {
-            messages: self.u64(flow + offset_of!(Flow, messages)),
-            bytes: self.u64(flow + offset_of!(Flow, bytes)),
+            messages: count.messages,
+            bytes: count.bytes,
+            is_estimate: false,
             largest: of(offset_of!(Tally, largest)),
             high_water: of(offset_of!(Tally, high_water)),
             spins: of(offset_of!(Tally, spins)),
@@ -245,10 +293,14 @@ impl Words {
     }
 }
 
-/// Bytes between the two positions. A receiver can be ahead by the record that a dead sender did not count.
-fn fill(tail: u64, read: u64, capacity: u64) -> Result<u64, Unreadable> {
+/// Bytes between the two positions. A receiver can be ahead by what a dead sender did not count.
+fn fill(Cursors { tail, read, .. }: Cursors, capacity: u64) -> Result<u64, Unreadable> {
     let used = tail.wrapping_sub(read);
-    if used <= capacity {
+    if !tail.is_multiple_of(8) {
+        Err(Unreadable(format!(
+            "its position {tail} is no multiple of 8"
+        )))
+    } else if used <= capacity {
         Ok(used)
     } else if read.wrapping_sub(tail) <= capacity {
         Ok(0)
@@ -263,13 +315,20 @@ fn fill(tail: u64, read: u64, capacity: u64) -> Result<u64, Unreadable> {
 mod tests {
     use super::*;
 
+    fn between(tail: u64, read: u64) -> Result<u64, Unreadable> {
+        let sent = Count::default();
+        fill(Cursors { tail, read, sent }, 4096)
+    }
+
     #[test]
     fn the_fill_is_what_lies_between_the_positions() {
-        assert_eq!(fill(100, 40, 4096), Ok(60));
-        assert_eq!(fill(40, u64::MAX - 9, 4096), Ok(50));
-        assert_eq!(fill(40, 64, 4096), Ok(0), "a dead sender's last record");
-        let wrong = fill(5000, 0, 4096).unwrap_err();
-        assert!(wrong.to_string().starts_with("unreadable: "), "{wrong}");
-        assert!(wrong.to_string().contains("5000 and 0"), "{wrong}");
+        assert_eq!(between(104, 40), Ok(64));
+        assert_eq!(between(40, u64::MAX - 7), Ok(48));
+        assert_eq!(between(40, 64), Ok(0), "a dead sender's last record");
+        for (tail, read, words) in [(5000, 0, "5000 and 0"), (41, 0, "position 41 is no")] {
+            let wrong = between(tail, read).unwrap_err().to_string();
+            assert!(wrong.starts_with("unreadable: "), "{wrong}");
+            assert!(wrong.contains(words), "{wrong}");
+        }
     }
 }

@@ -3,8 +3,8 @@
 //! [`Survey::take`] finds every pipe of this crate that the caller may see, through `/proc/PID/fd`, and reads its
 //! counters (`docs/protocol.md`). What it does to a pipe is next to nothing:
 //!
-//! - It opens the pipe's memory for reading, by a description of its own, reads the first page by pread(2) and
-//!   closes it again; it maps nothing and takes no lock.
+//! - It opens the pipe's memory for reading, by a description of its own, reads its first page and the lengths of
+//!   the messages in it by pread(2) and closes it again; it maps nothing and takes no lock.
 //! - It opens no end: neither the sockets that count the holders of a ring nor a kernel pipe. So no side lives
 //!   longer, and no end-of-file comes later, for being looked at.
 //!   [`Survey::take_with_kernel_pipes`] is the exception that one has to ask for: it opens kernel pipes for reading,
@@ -34,6 +34,7 @@ mod processes;
 mod sockets;
 mod state;
 mod survey;
+mod walk;
 
 pub use holders::{Holders, Presence, Process};
 pub use kernel_pipes::KernelPipe;

@@ -76,12 +76,12 @@ impl Ring {
     /// The next record, which must be whole; `None` when it is not there.
     fn take(&self) -> Option<Vec<u8>> {
         let reader = self.reader();
-        let header = reader.peek().expect("nothing but records is seen")?;
-        assert_eq!(header.flags & (FIRST | LAST), FIRST | LAST);
-        let mut bytes = vec![0; header.len];
+        let next = reader.peek().expect("nothing but records is seen")?;
+        assert_eq!(next.header.flags & (FIRST | LAST), FIRST | LAST);
+        let mut bytes = vec![0; next.header.len];
         // SAFETY: just peeked, and the buffer is as long.
-        unsafe { reader.copy_out(header, false, bytes.as_mut_ptr()) };
-        reader.consume(header);
+        unsafe { reader.copy_out(next, false, bytes.as_mut_ptr()) };
+        assert!(reader.take(next), "nobody else takes");
         Some(bytes)
     }
 
@@ -149,7 +149,7 @@ fn reuse_room(exactly: bool, gives_back: fn(Reader<'_>)) {
 
 #[test]
 fn room_is_used_again_only_after_head_was_published() {
-    reuse_room(false, |reader| reader.publish_head());
+    reuse_room(false, |reader| _ = reader.publish_head());
 }
 
 #[test]
@@ -214,7 +214,9 @@ fn the_next_sender_finds_a_record_that_a_dead_one_did_not_count() {
                 ring.publish(b"the next");
             })
         };
-        ring.expect(&[b"its last", b"the next"], |reader| reader.publish_head());
+        ring.expect(&[b"its last", b"the next"], |reader| {
+            reader.publish_head();
+        });
         next.join().unwrap();
     });
 }
@@ -268,8 +270,10 @@ fn a_run_is_copied_out_as_far_as_it_was_counted() {
             let found = run::whole_messages(&bytes, ring.rules);
             assert_eq!(found.span, len, "what was counted is whole");
             received.extend(Records::new(&bytes, found.count).map(<[u8]>::to_vec));
-            ring.reader()
-                .consume_run_at(read, len as u64, found.count as u64, found.payload);
+            assert!(
+                ring.reader().take_run(read, len as u64),
+                "nobody else takes"
+            );
         }
         assert_eq!(received, [&b"the 1st."[..], b"two", b""]);
         sender.join().unwrap();

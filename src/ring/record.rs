@@ -53,6 +53,14 @@ impl Header {
         span_of(self.len)
     }
 
+    /// Bytes that are the message's own, as counted for observers.
+    pub(crate) fn payload(self) -> usize {
+        let is_first_part = self.has(FIRST) && !self.has(LAST);
+        let has_prefix = is_first_part || self.has(PARCEL);
+        // The prefix is missing where a liar wrote the length.
+        self.len.saturating_sub(if has_prefix { PREFIX } else { 0 })
+    }
+
     #[inline]
     pub(crate) fn has(self, flag: u32) -> bool {
         self.flags & flag != 0

@@ -41,8 +41,6 @@ pub(crate) struct Found {
     pub(crate) count: usize,
     /// Bytes of their records.
     pub(crate) span: usize,
-    /// Bytes of their payloads.
-    pub(crate) payload: usize,
 }
 
 /// The whole messages that `bytes` begin with: up to the first record that is anything else, impossible or cut
@@ -59,7 +57,6 @@ pub(crate) fn whole_messages(bytes: &[u8], rules: Rules) -> Found {
         }
         found.count += 1;
         found.span = end;
-        found.payload += header.len;
     }
     found
 }
@@ -124,7 +121,7 @@ mod tests {
         let run = run_of(&messages);
         let rules = Rules::new(4096);
         let found = whole_messages(&run, rules);
-        assert_eq!((found.count, found.span, found.payload), (5, run.len(), 21));
+        assert_eq!((found.count, found.span), (5, run.len()));
         assert_eq!(Records::new(&run, 5).collect::<Vec<_>>(), messages);
     }
 

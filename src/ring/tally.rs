@@ -22,7 +22,7 @@ fn add(counter: &AtomicU64, amount: u64) {
 }
 
 impl Flow {
-    /// Counts what has just gone through. Under the side's lock.
+    /// Counts what has just gone through. Under the side's lock, behind what it counts.
     #[inline(always)]
     pub(crate) fn count(&self, messages: u64, bytes: usize) {
         if cfg!(loom) {

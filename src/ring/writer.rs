@@ -288,6 +288,7 @@ impl Writer<'_> {
         let read = position_in(&self.control.rx.read, Ordering::Acquire);
         let mut tail = tx.tail.load(Ordering::Relaxed);
         let mut state = latch::state(&tx.state, Ordering::Relaxed);
+        let (mut messages, mut payload) = (0, 0);
         loop {
             // A receiver may have taken records that the dead one did not count any more.
             let is_behind = later(tail, read) != tail;
@@ -306,14 +307,15 @@ impl Writer<'_> {
                 return Err(Fault::Corrupted);
             }
             tail = tail.wrapping_add(header.span());
+            messages += u64::from(header.has(LAST));
+            payload += header.payload();
             state = if header.has(LAST) {
                 message::WHOLE
             } else {
                 message::OPEN
             };
         }
-        // SYNC: count-records
-        tx.tail.store(tail, Ordering::Release);
+        self.count(tail, messages, payload);
         self.set_state(if state == message::OPEN {
             message::ORPHANED
         } else {

@@ -71,14 +71,15 @@ pub(crate) struct RxSide {
     /// `0 ≤ tail − read ≤ capacity`. Senders read it (Acquire, `SYNC: publish-read`) where `head` shows
     /// no room and they will not come back soon.
     pub(crate) read: AtomicU64,
-    /// What has been received.
-    pub(crate) flow: Flow,
+    /// 0; nobody reads it.
+    pub(crate) unused: [u64; 2],
     /// Who is inside a message that is received in parts.
     pub(crate) custody: Custody,
 }
 
 /// How much has gone through one side, for observers; only `ring::tally` touches it. On the line that each
-/// send or receive writes anyway, under the side's lock. It may be one message short for each holder that died.
+/// send writes anyway, under the side's lock; receivers of a ring have none. It may be one message short for each
+/// holder that died.
 #[derive(Default)]
 #[repr(C)]
 pub(crate) struct Flow {
@@ -206,7 +207,7 @@ const _: () = {
     assert!(offset_of!(TxSide, flow) == 40);
     assert!(offset_of!(RxSide, epoch) == 16);
     assert!(offset_of!(RxSide, read) == 24);
-    assert!(offset_of!(RxSide, flow) == 32);
+    assert!(offset_of!(RxSide, unused) == 32);
     assert!(offset_of!(RxSide, custody) == 48);
     assert!(size_of::<Bearer>() == 24);
     assert!(offset_of!(TxSide, sender) == 56);

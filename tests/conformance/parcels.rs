@@ -277,10 +277,10 @@ fn more_than_fit(tx: &mut Sender) -> Result<u64, SendError> {
 }
 
 fn observers_count_the_bytes_of_a_message_with_descriptors_and_not_its_ticket(backend: Backend) {
-    // The two Flows of docs/protocol.md.
+    // The Flows of docs/protocol.md, of which receivers of a ring have none.
     let (tx_flow, rx_flow) = match backend {
-        Backend::SharedMemory => (0x0a8, 0x120),
-        _ => (0x0b8, 0x150),
+        Backend::SharedMemory => (0x0a8, None),
+        _ => (0x0b8, Some(0x150)),
     };
     let (mut rx, mut tx) = open_carrying(backend);
     let memory = File::from(rx.try_clone().unwrap().into_fds().unwrap().remove(0));
@@ -292,11 +292,13 @@ fn observers_count_the_bytes_of_a_message_with_descriptors_and_not_its_ticket(ba
     };
     tx.send_with_fds(b"11 bytes +8", &[null().as_fd()]).unwrap();
     tx.send(b"6 more").unwrap();
-    assert_eq!((counted(tx_flow), counted(rx_flow)), ([2, 17], [0, 0]));
-    rx.recv_with_fds().unwrap();
-    assert_eq!(counted(rx_flow), [1, 11]);
-    rx.recv_with_fds().unwrap();
-    assert_eq!(counted(rx_flow), [2, 17]);
+    assert_eq!(counted(tx_flow), [2, 17]);
+    for expected in [[0, 0], [1, 11], [2, 17]] {
+        assert!(rx_flow.is_none_or(|flow| counted(flow) == expected));
+        if expected != [2, 17] {
+            rx.recv_with_fds().unwrap();
+        }
+    }
 }
 
 fn watched_ends_show_messages_with_descriptors_and_the_room_they_take(backend: Backend) {

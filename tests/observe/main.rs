@@ -10,6 +10,7 @@ mod support;
 mod counters;
 mod disturbance;
 mod hostile;
+mod received;
 mod seen;
 
 use shmpipe::observe::{Pipe, Survey};

@@ -27,7 +27,7 @@ pub(crate) mod at {
 }
 
 /// Every field of the control part: its name, offset and length in bytes.
-pub(crate) const FIELDS: [(&str, usize, usize); 70] = [
+pub(crate) const FIELDS: [(&str, usize, usize); 68] = [
     ("magic", 0x000, 8),
     ("version", 0x008, 4),
     ("kind", 0x00c, 4),
@@ -59,8 +59,6 @@ pub(crate) const FIELDS: [(&str, usize, usize); 70] = [
     ("rx.lock.namespace", 0x108, 8),
     ("rx.epoch", 0x110, 4),
     ("rx.read", at::RX_READ, 8),
-    ("rx.messages", 0x120, 8),
-    ("rx.bytes", 0x128, 8),
     ("rx.custody.state", at::RX_CUSTODY_STATE, 4),
     ("rx.custody.holder.id", at::RX_CUSTODY_HOLDER, 4),
     ("rx.custody.holder.birth", 0x140, 8),

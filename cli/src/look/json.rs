@@ -81,6 +81,7 @@ struct ProcessEntry {
 struct Counters {
     messages: u64,
     bytes: u64,
+    is_estimate: bool,
     largest: u64,
     high_water: u64,
     spins: u64,
@@ -191,6 +192,7 @@ impl Counters {
         Self {
             messages: side.messages,
             bytes: side.bytes,
+            is_estimate: side.is_estimate,
             largest: side.largest,
             high_water: side.high_water,
             spins: side.spins,
