@@ -15,11 +15,11 @@ use crate::wait::spin::Spin;
 /// Room for one record of eight bytes, so that both sides have to wait.
 const TIGHT: usize = 32;
 /// Room for three, so that only receivers wait.
-const WIDE: usize = 64;
+pub(super) const WIDE: usize = 64;
 /// So large that the room of an empty message is not given back at once.
-const LAZY: usize = 128;
+pub(super) const LAZY: usize = 128;
 
-fn send(mut tx: Tx, messages: &[&[u8]]) -> Tx {
+pub(super) fn send(mut tx: Tx, messages: &[&[u8]]) -> Tx {
     messages
         .iter()
         .for_each(|message| send_one(&mut tx, message));
@@ -27,7 +27,7 @@ fn send(mut tx: Tx, messages: &[&[u8]]) -> Tx {
 }
 
 /// As a public end does it: at once if that is possible, else the long way.
-fn send_one(tx: &mut Tx, message: &[u8]) {
+pub(super) fn send_one(tx: &mut Tx, message: &[u8]) {
     match tx.send_at_once(message) {
         Some(told) => told.unwrap(),
         None => tx.send(message, Patience::FOREVER).unwrap(),
@@ -35,7 +35,7 @@ fn send_one(tx: &mut Tx, message: &[u8]) {
 }
 
 /// Likewise.
-fn receive(rx: &mut Rx) -> Vec<u8> {
+pub(super) fn receive(rx: &mut Rx) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(LAZY);
     match rx.recv_soon(bytes.spare_capacity_mut(), true) {
         // SAFETY: so many bytes have been initialised.

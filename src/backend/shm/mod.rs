@@ -23,6 +23,8 @@ mod loans;
 mod loom_pipe;
 #[cfg(all(test, loom))]
 mod loom_readiness;
+#[cfg(all(test, loom))]
+mod loom_receivers;
 mod parcel;
 mod parts;
 mod readiness;

@@ -60,13 +60,14 @@ enum Attempt {
 impl Rx {
     pub(super) fn new(end: Arc<End>) -> Self {
         let spinner = Spinner::new(end.spin);
+        let verified = View::new(&end).reader.position();
         Self {
             end,
             life_line: LifeLine::default(),
             spinner,
             fate: Fate::Open,
             partial: Partial::new(),
-            verified: 0,
+            verified,
             stream: Stream::default(),
             may_hold: false,
         }
