@@ -227,7 +227,7 @@ fn receives_of_what_is_there(backend: Backend) {
 fn a_receive_that_waits_for_a_sender(backend: Backend) {
     let scenario = Scenario {
         sending: Sending::Beside,
-        work: |talk| (0..5).for_each(|_| talk.recv()),
+        work: |talk| (0..8).for_each(|_| talk.recv()),
         ..PLAIN
     };
     scenario.walk("receives beside a sender", backend, 20);
