@@ -19,7 +19,8 @@ const LONGEST: Duration = Duration::from_micros(50);
 /// 10 µs of CPU time, so a lower bound is cheaper; but with 5 µs a round trip of 64 KiB, each side of which is
 /// waited for some 6 to 10 µs, takes 56 µs and not 12 (`docs/performance.md`).
 const PAYS: Duration = Duration::from_micros(20);
-/// Shortest spin; what is there within it has hardly been waited for.
+/// Shortest spin: where that has not paid either, waits sleep at once. Even a glance costs a sender or receiver that is
+/// paced at a message each millisecond a tenth of all that the message takes.
 const SHORTEST: Duration = Duration::from_micros(1);
 /// One wait in so many spins for the longest time, whatever has paid lately: two sides that sleep for each other take
 /// as long to answer as their waking takes, and would never find out that it need not.
@@ -50,7 +51,7 @@ pub enum Spin {
 #[derive(Debug)]
 pub(crate) struct Spinner {
     spin: Spin,
-    /// Of [`Spin::Adaptive`], from [`SHORTEST`] to [`LONGEST`].
+    /// Of [`Spin::Adaptive`], from [`SHORTEST`] to [`LONGEST`], or none.
     budget: Duration,
     /// Waits since the last one that spun for the longest time on trial.
     since_probe: u32,
@@ -80,10 +81,14 @@ impl Spinner {
         self.budget = LONGEST;
     }
 
-    /// Whether there is to be any looking.
+    /// Whether there is to be any looking for a peer that runs beside us.
     #[inline]
     pub(crate) fn may_look(&self) -> bool {
-        self.spin != Spin::Never
+        match self.spin {
+            Spin::Never => false,
+            Spin::Adaptive => !self.budget.is_zero() || self.since_probe + 1 >= PROBE_EVERY,
+            Spin::For(_) => true,
+        }
     }
 
     /// Looks until `ready` or until it no longer pays or `deadline`; tells whether it was ready.
@@ -99,14 +104,17 @@ impl Spinner {
         if ready() {
             return true;
         }
-        if !self.may_look() {
+        if self.spin == Spin::Never {
             return false;
         }
-        if cpus::can_run_beside_us(event.peer_cpu()) {
-            self.spin(deadline, ready)
-        } else {
-            self.give_way(ready)
+        if !cpus::can_run_beside_us(event.peer_cpu()) {
+            return self.give_way(ready);
         }
+        if !self.may_look() {
+            self.since_probe += 1;
+            return false;
+        }
+        self.spin(deadline, ready)
     }
 
     fn spin(&mut self, deadline: Deadline, ready: impl Fn() -> bool) -> bool {
@@ -123,9 +131,11 @@ impl Spinner {
             if is_ready || end.passed_at(now) {
                 let has_paid = is_ready && self.spent <= PAYS;
                 self.budget = if has_paid {
-                    (self.budget * 2).min(LONGEST)
+                    (self.budget * 2).clamp(SHORTEST, LONGEST)
+                } else if self.budget >= SHORTEST * 2 {
+                    self.budget / 2
                 } else {
-                    (self.budget / 2).max(SHORTEST)
+                    Duration::ZERO
                 };
                 return is_ready;
             }
