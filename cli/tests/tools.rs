@@ -137,6 +137,27 @@ fn stat_shows_all_counters_of_a_pipe() {
     }
 }
 
+#[test]
+fn what_receivers_took_is_marked_where_it_is_estimated() {
+    let label = label("estimated");
+    let options = shmpipe::PipeOptions::new().backend(Backend::SharedMemory);
+    let (mut rx, mut tx) = options.label(&label).capacity(4 << 20).pipe().unwrap();
+    tx.send_batch((0..200_000_u64).map(u64::to_ne_bytes))
+        .unwrap();
+    let taken = rx.recv_batch().unwrap().len();
+    let list = text_of(&["ls", &label]);
+    let text = text_of(&["stat", &label, "--over", "0.05"]);
+    for text in [list, text] {
+        assert!(text.contains(&format!(" ~{taken}")), "{text}");
+    }
+    let value = checked(&text_of(&["ls", &label, "--json"]));
+    let counters = |side: &str| value["pipes"][0][side]["counters"]["is_estimate"].clone();
+    assert_eq!(
+        (counters("sender"), counters("receiver")),
+        (false.into(), true.into())
+    );
+}
+
 /// What `stat --json` says of the only pipe with this label, over half a second.
 fn bottleneck(label: &str) -> String {
     let value = checked(&text_of(&["stat", label, "--json"]));
