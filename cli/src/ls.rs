@@ -108,6 +108,7 @@ fn row(pipe: &Pipe) -> Vec<String> {
             .concat();
         }
     };
+    let estimate = names::estimate(&look.receiver);
     vec![
         title,
         from,
@@ -119,8 +120,8 @@ fn row(pipe: &Pipe) -> Vec<String> {
         },
         look.capacity.map_or("-".into(), size),
         fill(look.fill, look.capacity),
-        count(look.receiver.messages),
-        count(look.receiver.bytes),
+        format!("{estimate}{}", count(look.receiver.messages)),
+        format!("{estimate}{}", count(look.receiver.bytes)),
         look.age.map_or("-".into(), time),
         pipe.state().to_string(),
     ]

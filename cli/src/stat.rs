@@ -172,7 +172,7 @@ fn counters(out: &mut String, look: &Look) {
     };
     line("", "senders".into(), "receivers".into());
     let (tx, rx) = (&look.sender, &look.receiver);
-    let estimate = if rx.is_estimate { "~" } else { "" };
+    let estimate = names::estimate(rx);
     let mut flow = |name: &str, value: fn(&Side) -> u64| {
         line(
             name,

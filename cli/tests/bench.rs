@@ -1,5 +1,7 @@
 //! The built command, run as a user runs it: structure and exit codes, never speed.
 
+mod support;
+
 use std::process::{Command, Output};
 
 fn shmpipe(arguments: &[&str]) -> Output {
@@ -7,6 +9,11 @@ fn shmpipe(arguments: &[&str]) -> Output {
         .args(arguments)
         .output()
         .expect("the command runs")
+}
+
+#[test]
+fn helper() {
+    support::play_part();
 }
 
 /// A file of the repository, small enough for an unoptimised digest.
@@ -103,7 +110,7 @@ fn the_full_instrument_reports_as_json_and_as_a_page_that_loads_nothing() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let value = support::checked(&String::from_utf8(output.stdout).unwrap());
     let html = std::fs::read_to_string(&page).unwrap();
     std::fs::remove_file(&page).unwrap();
     for fact in ["command", "machine", "kernel", "date"] {

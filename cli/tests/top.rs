@@ -122,17 +122,27 @@ fn row<'a>(screen: &'a str, label: &str) -> Option<&'a str> {
     screen.lines().find(is_row)
 }
 
-fn a_screen_of(rows: u16, columns: u16) {
+/// How long each side rests after a message, and the side that is named for it.
+const SLOW_RECEIVER: (Duration, Duration, &str) =
+    (Duration::ZERO, Duration::from_millis(5), "receiver");
+const SLOW_SENDER: (Duration, Duration, &str) =
+    (Duration::from_millis(5), Duration::ZERO, "sender");
+
+fn a_screen_of(rows: u16, columns: u16, (sender, receiver, slow): (Duration, Duration, &str)) {
     // Short, since a label has eight columns in the narrow form.
-    let label = format!("t{}-{columns}", std::process::id() % 1000);
+    let first = &slow[..1];
+    let label = format!("{first}{}-{columns}", std::process::id() % 1000);
     let (rx, tx) = open(Backend::SharedMemory, &label);
-    let _receiver = Helper::receiver(rx, Duration::from_millis(5));
-    let _sender = Helper::sender(tx, Duration::ZERO);
+    let _receiver = Helper::receiver(rx, receiver);
+    let _sender = Helper::sender(tx, sender);
     let arguments = ["top", "--interval", "0.3", "--filter", &label];
     let mut terminal = Terminal::start(rows, columns, &arguments);
     let screen = terminal.until(|screen| {
-        screen.contains("the receiver is the bottleneck")
-            && row(screen, &label).is_some_and(|row| row.ends_with("receiver") && row.contains('█'))
+        let is_full = |row: &str| row.contains('█');
+        screen.contains(&format!("the {slow} is the bottleneck"))
+            && row(screen, &label).is_some_and(|row| {
+                row.trim_end().ends_with(slow) && is_full(row) == (slow == "receiver")
+            })
     });
     let lines: Vec<_> = screen.lines().collect();
     assert_eq!(lines.len(), usize::from(rows), "{screen}");
@@ -159,12 +169,14 @@ fn a_screen_of(rows: u16, columns: u16) {
 
 #[test]
 fn a_terminal_of_80_by_24_has_all_figures_and_the_verdict() {
-    a_screen_of(24, 80);
+    a_screen_of(24, 80, SLOW_RECEIVER);
+    a_screen_of(24, 80, SLOW_SENDER);
 }
 
 #[test]
 fn a_terminal_of_140_by_40_has_all_figures_and_the_verdict() {
-    a_screen_of(40, 140);
+    a_screen_of(40, 140, SLOW_RECEIVER);
+    a_screen_of(40, 140, SLOW_SENDER);
 }
 
 #[test]

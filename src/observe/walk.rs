@@ -11,15 +11,15 @@
 
 use std::io;
 
-use crate::ring::record::{HEADER, LAST, Rules, span_of};
+use crate::ring::record::{HEADER, Header, LAST, Rules, span_of};
 
-/// Most that is read of one ring, in bytes, calls counted as [`LEAST`]: some 0.3 ms.
+/// Most that is read of one ring, in bytes, calls counted as [`LEAST`] at least: some 0.6 ms.
 const BUDGET: usize = 1 << 20;
 
-/// Bytes read at a time where records are short.
+/// Bytes read at a time where records are short; where they are long, a header is.
 const PIECE: usize = 16 * 1024;
 
-/// Bytes read at a time where each piece would have one header in it, and what a call costs at least.
+/// Bytes that a call of pread(2) counts for at least.
 const LEAST: usize = 512;
 
 /// Messages and their payload.
@@ -85,8 +85,10 @@ pub(super) struct Walker<R> {
 #[derive(Debug)]
 pub(super) struct Walk {
     before: Cursors,
-    /// Where each record begins, and what the walk had met before it; the last entry is where it ended.
-    marks: Vec<(u64, Count)>,
+    /// Where the first one begins.
+    begin: u64,
+    /// Their headers, checked.
+    headers: Vec<u64>,
     stop: Stop,
 }
 
@@ -110,11 +112,10 @@ impl<R: FnMut(u64, &mut [u8]) -> io::Result<()>> Walker<R> {
     pub(super) fn walk(&mut self, before: Cursors) -> io::Result<Walk> {
         let tail = before.tail;
         // Receivers may have taken what a dead sender did not count any more.
-        let mut at = earlier(before.read, tail);
+        let begin = earlier(before.read, tail);
         let lag = span_of(self.rules.part_max());
-        let mut count = Count::default();
-        let mut marks = vec![(at, count)];
-        let mut span = 0;
+        let mut headers = Vec::new();
+        let (mut at, mut span) = (begin, 0);
         self.piece.clear();
         let stop = loop {
             let is_counted = is_before(at, tail);
@@ -124,24 +125,22 @@ impl<R: FnMut(u64, &mut [u8]) -> io::Result<()>> Walker<R> {
             let Some(word) = self.word(at, span)? else {
                 break Stop::Budget;
             };
-            let header = match self.rules.decode(word) {
-                Ok(Some(header)) => header,
+            span = match self.rules.decode(word) {
+                Ok(Some(header)) => header.span(),
                 Ok(None) if !is_counted => break Stop::End,
                 _ => break Stop::NoHeader(word),
             };
-            span = header.span();
             let next = at.wrapping_add(span);
             if is_counted && is_before(tail, next) {
                 break Stop::NoHeader(word);
             }
+            headers.push(word);
             at = next;
-            count.messages += u64::from(header.has(LAST));
-            count.bytes += header.payload() as u64;
-            marks.push((at, count));
         };
         Ok(Walk {
             before,
-            marks,
+            begin,
+            headers,
             stop,
         })
     }
@@ -187,38 +186,39 @@ impl Walk {
                 is_estimate: false,
             });
         }
-        let (end, all) = self.mark_at_the_end(stands_still);
-        // Positions only grow, so they can be searched as distances from the first one.
-        let begin = self.marks[0].0;
-        let distance = |position: u64| position.wrapping_sub(begin);
-        let found = self
-            .marks
-            .binary_search_by_key(&distance(from), |mark| distance(mark.0));
-        let Ok(found) = found else {
-            return if self.stop == Stop::Budget {
-                Outcome::TooMuch
-            } else {
-                Outcome::MovedOn
-            };
-        };
+        let (mut left, mut uncounted) = (Count::default(), Count::default());
+        let (mut at, mut is_met) = (self.begin, false);
+        for &word in &self.headers {
+            is_met |= at == from;
+            let is_counted = is_before(at, tail);
+            if !is_counted && !stands_still {
+                // Of what lies behind a tail that has moved since nothing is known.
+                break;
+            }
+            let header = Header::of_checked(word);
+            if is_met {
+                left.add(header);
+            }
+            if !is_counted {
+                uncounted.add(header);
+            }
+            at = at.wrapping_add(header.span());
+        }
+        let end = at;
+        is_met |= end == from;
         match self.stop {
             Stop::Budget => return Outcome::TooMuch,
+            _ if !is_met => return Outcome::MovedOn,
             Stop::NoHeader(word) if stands_still || end != tail => {
                 return Outcome::NoHeader(end, word);
             }
             _ => {}
         }
-        let taken = self.marks[found].1;
-        let left = Count {
-            messages: all.messages.saturating_sub(taken.messages),
-            bytes: all.bytes.saturating_sub(taken.bytes),
-        };
         let counted = if stands_still {
             after.sent
         } else {
             self.before.sent
         };
-        let uncounted = self.behind_the_tail(all);
         let sent = Count {
             messages: counted.messages.wrapping_add(uncounted.messages),
             bytes: counted.bytes.wrapping_add(uncounted.bytes),
@@ -233,23 +233,12 @@ impl Walk {
             is_estimate: false,
         })
     }
+}
 
-    /// The last mark that counts: of what lies behind a tail that has moved since nothing is known.
-    fn mark_at_the_end(&self, stands_still: bool) -> (u64, Count) {
-        let tail = self.before.tail;
-        let mut marks = self.marks.iter().rev().copied();
-        let last = marks.find(|mark| stands_still || !is_before(tail, mark.0));
-        last.unwrap_or(self.marks[0])
-    }
-
-    /// What of `all` is published and not counted.
-    fn behind_the_tail(&self, all: Count) -> Count {
-        let tail = self.before.tail;
-        let at_the_tail = self.marks.iter().rev().find(|mark| mark.0 == tail);
-        at_the_tail.map_or(Count::default(), |mark| Count {
-            messages: all.messages.saturating_sub(mark.1.messages),
-            bytes: all.bytes.saturating_sub(mark.1.bytes),
-        })
+impl Count {
+    fn add(&mut self, header: Header) {
+        self.messages += u64::from(header.has(LAST));
+        self.bytes += header.payload() as u64;
     }
 }
 
@@ -282,223 +271,4 @@ fn earlier(one: u64, other: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ring::record::{AFTER_DEATH, FIRST, Header, PARCEL};
-
-    const RING: u64 = 4096;
-
-    /// A ring in private memory, written as senders do.
-    struct Ring {
-        bytes: Vec<u8>,
-        now: Cursors,
-    }
-
-    impl Ring {
-        fn new(start: u64) -> Self {
-            Self {
-                bytes: vec![0; RING as usize],
-                now: Cursors {
-                    tail: start,
-                    read: start,
-                    sent: Count::default(),
-                },
-            }
-        }
-
-        fn store(&mut self, at: u64, word: u64) {
-            let place = (at % RING) as usize;
-            self.bytes[place..place + 8].copy_from_slice(&word.to_le_bytes());
-        }
-
-        /// Publishes a record and does not count it; returns where the next one goes.
-        fn publish(&mut self, at: u64, len: usize, flags: u32) -> u64 {
-            let header = Header { len, flags };
-            let next = at.wrapping_add(header.span());
-            self.store(next, 0);
-            self.store(at, header.encode());
-            next
-        }
-
-        fn send(&mut self, len: usize) {
-            self.now.tail = self.publish(self.now.tail, len, FIRST | LAST);
-            self.now.sent.messages += 1;
-            self.now.sent.bytes += len as u64;
-        }
-
-        fn receive(&mut self, len: usize) {
-            self.now.read = self.now.read.wrapping_add(span_of(len));
-        }
-
-        fn walk(&self) -> Walk {
-            self.walk_within(BUDGET)
-        }
-
-        fn walk_within(&self, budget: usize) -> Walk {
-            let mut walker = Walker::new(Rules::new(RING as usize), |place, bytes: &mut [u8]| {
-                let place = place as usize;
-                bytes.copy_from_slice(&self.bytes[place..place + bytes.len()]);
-                Ok(())
-            });
-            walker.budget = budget;
-            walker.walk(self.now).unwrap()
-        }
-    }
-
-    fn counted(outcome: Outcome) -> [u64; 5] {
-        match outcome {
-            Outcome::Counted(passed) => [
-                passed.sent.messages,
-                passed.sent.bytes,
-                passed.received.messages,
-                passed.received.bytes,
-                passed.fill,
-            ],
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn what_is_in_the_ring_was_not_received() {
-        // Across the end of the ring, and of all positions.
-        for start in [0, 4000, u64::MAX - 39] {
-            let mut ring = Ring::new(start);
-            for len in [0, 9, 100] {
-                ring.send(len);
-            }
-            assert_eq!(counted(ring.walk().settle(ring.now)), [3, 109, 0, 0, 144]);
-            ring.receive(0);
-            ring.receive(9);
-            assert_eq!(counted(ring.walk().settle(ring.now)), [3, 109, 2, 9, 112]);
-            ring.receive(100);
-            assert_eq!(counted(ring.walk().settle(ring.now)), [3, 109, 3, 109, 0]);
-        }
-    }
-
-    #[test]
-    fn parts_count_their_bytes_and_the_last_one_its_message() {
-        let mut ring = Ring::new(0);
-        let next = ring.publish(0, 108, FIRST);
-        let next = ring.publish(next, 50, LAST);
-        ring.now.tail = ring.publish(next, 28, FIRST | LAST | PARCEL | AFTER_DEATH);
-        ring.now.sent = Count {
-            messages: 2,
-            bytes: 100 + 50 + 20,
-        };
-        assert_eq!(counted(ring.walk().settle(ring.now))[2..4], [0, 0]);
-        ring.receive(108);
-        assert_eq!(counted(ring.walk().settle(ring.now))[2..4], [0, 100]);
-        ring.receive(50);
-        assert_eq!(counted(ring.walk().settle(ring.now))[2..4], [1, 150]);
-    }
-
-    #[test]
-    fn what_a_dead_sender_did_not_count_is_counted() {
-        let mut ring = Ring::new(0);
-        ring.send(8);
-        let next = ring.publish(16, 5, FIRST | LAST);
-        ring.publish(next, 6, FIRST | LAST);
-        assert_eq!(counted(ring.walk().settle(ring.now)), [3, 19, 0, 0, 48]);
-        ring.receive(8);
-        ring.receive(5);
-        assert_eq!(counted(ring.walk().settle(ring.now)), [3, 19, 2, 13, 16]);
-    }
-
-    #[test]
-    fn messages_taken_and_sent_during_the_walk_change_no_others() {
-        let mut ring = Ring::new(0);
-        for len in [8, 16, 24] {
-            ring.send(len);
-        }
-        let walk = ring.walk();
-        ring.receive(8);
-        assert_eq!(counted(walk.settle(ring.now)), [3, 48, 1, 8, 56]);
-        ring.send(100);
-        assert_eq!(counted(walk.settle(ring.now)), [3, 48, 1, 8, 56]);
-        for len in [16, 24, 100] {
-            ring.receive(len);
-        }
-        assert_eq!(counted(walk.settle(ring.now)), [3, 48, 3, 48, 0]);
-    }
-
-    #[test]
-    fn a_sender_that_counts_late_is_waited_for() {
-        let mut ring = Ring::new(0);
-        ring.send(8);
-        let sent = std::mem::take(&mut ring.now.sent);
-        let walk = ring.walk();
-        ring.now.sent = sent;
-        assert_eq!(counted(walk.settle(ring.now)), [1, 8, 0, 0, 16]);
-    }
-
-    #[test]
-    fn records_that_were_overwritten_during_the_walk_are_not_believed() {
-        let mut ring = Ring::new(0);
-        for _ in 0..4 {
-            ring.send(120);
-        }
-        // What has come in the place of the first two is of another length, or no record.
-        for word in [3_u64 << 32 | 41, 0, u64::MAX] {
-            ring.store(0, word);
-            let walk = ring.walk();
-            let mut after = ring.now;
-            after.read = 256;
-            after.tail += 8;
-            assert_eq!(walk.settle(after), Outcome::MovedOn, "{word:#x}");
-        }
-    }
-
-    #[test]
-    fn a_word_that_must_be_a_header_and_is_none_is_told() {
-        let mut ring = Ring::new(0);
-        ring.send(8);
-        ring.send(8);
-        for word in [0, u64::MAX, 3 << 32 | 4097, 3 << 32 | 10] {
-            ring.store(16, word);
-            let outcome = ring.walk().settle(ring.now);
-            assert_eq!(outcome, Outcome::NoHeader(16, word), "{word:#x}");
-        }
-    }
-
-    #[test]
-    fn no_more_is_read_than_the_budget_allows() {
-        let mut ring = Ring::new(0);
-        for _ in 0..100 {
-            ring.send(8);
-        }
-        let walk = ring.walk_within(LEAST);
-        assert_eq!(walk.settle(ring.now), Outcome::TooMuch);
-        assert_eq!(
-            ring.walk_within(4096).settle(ring.now),
-            ring.walk().settle(ring.now)
-        );
-    }
-
-    #[test]
-    fn records_without_end_are_walked_once_round_at_most() {
-        let mut ring = Ring::new(0);
-        // Nothing but headers of empty messages, and a tail as far away as may be.
-        for at in (0..RING).step_by(8) {
-            ring.store(at, 3 << 32 | 1);
-        }
-        ring.now.tail = RING;
-        let lag = span_of(Rules::new(RING as usize).part_max());
-        assert_eq!(ring.walk().marks.len() as u64, 1 + (RING + lag) / 8);
-    }
-
-    #[test]
-    fn an_estimate_goes_by_the_average_length() {
-        let cursors = Cursors {
-            tail: 1600,
-            read: 800,
-            sent: Count {
-                messages: 100,
-                bytes: 800,
-            },
-        };
-        let received = cursors.estimate(800).received;
-        assert_eq!((received.messages, received.bytes), (50, 400));
-        let lies = Cursors { tail: 0, ..cursors };
-        assert_eq!(lies.estimate(u64::MAX).received, Count::default());
-    }
-}
+mod tests;

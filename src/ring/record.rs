@@ -47,6 +47,15 @@ impl Header {
         u64::from(self.flags) << 32 | (self.len as u64 + 1)
     }
 
+    /// What [`Rules::decode`] has made of a word before.
+    #[cfg(feature = "observe")]
+    pub(crate) fn of_checked(word: u64) -> Self {
+        Self {
+            len: (word as u32).wrapping_sub(1) as usize,
+            flags: (word >> 32) as u32,
+        }
+    }
+
     /// Bytes of the ring that this record takes.
     #[inline]
     pub(crate) fn span(self) -> u64 {

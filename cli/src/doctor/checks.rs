@@ -1,8 +1,10 @@
 //! The single checks: each reads what the kernel tells and judges it.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
@@ -128,6 +130,11 @@ fn shared_memory() -> Finding {
     let what = "shared memory";
     match PipeOptions::new().backend(Backend::SharedMemory).pipe() {
         Ok(_) => Finding::ok(what, "memory, futex, robust locks and sockets work"),
+        Err(error) if is_short_of_something(&error) => Finding::problem(
+            what,
+            error.to_string(),
+            "no pipe can be made, on kernel pipes neither: see memory and descriptors below",
+        ),
         Err(error) => Finding::note(
             what,
             error.to_string(),
@@ -136,13 +143,25 @@ fn shared_memory() -> Finding {
     }
 }
 
+/// Whether an error tells of a want that no fall-back helps against.
+fn is_short_of_something(error: &io::Error) -> bool {
+    let source = error
+        .get_ref()
+        .and_then(|inner| inner.source()?.downcast_ref::<io::Error>());
+    let errno = source.unwrap_or(error).raw_os_error().map(Errno::from_raw);
+    matches!(
+        errno,
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOSPC)
+    )
+}
+
 fn kernel_pipes() -> Finding {
     match PipeOptions::new().backend(Backend::Kernel).pipe() {
         Ok(_) => Finding::ok("kernel pipes", "work"),
         Err(error) => Finding::problem(
             "kernel pipes",
             error.to_string(),
-            "not even the fall-back works",
+            "there is nothing to fall back to: allow pipe2(2), and see descriptors below",
         ),
     }
 }

@@ -1,6 +1,6 @@
 //! Labels and process names as text for a terminal: they may hold anything that their makers liked.
 
-use shmpipe::observe::{Holders, Pipe, Presence, Process};
+use shmpipe::observe::{Holders, Pipe, Presence, Process, Side};
 
 /// `text` without what would move a cursor, colour a screen or turn the writing direction.
 pub(crate) fn printable(text: &str) -> String {
@@ -47,6 +47,11 @@ pub(crate) fn holders_by_name(side: &Holders) -> String {
         [one] => printable(&one.name),
         [first, rest @ ..] => format!("{} +{}", printable(&first.name), rest.len()),
     }
+}
+
+/// What stands before the messages and bytes of a side that are no count.
+pub(crate) fn estimate(side: &Side) -> &'static str {
+    if side.is_estimate { "~" } else { "" }
 }
 
 /// `text` with no more than `width` characters.

@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use serde_json::Value;
 use shmpipe::{Backend, PipeOptions, Receiver, Sender};
 
 /// Tells a helper what to do.
@@ -36,6 +37,21 @@ pub(crate) fn text_of(arguments: &[&str]) -> String {
     assert_eq!(output.status.code(), Some(0), "{complaints}");
     assert_eq!(complaints, "");
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// Parses JSON and holds it against the schema.
+#[track_caller]
+pub(crate) fn checked(text: &str) -> Value {
+    let schema = include_str!("../../schema/shmpipe.schema.json");
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let value: Value = serde_json::from_str(text).unwrap();
+    let errors: Vec<_> = validator
+        .iter_errors(&value)
+        .map(|error| error.to_string())
+        .collect();
+    assert!(errors.is_empty(), "{errors:?} in {text}");
+    value
 }
 
 /// A label that no other test uses.
@@ -91,6 +107,11 @@ impl Helper {
         Self::start(&part, rx.into_fds().unwrap())
     }
 
+    /// Makes pipes with this label and closes them, without end.
+    pub(crate) fn churner(label: &str) -> Self {
+        Self::start(&format!("churn 0 {label}"), Vec::new())
+    }
+
     /// Makes pipes with this label and holds them.
     pub(crate) fn holder(pipes: usize, label: &str) -> Self {
         Self::start(&format!("hold {pipes} {label}"), Vec::new())
@@ -132,6 +153,13 @@ pub(crate) fn play_part() {
             println!("\nhelper is ready");
             while rx.recv().is_ok() {
                 pause(every());
+            }
+        }
+        "churn" => {
+            println!("\nhelper is ready");
+            loop {
+                let (_rx, mut tx) = open(Backend::SharedMemory, words[2]);
+                tx.send(b"and gone").unwrap();
             }
         }
         _ => {
