@@ -75,7 +75,8 @@ impl fmt::Debug for Batch<'_> {
 pub struct SendBatchError {
     /// How many messages were sent: the first ones, in their order.
     pub sent: usize,
-    /// What the message after them met.
+    /// What the message after them met; or what was refused after they were sent, when it says that the other side
+    /// could not be woken.
     pub error: SendError,
 }
 

@@ -17,9 +17,9 @@ pub trait Parts: Sized {
     /// How an end of this kind is called in text that programs read.
     const KIND: &'static str;
 
-    /// As [`Sender::into_fds`].
+    /// As [`Sender::into_fds`], of which this end stays.
     #[doc(hidden)]
-    fn take_apart(self) -> io::Result<Vec<OwnedFd>>;
+    fn copies(&self) -> io::Result<Vec<OwnedFd>>;
 
     /// As [`Sender::from_fds`].
     ///
@@ -37,8 +37,8 @@ macro_rules! end {
         impl Parts for $name {
             const KIND: &'static str = $kind;
 
-            fn take_apart(self) -> io::Result<Vec<OwnedFd>> {
-                self.into_fds()
+            fn copies(&self) -> io::Result<Vec<OwnedFd>> {
+                self.to_fds()
             }
 
             unsafe fn put_together(fds: Vec<OwnedFd>) -> io::Result<Self> {

@@ -156,9 +156,13 @@ impl Connection {
     ///
     /// As there.
     pub fn into_fds(self) -> io::Result<Vec<OwnedFd>> {
-        let (receiver, sender) = self.split();
-        let mut fds = receiver.into_fds()?;
-        fds.append(&mut sender.into_fds()?);
+        self.to_fds()
+    }
+
+    pub(crate) fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        let (receiver, sender) = self.halves();
+        let mut fds = receiver.to_fds()?;
+        fds.append(&mut sender.to_fds()?);
         Ok(fds)
     }
 

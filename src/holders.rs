@@ -89,8 +89,13 @@ impl Connection {
     /// As there.
     pub fn holders(&self) -> io::Result<Vec<Holder>> {
         let (receiver, sender) = self.halves();
-        all(&[receiver.opposite()?, sender.opposite()?])
+        of_both(receiver, sender)
     }
+}
+
+/// The processes that hold the other side of either half of a connection.
+pub(crate) fn of_both(receiver: &Receiver, sender: &Sender) -> io::Result<Vec<Holder>> {
+    all(&[receiver.opposite()?, sender.opposite()?])
 }
 
 /// The processes that hold any of these.

@@ -24,6 +24,7 @@ mod message;
 #[cfg(all(feature = "observe", not(loom)))]
 pub mod observe;
 mod options;
+mod pages;
 mod parcels;
 mod readiness;
 mod receiver;
@@ -57,6 +58,7 @@ pub use error::{
 pub use holders::Holder;
 pub use message::{Message, Messages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
+pub use parcels::SendEndError;
 pub use receiver::{Receiver, View};
 pub use sender::{Sender, Slot};
 pub use wait::spin::Spin;

@@ -95,7 +95,7 @@ pub struct PipeOptions {
     max_message: Option<usize>,
     pub(crate) label: Option<String>,
     spin: Spin,
-    flags: Flags,
+    pub(crate) flags: Flags,
 }
 
 impl Default for PipeOptions {
@@ -194,7 +194,8 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: a label that cannot be ([`label`](Self::label)), a capacity of 0 or over 2^40 bytes, or a `SHMPIPE_BACKEND` that names no
+    /// - `InvalidInput`: a label that cannot be ([`label`](Self::label)), a capacity of 0 or over 2^40 bytes, huge pages that cannot be
+    ///   ([`huge_pages`](Self::huge_pages)), or a `SHMPIPE_BACKEND` that names no
     ///   backend (unset or empty is the default; case matters); the message has the value.
     /// - `OutOfMemory`: the capacity is beyond the memory that is free; pages are taken now, so
     ///   that there is no SIGBUS later.

@@ -35,6 +35,8 @@ pub(crate) const TASKS: Tasks = &[
     ("one message", one_message),
     ("a program of its own", a_program_of_its_own),
     ("within the limit", within_the_limit),
+    ("filled", super::pages::filled),
+    ("empty", super::pages::empty),
     ("typed", super::typed_handed::squares),
     ("twice", super::inherit_refused::twice),
     ("wrong kind first", super::inherit_refused::wrong_kind_first),
