@@ -14,8 +14,8 @@ use crate::{Message, RecvError, SendError, TryRecvError, TrySendError};
 /// A [two-way end](crate::Connection) for tasks: all of a [`Receiver`] and of a [`Sender`].
 #[derive(Debug)]
 pub struct Connection {
-    receiver: Receiver,
-    sender: Sender,
+    pub(super) receiver: Receiver,
+    pub(super) sender: Sender,
 }
 
 impl Connection {

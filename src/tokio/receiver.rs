@@ -21,8 +21,8 @@ use crate::{Message, RecvError, TryRecvError};
 #[derive(Debug)]
 pub struct Receiver {
     // Closed before the receiver, which announces the close.
-    watch: Watch,
-    receiver: crate::Receiver,
+    pub(super) watch: Watch,
+    pub(super) receiver: crate::Receiver,
 }
 
 impl Receiver {

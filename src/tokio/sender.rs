@@ -23,11 +23,11 @@ use crate::{SendError, TrySendError};
 pub struct Sender {
     // Closed before the sender, which announces the close.
     watch: Watch,
-    sender: crate::Sender,
+    pub(super) sender: crate::Sender,
     /// What the sink has taken and not sent.
     taken: Option<Vec<u8>>,
-    /// A long message on its way.
-    long: Option<JoinHandle<Result<(), SendError>>>,
+    /// A message on its way that is long, or carries descriptors.
+    pub(super) long: Option<JoinHandle<Result<(), SendError>>>,
 }
 
 impl Sender {
@@ -147,7 +147,7 @@ impl Sender {
     }
 
     /// Waits for the long message on its way.
-    fn poll_long(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+    pub(super) fn poll_long(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let Some(long) = &mut self.long else {
             return Poll::Ready(Ok(()));
         };
@@ -159,7 +159,7 @@ impl Sender {
 
     /// Waits until all is sent that was begun before. Nobody has waited for the outcome of that, and what would
     /// fail again is told by what comes next.
-    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+    pub(super) fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let _ = ready!(self.poll_long(cx));
         self.poll_taken(cx)
     }
