@@ -10,6 +10,23 @@ use crate::{Connection, Receiver, Sender};
 /// A [`Sender`], a [`Receiver`] or a [`Connection`], of bytes or of values: what can travel to another process.
 ///
 /// Only the types of this crate are ends.
+///
+/// # Examples
+///
+/// See [`Sender::send_with_end`], and this function, which takes any of them:
+///
+/// ```
+/// fn send_home<E: shmpipe::End>(to: &mut shmpipe::Sender, end: E) -> Result<(), shmpipe::SendError> {
+///     to.send_with_end(b"an end", end)
+/// }
+///
+/// let (mut rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+/// let (here, there) = shmpipe::duplex()?;
+/// send_home(&mut tx, there)?;
+/// let (_, there) = rx.recv_with_end::<shmpipe::Connection>()?;
+/// assert_eq!(there.capacity(), here.capacity());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait End: Parts {}
 
 /// An end as the descriptors that make it up.

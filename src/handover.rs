@@ -93,6 +93,10 @@ impl Sender {
     /// The descriptors come from [`into_fds`](Self::into_fds) of a sender, in this process or another. The
     /// checks find out accidents; a forgery that passes them shares its memory with its forger, who may do
     /// what any holder of a pipe's end may do to this pipe (`docs/safety.md`).
+    ///
+    /// # Examples
+    ///
+    /// See [`into_fds`](Self::into_fds).
     pub unsafe fn from_fds(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Self> {
         let Handed {
             memfd,

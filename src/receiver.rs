@@ -353,6 +353,10 @@ impl Receiver {
     /// # Errors
     ///
     /// What the operating system reports.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::try_clone`].
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(match &self.flavor {
             Flavor::SharedMemory(rx) => Self::shared_memory(rx.try_clone()?),
@@ -368,6 +372,10 @@ impl Receiver {
     }
 
     /// Bytes that the pipe holds, framing included.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::capacity`].
     pub fn capacity(&self) -> usize {
         match &self.flavor {
             Flavor::SharedMemory(rx) => rx.capacity(),
@@ -376,6 +384,10 @@ impl Receiver {
     }
 
     /// What carries the bytes.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::backend`].
     pub fn backend(&self) -> Backend {
         match self.flavor {
             Flavor::SharedMemory(_) => Backend::SharedMemory,

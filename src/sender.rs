@@ -212,6 +212,14 @@ impl Sender {
     /// and one over an eighth of the capacity some more. A little less than the capacity is what an empty
     /// pipe takes without a receiver (65,456 bytes of 65,536); a kernel pipe may take only half of it from a
     /// [`try_send`](Self::try_send), since the kernel does not tell how full its pages are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_rx, tx) = shmpipe::pipe()?;
+    /// assert_eq!(tx.capacity(), 65_536);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn capacity(&self) -> usize {
         match &self.flavor {
             Flavor::SharedMemory(tx) => tx.capacity(),
@@ -220,6 +228,14 @@ impl Sender {
     }
 
     /// What carries the bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (rx, tx) = shmpipe::pipe()?;
+    /// assert_eq!(tx.backend(), rx.backend());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn backend(&self) -> Backend {
         match self.flavor {
             Flavor::SharedMemory(_) => Backend::SharedMemory,

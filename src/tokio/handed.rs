@@ -80,6 +80,18 @@ impl Receiver {
     /// # Errors
     ///
     /// What reading /proc reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[::tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (rx, _tx) = shmpipe::pipe()?;
+    /// let rx = shmpipe::tokio::Receiver::from_blocking(rx)?;
+    /// assert_eq!(rx.holders()?[0].id(), std::process::id());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn holders(&self) -> io::Result<Vec<Holder>> {
         self.receiver.holders()
     }

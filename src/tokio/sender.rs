@@ -19,6 +19,10 @@ use crate::{SendError, TrySendError};
 /// As a [`Sink`] it takes whole messages as `Vec<u8>`, of which it keeps one until there is room; as [`AsyncWrite`]
 /// each write is one message (of its first part, where it is long), and neither flush nor shutdown is needed: the
 /// pipe ends when the last sender is dropped.
+///
+/// # Examples
+///
+/// See [`send`](Self::send).
 #[derive(Debug)]
 pub struct Sender {
     // Closed before the sender, which announces the close.
@@ -40,6 +44,10 @@ impl Sender {
     /// # Panics
     ///
     /// Outside of a tokio runtime, or in one without I/O enabled.
+    ///
+    /// # Examples
+    ///
+    /// See [`send`](Self::send).
     pub fn from_blocking(sender: crate::Sender) -> io::Result<Self> {
         Ok(Self {
             watch: Watch::new(sender.readiness()?)?,
@@ -51,6 +59,19 @@ impl Sender {
 
     /// Gives the blocking end back. A message that a sink has taken and not flushed is lost; a long one on its way
     /// comes before what the blocking end sends, if that has begun.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[::tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut rx, tx) = shmpipe::pipe()?;
+    /// let tx = shmpipe::tokio::Sender::from_blocking(tx)?;
+    /// tx.into_blocking().send(b"blocking again")?;
+    /// assert_eq!(rx.recv()?.len(), 14);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_blocking(self) -> crate::Sender {
         self.sender
     }

@@ -38,6 +38,10 @@ macro_rules! goes_as_its_byte_end {
             /// # Safety
             ///
             /// As there: they come from `into_fds` of such an end, of bytes or of values.
+            ///
+            /// # Examples
+            ///
+            /// See [`Sender::into_fds`](crate::Sender::into_fds).
             pub unsafe fn from_fds(
                 fds: impl IntoIterator<Item = std::os::fd::OwnedFd>,
             ) -> io::Result<Self> {

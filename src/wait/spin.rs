@@ -33,6 +33,10 @@ const MOST_SKIPPED: u32 = 64;
 ///
 /// Looking costs CPU time and saves the microseconds of a wake-up. Only a peer that last ran on another CPU is
 /// waited for so, and only where the cgroup's quota leaves more than one CPU.
+///
+/// # Examples
+///
+/// See [`PipeOptions::spin`](crate::PipeOptions::spin).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Spin {

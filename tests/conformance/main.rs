@@ -54,6 +54,8 @@ mod serde;
 #[cfg(feature = "serde")]
 mod serde_ends;
 #[cfg(feature = "serde")]
+mod serde_handed;
+#[cfg(feature = "serde")]
 mod serde_hostile;
 mod signals;
 mod sizes;
