@@ -64,7 +64,7 @@ pub use sender::{Sender, Slot};
 pub use wait::spin::Spin;
 pub use waiting::{Waitable, wait};
 
-/// Has the snippets of `docs/cookbook.md` compiled and run with the other doc tests; some need the feature.
-#[cfg(all(doctest, feature = "serde"))]
+/// Has the snippets of `docs/cookbook.md` compiled and run with the other doc tests; some need a feature.
+#[cfg(all(doctest, feature = "serde", feature = "tokio"))]
 #[doc = include_str!("../docs/cookbook.md")]
 struct Cookbook;

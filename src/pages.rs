@@ -9,9 +9,9 @@ impl PipeOptions {
     /// Whether the page tables for the pipe's memory are filled when it is made, and in a process to which an end is
     /// handed over when it takes it; so they are by default. Then no first send or receive is a page fault.
     ///
-    /// Without, that cost is put off: each process has a page fault (half a microsecond) at its first access to each
+    /// Without, that cost is put off: each process has a page fault (some microseconds) at its first access to each
     /// page of 4 KiB. It is for pipes of very large capacity of which little may ever be used, where to fill the
-    /// tables takes a millisecond for some 10 MiB. The memory itself is allocated when the pipe is made in either
+    /// tables takes a millisecond for some 7 MiB. The memory itself is allocated when the pipe is made in either
     /// case.
     ///
     /// A forked process begins with empty tables for memory that it shares, whatever was chosen here:
