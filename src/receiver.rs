@@ -356,7 +356,7 @@ impl Receiver {
     ///
     /// # Examples
     ///
-    /// See [`Sender::try_clone`].
+    /// See [`Sender::try_clone`](crate::Sender::try_clone).
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(match &self.flavor {
             Flavor::SharedMemory(rx) => Self::shared_memory(rx.try_clone()?),
@@ -375,7 +375,7 @@ impl Receiver {
     ///
     /// # Examples
     ///
-    /// See [`Sender::capacity`].
+    /// See [`Sender::capacity`](crate::Sender::capacity).
     pub fn capacity(&self) -> usize {
         match &self.flavor {
             Flavor::SharedMemory(rx) => rx.capacity(),
@@ -387,7 +387,7 @@ impl Receiver {
     ///
     /// # Examples
     ///
-    /// See [`Sender::backend`].
+    /// See [`Sender::backend`](crate::Sender::backend).
     pub fn backend(&self) -> Backend {
         match self.flavor {
             Flavor::SharedMemory(_) => Backend::SharedMemory,
