@@ -371,11 +371,7 @@ impl Receiver {
         }
     }
 
-    /// Bytes that the pipe holds, framing included.
-    ///
-    /// # Examples
-    ///
-    /// See [`Sender::capacity`](crate::Sender::capacity).
+    /// As [`Sender::capacity`](crate::Sender::capacity): bytes that the pipe holds, framing included.
     pub fn capacity(&self) -> usize {
         match &self.flavor {
             Flavor::SharedMemory(rx) => rx.capacity(),
@@ -383,11 +379,7 @@ impl Receiver {
         }
     }
 
-    /// What carries the bytes.
-    ///
-    /// # Examples
-    ///
-    /// See [`Sender::backend`](crate::Sender::backend).
+    /// As [`Sender::backend`](crate::Sender::backend): what carries the bytes.
     pub fn backend(&self) -> Backend {
         match self.flavor {
             Flavor::SharedMemory(_) => Backend::SharedMemory,

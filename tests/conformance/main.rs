@@ -59,6 +59,7 @@ mod serde_handed;
 mod serde_hostile;
 mod signals;
 mod sizes;
+mod spins;
 mod stopped;
 mod stream;
 mod stream_buffered;
