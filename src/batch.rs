@@ -11,6 +11,10 @@ use crate::ring::run::Records;
 ///
 /// Iterates over them in order. There is at least one. All of them have been received: those that are not looked
 /// at are gone with the batch.
+///
+/// # Examples
+///
+/// See [`Receiver::recv_batch`](crate::Receiver::recv_batch).
 #[derive(Clone)]
 pub struct Batch<'a> {
     messages: Messages<'a>,
@@ -70,12 +74,17 @@ impl fmt::Debug for Batch<'_> {
 /// Why [`Sender::send_batch`](crate::Sender::send_batch) did not send all, and how many it did send.
 ///
 /// As an [`io::Error`] it is its [`error`](Self::error).
+///
+/// # Examples
+///
+/// See [`Sender::send_batch`](crate::Sender::send_batch).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SendBatchError {
     /// How many messages were sent: the first ones, in their order.
     pub sent: usize,
-    /// What the message after them met.
+    /// What the message after them met; or what was refused after they were sent, when it says that the other side
+    /// could not be woken.
     pub error: SendError,
 }
 

@@ -151,6 +151,10 @@ impl Connection {
     /// # Errors
     ///
     /// What the operating system reports.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::try_clone`].
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             receiver: self.receiver.try_clone()?,
@@ -159,11 +163,19 @@ impl Connection {
     }
 
     /// Bytes that each direction holds, framing included.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::capacity`].
     pub fn capacity(&self) -> usize {
         self.sender.capacity()
     }
 
     /// What carries the bytes.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::backend`].
     pub fn backend(&self) -> Backend {
         self.sender.backend()
     }

@@ -10,6 +10,23 @@ use crate::{Connection, Receiver, Sender};
 /// A [`Sender`], a [`Receiver`] or a [`Connection`], of bytes or of values: what can travel to another process.
 ///
 /// Only the types of this crate are ends.
+///
+/// # Examples
+///
+/// See [`Sender::send_with_end`], and this function, which takes any of them:
+///
+/// ```
+/// fn send_home<E: shmpipe::End>(to: &mut shmpipe::Sender, end: E) -> Result<(), shmpipe::SendError> {
+///     to.send_with_end(b"an end", end)
+/// }
+///
+/// let (mut rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+/// let (here, there) = shmpipe::duplex()?;
+/// send_home(&mut tx, there)?;
+/// let (_, there) = rx.recv_with_end::<shmpipe::Connection>()?;
+/// assert_eq!(there.capacity(), here.capacity());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait End: Parts {}
 
 /// An end as the descriptors that make it up.
@@ -17,9 +34,9 @@ pub trait Parts: Sized {
     /// How an end of this kind is called in text that programs read.
     const KIND: &'static str;
 
-    /// As [`Sender::into_fds`].
+    /// As [`Sender::into_fds`], of which this end stays.
     #[doc(hidden)]
-    fn take_apart(self) -> io::Result<Vec<OwnedFd>>;
+    fn copies(&self) -> io::Result<Vec<OwnedFd>>;
 
     /// As [`Sender::from_fds`].
     ///
@@ -37,8 +54,8 @@ macro_rules! end {
         impl Parts for $name {
             const KIND: &'static str = $kind;
 
-            fn take_apart(self) -> io::Result<Vec<OwnedFd>> {
-                self.into_fds()
+            fn copies(&self) -> io::Result<Vec<OwnedFd>> {
+                self.to_fds()
             }
 
             unsafe fn put_together(fds: Vec<OwnedFd>) -> io::Result<Self> {

@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     NotNow,
     /// The message can never be sent this way.
     TooLarge { len: usize, max: usize },
+    /// The message is longer than an empty pipe takes at once; by parts it can be sent.
+    TooLargeAtOnce { len: usize, max: usize },
     /// The caller's buffer cannot take the next message, which stays.
     BufferTooSmall { needed: usize },
     /// A sender died inside the message that was being received.
@@ -26,6 +28,8 @@ pub(crate) enum Fault {
     Corrupted,
     /// The operating system refused.
     Io(io::Error),
+    /// The message has been sent, but the operating system refused to wake who waits for it.
+    Untold(io::Error),
 }
 
 impl From<io::Error> for Fault {
@@ -108,7 +112,7 @@ macro_rules! error_enum {
                 match fault {
                     Fault::Disconnected => Self::Disconnected,
                     Fault::Corrupted => Self::Corrupted,
-                    Fault::Io(error) => Self::Io(error),
+                    Fault::Io(error) | Fault::Untold(error) => Self::Io(error),
                     $(Fault::NotNow => Self::$quiet,)?
                     $($fault)*
                     #[allow(unreachable_patterns, reason = "each enum names the faults it can meet")]
@@ -120,26 +124,50 @@ macro_rules! error_enum {
 }
 
 macro_rules! send_error {
-    ($(#[$meta:meta])* $name:ident [$($quiet:tt)*]) => {
+    ($(#[$meta:meta])* $name:ident [$($quiet:tt)*] at once: [$($at_once:ident)?]) => {
         error_enum! {
             $(#[$meta])* $name, timeless: [$($quiet)*],
             disconnected: DISCONNECTED_SEND, BrokenPipe,
             {
-                /// The message is longer than this call can ever send; nothing was sent.
+                /// The message is over the limit that was set by
+                /// [`max_message`](crate::PipeOptions::max_message), or, carrying descriptors, longer than one
+                /// piece: no call can send it. Nothing was sent.
                 TooLarge {
                     /// Length of the refused message in bytes.
                     len: usize,
-                    /// Longest message that the call takes, in bytes.
+                    /// Longest message that may be sent, in bytes.
                     max: usize,
                 },
+                $(
+                /// The message is within the limit and longer than an empty pipe takes at once, so that only a
+                /// call that may block can send it. Nothing was sent.
+                $at_once {
+                    /// Length of the refused message in bytes.
+                    len: usize,
+                    /// Longest message that an empty pipe takes at once, in bytes.
+                    max: usize,
+                },)?
             },
             display(f): {
                 Self::TooLarge { len, max } => {
                     write!(f, "a message of {len} bytes is over the limit of {max} bytes")
                 }
+                $(Self::$at_once { len, max } => {
+                    write!(
+                        f,
+                        "a message of {len} bytes is over the {max} bytes that an empty pipe takes at once; \
+                         a send that blocks can send it"
+                    )
+                })?
             },
-            kind: { $name::TooLarge { .. } => io::ErrorKind::InvalidInput, },
-            fault: { Fault::TooLarge { len, max } => Self::TooLarge { len, max }, }
+            kind: {
+                $name::TooLarge { .. } => io::ErrorKind::InvalidInput,
+                $($name::$at_once { .. } => io::ErrorKind::InvalidInput,)?
+            },
+            fault: {
+                Fault::TooLarge { len, max } => Self::TooLarge { len, max },
+                $(Fault::TooLargeAtOnce { len, max } => Self::$at_once { len, max },)?
+            }
         }
     };
 }
@@ -200,15 +228,17 @@ send_error! {
     /// Why [`Sender::send`](crate::Sender::send) failed.
     ///
     /// As an [`io::Error`] its kinds are `BrokenPipe`, `InvalidInput` and `InvalidData`.
-    SendError []
+    SendError [] at once: []
 }
 send_error! {
     /// Why [`Sender::try_send`](crate::Sender::try_send) failed.
     TrySendError [Full: "There is no room now; nothing was sent.", "the pipe is full", WouldBlock]
+    at once: [TooLargeAtOnce]
 }
 send_error! {
     /// Why [`Sender::send_timeout`](crate::Sender::send_timeout) failed.
     SendTimeoutError [Timeout: "No room came in time; nothing was sent.", "timed out waiting for room in the pipe", TimedOut]
+    at once: []
 }
 recv_error! {
     /// Why [`Receiver::recv`](crate::Receiver::recv) failed.

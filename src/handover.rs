@@ -93,6 +93,10 @@ impl Sender {
     /// The descriptors come from [`into_fds`](Self::into_fds) of a sender, in this process or another. The
     /// checks find out accidents; a forgery that passes them shares its memory with its forger, who may do
     /// what any holder of a pipe's end may do to this pipe (`docs/safety.md`).
+    ///
+    /// # Examples
+    ///
+    /// See [`into_fds`](Self::into_fds).
     pub unsafe fn from_fds(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Self> {
         let Handed {
             memfd,
@@ -156,9 +160,13 @@ impl Connection {
     ///
     /// As there.
     pub fn into_fds(self) -> io::Result<Vec<OwnedFd>> {
-        let (receiver, sender) = self.split();
-        let mut fds = receiver.into_fds()?;
-        fds.append(&mut sender.into_fds()?);
+        self.to_fds()
+    }
+
+    pub(crate) fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        let (receiver, sender) = self.halves();
+        let mut fds = receiver.to_fds()?;
+        fds.append(&mut sender.to_fds()?);
         Ok(fds)
     }
 

@@ -8,6 +8,16 @@ use crate::sys::holders::{self, Opposite};
 use crate::{Connection, Receiver, Sender, receiver, sender};
 
 /// A process that holds the other side of a pipe, as [`Receiver::holders`] found it.
+///
+/// # Examples
+///
+/// ```
+/// let (rx, _tx) = shmpipe::pipe()?;
+/// for holder in rx.holders()? {
+///     println!("held by {} ({})", holder.name(), holder.id());
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
     id: u32,
@@ -16,11 +26,19 @@ pub struct Holder {
 
 impl Holder {
     /// The process id, in the pid namespace of /proc.
+    ///
+    /// # Examples
+    ///
+    /// See [`Holder`].
     pub fn id(&self) -> u32 {
         self.id
     }
 
     /// What the process calls itself (proc_pid_comm(5)), at most 15 bytes; empty where that cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// See [`Holder`].
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -89,8 +107,13 @@ impl Connection {
     /// As there.
     pub fn holders(&self) -> io::Result<Vec<Holder>> {
         let (receiver, sender) = self.halves();
-        all(&[receiver.opposite()?, sender.opposite()?])
+        of_both(receiver, sender)
     }
+}
+
+/// The processes that hold the other side of either half of a connection.
+pub(crate) fn of_both(receiver: &Receiver, sender: &Sender) -> io::Result<Vec<Holder>> {
+    all(&[receiver.opposite()?, sender.opposite()?])
 }
 
 /// The processes that hold any of these.

@@ -155,7 +155,8 @@ fn inherit<E: Parts>(end: E, command: &mut Command, name: &OsStr) -> io::Result<
     if command.get_envs().any(is_set) {
         return refuse("is set for this command already");
     }
-    let fds = end.take_apart()?;
+    let fds = end.copies()?;
+    drop(end);
     let claim = Claim {
         numbers: fds.iter().map(AsRawFd::as_raw_fd).collect(),
         inode: inherited::inode(&fds[0])?,

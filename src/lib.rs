@@ -24,6 +24,7 @@ mod message;
 #[cfg(all(feature = "observe", not(loom)))]
 pub mod observe;
 mod options;
+mod pages;
 mod parcels;
 mod readiness;
 mod receiver;
@@ -57,12 +58,13 @@ pub use error::{
 pub use holders::Holder;
 pub use message::{Message, Messages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
+pub use parcels::SendEndError;
 pub use receiver::{Receiver, View};
 pub use sender::{Sender, Slot};
 pub use wait::spin::Spin;
 pub use waiting::{Waitable, wait};
 
-/// Has the snippets of `docs/cookbook.md` compiled and run with the other doc tests; some need the feature.
-#[cfg(all(doctest, feature = "serde"))]
+/// Has the snippets of `docs/cookbook.md` compiled and run with the other doc tests; some need a feature.
+#[cfg(all(doctest, feature = "serde", feature = "tokio"))]
 #[doc = include_str!("../docs/cookbook.md")]
 struct Cookbook;

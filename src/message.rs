@@ -6,6 +6,10 @@ use std::{fmt, mem};
 use crate::{Receiver, RecvError};
 
 /// One whole message, lent from the receiving end's own buffer until the next call on that end.
+///
+/// # Examples
+///
+/// See [`Receiver::recv`] and [`into_vec`](Self::into_vec).
 pub struct Message<'a> {
     buffer: &'a mut Vec<u8>,
     start: usize,
@@ -74,6 +78,10 @@ impl fmt::Debug for Message<'_> {
 /// The messages of a pipe in order, until end-of-file; made by [`Receiver::messages`].
 ///
 /// Blocks while the pipe is empty. Another error ends it too and is then in [`error`](Self::error).
+///
+/// # Examples
+///
+/// See [`Receiver::messages`] and [`error`](Self::error).
 #[derive(Debug)]
 pub struct Messages<'a> {
     receiver: &'a mut Receiver,
@@ -89,6 +97,19 @@ impl<'a> Messages<'a> {
     }
 
     /// Why the iteration ended, where that was not end-of-file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, tx) = shmpipe::pipe()?;
+    /// drop(tx);
+    /// let mut messages = rx.messages();
+    /// for message in &mut messages {
+    ///     println!("{} bytes", message.len());
+    /// }
+    /// assert!(messages.error().is_none(), "it ended with the pipe");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn error(&self) -> Option<&RecvError> {
         self.error.as_ref()
     }

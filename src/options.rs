@@ -7,6 +7,17 @@ use crate::segment::geometry::{Flags, Wanted};
 use crate::{Connection, Receiver, Sender, Spin};
 
 /// What carries the bytes of a pipe.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{Backend, PipeOptions};
+///
+/// let (rx, _tx) = PipeOptions::new().backend(Backend::Kernel).pipe()?;
+/// assert_eq!(rx.backend(), Backend::Kernel);
+/// assert_eq!(rx.backend().to_string(), "kernel"); // as SHMPIPE_BACKEND has it
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
@@ -95,7 +106,7 @@ pub struct PipeOptions {
     max_message: Option<usize>,
     pub(crate) label: Option<String>,
     spin: Spin,
-    flags: Flags,
+    pub(crate) flags: Flags,
 }
 
 impl Default for PipeOptions {
@@ -107,6 +118,10 @@ impl Default for PipeOptions {
 impl PipeOptions {
     /// The defaults: 64 KiB for each direction, no limit on a message, the backend from
     /// `SHMPIPE_BACKEND` or else shared memory with the kernel pipe as its fall-back.
+    ///
+    /// # Examples
+    ///
+    /// See [`PipeOptions`].
     pub const fn new() -> Self {
         Self {
             capacity: None,
@@ -122,18 +137,42 @@ impl PipeOptions {
     ///
     /// Rounded up to a power of two of at least one page. Messages may be longer than this; they
     /// are then received while they are still being sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (rx, _tx) = shmpipe::PipeOptions::new().capacity(100_000).pipe()?;
+    /// assert_eq!(rx.capacity(), 131_072);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = Some(bytes);
         self
     }
 
     /// Sets the backend; there is then no fall-back, and `SHMPIPE_BACKEND` is not read.
+    ///
+    /// # Examples
+    ///
+    /// See [`PipeOptions`].
     pub const fn backend(mut self, backend: Backend) -> Self {
         self.backend = Some(backend);
         self
     }
 
     /// Sets the length in bytes over which a send fails with `TooLarge` and sends nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{PipeOptions, SendError};
+    ///
+    /// let (_rx, mut tx) = PipeOptions::new().max_message(1000).pipe()?;
+    /// tx.send(&[7; 1000])?;
+    /// let outcome = tx.send(&[7; 1001]);
+    /// assert!(matches!(outcome, Err(SendError::TooLarge { len: 1001, max: 1000 })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = Some(bytes);
         self
@@ -144,6 +183,10 @@ impl PipeOptions {
     ///
     /// Each end is one descriptor more then (a duplex end two). Messages without descriptors go the same way
     /// as ever; a pipe without this option has no part in it.
+    ///
+    /// # Examples
+    ///
+    /// See [`send_with_fds`](Sender::send_with_fds) and [`send_with_end`](Sender::send_with_end).
     pub const fn descriptors(mut self, carry: bool) -> Self {
         self.flags = self.flags.with(Flags::PARCELS, carry);
         self
@@ -165,6 +208,16 @@ impl PipeOptions {
     /// It errs on the side of waiting: where a process cannot be looked into, or one holds a sender and closes
     /// it without ending. It would be wrong about a sender that no process has, being on its way through a
     /// socket, and about one outside of this pid namespace; leave it off where there are such.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// let (mut rx, tx) = shmpipe::PipeOptions::new().detect_deadlock(true).pipe()?;
+    /// // A program of one thread that has forgotten to drop `tx`, and whose children have exited:
+    /// assert!(matches!(rx.recv(), Err(shmpipe::RecvError::Deadlock)));
+    /// # drop(tx);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn detect_deadlock(mut self, detect: bool) -> Self {
         self.flags = self.flags.with(Flags::DEADLOCK, detect);
         self
@@ -194,7 +247,8 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: a label that cannot be ([`label`](Self::label)), a capacity of 0 or over 2^40 bytes, or a `SHMPIPE_BACKEND` that names no
+    /// - `InvalidInput`: a label that cannot be ([`label`](Self::label)), a capacity of 0 or over 2^40 bytes, huge pages that cannot be
+    ///   ([`huge_pages`](Self::huge_pages)), or a `SHMPIPE_BACKEND` that names no
     ///   backend (unset or empty is the default; case matters); the message has the value.
     /// - `OutOfMemory`: the capacity is beyond the memory that is free; pages are taken now, so
     ///   that there is no SIGBUS later.
@@ -206,6 +260,16 @@ impl PipeOptions {
     ///   all. The text names the call and the kind is that of the error; its number is in
     ///   [`source`](std::error::Error::source), except that of `EMFILE` and `ENFILE`, for which no
     ///   kind stands: they are the error itself. Nothing stays open after an error.
+    ///
+    /// # Examples
+    ///
+    /// See [`PipeOptions`]; and where a value is refused:
+    ///
+    /// ```
+    /// let error = shmpipe::PipeOptions::new().capacity(0).pipe().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// assert_eq!(error.to_string(), "a capacity of 0 bytes cannot hold a message");
+    /// ```
     pub fn pipe(&self) -> io::Result<(Receiver, Sender)> {
         let limit = self.max_message.unwrap_or(usize::MAX);
         let wanted = Wanted {

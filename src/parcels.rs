@@ -4,13 +4,22 @@
 //! together with its descriptors is the backends' business.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use crate::error::Fault;
 use crate::ring::destination::Destination;
-use crate::sys::clock::Patience;
+use crate::sys::clock::{Deadline, Patience};
 use crate::sys::parcels::MOST;
-use crate::{Connection, End, Message, Receiver, RecvError, SendError, Sender, receiver, sender};
+use crate::{
+    Message, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
+    TryRecvError, TrySendError, receiver, sender,
+};
+
+mod connection;
+mod ends;
+
+pub use ends::SendEndError;
 
 impl Sender {
     /// Sends `message` and copies of `fds` with it, whole or not at all, blocking while the pipe is full.
@@ -59,65 +68,90 @@ impl Sender {
         message: &[u8],
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), SendError> {
+        Ok(self.send_parcel(message, fds, Patience::FOREVER)?)
+    }
+
+    /// As [`send_with_fds`](Self::send_with_fds), but never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Full`](TrySendError::Full): no room for the message or for what it carries, or another holder
+    /// is in the middle of a send.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::fd::AsFd;
+    ///
+    /// let (mut rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+    /// let null = std::fs::File::open("/dev/null")?;
+    /// tx.try_send_with_fds(b"one", &[null.as_fd()])?;
+    /// while tx.try_send_with_fds(b"another", &[null.as_fd()]).is_ok() {}
+    /// let outcome = tx.try_send_with_fds(b"one too many", &[null.as_fd()]);
+    /// assert!(matches!(outcome, Err(shmpipe::TrySendError::Full)));
+    /// assert_eq!(&*rx.recv_with_fds()?.0, b"one");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_send_with_fds(
+        &mut self,
+        message: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), TrySendError> {
+        Ok(self.send_parcel(message, fds, Patience::Never)?)
+    }
+
+    /// As [`send_with_fds`](Self::send_with_fds), blocking no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Timeout`](SendTimeoutError::Timeout), not before its time; nothing was sent then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::fd::AsFd;
+    /// use std::time::Duration;
+    ///
+    /// let (_rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+    /// let null = std::fs::File::open("/dev/null")?;
+    /// tx.send_with_fds_timeout(b"there is room", &[null.as_fd()], Duration::from_millis(10))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_with_fds_timeout(
+        &mut self,
+        message: &[u8],
+        fds: &[BorrowedFd<'_>],
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError> {
+        let patience = Patience::Until(Deadline::after(timeout));
+        Ok(self.send_parcel(message, fds, patience)?)
+    }
+
+    pub(crate) fn send_parcel(
+        &mut self,
+        message: &[u8],
+        fds: &[BorrowedFd<'_>],
+        patience: Patience,
+    ) -> Result<(), Fault> {
         if fds.is_empty() {
-            return self.send(message);
+            return self.send_within(message, patience);
         }
         if fds.len() > MOST {
             let text = format!(
                 "{} descriptors are over the limit of {MOST} for one message",
                 fds.len()
             );
-            return Err(SendError::Io(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                text,
-            )));
+            let kind = io::ErrorKind::InvalidInput;
+            return Err(Fault::Io(io::Error::new(kind, text)));
         }
-        self.check_limit(message)?;
-        let patience = Patience::FOREVER;
+        let (len, max) = (message.len(), self.limit);
+        if len > max {
+            return Err(Fault::TooLarge { len, max });
+        }
         match &mut self.flavor {
             sender::Flavor::SharedMemory(tx) => tx.send_parcel(message, fds, patience),
             sender::Flavor::Kernel(tx) => tx.send_parcel(message, fds, patience),
         }
-        .map_err(Into::into)
-    }
-
-    fn check_limit(&self, message: &[u8]) -> Result<(), SendError> {
-        let (len, max) = (message.len(), self.limit);
-        if len > max {
-            return Err(SendError::TooLarge { len, max });
-        }
-        Ok(())
-    }
-
-    /// Sends `message` and a whole end with it: the receiver gets the end by
-    /// [`recv_with_end`](Receiver::recv_with_end), and this process has it no more. An end of any pipe, of either
-    /// backend; of this very pipe, too.
-    ///
-    /// On its way it counts as a holder of its side, so that nobody takes its pipe for ended. To keep it as
-    /// well, send a [clone](Self::try_clone).
-    ///
-    /// # Errors
-    ///
-    /// As [`send_with_fds`](Self::send_with_fds) and as [`into_fds`](Self::into_fds) of that end, which is gone then
-    /// too.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (mut rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
-    /// let (mut answers, answer_here) = shmpipe::pipe()?;
-    /// tx.send_with_end(b"what is the time?", answer_here)?;
-    ///
-    /// let (question, mut answer) = rx.recv_with_end::<shmpipe::Sender>()?;
-    /// assert_eq!(&*question, b"what is the time?");
-    /// answer.send(b"noon")?;
-    /// assert_eq!(&*answers.recv()?, b"noon");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn send_with_end(&mut self, message: &[u8], end: impl End) -> Result<(), SendError> {
-        let fds = end.take_apart().map_err(SendError::Io)?;
-        let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-        self.send_with_fds(message, &borrowed)
     }
 }
 
@@ -137,82 +171,66 @@ impl Receiver {
     ///
     /// See [`Sender::send_with_fds`].
     pub fn recv_with_fds(&mut self) -> Result<(Message<'_>, Vec<OwnedFd>), RecvError> {
-        let mut fds = Vec::new();
-        let message = self.receive_parcel(&mut fds)?;
-        Ok((message, fds))
+        Ok(self.recv_parcel(Patience::FOREVER)?)
     }
 
-    /// Receives the next message and the end that it carries, blocking while the pipe is empty.
+    /// As [`recv_with_fds`](Self::recv_with_fds), but never blocks.
     ///
     /// # Errors
     ///
-    /// As [`recv_with_fds`](Self::recv_with_fds), and [`Io`](RecvError::Io): `InvalidData` or `InvalidInput` for a
-    /// message that carries no end or one of another kind, else what making an end of descriptors reports
-    /// ([`from_fds`](Self::from_fds)). That message is gone, and what it carried is closed.
+    /// As there, and [`Empty`](TryRecvError::Empty): no message is there, or a part of one only, as
+    /// [`try_recv`](Self::try_recv) has it.
     ///
     /// # Examples
     ///
-    /// See [`Sender::send_with_end`].
-    pub fn recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), RecvError> {
-        let (message, fds) = self.recv_with_fds()?;
-        // SAFETY: just received, so nobody else's; checked like all descriptors from strangers.
-        let end = unsafe { E::put_together(fds) }.map_err(RecvError::Io)?;
-        Ok((message, end))
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+    /// assert!(matches!(rx.try_recv_with_fds(), Err(shmpipe::TryRecvError::Empty)));
+    /// tx.send(b"with nothing")?;
+    /// let (message, fds) = rx.try_recv_with_fds()?;
+    /// assert_eq!((message.len(), fds.len()), (12, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_recv_with_fds(&mut self) -> Result<(Message<'_>, Vec<OwnedFd>), TryRecvError> {
+        Ok(self.recv_parcel(Patience::Never)?)
     }
 
-    fn receive_parcel(&mut self, fds: &mut Vec<OwnedFd>) -> Result<Message<'_>, Fault> {
-        self.recv_by(|flavor, bytes| {
+    /// As [`recv_with_fds`](Self::recv_with_fds), blocking no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Timeout`](RecvTimeoutError::Timeout), not before its time; nothing is lost by it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (mut rx, _tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+    /// let outcome = rx.recv_with_fds_timeout(Duration::from_millis(1));
+    /// assert!(matches!(outcome, Err(shmpipe::RecvTimeoutError::Timeout)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn recv_with_fds_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<(Message<'_>, Vec<OwnedFd>), RecvTimeoutError> {
+        Ok(self.recv_parcel(Patience::Until(Deadline::after(timeout)))?)
+    }
+
+    pub(crate) fn recv_parcel(
+        &mut self,
+        patience: Patience,
+    ) -> Result<(Message<'_>, Vec<OwnedFd>), Fault> {
+        let mut fds = Vec::new();
+        let message = self.recv_by(|flavor, bytes| {
+            let fds = &mut fds;
             let into = Destination::Parcel { bytes, fds };
             match flavor {
-                receiver::Flavor::SharedMemory(rx) => {
-                    crate::backend::Rx::recv(rx, into, Patience::FOREVER)
-                }
-                receiver::Flavor::Kernel(rx) => {
-                    crate::backend::Rx::recv(rx, into, Patience::FOREVER)
-                }
+                receiver::Flavor::SharedMemory(rx) => crate::backend::Rx::recv(rx, into, patience),
+                receiver::Flavor::Kernel(rx) => crate::backend::Rx::recv(rx, into, patience),
             }
-        })
-    }
-}
-
-impl Connection {
-    /// As [`Sender::send_with_fds`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn send_with_fds(
-        &mut self,
-        message: &[u8],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<(), SendError> {
-        self.halves_mut().1.send_with_fds(message, fds)
-    }
-
-    /// As [`Sender::send_with_end`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn send_with_end(&mut self, message: &[u8], end: impl End) -> Result<(), SendError> {
-        self.halves_mut().1.send_with_end(message, end)
-    }
-
-    /// As [`Receiver::recv_with_fds`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn recv_with_fds(&mut self) -> Result<(Message<'_>, Vec<OwnedFd>), RecvError> {
-        self.halves_mut().0.recv_with_fds()
-    }
-
-    /// As [`Receiver::recv_with_end`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), RecvError> {
-        self.halves_mut().0.recv_with_end()
+        })?;
+        Ok((message, fds))
     }
 }

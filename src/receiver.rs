@@ -353,6 +353,10 @@ impl Receiver {
     /// # Errors
     ///
     /// What the operating system reports.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::try_clone`](crate::Sender::try_clone).
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(match &self.flavor {
             Flavor::SharedMemory(rx) => Self::shared_memory(rx.try_clone()?),
@@ -367,7 +371,7 @@ impl Receiver {
         }
     }
 
-    /// Bytes that the pipe holds, framing included.
+    /// As [`Sender::capacity`](crate::Sender::capacity): bytes that the pipe holds, framing included.
     pub fn capacity(&self) -> usize {
         match &self.flavor {
             Flavor::SharedMemory(rx) => rx.capacity(),
@@ -375,7 +379,7 @@ impl Receiver {
         }
     }
 
-    /// What carries the bytes.
+    /// As [`Sender::backend`](crate::Sender::backend): what carries the bytes.
     pub fn backend(&self) -> Backend {
         match self.flavor {
             Flavor::SharedMemory(_) => Backend::SharedMemory,

@@ -63,7 +63,7 @@ impl Sender {
     /// As a send of that patience.
     pub(crate) fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
         match self.send_at_once(message) {
-            Some(told) => told.map_err(Fault::Io),
+            Some(told) => told.map_err(Fault::Untold),
             None => self.send_the_long_way(message, patience),
         }
     }
@@ -117,16 +117,24 @@ impl Sender {
     /// # Errors
     ///
     /// - [`Full`](TrySendError::Full): no room, or another holder is in the middle of a send.
-    /// - [`TooLarge`](TrySendError::TooLarge): over the limit, or longer than an empty pipe holds,
-    ///   so that only a blocking send can send it.
+    /// - [`TooLarge`](TrySendError::TooLarge): over [`max_message`](crate::PipeOptions::max_message), as for
+    ///   every send.
+    /// - [`TooLargeAtOnce`](TrySendError::TooLargeAtOnce): within that limit, and longer than an empty pipe takes at
+    ///   once (`max` says how much that is, a little less than the [`capacity`](Self::capacity)), so that only
+    ///   a send that blocks can send it.
     /// - [`Disconnected`](TrySendError::Disconnected): no receiver is left.
     ///
     /// # Examples
     ///
     /// ```
+    /// use shmpipe::TrySendError;
+    ///
     /// let (_rx, mut tx) = shmpipe::pipe()?;
     /// while tx.try_send(&[7; 1000]).is_ok() {}
-    /// assert!(matches!(tx.try_send(&[7; 1000]), Err(shmpipe::TrySendError::Full)));
+    /// assert!(matches!(tx.try_send(&[7; 1000]), Err(TrySendError::Full)));
+    ///
+    /// let longer = vec![7; tx.capacity()];
+    /// assert!(matches!(tx.try_send(&longer), Err(TrySendError::TooLargeAtOnce { .. })));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
@@ -204,6 +212,14 @@ impl Sender {
     /// and one over an eighth of the capacity some more. A little less than the capacity is what an empty
     /// pipe takes without a receiver (65,456 bytes of 65,536); a kernel pipe may take only half of it from a
     /// [`try_send`](Self::try_send), since the kernel does not tell how full its pages are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_rx, tx) = shmpipe::pipe()?;
+    /// assert_eq!(tx.capacity(), 65_536);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn capacity(&self) -> usize {
         match &self.flavor {
             Flavor::SharedMemory(tx) => tx.capacity(),
@@ -212,6 +228,14 @@ impl Sender {
     }
 
     /// What carries the bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (rx, tx) = shmpipe::pipe()?;
+    /// assert_eq!(tx.backend(), rx.backend());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn backend(&self) -> Backend {
         match self.flavor {
             Flavor::SharedMemory(_) => Backend::SharedMemory,

@@ -43,7 +43,7 @@ macro_rules! sender_of_values {
             }
         }
 
-        crate::values::byte_end::goes_as_its_byte_end! { Sender<T>, waits by inner }
+        crate::values::byte_end::goes_as_its_byte_end! { Sender<T>, made of (inner), waits by inner }
 
         impl<T> From<Sender<T>> for crate::Sender {
             fn from(end: Sender<T>) -> Self {
@@ -121,7 +121,7 @@ macro_rules! receiver_of_values {
             }
         }
 
-        crate::values::byte_end::goes_as_its_byte_end! { Receiver<T>, waits by inner }
+        crate::values::byte_end::goes_as_its_byte_end! { Receiver<T>, made of (inner), waits by inner }
 
         impl<T> From<Receiver<T>> for crate::Receiver {
             fn from(end: Receiver<T>) -> Self {
@@ -313,7 +313,7 @@ macro_rules! connection_of_values {
             }
         }
 
-        crate::values::byte_end::goes_as_its_byte_end! { Connection<S, R>, waits by receiver }
+        crate::values::byte_end::goes_as_its_byte_end! { Connection<S, R>, made of (receiver, sender), waits by receiver }
 
         impl<S, R> From<Connection<S, R>> for crate::Connection {
             fn from(end: Connection<S, R>) -> Self {

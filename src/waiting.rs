@@ -23,6 +23,10 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// An end that [`wait`] can wait for: a receiver, a connection by its receiver, or a sender, of bytes or of
 /// values. Nobody else can implement it.
+///
+/// # Examples
+///
+/// See [`wait`].
 pub trait Waitable: sealed::Sealed {}
 
 impl Waitable for Receiver {}

@@ -22,6 +22,7 @@ const LAYERS: [&[&str]; 7] = [
         "message",
         "observe",
         "options",
+        "pages",
         "parcels",
         "receiver",
         "sender",

@@ -19,6 +19,10 @@ use crate::{RecvError, RecvTimeoutError, TryRecvError};
 ///
 /// Another holder of the pipe may change the bytes at any time, against the protocol: then two looks at one place
 /// may differ. So check what was copied, and not what will be copied again.
+///
+/// # Examples
+///
+/// See [`Receiver::recv_in_place`].
 pub struct View<'a> {
     receiver: &'a mut Receiver,
     bytes: Bytes,
@@ -41,7 +45,7 @@ impl Receiver {
     ///
     /// A view in place keeps all other receivers of this pipe waiting until it is dropped: their `try_recv` says
     /// `Empty`, their `poll` false, their time-outs hold. A blocking receive through another clone by the thread that
-    /// has the view waits for ever. Senders go on while there is room. Killed with a view open, a process has not
+    /// has the view waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does. Senders go on while there is room. Killed with a view open, a process has not
     /// received the message: the others find that out by their looks after it, 10 ms after they began to wait and
     /// then at intervals that double up to a second, and the next one gets the message. A holder that replaced itself
     /// by exec counts as alive until that program ends. A view that is leaked was not received: the same end's next
@@ -72,6 +76,16 @@ impl Receiver {
     /// # Errors
     ///
     /// As [`try_recv`](Self::try_recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// assert!(matches!(rx.try_recv_in_place(), Err(shmpipe::TryRecvError::Empty)));
+    /// tx.send(b"one")?;
+    /// assert_eq!(rx.try_recv_in_place()?.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recv_in_place(&mut self) -> Result<View<'_>, TryRecvError> {
         Ok(self.recv_in_place_within(Patience::Never)?)
     }
@@ -81,6 +95,17 @@ impl Receiver {
     /// # Errors
     ///
     /// As [`recv_timeout`](Self::recv_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (mut rx, _tx) = shmpipe::pipe()?;
+    /// let outcome = rx.recv_in_place_timeout(Duration::from_millis(1));
+    /// assert!(matches!(outcome, Err(shmpipe::RecvTimeoutError::Timeout)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn recv_in_place_timeout(
         &mut self,
         timeout: Duration,
@@ -140,6 +165,16 @@ impl View<'_> {
     }
 
     /// Length of the message in bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(b"seven b")?;
+    /// let view = rx.recv_in_place()?;
+    /// assert_eq!((view.len(), view.is_empty()), (7, false));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         match self.bytes {
             Bytes::InPlace(loan) => loan.len(),
@@ -148,11 +183,26 @@ impl View<'_> {
     }
 
     /// Whether the message is an empty one.
+    ///
+    /// # Examples
+    ///
+    /// See [`len`](Self::len).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether the message still lies in the pipe, and not in private memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Backend, PipeOptions};
+    ///
+    /// let (mut rx, mut tx) = PipeOptions::new().backend(Backend::SharedMemory).pipe()?;
+    /// tx.send(&[7; 8000])?;
+    /// assert!(rx.recv_in_place()?.is_in_place());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_in_place(&self) -> bool {
         matches!(self.bytes, Bytes::InPlace(_))
     }
@@ -162,6 +212,10 @@ impl View<'_> {
     /// # Panics
     ///
     /// When the message has not so many there, as indexing a slice does.
+    ///
+    /// # Examples
+    ///
+    /// See [`Receiver::recv_in_place`].
     pub fn read_at(&self, offset: usize, to: &mut [u8]) {
         match self.in_ring() {
             Some(message) => message.read_at(offset, to),
@@ -178,6 +232,17 @@ impl View<'_> {
     /// # Panics
     ///
     /// When `to` is not as long as the message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(b"four")?;
+    /// let mut bytes = [0; 4];
+    /// rx.recv_in_place()?.copy_to(&mut bytes);
+    /// assert_eq!(&bytes, b"four");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn copy_to(&self, to: &mut [u8]) {
         let len = self.len();
         assert!(
@@ -189,6 +254,10 @@ impl View<'_> {
     }
 
     /// A copy of the message.
+    ///
+    /// # Examples
+    ///
+    /// See [`Receiver::recv_in_place`].
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.len()];
         self.copy_to(&mut bytes);

@@ -59,8 +59,12 @@ impl Flags {
     pub(crate) const PARCELS: Self = Self(1);
     /// A receive that nobody else can end is an error.
     pub(crate) const DEADLOCK: Self = Self(2);
+    /// Nobody fills the page tables ahead of the first access.
+    pub(crate) const UNFILLED: Self = Self(4);
+    /// The memory is of huge pages.
+    pub(crate) const HUGE: Self = Self(8);
     pub(crate) const NONE: Self = Self(0);
-    const KNOWN: Self = Self(3);
+    const KNOWN: Self = Self(15);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 == flag.0

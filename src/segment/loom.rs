@@ -53,6 +53,10 @@ impl Segment {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    pub(crate) fn fill_tables(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     pub(crate) fn geometry(&self) -> Geometry {
         Geometry::default()
     }

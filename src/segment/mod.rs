@@ -5,8 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use crate::sys::memory::{DoubleMapping, fill_holes, page_size, sealed_memfd};
-use geometry::{Geometry, Kind, Sides, Wanted};
+use crate::sys::memory::{DoubleMapping, Pages, fill_holes, page_size, sealed_memfd};
+use crate::sys::pages::{fill_tables, huge_page_size, make_huge};
+use geometry::{Flags, Geometry, Kind, Sides, Wanted};
 use label::{RING, memory_name};
 use layout::Control;
 
@@ -26,23 +27,41 @@ pub(crate) struct Segment {
     memfd: OwnedFd,
 }
 
-// SAFETY: the mapping is plain shared memory that is only ever reached through atomics and through
-// copies under a side lock, from any thread.
-unsafe impl Send for Segment {}
-// SAFETY: as above.
-unsafe impl Sync for Segment {}
-
 impl Segment {
     /// Makes a segment for a ring whose capacity is a power of two of at least a page.
     ///
     /// Its pages are allocated and its size is sealed before it is mapped.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for huge pages that are longer than the capacity, or of which the kernel has none; else what
+    /// the operating system reports.
     pub(crate) fn create(wanted: Wanted<'_>, sides: Sides) -> io::Result<Self> {
+        let huge = wanted.flags.has(Flags::HUGE);
+        let alignment = if huge {
+            huge_pages_for(wanted.capacity)?
+        } else {
+            page_size()
+        };
         let control = size_of::<Control>().next_multiple_of(page_size());
         let memfd = sealed_memfd(&memory_name(RING, wanted.label), control + wanted.capacity)?;
         let geometry = Geometry::new(Kind::Ring, control, sides, wanted);
         // Before anybody else can have the descriptor, and never again.
         geometry.write_to(&memfd)?;
-        Self::map(memfd, geometry)
+        let are_filled = !wanted.flags.has(Flags::UNFILLED);
+        let pages = Pages {
+            // Page tables of small pages would be thrown away with them.
+            are_filled: are_filled && !huge,
+            alignment,
+        };
+        let segment = Self::map(memfd, geometry, pages)?;
+        if huge {
+            make_huge(segment.mapping.as_ptr(), control + wanted.capacity)?;
+            if are_filled {
+                segment.fill_tables()?;
+            }
+        }
+        Ok(segment)
     }
 
     /// Maps a segment that was handed over and has passed the checks of [`Geometry::of`].
@@ -53,16 +72,31 @@ impl Segment {
     pub(crate) fn attach(memfd: OwnedFd, geometry: Geometry) -> io::Result<Self> {
         // A hole would be filled at the first access, or not at all, which is a SIGBUS.
         fill_holes(&memfd, geometry.control() + geometry.capacity())?;
-        Self::map(memfd, geometry)
+        // Its maker has made it of huge pages; they show as such only at addresses that are aligned like them.
+        let huge = geometry.flags().has(Flags::HUGE).then(huge_page_size);
+        let pages = Pages {
+            are_filled: !geometry.flags().has(Flags::UNFILLED),
+            alignment: huge.flatten().unwrap_or_else(page_size),
+        };
+        Self::map(memfd, geometry, pages)
     }
 
-    fn map(memfd: OwnedFd, geometry: Geometry) -> io::Result<Self> {
-        let mapping = DoubleMapping::new(&memfd, geometry.control(), geometry.capacity())?;
+    fn map(memfd: OwnedFd, geometry: Geometry, pages: Pages) -> io::Result<Self> {
+        let mapping = DoubleMapping::new(&memfd, geometry.control(), geometry.capacity(), pages)?;
         Ok(Self {
             mapping,
             geometry,
             memfd,
         })
+    }
+
+    /// Fills this process's page tables for all of the segment.
+    ///
+    /// # Errors
+    ///
+    /// What madvise(2) reports.
+    pub(crate) fn fill_tables(&self) -> io::Result<()> {
+        fill_tables(self.mapping.as_ptr(), self.mapping.len())
     }
 
     /// What the segment says of itself.
@@ -93,6 +127,20 @@ impl Segment {
     /// Length of the data in bytes.
     pub(crate) fn capacity(&self) -> usize {
         self.geometry.capacity()
+    }
+}
+
+/// The length of a huge page, where a ring of that capacity can be made of them.
+fn huge_pages_for(capacity: usize) -> io::Result<usize> {
+    let refuse = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    match huge_page_size() {
+        Some(size) if size <= capacity => Ok(size),
+        Some(size) => refuse(format!(
+            "huge pages of {size} bytes need a capacity of as much at least, and not of {capacity} bytes"
+        )),
+        None => refuse(format!(
+            "huge pages for a capacity of {capacity} bytes: this kernel has no transparent ones"
+        )),
     }
 }
 

@@ -22,7 +22,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// What [`send`](Self::send) reports of the message at which it ended, and how many were sent before it. What was
+    /// What [`send`](Self::send) reports of the message at which it ended, and how many were sent: those before it,
+    /// and where only waking a receiver was refused, that one and those that went with it. What was
     /// taken out of the iterator and not sent is dropped: iterate over references to what must be tried again.
     ///
     /// # Panics
@@ -81,10 +82,11 @@ impl Sender {
             let allowed = messages.iter().take_while(|message| message.len() <= limit);
             let allowed = allowed.count();
             if let Some((count, told)) = tx.send_run(&messages[..allowed]) {
-                return (count, told.map_err(Fault::Io));
+                return (count, told.map_err(Fault::Untold));
             }
         }
         let outcome = self.send_within(messages[0], Patience::FOREVER);
-        (usize::from(outcome.is_ok()), outcome)
+        let is_sent = matches!(outcome, Ok(()) | Err(Fault::Untold(_)));
+        (usize::from(is_sent), outcome)
     }
 }

@@ -20,6 +20,10 @@ use crate::sys::clock::Patience;
 /// tx.send(b"while the slot borrows the sender").unwrap();
 /// drop(slot);
 /// ```
+///
+/// # Examples
+///
+/// See [`Sender::reserve`].
 pub struct Slot<'a> {
     sender: &'a mut Sender,
     bytes: Bytes,
@@ -44,7 +48,7 @@ impl Sender {
     ///
     /// A slot in place keeps all other senders of this pipe waiting until it is committed or dropped, as one inside a
     /// long send does: their `try_send` says `Full`, their time-outs hold. A blocking send through another clone by
-    /// the thread that has the slot waits for ever. A holder that was killed is found out by the others' looks after
+    /// the thread that has the slot waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does. A holder that was killed is found out by the others' looks after
     /// it, 10 ms after they began to wait and then at intervals that double up to a second. One that replaced itself
     /// by exec counts as alive until that program ends.
     ///
@@ -101,6 +105,16 @@ impl Slot<'_> {
     }
 
     /// Length of the message in bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_rx, mut tx) = shmpipe::pipe()?;
+    /// let slot = tx.reserve(10)?;
+    /// assert_eq!((slot.len(), slot.is_empty()), (10, false));
+    /// # drop(slot);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         match &self.bytes {
             Bytes::InPlace(loan) => loan.len(),
@@ -110,11 +124,26 @@ impl Slot<'_> {
     }
 
     /// Whether the message is an empty one.
+    ///
+    /// # Examples
+    ///
+    /// See [`len`](Self::len).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether what is written goes straight into the pipe, and not by way of private memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Backend, PipeOptions};
+    ///
+    /// let (_rx, mut tx) = PipeOptions::new().backend(Backend::SharedMemory).pipe()?;
+    /// assert!(tx.reserve(8000)?.is_in_place());
+    /// assert!(!tx.reserve(100_000)?.is_in_place(), "longer than the pipe");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_in_place(&self) -> bool {
         matches!(self.bytes, Bytes::InPlace(_))
     }
@@ -124,6 +153,10 @@ impl Slot<'_> {
     /// # Panics
     ///
     /// When they do not fit into the message there, as indexing a slice does.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::reserve`].
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
         if let Bytes::Private(message) = &mut self.bytes {
             check_range(offset, bytes.len(), message.len());
@@ -138,6 +171,17 @@ impl Slot<'_> {
     /// # Panics
     ///
     /// When `bytes` is not as long as the message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// let mut slot = tx.reserve(4)?;
+    /// slot.copy_from_slice(b"four");
+    /// slot.commit()?;
+    /// assert_eq!(&*rx.recv()?, b"four");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn copy_from_slice(&mut self, bytes: &[u8]) {
         let len = self.len();
         assert!(
@@ -191,6 +235,10 @@ impl Slot<'_> {
     ///
     /// As [`Sender::send`]: [`Disconnected`](SendError::Disconnected) when no receiver is left, and nothing is sent.
     /// `Io` (`Unsupported`) in a forked child of the process that made the slot.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::reserve`].
     pub fn commit(mut self) -> Result<(), SendError> {
         match mem::replace(&mut self.bytes, Bytes::Gone) {
             Bytes::InPlace(loan) => match &mut self.sender.flavor {

@@ -70,7 +70,7 @@ impl Sender {
     fn send_pieces(&mut self, message: Pieces<'_>, patience: Patience) -> Result<(), Fault> {
         match &mut self.flavor {
             Flavor::SharedMemory(tx) => match tx.send_at_once(message) {
-                Some(told) => told.map_err(Fault::Io),
+                Some(told) => told.map_err(Fault::Untold),
                 None => tx.send_pieces(message, patience),
             },
             Flavor::Kernel(tx) => tx.send_pieces(message, patience),

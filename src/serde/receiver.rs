@@ -17,6 +17,10 @@ use crate::sys::clock::{Deadline, Patience};
 ///
 /// A message is received into the byte end's buffer and decoded from there, so nothing is allocated but what
 /// the value itself holds.
+///
+/// # Examples
+///
+/// See [`recv`](Self::recv).
 pub struct Receiver<T> {
     inner: crate::Receiver,
     /// Gives a `T` and holds none.

@@ -13,6 +13,10 @@ use crate::Backend;
 /// The sending end of a pipe of `T`: a [`Sender`](crate::Sender) of which each message is one encoded value.
 ///
 /// A value is encoded in a buffer that this end keeps, and then sent whole.
+///
+/// # Examples
+///
+/// See [`send`](Self::send).
 pub struct Sender<T> {
     inner: crate::Sender,
     encoder: Encoder,

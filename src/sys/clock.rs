@@ -37,10 +37,13 @@ impl Deadline {
         self.at_most_from(now(), timeout)
     }
 
-    /// The earlier of this deadline and `timeout` from a time of [`now`].
+    /// The earlier of this deadline and `timeout` from a time of [`now`]; a time past the clock's range never comes.
     pub(crate) fn at_most_from(self, time: Duration, timeout: Duration) -> Self {
-        let bound = time + timeout;
-        Self(Some(self.0.map_or(bound, |at| at.min(bound))))
+        let bound = time.checked_add(timeout);
+        Self(match (self.0, bound) {
+            (Some(at), Some(bound)) => Some(at.min(bound)),
+            (at, bound) => at.or(bound),
+        })
     }
 
     /// The absolute time for `FUTEX_WAIT_BITSET`; `None` for never.

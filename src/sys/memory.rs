@@ -124,41 +124,79 @@ fn memfd(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
 pub(crate) struct DoubleMapping {
     /// Unmaps the whole range when dropped.
     range: memmap2::MmapRaw,
+    /// Where the control part begins: the first aligned place of the range.
+    start: NonNull<u8>,
+    /// Length of the control part and of both copies of the data.
+    length: usize,
 }
+
+/// How the pages of a mapping are to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pages {
+    /// The page tables are filled by the mapping, so that no access is a page fault.
+    pub(crate) are_filled: bool,
+    /// What the start is aligned to, a power of two of at least a page.
+    pub(crate) alignment: usize,
+}
+
+// SAFETY: plain shared memory; what is done with it is the business of those who hold the mapping.
+unsafe impl Send for DoubleMapping {}
+// SAFETY: as above.
+unsafe impl Sync for DoubleMapping {}
 
 impl DoubleMapping {
     /// Maps the `control + data` bytes of `fd` shared and writable. Both lengths are multiples of the
     /// page size and the file is at least that long and sealed against shrinking.
-    pub(crate) fn new(fd: &OwnedFd, control: usize, data: usize) -> io::Result<Self> {
+    pub(crate) fn new(fd: &OwnedFd, control: usize, data: usize, pages: Pages) -> io::Result<Self> {
         // One reservation for the whole range; its pages are never touched, only replaced.
         let length = control + 2 * data;
+        let reserved_length = length + (pages.alignment - page_size());
         let reserved = MmapOptions::new()
-            .len(length)
+            .len(reserved_length)
             .map_anon()
-            .map_err(|error| refused(format_args!("mmap(2) of {length} bytes"), error))?;
+            .map_err(|error| refused(format_args!("mmap(2) of {reserved_length} bytes"), error))?;
         let range = memmap2::MmapRaw::from(reserved);
-        map_over(range.as_mut_ptr(), control + data, fd, 0)?;
-        map_over(
-            range.as_mut_ptr().wrapping_add(control + data),
-            data,
-            fd,
-            control,
-        )?;
-        Ok(Self { range })
+        let unaligned = range.as_mut_ptr();
+        let start = unaligned.wrapping_add(unaligned.align_offset(pages.alignment));
+        map_over(start, control + data, fd, 0, pages)?;
+        let second = start.wrapping_add(control + data);
+        map_over(second, data, fd, control, pages)?;
+        Ok(Self {
+            range,
+            start: NonNull::new(start).expect("mmap gave an address"),
+            length,
+        })
     }
 
     /// Start of the control part.
     pub(crate) fn as_ptr(&self) -> NonNull<u8> {
-        NonNull::new(self.range.as_mut_ptr()).expect("mmap gave an address")
+        self.start
+    }
+
+    /// Length of all that is mapped.
+    pub(crate) fn len(&self) -> usize {
+        debug_assert!(self.length <= self.range.len(), "inside its reservation");
+        self.length
     }
 }
 
 /// Maps `length` bytes of `fd` from `offset` over a range that the caller has reserved.
-fn map_over(at: *mut u8, length: usize, fd: &OwnedFd, offset: usize) -> io::Result<()> {
+fn map_over(
+    at: *mut u8,
+    length: usize,
+    fd: &OwnedFd,
+    offset: usize,
+    pages: Pages,
+) -> io::Result<()> {
     let length = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
     let offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED | MapFlags::MAP_POPULATE;
+    let filled = if pages.are_filled {
+        MapFlags::MAP_POPULATE
+    } else {
+        MapFlags::empty()
+    };
+    let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED | filled;
     // SAFETY: the range lies inside the caller's own reservation, which nothing refers to yet.
     unsafe {
         mmap(

@@ -14,6 +14,7 @@ pub(crate) mod inherited;
 #[path = "loom/kernel.rs"]
 pub(crate) mod kernel;
 pub(crate) mod memory;
+pub(crate) mod pages;
 pub(crate) mod parcels;
 pub(crate) mod pipe;
 pub(crate) mod process;

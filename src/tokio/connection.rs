@@ -12,10 +12,14 @@ use super::{Receiver, Sender};
 use crate::{Message, RecvError, SendError, TryRecvError, TrySendError};
 
 /// A [two-way end](crate::Connection) for tasks: all of a [`Receiver`] and of a [`Sender`].
+///
+/// # Examples
+///
+/// See [`send`](Self::send).
 #[derive(Debug)]
 pub struct Connection {
-    receiver: Receiver,
-    sender: Sender,
+    pub(super) receiver: Receiver,
+    pub(super) sender: Sender,
 }
 
 impl Connection {
@@ -37,6 +41,19 @@ impl Connection {
     }
 
     /// Gives the blocking end back, as [`Receiver::into_blocking`] and [`Sender::into_blocking`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[::tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (here, mut there) = shmpipe::duplex()?;
+    /// let here = shmpipe::tokio::Connection::from_blocking(here)?;
+    /// here.into_blocking().send(b"blocking again")?;
+    /// assert_eq!(there.recv()?.len(), 14);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_blocking(self) -> crate::Connection {
         crate::Connection::new(self.receiver.into_blocking(), self.sender.into_blocking())
     }

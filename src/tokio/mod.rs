@@ -5,6 +5,11 @@
 //! process. Making one puts its side into the mode of [`Receiver::as_fd`](crate::Receiver#impl-AsFd-for-Receiver)
 //! and takes a descriptor of its own, which also counts as a holder of the side.
 //!
+//! They are handed over as blocking ends are: by [`inherit`](Receiver::inherit) and
+//! [`from_env`](Receiver::from_env), or [in messages](Sender::send_with_end). For every other way there is
+//! `into_blocking()` and then `into_fds`, and on the other side `from_fds` and then `from_blocking`; so it is for calls
+//! that only the blocking ends have, like batches, `reserve` and `wait`.
+//!
 //! # Dropped futures
 //!
 //! A dropped [`recv`](Receiver::recv) has taken no message: it takes one only in the poll that returns it. Parts of
@@ -26,6 +31,8 @@
 //! ```
 
 mod connection;
+mod handed;
+mod parcels;
 mod receiver;
 mod sender;
 mod watch;

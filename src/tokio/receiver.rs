@@ -18,11 +18,15 @@ use crate::{Message, RecvError, TryRecvError};
 ///
 /// As a [`Stream`] it yields whole messages as `Result<Vec<u8>, RecvError>` and ends at end-of-file; as
 /// [`AsyncRead`] it is the byte-stream view, in which message edges vanish.
+///
+/// # Examples
+///
+/// See [`recv`](Self::recv).
 #[derive(Debug)]
 pub struct Receiver {
     // Closed before the receiver, which announces the close.
-    watch: Watch,
-    receiver: crate::Receiver,
+    pub(super) watch: Watch,
+    pub(super) receiver: crate::Receiver,
 }
 
 impl Receiver {
@@ -35,6 +39,10 @@ impl Receiver {
     /// # Panics
     ///
     /// Outside of a tokio runtime, or in one without I/O enabled.
+    ///
+    /// # Examples
+    ///
+    /// See [`recv`](Self::recv).
     pub fn from_blocking(receiver: crate::Receiver) -> io::Result<Self> {
         Ok(Self {
             watch: Watch::new(receiver.as_fd())?,
@@ -43,6 +51,19 @@ impl Receiver {
     }
 
     /// Gives the blocking end back, with all that it has taken and not handed out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[::tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (rx, mut tx) = shmpipe::pipe()?;
+    /// let rx = shmpipe::tokio::Receiver::from_blocking(rx)?;
+    /// tx.send(b"blocking again")?;
+    /// assert_eq!(rx.into_blocking().recv()?.len(), 14);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_blocking(self) -> crate::Receiver {
         self.receiver
     }

@@ -19,15 +19,19 @@ use crate::{SendError, TrySendError};
 /// As a [`Sink`] it takes whole messages as `Vec<u8>`, of which it keeps one until there is room; as [`AsyncWrite`]
 /// each write is one message (of its first part, where it is long), and neither flush nor shutdown is needed: the
 /// pipe ends when the last sender is dropped.
+///
+/// # Examples
+///
+/// See [`send`](Self::send).
 #[derive(Debug)]
 pub struct Sender {
     // Closed before the sender, which announces the close.
     watch: Watch,
-    sender: crate::Sender,
+    pub(super) sender: crate::Sender,
     /// What the sink has taken and not sent.
     taken: Option<Vec<u8>>,
-    /// A long message on its way.
-    long: Option<JoinHandle<Result<(), SendError>>>,
+    /// A message on its way that is long, or carries descriptors.
+    pub(super) long: Option<JoinHandle<Result<(), SendError>>>,
 }
 
 impl Sender {
@@ -40,6 +44,10 @@ impl Sender {
     /// # Panics
     ///
     /// Outside of a tokio runtime, or in one without I/O enabled.
+    ///
+    /// # Examples
+    ///
+    /// See [`send`](Self::send).
     pub fn from_blocking(sender: crate::Sender) -> io::Result<Self> {
         Ok(Self {
             watch: Watch::new(sender.readiness()?)?,
@@ -51,6 +59,19 @@ impl Sender {
 
     /// Gives the blocking end back. A message that a sink has taken and not flushed is lost; a long one on its way
     /// comes before what the blocking end sends, if that has begun.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[::tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut rx, tx) = shmpipe::pipe()?;
+    /// let tx = shmpipe::tokio::Sender::from_blocking(tx)?;
+    /// tx.into_blocking().send(b"blocking again")?;
+    /// assert_eq!(rx.recv()?.len(), 14);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_blocking(self) -> crate::Sender {
         self.sender
     }
@@ -147,7 +168,7 @@ impl Sender {
     }
 
     /// Waits for the long message on its way.
-    fn poll_long(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+    pub(super) fn poll_long(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let Some(long) = &mut self.long else {
             return Poll::Ready(Ok(()));
         };
@@ -159,7 +180,7 @@ impl Sender {
 
     /// Waits until all is sent that was begun before. Nobody has waited for the outcome of that, and what would
     /// fail again is told by what comes next.
-    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+    pub(super) fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let _ = ready!(self.poll_long(cx));
         self.poll_taken(cx)
     }

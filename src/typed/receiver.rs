@@ -16,6 +16,10 @@ use crate::sys::clock::{Deadline, Patience};
 ///
 /// A value is received by way of the stack and returned, with no allocation. Only a message that is longer
 /// than a `T`, and so none, goes through the byte end's buffer, which grows with what arrives.
+///
+/// # Examples
+///
+/// See [`recv`](Self::recv).
 pub struct Receiver<T> {
     inner: crate::Receiver,
     /// Gives a `T` and holds none.

@@ -1,8 +1,8 @@
 //! Ends of values that are handed over, and waited for, as the byte ends below them.
 
-/// `$by` is the field by which an end of values is waited for.
+/// `$by` is the field by which an end of values is waited for, `$part` are those that make it up.
 macro_rules! goes_as_its_byte_end {
-    ($name:ident<$($value:ident),+>, waits by $by:ident) => {
+    ($name:ident<$($value:ident),+>, made of ($($part:ident),+), waits by $by:ident) => {
         impl<$($value),+> $name<$($value),+> {
             /// Hands this end to the program that `command` will execute, as
             /// [`Sender::inherit`](crate::Sender::inherit); drop the command after the spawn.
@@ -16,6 +16,37 @@ macro_rules! goes_as_its_byte_end {
                 name: impl AsRef<std::ffi::OsStr>,
             ) -> io::Result<()> {
                 self.into_inner().inherit(command, name)
+            }
+
+            /// Takes this end apart into the descriptors that make it up, as
+            /// [`Sender::into_fds`](crate::Sender::into_fds).
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn into_fds(self) -> io::Result<Vec<std::os::fd::OwnedFd>> {
+                self.into_inner().into_fds()
+            }
+
+            /// Makes an end of descriptors from [`into_fds`](Self::into_fds), as
+            /// [`Sender::from_fds`](crate::Sender::from_fds). Nothing there says which values go through it.
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            ///
+            /// # Safety
+            ///
+            /// As there: they come from `into_fds` of such an end, of bytes or of values.
+            ///
+            /// # Examples
+            ///
+            /// See [`Sender::into_fds`](crate::Sender::into_fds).
+            pub unsafe fn from_fds(
+                fds: impl IntoIterator<Item = std::os::fd::OwnedFd>,
+            ) -> io::Result<Self> {
+                // SAFETY: by the caller.
+                unsafe { crate::$name::from_fds(fds) }.map(Self::from)
             }
 
             /// Takes the end that the parent process has handed to this program, as
@@ -35,8 +66,10 @@ macro_rules! goes_as_its_byte_end {
         impl<$($value),+> crate::end::Parts for $name<$($value),+> {
             const KIND: &'static str = <crate::$name as crate::end::Parts>::KIND;
 
-            fn take_apart(self) -> io::Result<Vec<std::os::fd::OwnedFd>> {
-                self.into_inner().into_fds()
+            fn copies(&self) -> io::Result<Vec<std::os::fd::OwnedFd>> {
+                let mut fds = Vec::new();
+                $(fds.append(&mut crate::end::Parts::copies(&self.$part)?);)+
+                Ok(fds)
             }
 
             unsafe fn put_together(fds: Vec<std::os::fd::OwnedFd>) -> io::Result<Self> {

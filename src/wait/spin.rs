@@ -30,10 +30,17 @@ const LOOKS_AT_ONCE: u32 = 32;
 /// Most waits in a row that go without a yield after yields that did not help.
 const MOST_SKIPPED: u32 = 64;
 
+/// Most that [`Spin::For`] may ask for: so much later than at a kernel pipe a death may be noticed.
+const LONGEST_FIXED: Duration = Duration::from_millis(1);
+
 /// How long a blocked call looks again and again before it sleeps.
 ///
 /// Looking costs CPU time and saves the microseconds of a wake-up. Only a peer that last ran on another CPU is
 /// waited for so, and only where the cgroup's quota leaves more than one CPU.
+///
+/// # Examples
+///
+/// See [`PipeOptions::spin`](crate::PipeOptions::spin).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Spin {
@@ -43,7 +50,8 @@ pub enum Spin {
     /// shorter, and short waits make them longer.
     #[default]
     Adaptive,
-    /// So long each time: the lowest latency for waits up to that long, at the price of a CPU meanwhile.
+    /// So long each time: the lowest latency for waits up to that long, at the price of a CPU meanwhile. A
+    /// millisecond at most, whatever is asked for, since who looks at the pipe alone does not see a death.
     For(Duration),
 }
 
@@ -144,7 +152,7 @@ impl Spinner {
 
     fn next_budget(&mut self) -> Duration {
         if let Spin::For(span) = self.spin {
-            return span;
+            return span.min(LONGEST_FIXED);
         }
         self.since_probe += 1;
         if self.since_probe < PROBE_EVERY {

@@ -41,6 +41,10 @@ fn each_send_error_becomes_the_io_error_that_a_pipe_gives() {
         kind(SendTimeoutError::TooLarge { len: 2, max: 1 }),
         ErrorKind::InvalidInput
     );
+    assert_eq!(
+        kind(TrySendError::TooLargeAtOnce { len: 2, max: 1 }),
+        ErrorKind::InvalidInput
+    );
     assert_eq!(kind(SendError::Corrupted), ErrorKind::InvalidData);
     assert_eq!(kind(TrySendError::Corrupted), ErrorKind::InvalidData);
     assert_eq!(kind(SendTimeoutError::Corrupted), ErrorKind::InvalidData);
@@ -110,6 +114,8 @@ fn each_text_is_lower_case_without_full_stop() {
         Box::new(SendError::Corrupted),
         Box::new(SendError::TooLarge { len: 2, max: 1 }),
         Box::new(TrySendError::Full),
+        Box::new(TrySendError::TooLarge { len: 2, max: 1 }),
+        Box::new(TrySendError::TooLargeAtOnce { len: 2, max: 1 }),
         Box::new(SendTimeoutError::Timeout),
         Box::new(RecvError::Disconnected),
         Box::new(RecvError::Aborted),
@@ -133,6 +139,10 @@ fn each_text_is_lower_case_without_full_stop() {
 fn each_text_has_its_numbers() {
     let text = SendError::TooLarge { len: 101, max: 100 }.to_string();
     assert!(text.contains("101") && text.contains("100"), "{text}");
+    let text = TrySendError::TooLargeAtOnce { len: 101, max: 100 }.to_string();
+    assert!(text.contains("101") && text.contains("100"), "{text}");
+    let over_the_limit = TrySendError::TooLarge { len: 101, max: 100 };
+    assert_ne!(text, over_the_limit.to_string());
     let text = RecvError::BufferTooSmall { needed: 4711 }.to_string();
     assert!(text.contains("4711"), "{text}");
 }

@@ -215,7 +215,7 @@ fn each_impossible_value_of_a_header_is_refused(backend: Backend) {
         (16, 0_u32.to_le_bytes().to_vec(), "control part has 0"),
         (16, 4097_u32.to_le_bytes().to_vec(), "control part has 4097"),
         (16, u32::MAX.to_le_bytes().to_vec(), "control part"),
-        (20, 4_u32.to_le_bytes().to_vec(), "flags 0x4"),
+        (20, 16_u32.to_le_bytes().to_vec(), "flags 0x10"),
         (20, u32::MAX.to_le_bytes().to_vec(), "unknown flags"),
         // Another kind of segment than its size bears out.
         (

@@ -35,6 +35,10 @@ pub(crate) const TASKS: Tasks = &[
     ("one message", one_message),
     ("a program of its own", a_program_of_its_own),
     ("within the limit", within_the_limit),
+    ("filled", super::pages::filled),
+    ("empty", super::pages::empty),
+    #[cfg(feature = "serde")]
+    ("serde", super::serde_handed::lengths),
     ("typed", super::typed_handed::squares),
     ("twice", super::inherit_refused::twice),
     ("wrong kind first", super::inherit_refused::wrong_kind_first),

@@ -184,7 +184,7 @@ fn recv_into_that_is_too_small_leaves_a_large_message_whole(backend: Backend) {
 fn try_send_refuses_what_an_empty_pipe_cannot_hold_and_names_what_it_can(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let outcome = tx.try_send(&pattern(1, 0, LARGE));
-    let Err(TrySendError::TooLarge { len: LARGE, max }) = outcome else {
+    let Err(TrySendError::TooLargeAtOnce { len: LARGE, max }) = outcome else {
         panic!("{outcome:?}")
     };
     assert!(
@@ -195,7 +195,7 @@ fn try_send_refuses_what_an_empty_pipe_cannot_hold_and_names_what_it_can(backend
     tx.try_send(&pattern(1, 1, max)).unwrap();
     check(&rx.recv().unwrap(), 1, 1, max);
     let outcome = tx.try_send(&pattern(1, 2, max + 1));
-    assert!(matches!(outcome, Err(TrySendError::TooLarge { len, .. }) if len == max + 1));
+    assert!(matches!(outcome, Err(TrySendError::TooLargeAtOnce { len, .. }) if len == max + 1));
     // At another place of a ring as much fits.
     tx.try_send(&pattern(1, 3, 777)).unwrap();
     check(&rx.recv().unwrap(), 1, 3, 777);

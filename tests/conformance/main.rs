@@ -37,7 +37,9 @@ mod large;
 mod limits;
 mod namespaces;
 mod order;
+mod pages;
 mod parcels;
+mod parcels_in_time;
 mod parts;
 mod poll;
 mod readiness;
@@ -52,9 +54,12 @@ mod serde;
 #[cfg(feature = "serde")]
 mod serde_ends;
 #[cfg(feature = "serde")]
+mod serde_handed;
+#[cfg(feature = "serde")]
 mod serde_hostile;
 mod signals;
 mod sizes;
+mod spins;
 mod stopped;
 mod stream;
 mod stream_buffered;

@@ -16,6 +16,7 @@ use crate::support::{
 
 on_both_backends! {
     a_sender_that_is_refused_a_call_says_so_or_sends_without,
+    a_batch_counts_what_was_sent_also_where_waking_is_refused,
     a_receiver_that_is_refused_a_call_says_so_or_receives_without,
     a_sender_that_may_not_wait_says_so_and_the_receiver_gets_the_end,
     a_receiver_that_may_not_wait_says_so_and_the_sender_a_broken_pipe,
@@ -101,6 +102,35 @@ fn a_sender_that_is_refused_a_call_says_so_or_sends_without(backend: Backend) {
             receive_both(rx, true);
             sender.join();
         }
+    }
+}
+
+fn a_batch_counts_what_was_sent_also_where_waking_is_refused(backend: Backend) {
+    let refused: &[c_long] = match backend {
+        Backend::Kernel => &[libc::SYS_pwritev2, libc::SYS_writev],
+        _ => &[libc::SYS_sendto],
+    };
+    let receiver = this_thread();
+    // The first messages of an end go another way than those behind them.
+    for before in [0, 2] {
+        let counted = shared_counter();
+        let (rx, mut tx) = open(backend);
+        let (sender, mut rx) = fork_apart(rx, move || {
+            assert_eq!(tx.send_batch(vec![b"before"; before]).unwrap(), before);
+            until_asleep(&[receiver]);
+            for &call in refused {
+                calls(call).refuse(libc::EPERM);
+            }
+            let error = tx.send_batch([b"a", b"b", b"c"]).unwrap_err();
+            assert!(matches!(error.error, SendError::Io(_)), "{error}");
+            counted.store(error.sent as u64, Ordering::Relaxed);
+        });
+        let received = rx.messages().count();
+        sender.join();
+        let sent = usize::try_from(counted.load(Ordering::Relaxed)).unwrap();
+        assert_eq!(received, before + sent);
+        // A kernel pipe wakes its readers by the write itself.
+        assert_eq!(sent > 0, backend == Backend::SharedMemory, "{sent} sent");
     }
 }
 

@@ -14,6 +14,8 @@ on_both_backends! {
     a_typed_end_travels_in_a_message,
     a_typed_end_that_travelled_is_a_byte_end_too_and_of_its_kind_only,
     a_typed_connection_is_inherited_by_a_program,
+    the_end_comes_when_a_program_that_was_handed_a_typed_end_is_killed,
+    typed_ends_are_taken_apart_and_put_together,
     wait_tells_typed_ends_that_are_ready,
     typed_ends_tell_who_holds_the_other_side,
 }
@@ -68,6 +70,41 @@ pub(crate) fn squares() {
     for number in rx.messages() {
         tx.send(&u64::from(number).pow(2)).unwrap();
     }
+}
+
+fn the_end_comes_when_a_program_that_was_handed_a_typed_end_is_killed(backend: Backend) {
+    let (mut here, there) = options(backend).typed_duplex::<u32, u64>().unwrap();
+    let mut command = program("typed");
+    there.inherit(&mut command, "SQUARES").unwrap();
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    here.send(&3).unwrap();
+    assert_eq!(here.recv().unwrap(), 9);
+    child.kill().unwrap();
+    let (mut rx, _tx) = here.split();
+    assert_at_end(&mut rx);
+    child.wait().unwrap();
+}
+
+fn typed_ends_are_taken_apart_and_put_together(backend: Backend) {
+    let (rx, tx) = pipe::<Sample>(backend);
+    let (rx, tx) = (rx.into_fds().unwrap(), tx.into_fds().unwrap());
+    // SAFETY: they come from `into_fds` of a receiver.
+    let mut rx = unsafe { Receiver::<Sample>::from_fds(rx) }.unwrap();
+    // SAFETY: they come from `into_fds` of a sender.
+    let mut tx = unsafe { Sender::<Sample>::from_fds(tx) }.unwrap();
+    tx.send(&SAMPLE).unwrap();
+    drop(tx);
+    assert_eq!(rx.recv().unwrap(), SAMPLE);
+    assert_at_end(&mut rx);
+
+    let (mut left, right) = options(backend).typed_duplex::<u32, u64>().unwrap();
+    let right = right.into_fds().unwrap();
+    // SAFETY: they come from `into_fds` of a connection.
+    let mut right = unsafe { Connection::<u64, u32>::from_fds(right) }.unwrap();
+    left.send(&7).unwrap();
+    right.send(&8).unwrap();
+    assert_eq!((right.recv().unwrap(), left.recv().unwrap()), (7, 8));
 }
 
 fn wait_tells_typed_ends_that_are_ready(backend: Backend) {

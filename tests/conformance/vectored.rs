@@ -101,7 +101,10 @@ fn try_send_vectored_sends_all_or_nothing(backend: Backend) {
     let large = vec![0; LARGE];
     let outcome = tx.try_send_vectored(&cut(&large, 0, CAPACITY));
     assert!(
-        matches!(outcome, Err(TrySendError::TooLarge { len: LARGE, .. })),
+        matches!(
+            outcome,
+            Err(TrySendError::TooLargeAtOnce { len: LARGE, .. })
+        ),
         "{outcome:?}"
     );
 }

@@ -204,7 +204,7 @@ impl Send {
             Self::Try(len) => match tx.try_send(&message(len)) {
                 Ok(()) => Done,
                 Err(TrySendError::Full) => NotNow,
-                Err(TrySendError::TooLarge { .. }) => Misfit,
+                Err(TrySendError::TooLargeAtOnce { .. }) => Misfit,
                 Err(TrySendError::Disconnected) => End,
                 Err(TrySendError::Corrupted) => Corrupted,
                 Err(TrySendError::Io(error)) => refused(&error),

@@ -223,7 +223,7 @@ impl Side<'_> {
         let needed = slots_for(len, capacity, page_size());
         let max = longest_for(capacity, page_size());
         if len > max {
-            return Err(Fault::TooLarge { len, max });
+            return Err(Fault::TooLargeAtOnce { len, max });
         }
         let used = pipe::queued(self.end.pipe())?;
         let taken = if used == 0 {

@@ -247,6 +247,28 @@ impl End {
     }
 }
 
+impl Rx {
+    /// Fills this process's page tables for the segment.
+    ///
+    /// # Errors
+    ///
+    /// What madvise(2) reports.
+    pub(crate) fn fill_tables(&self) -> io::Result<()> {
+        self.end.segment.fill_tables()
+    }
+}
+
+impl Tx {
+    /// As [`Rx::fill_tables`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn fill_tables(&self) -> io::Result<()> {
+        self.end.segment.fill_tables()
+    }
+}
+
 impl Drop for End {
     fn drop(&mut self) {
         // Closed before it is announced: who hears of it must find the hang-up.

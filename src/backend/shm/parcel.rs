@@ -120,7 +120,7 @@ impl Tx {
                         let flags = writer.opening_flags() | LAST | PARCEL;
                         writer.publish(Some(ticket), bytes, flags);
                         writer.set_state(message::WHOLE);
-                        view.ring()?;
+                        view.ring().map_err(Fault::Untold)?;
                         view.show_readiness_if_watched();
                         return Ok(());
                     }

@@ -140,7 +140,7 @@ impl Tx {
             let writer = view.writer;
             writer.publish(None, bytes, writer.opening_flags() | LAST);
             writer.set_state(message::WHOLE);
-            view.ring()?;
+            view.ring().map_err(Fault::Untold)?;
             view.show_readiness_if_watched();
             Ok(())
         })
@@ -236,8 +236,11 @@ fn send_in_parts(
             writer.set_state(message::WITHDRAWN);
             return told;
         }
-        writer.publish(None, part, if after.len() == 0 { LAST } else { 0 });
-        told = view.ring().map_err(Fault::Io);
+        let is_last = after.len() == 0;
+        writer.publish(None, part, if is_last { LAST } else { 0 });
+        told = view
+            .ring()
+            .map_err(if is_last { Fault::Untold } else { Fault::Io });
         rest = after;
     }
     writer.set_state(message::WHOLE);
@@ -283,7 +286,7 @@ fn room_needed(rules: Rules, len: usize, patience: Patience) -> Result<u64, Faul
     }
     let max = rules.at_once_max();
     if len > max {
-        Err(Fault::TooLarge { len, max })
+        Err(Fault::TooLargeAtOnce { len, max })
     } else {
         Ok(rules.span_of_message(len))
     }

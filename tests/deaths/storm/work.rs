@@ -134,7 +134,7 @@ impl Job<'_> {
         let is_sent = match random.below_u64(3) {
             0 => match tx.try_send(&message) {
                 Ok(()) => true,
-                Err(TrySendError::Full | TrySendError::TooLarge { .. }) => false,
+                Err(TrySendError::Full | TrySendError::TooLargeAtOnce { .. }) => false,
                 Err(error) => panic!("{error}"),
             },
             _ => match tx.send_timeout(&message, some_time(random)) {

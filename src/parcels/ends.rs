@@ -1,0 +1,234 @@
+//! Whole ends that travel in messages.
+//!
+//! An end travels as the descriptors that make it up; nothing here knows of rings or of pipes.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+use std::{error, fmt};
+
+use crate::error::Fault;
+use crate::sys::clock::{Deadline, Patience};
+use crate::{
+    End, Message, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
+    TryRecvError, TrySendError,
+};
+
+/// Why an end was not sent, and the end itself, from [`Sender::try_send_with_end`] and
+/// [`Sender::send_with_end_timeout`].
+///
+/// As an [`io::Error`] it is its [`error`](Self::error).
+///
+/// # Examples
+///
+/// ```
+/// let (_rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+/// let (mut answers, mut answer_here) = shmpipe::pipe()?;
+/// let refused = loop {
+///     match tx.try_send_with_end(b"", answer_here) {
+///         Ok(()) => answer_here = shmpipe::pipe()?.1,
+///         Err(refused) => break refused,
+///     }
+/// };
+/// assert!(matches!(refused.error, shmpipe::TrySendError::Full));
+/// let _again = refused.end;
+/// # drop(answers.try_recv());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SendEndError<E, R> {
+    /// The end, as it was.
+    pub end: E,
+    /// What the message met.
+    pub error: R,
+}
+
+impl<E, R: fmt::Display> fmt::Display for SendEndError<E, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<E: fmt::Debug, R: error::Error + 'static> error::Error for SendEndError<E, R> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl<E, R: Into<io::Error>> From<SendEndError<E, R>> for io::Error {
+    fn from(refused: SendEndError<E, R>) -> Self {
+        refused.error.into()
+    }
+}
+
+impl Sender {
+    /// Sends `message` and a whole end with it: the receiver gets the end by
+    /// [`recv_with_end`](Receiver::recv_with_end), and this process has it no more. An end of any pipe, of either
+    /// backend; of this very pipe, too.
+    ///
+    /// On its way it counts as a holder of its side, so that nobody takes its pipe for ended. To keep it as
+    /// well, send a [clone](Self::try_clone).
+    ///
+    /// # Errors
+    ///
+    /// As [`send_with_fds`](Self::send_with_fds) and as [`into_fds`](Self::into_fds) of that end, which is gone then
+    /// too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+    /// let (mut answers, answer_here) = shmpipe::pipe()?;
+    /// tx.send_with_end(b"what is the time?", answer_here)?;
+    ///
+    /// let (question, mut answer) = rx.recv_with_end::<shmpipe::Sender>()?;
+    /// assert_eq!(&*question, b"what is the time?");
+    /// answer.send(b"noon")?;
+    /// assert_eq!(&*answers.recv()?, b"noon");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_with_end(&mut self, message: &[u8], end: impl End) -> Result<(), SendError> {
+        Ok(self.send_parts(message, &end, Patience::FOREVER)?)
+    }
+
+    /// As [`send_with_end`](Self::send_with_end), but never blocks, and gives the end back where it was not sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send_with_fds`](Self::try_send_with_fds), [`Full`](TrySendError::Full) above all, and
+    /// [`Io`](TrySendError::Io) where the end's descriptors cannot be duplicated; with the end in
+    /// [`end`](SendEndError::end).
+    ///
+    /// # Examples
+    ///
+    /// See [`SendEndError`].
+    pub fn try_send_with_end<E: End>(
+        &mut self,
+        message: &[u8],
+        end: E,
+    ) -> Result<(), SendEndError<E, TrySendError>> {
+        let outcome = self.send_parts(message, &end, Patience::Never);
+        outcome.map_err(|fault| SendEndError {
+            end,
+            error: fault.into(),
+        })
+    }
+
+    /// As [`send_with_end`](Self::send_with_end), blocking no longer than `timeout`, and gives the end back where it
+    /// was not sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send_with_end`](Self::try_send_with_end), with [`Timeout`](SendTimeoutError::Timeout), not before its
+    /// time, in place of `Full`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+    /// let (_, answer_here) = shmpipe::pipe()?;
+    /// drop(rx);
+    /// let refused = tx.send_with_end_timeout(b"", answer_here, Duration::from_millis(1)).unwrap_err();
+    /// assert!(matches!(refused.error, shmpipe::SendTimeoutError::Disconnected));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn send_with_end_timeout<E: End>(
+        &mut self,
+        message: &[u8],
+        end: E,
+        timeout: Duration,
+    ) -> Result<(), SendEndError<E, SendTimeoutError>> {
+        let patience = Patience::Until(Deadline::after(timeout));
+        let outcome = self.send_parts(message, &end, patience);
+        outcome.map_err(|fault| SendEndError {
+            end,
+            error: fault.into(),
+        })
+    }
+
+    fn send_parts(
+        &mut self,
+        message: &[u8],
+        end: &impl End,
+        patience: Patience,
+    ) -> Result<(), Fault> {
+        let fds = end.copies()?;
+        let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        self.send_parcel(message, &borrowed, patience)
+    }
+}
+
+impl Receiver {
+    /// Receives the next message and the end that it carries, blocking while the pipe is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_with_fds`](Self::recv_with_fds), and [`Io`](RecvError::Io): `InvalidData` or `InvalidInput` for a
+    /// message that carries no end or one of another kind, else what making an end of descriptors reports
+    /// ([`from_fds`](Self::from_fds)). That message is gone, and what it carried is closed.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::send_with_end`].
+    pub fn recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), RecvError> {
+        Ok(put_together(self.recv_parcel(Patience::FOREVER)?)?)
+    }
+
+    /// As [`recv_with_end`](Self::recv_with_end), but never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Empty`](TryRecvError::Empty) as [`try_recv`](Self::try_recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Sender, TryRecvError};
+    ///
+    /// let (mut rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+    /// assert!(matches!(rx.try_recv_with_end::<Sender>(), Err(TryRecvError::Empty)));
+    /// let (_, answer_here) = shmpipe::pipe()?;
+    /// tx.send_with_end(b"what is the time?", answer_here)?;
+    /// let (question, _answer) = rx.try_recv_with_end::<Sender>()?;
+    /// assert_eq!(&*question, b"what is the time?");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), TryRecvError> {
+        Ok(put_together(self.recv_parcel(Patience::Never)?)?)
+    }
+
+    /// As [`recv_with_end`](Self::recv_with_end), blocking no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Timeout`](RecvTimeoutError::Timeout), not before its time; nothing is lost by it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (mut rx, _tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+    /// let outcome = rx.recv_with_end_timeout::<shmpipe::Sender>(Duration::from_millis(1));
+    /// assert!(matches!(outcome, Err(shmpipe::RecvTimeoutError::Timeout)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn recv_with_end_timeout<E: End>(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<(Message<'_>, E), RecvTimeoutError> {
+        let patience = Patience::Until(Deadline::after(timeout));
+        Ok(put_together(self.recv_parcel(patience)?)?)
+    }
+}
+
+fn put_together<E: End>(
+    (message, fds): (Message<'_>, Vec<OwnedFd>),
+) -> Result<(Message<'_>, E), Fault> {
+    // SAFETY: just received, so nobody else's; checked like all descriptors from strangers.
+    let end = unsafe { E::put_together(fds) }?;
+    Ok((message, end))
+}

@@ -1,0 +1,120 @@
+//! Ends for tasks that are handed over, or asked about, as the blocking ends below them.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::Command;
+
+use super::{Connection, Receiver, Sender};
+use crate::end::{End, Parts};
+use crate::{Backend, Holder};
+
+macro_rules! goes_as_its_blocking_end {
+    ($name:ident, made of ($($part:ident),+), asked by $by:ident) => {
+        impl $name {
+            /// Hands this end to the program that `command` will execute, as
+            /// [`Sender::inherit`](crate::Sender::inherit); drop the command after the spawn. What this end has taken
+            /// and not handed on is dropped, as by `into_blocking`.
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn inherit(self, command: &mut Command, name: impl AsRef<OsStr>) -> io::Result<()> {
+                self.into_blocking().inherit(command, name)
+            }
+
+            /// Takes the end that the parent process has handed to this program, as
+            /// [`Sender::from_env`](crate::Sender::from_env).
+            ///
+            /// # Errors
+            ///
+            /// As there, and as `from_blocking`.
+            ///
+            /// # Panics
+            ///
+            /// As `from_blocking`.
+            pub fn from_env(name: impl AsRef<OsStr>) -> io::Result<Self> {
+                crate::$name::from_env(name).and_then(Self::from_blocking)
+            }
+
+            /// Bytes that the pipe holds in each direction, framing included.
+            pub fn capacity(&self) -> usize {
+                self.$by.capacity()
+            }
+
+            /// What carries the bytes.
+            pub fn backend(&self) -> Backend {
+                self.$by.backend()
+            }
+        }
+
+        /// It travels as the blocking end does; who receives it chooses which of the two it is there. Receiving one
+        /// for tasks panics outside of a runtime, as `from_blocking` does.
+        impl End for $name {}
+
+        impl Parts for $name {
+            const KIND: &'static str = <crate::$name as Parts>::KIND;
+
+            fn copies(&self) -> io::Result<Vec<OwnedFd>> {
+                let mut fds = Vec::new();
+                $(fds.append(&mut self.$part.copies()?);)+
+                Ok(fds)
+            }
+
+            unsafe fn put_together(fds: Vec<OwnedFd>) -> io::Result<Self> {
+                // SAFETY: by the caller.
+                unsafe { crate::$name::from_fds(fds) }.and_then(Self::from_blocking)
+            }
+        }
+    };
+}
+
+goes_as_its_blocking_end! { Receiver, made of (receiver), asked by receiver }
+goes_as_its_blocking_end! { Sender, made of (sender), asked by sender }
+goes_as_its_blocking_end! { Connection, made of (receiver, sender), asked by sender }
+
+impl Receiver {
+    /// The processes that hold a sender of this pipe, as [`Receiver::holders`](crate::Receiver::holders). It reads
+    /// /proc, which takes a while on a large machine: not for a task that others wait for.
+    ///
+    /// # Errors
+    ///
+    /// What reading /proc reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[::tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (rx, _tx) = shmpipe::pipe()?;
+    /// let rx = shmpipe::tokio::Receiver::from_blocking(rx)?;
+    /// assert_eq!(rx.holders()?[0].id(), std::process::id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn holders(&self) -> io::Result<Vec<Holder>> {
+        self.receiver.holders()
+    }
+}
+
+impl Sender {
+    /// The processes that hold a receiver of this pipe, as [`Receiver::holders`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn holders(&self) -> io::Result<Vec<Holder>> {
+        self.sender.holders()
+    }
+}
+
+impl Connection {
+    /// The processes that hold the other end, or one half of it, as [`Receiver::holders`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn holders(&self) -> io::Result<Vec<Holder>> {
+        crate::holders::of_both(&self.receiver.receiver, &self.sender.sender)
+    }
+}
