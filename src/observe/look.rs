@@ -159,10 +159,7 @@ impl Words {
         let read = self.u64(rx + offset_of!(RxSide, read));
         let capacity = geometry.capacity() as u64;
         let fill = fill(tail, read, capacity)?;
-        let rings = |event: usize| {
-            let bell = self.u32(event + offset_of!(Event, bell));
-            bell.wrapping_sub(self.u32(event + offset_of!(Event, closes)))
-        };
+        let rings = |event: usize| self.u32(event + offset_of!(Event, bell));
         // Who is marked as asleep may have died since; who is not has been rung for.
         let is_armed = |event: usize| self.u32(event + offset_of!(Event, armed)) != 0;
         let mut sender = self.side(

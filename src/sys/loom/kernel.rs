@@ -77,35 +77,6 @@ pub(crate) fn model(execution: impl Fn() + Send + Sync + 'static) {
     });
 }
 
-/// Where those sleep who wait for the other side.
-#[cfg(test)]
-#[derive(Clone, Copy)]
-pub(crate) enum Sleep {
-    /// In futex(2), of which the bound never comes.
-    Futex,
-    /// In poll(2): the bound of the futex phase comes at once.
-    Poll,
-    /// In either: the bound comes at any moment.
-    Either,
-}
-
-/// As [`model`], and sees to it that the waits go as far as `sleep`.
-#[cfg(test)]
-pub(crate) fn model_sleeping(sleep: Sleep, execution: impl Fn() + Send + Sync + 'static) {
-    model(move || match sleep {
-        Sleep::Futex => execution(),
-        Sleep::Poll => {
-            let_time_pass();
-            execution();
-        }
-        Sleep::Either => {
-            let clock = loom::thread::spawn(let_time_pass);
-            execution();
-            clock.join().expect("nothing to panic about");
-        }
-    });
-}
-
 /// The queue of a word by its address, or of a socket by its number.
 pub(super) fn queue(key: usize) -> Arc<Queue> {
     let queues = &mut tables().queues;
@@ -226,15 +197,18 @@ impl Queue {
 
 #[cfg(test)]
 mod loom_tests {
-    use std::sync::atomic;
-
     use super::*;
 
     #[test]
     fn keys_that_differ_from_replay_to_replay_change_nothing() {
-        static REPLAYS: atomic::AtomicUsize = atomic::AtomicUsize::new(0);
+        static REPLAYS: std::sync::Mutex<usize> = std::sync::Mutex::new(0);
         model(|| {
-            let swap = REPLAYS.fetch_add(1, atomic::Ordering::Relaxed) % 2;
+            let replay = {
+                let mut replays = REPLAYS.lock().expect("nobody panics inside");
+                *replays += 1;
+                *replays
+            };
+            let swap = replay % 2;
             let deadline = Deadline::after(Duration::from_secs(1));
             let sleeper = move |key| {
                 let queue = queue(key);
@@ -246,6 +220,6 @@ mod loom_tests {
                 sleeper.join().expect("nothing to panic about");
             }
         });
-        assert!(REPLAYS.load(atomic::Ordering::Relaxed) > 10);
+        assert!(*REPLAYS.lock().expect("nobody panics inside") > 10);
     }
 }
