@@ -204,10 +204,7 @@ impl Words {
 
     fn ring(&self, geometry: &Geometry, passed: Passed) -> Look {
         let (data, room) = (offset_of!(Control, data), offset_of!(Control, room));
-        let rings = |event: usize| {
-            let bell = self.u32(event + offset_of!(Event, bell));
-            bell.wrapping_sub(self.u32(event + offset_of!(Event, closes)))
-        };
+        let rings = |event: usize| self.u32(event + offset_of!(Event, bell));
         // Who is marked as asleep may have died since; who is not has been rung for.
         let is_armed = |event: usize| self.u32(event + offset_of!(Event, armed)) != 0;
         let tally = offset_of!(Control, tx_tally);

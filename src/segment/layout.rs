@@ -153,10 +153,10 @@ pub(crate) struct Bearer {
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Event {
-    /// 0 when nobody waits, else `number × 4 + flags`. Sleepers store it under their lock, ringers
-    /// clear it, anybody who makes a change reads it.
+    /// 0 when nobody waits, else the number of the last one that fell asleep. Sleepers store it under their lock,
+    /// ringers clear it, anybody who makes a change reads it.
     pub(crate) armed: AtomicU32,
-    /// Counts rings; the futex word.
+    /// Counts rings, modulo 2^32. Added to by ringers, read by observers alone; relaxed.
     pub(crate) bell: AtomicU32,
     /// How often a holder of the ringing side closed in good order; sleepers look then.
     pub(crate) closes: AtomicU32,

@@ -129,9 +129,9 @@ fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> io::Result<Option<u32>> {
             Err(Errno::EINTR) => {}
             // A packet of another length is no token of ours; its value is as good as any.
             Ok(1..) => return Ok(Some(u32::from_ne_bytes(token))),
-            // An empty packet reads like end-of-file. Only a hostile peer sends one; as a token of no
-            // number it is taken out, and the hang-up itself is found by `wait`.
-            Ok(0) => return Ok(Some(u32::MAX)),
+            // An empty packet reads like end-of-file. Only a hostile peer sends one; as a token of the
+            // number that is nobody's it is taken out, and the hang-up itself is found by `wait`.
+            Ok(0) => return Ok(Some(0)),
             Err(errno) if is_state(errno) => return Ok(None),
             Err(errno) => return Err(refused("looking for a token by recvfrom(2)", errno)),
         }

@@ -1,13 +1,12 @@
-//! What one side of a ring sleeps on and the other rings: the armed word, the bell and the tokens.
+//! What one side of a ring sleeps on and the other rings: the armed word and the tokens.
 //!
 //! # The protocol
 //!
-//! A sleeper, under its side's lock: reads `bell`; stores a *new* number in `armed`; full fence;
-//! looks at the ring once more; lets go of the lock and parks, in futex(2) on `bell` for a bounded
-//! time or in poll(2) on the socket without bound.
+//! A sleeper, under its side's lock: stores a *new* number in `armed`, never 0; full fence; looks at the
+//! ring once more; takes stale tokens out; lets go of the lock and sleeps in poll(2) on the socket, without
+//! bound.
 //!
-//! A ringer: makes its change to the ring; full fence; loads `armed`; if it is `e ≠ 0`: sends token
-//! `e` when somebody polls, adds 1 to `bell` and wakes the futex when somebody may sleep there, and
+//! A ringer: makes its change to the ring; full fence; loads `armed`; if it is `e ≠ 0`: sends token `e`, and
 //! only then `CAS(armed, e → 0)`.
 //!
 //! # Why no wake-up is lost
@@ -16,52 +15,49 @@
 //!   the change or the ringer sees the arming, or both.
 //! - *A ringer killed anywhere*: the armed word is cleared last, so the next change rings again. A
 //!   change whose maker died before it rang counts as not made until then: its call never returned.
-//! - *A slow ringer*: between its ring and its CAS the sleeper may wake, take everything and arm
+//! - *A slow ringer*: between its token and its CAS the sleeper may wake, take everything and arm
 //!   again. The number is new, so the stale CAS fails and the sleeper stays marked (I4).
-//! - *Falling asleep too late for the wake*: the bell has moved, so futex(2) does not sleep; a token
-//!   stays in the socket, so poll(2) does not either.
-//! - *Several sleepers*: everyone is woken. All sleepers of a side are owed a ring for the same thing:
+//! - *Falling asleep too late*: a token stays in the socket, so poll(2) does not sleep.
+//! - *Several sleepers*: a token wakes everyone. All sleepers of a side are owed a ring for the same thing:
 //!   a record, or room for the longest one. A token is taken out only as stale: under the lock, by a
-//!   sleeper that armed a newer number, marked it for poll(2), and *then* found that thing not there.
-//!   Any change that another one might miss thereby comes after, and rings that newer number. A
-//!   sleeper that finds something to do takes no token, so the others still see it.
+//!   sleeper that armed a newer number and *then* found that thing not there. Any change that another one
+//!   might miss thereby comes after, and rings that newer number. A sleeper that finds something to do
+//!   takes no token, so the others still see it.
+//! - *A close*: poll(2) sees the hang-up of the last holder by itself, and that of any other changes nothing
+//!   that a sleeper waits for. So a close is counted, for those who do not sleep, and not rung for.
 //!
 //! # What the socket shows
 //!
-//! A token is in the sleepers' socket or `armed` has `POLLING`, always, from the making of the pipe on:
-//! `backend::shm::readiness` builds on it. Keep [`Event::arm`] from dropping the flags of others, and a
-//! ringer from clearing the word before its token is sent.
+//! A token is in the sleepers' socket or `armed` is not 0, always; `backend::shm::readiness` builds on it.
+//!
+//! - *At first* there is the token with which a pipe is made. Its number is 0, which is nobody's own.
+//! - *A token goes* only by a sleeper that has stored `armed` before, and no sleeper stores 0, also where
+//!   its number wraps around.
+//! - *`armed` becomes 0* only by the CAS of a ringer that has sent token `e` before. If that token has gone
+//!   since, somebody has armed another number since, and the CAS fails.
+//!
+//! A number comes again after 2³² − 1 armings. Only a ringer that was stopped between its look and its CAS
+//! for as long as all these take, over an hour if nothing else is done, could take the new one for its own.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::segment::layout::Event;
 use crate::sync::{AtomicU32, Ordering, full_fence, store_over_swaps};
-use crate::sys::{cpus, futex, socket};
-
-/// Somebody may sleep in poll(2).
-pub(crate) const POLLING: u32 = 1;
-/// Somebody may sleep in futex(2).
-pub(crate) const ON_FUTEX: u32 = 2;
-
-const FLAGS: u32 = POLLING | ON_FUTEX;
-const NUMBER: u32 = FLAGS + 1;
+use crate::sys::{cpus, socket};
 
 /// How many stale tokens one sleeper takes out at most before it parks: a flood must not keep it.
 const TOKENS_AT_ONCE: usize = 64;
 
 impl Event {
-    /// Marks the caller as about to sleep and returns the armed word. Under the sleepers' lock, of
+    /// Marks the caller as about to sleep, by a number that it returns. Under the sleepers' lock, of
     /// which `last_number` is a part. The caller fences and looks before it parks.
-    pub(crate) fn arm(&self, last_number: &AtomicU32, flag: u32) -> u32 {
-        let number = last_number.load(Ordering::Relaxed).wrapping_add(1);
+    pub(crate) fn arm(&self, last_number: &AtomicU32) -> u32 {
+        // 0 would say that nobody waits.
+        let number = last_number.load(Ordering::Relaxed).wrapping_add(1).max(1);
         last_number.store(number, Ordering::Relaxed);
-        // Flags of others that sleep already stay; that they may have been rung meanwhile costs one
-        // ring too many. A number that wraps to 0 still has its flag, so the word is never 0.
-        let others = self.armed.load(Ordering::Relaxed) & FLAGS;
-        let armed = number.wrapping_mul(NUMBER) | others | flag;
-        store_over_swaps(&self.armed, armed);
-        armed
+        store_over_swaps(&self.armed, number);
+        number
     }
 
     /// Where senders want to be rung; under their lock and before [`arm`](Self::arm).
@@ -70,24 +66,19 @@ impl Event {
     }
 
     /// Takes out tokens of older numbers than the caller's own. Under the sleepers' lock, after
-    /// `armed` (with [`POLLING`]) was stored and the ring was found unchanged.
+    /// [`arm`](Self::arm) and a look that found the ring unchanged.
     ///
     /// # Errors
     ///
     /// As [`socket::peek_token`]: with tokens that it cannot take out, poll(2) would not sleep.
-    pub(crate) fn drop_stale_tokens(&self, socket: BorrowedFd<'_>, armed: u32) -> io::Result<()> {
+    pub(crate) fn drop_stale_tokens(&self, socket: BorrowedFd<'_>, number: u32) -> io::Result<()> {
         for _ in 0..TOKENS_AT_ONCE {
             match socket::peek_token(socket)? {
-                Some(token) if token != armed / NUMBER => socket::drop_token(socket)?,
+                Some(token) if token != number => socket::drop_token(socket)?,
                 _ => break,
             }
         }
         Ok(())
-    }
-
-    /// The bell as it is now; before arming.
-    pub(crate) fn bell(&self) -> &AtomicU32 {
-        &self.bell
     }
 
     /// Wakes the sleepers, if any, after a change to the ring.
@@ -139,42 +130,25 @@ impl Event {
     }
 
     #[cold]
-    fn ring_armed(&self, socket: BorrowedFd<'_>, armed: u32) -> io::Result<()> {
-        let told = if armed & POLLING == 0 {
-            Ok(())
-        } else {
-            socket::send_token(socket, armed / NUMBER)
-        };
-        if armed & ON_FUTEX == 0 {
-            // Nobody is there to be woken; the count is for those who look at what has been rung.
-            self.bell.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.strike_bell();
-        }
-        if told.is_ok() {
-            self.disarm(armed);
-        }
-        told
+    fn ring_armed(&self, socket: BorrowedFd<'_>, number: u32) -> io::Result<()> {
+        socket::send_token(socket, number)?;
+        // For those who look at what has been rung.
+        self.bell.fetch_add(1, Ordering::Relaxed);
+        self.disarm(number);
+        Ok(())
     }
 
-    /// Wakes whoever sleeps in futex(2), without any claim that the ring has changed.
-    pub(crate) fn strike_bell(&self) {
-        // SYNC: bell
-        self.bell.fetch_add(1, Ordering::Release);
-        futex::wake(&self.bell, i32::MAX);
-    }
-
-    fn disarm(&self, armed: u32) {
+    fn disarm(&self, number: u32) {
         let _ = self
             .armed
-            .compare_exchange(armed, 0, Ordering::Relaxed, Ordering::Relaxed);
+            .compare_exchange(number, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Tells the sleepers that a holder of the ringing side has closed its descriptors.
+    /// Tells the sleepers' side that a holder of the ringing side has closed its descriptors. Who sleeps need not
+    /// hear of it: the kernel wakes them when it was the last.
     pub(crate) fn announce_close(&self) {
         // SYNC: close. Whoever sees the count sees the hang-up, if that holder was the last.
         self.closes.fetch_add(1, Ordering::Release);
-        self.strike_bell();
     }
 
     /// Notes where the ringing side runs. Now and then, and by itself before it sleeps.
@@ -197,5 +171,27 @@ impl Event {
     pub(crate) fn closes(&self) -> u32 {
         // SYNC: close
         self.closes.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::AtomicU64;
+
+    #[test]
+    fn every_arming_has_a_new_number_and_none_is_0() {
+        let event = Event {
+            armed: AtomicU32::new(0),
+            bell: AtomicU32::new(0),
+            closes: AtomicU32::new(0),
+            peer_cpu: AtomicU32::new(0),
+            wake_at: AtomicU64::new(0),
+        };
+        let last_number = AtomicU32::new(u32::MAX - 2);
+        for expected in [u32::MAX - 1, u32::MAX, 1, 2] {
+            assert_eq!(event.arm(&last_number), expected);
+            assert_eq!(event.armed.load(Ordering::Relaxed), expected);
+        }
     }
 }

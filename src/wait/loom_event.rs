@@ -13,7 +13,7 @@ use super::spin::{Spin, Spinner};
 use crate::segment::layout::{Event, SideLock, Tally};
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys::clock::{Deadline, Patience};
-use crate::sys::kernel::{Sleep, model_sleeping};
+use crate::sys::kernel::model;
 use crate::sys::socket;
 
 /// One side's place to sleep, and what it waits for.
@@ -71,8 +71,8 @@ impl Side {
 }
 
 /// Each of `takers` takes so many changes, while `changers` make so many each.
-fn wait_and_change(sleep: Sleep, takers: &'static [u32], changers: &'static [u32]) {
-    model_sleeping(sleep, move || {
+fn wait_and_change(takers: &'static [u32], changers: &'static [u32]) {
+    model(move || {
         let side = Side::new();
         let takers = takers.iter().map(|&count| {
             let side = Arc::clone(&side);
@@ -92,36 +92,21 @@ fn wait_and_change(sleep: Sleep, takers: &'static [u32], changers: &'static [u32
 }
 
 #[test]
-fn a_sleeper_in_futex_hears_of_each_change() {
-    wait_and_change(Sleep::Futex, &[2], &[2]);
+fn a_sleeper_hears_of_each_change() {
+    wait_and_change(&[2], &[2]);
 }
 
 #[test]
-fn a_sleeper_in_poll_hears_of_each_change() {
-    wait_and_change(Sleep::Poll, &[2], &[2]);
+fn two_sleepers_hear_of_one_ringer() {
+    wait_and_change(&[1, 1], &[2]);
 }
 
 #[test]
-fn a_sleeper_that_goes_from_futex_to_poll_hears_of_each_change() {
-    wait_and_change(Sleep::Either, &[2], &[2]);
-}
-
-#[test]
-fn two_sleepers_in_futex_hear_of_two_ringers() {
-    wait_and_change(Sleep::Futex, &[1, 1], &[1, 1]);
-}
-
-#[test]
-fn two_sleepers_in_poll_hear_of_two_ringers() {
-    wait_and_change(Sleep::Poll, &[1, 1], &[1, 1]);
-}
-
-#[test]
-fn two_sleepers_hear_of_one_ringer_while_both_go_from_futex_to_poll() {
-    wait_and_change(Sleep::Either, &[1, 1], &[2]);
+fn two_sleepers_hear_of_two_ringers() {
+    wait_and_change(&[1, 1], &[1, 1]);
 }
 
 #[test]
 fn stale_tokens_keep_nobody_from_sleeping_or_waking() {
-    wait_and_change(Sleep::Poll, &[3], &[1, 2]);
+    wait_and_change(&[3], &[1, 2]);
 }

@@ -1,10 +1,8 @@
-//! One wait in three phases: spin, one bounded futex(2) sleep, then poll(2) without bound.
+//! One wait in two phases: look again for a while, then sleep in poll(2) without bound.
 //!
-//! The futex phase is the cheapest sleep but sees no death, so its bound is the delay with which a
-//! death can be noticed. The last phase sees everything and has no periodic wake-up.
-//!
-//! The bound costs a timer, which a virtual machine arms and cancels at a price: 30 to 43 µs of CPU time for a wake-up
-//! each millisecond where poll(2) on the socket takes 10 (`docs/performance.md`). So ends go to the last phase at once.
+//! The sleep sees everything that there is to wait for, deaths included, and has no periodic wake-up. futex(2) would be
+//! cheaper but is blind to death: a sleep in it needs a bound, whose timer costs more than is saved
+//! (`docs/performance.md`, "Sleeping").
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,26 +10,15 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
-use super::event::{ON_FUTEX, POLLING};
 use super::spin::Spinner;
 use super::stay::Stay;
 use crate::error::Fault;
 use crate::ring::lock::Guard;
 use crate::segment::layout::{Event, Tally};
-use crate::sync::{AtomicU32, Ordering, full_fence};
+use crate::sync::{AtomicU32, full_fence};
 use crate::sys::clock::Deadline;
 use crate::sys::process::{Life, Process};
-use crate::sys::{futex, socket};
-
-/// Bound of the futex phase.
-const FUTEX_PHASE: Duration = Duration::from_micros(500);
-
-/// Where a wait that has not paid by looking goes to.
-const FIRST_SLEEP: Phase = if cfg!(loom) {
-    Phase::Futex
-} else {
-    Phase::Poll
-};
+use crate::sys::socket;
 
 /// Interval of looks after a process whose death would be told: it may also go by execve(2), which no
 /// descriptor tells of.
@@ -55,7 +42,6 @@ pub(crate) struct Place<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Spin,
-    Futex,
     Poll,
 }
 
@@ -73,10 +59,9 @@ pub(crate) enum Woken {
 pub(crate) struct Wait {
     phase: Phase,
     deadline: Deadline,
-    /// In the last phase: ends the sleep when it becomes readable.
+    /// Ends a sleep when it becomes readable.
     also: Option<OwnedFd>,
-    /// In the last phase: bound of one sleep, for one who must look after something that no
-    /// descriptor tells of.
+    /// Bound of one sleep, for one who must look after something that no descriptor tells of.
     look_after: Option<Duration>,
     stay: Stay,
 }
@@ -99,8 +84,8 @@ impl Wait {
         self.stay.settle(place.tally)
     }
 
-    /// Makes the sleeps of the last phase end when `process` dies; where that cannot be watched, after
-    /// `else_after`. Nothing to do before the last phase, whose sleeps are short.
+    /// Makes sleeps end when `process` dies; where that cannot be watched, after `else_after`. Nothing to do before
+    /// the first of them.
     ///
     /// # Errors
     ///
@@ -122,8 +107,7 @@ impl Wait {
         Ok(())
     }
 
-    /// Makes the sleeps of the last phase end when `watch` becomes readable; instead of whatever else was to
-    /// end them.
+    /// Makes sleeps end when `watch` becomes readable; instead of whatever else was to end them.
     pub(crate) fn watch(&mut self, watch: Option<OwnedFd>) {
         self.also = watch;
         self.look_after = None;
@@ -131,7 +115,7 @@ impl Wait {
 
     /// Whether the next step sleeps without bound.
     pub(crate) fn is_last(&self) -> bool {
-        self.phase == Phase::Poll
+        self.will_sleep()
     }
 
     /// Begins anew after progress: the peer is awake.
@@ -170,33 +154,12 @@ impl Wait {
             Phase::Spin => {
                 drop(guard);
                 if !spinner.look(place.event, self.deadline, ready) {
-                    self.phase = FIRST_SLEEP;
+                    self.phase = Phase::Poll;
                 }
                 self.stay.spun(spinner.spent());
                 Ok(Woken::Look)
             }
-            Phase::Futex => {
-                self.futex(place, guard, ready);
-                Ok(Woken::Look)
-            }
             Phase::Poll => self.poll(place, guard, ready),
-        }
-    }
-
-    fn futex(&mut self, place: Place<'_>, guard: Option<Guard<'_>>, ready: impl Fn() -> bool) {
-        let bell = place.event.bell();
-        // SYNC: bell. Read before arming: a ring after this makes futex(2) return at once.
-        let before = bell.load(Ordering::Acquire);
-        self.stay.fall_asleep(place.tally);
-        place.event.arm(place.number, ON_FUTEX);
-        full_fence();
-        if ready() {
-            return;
-        }
-        drop(guard);
-        let refused = futex::wait(bell, before, self.deadline.at_most(FUTEX_PHASE)).is_err();
-        if refused || bell.load(Ordering::Relaxed) == before {
-            self.phase = Phase::Poll;
         }
     }
 
@@ -207,12 +170,12 @@ impl Wait {
         ready: impl Fn() -> bool,
     ) -> Result<Woken, Fault> {
         self.stay.fall_asleep(place.tally);
-        let armed = place.event.arm(place.number, POLLING);
+        let number = place.event.arm(place.number);
         full_fence();
         if ready() {
             return Ok(Woken::Look);
         }
-        place.event.drop_stale_tokens(place.socket, armed)?;
+        place.event.drop_stale_tokens(place.socket, number)?;
         drop(guard);
         let deadline = self
             .look_after

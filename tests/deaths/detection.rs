@@ -38,7 +38,7 @@ pub(crate) enum Survivor {
 pub(crate) enum Moment {
     /// It began to wait no more than 50 µs ago, so it may still spin.
     First,
-    /// It began to wait 50 to 550 µs ago: the time of its bounded sleep in futex(2).
+    /// It began to wait 50 to 550 µs ago: it is falling asleep, or has just done so.
     Early,
     /// It has slept for long.
     Parked,

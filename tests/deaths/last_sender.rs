@@ -86,8 +86,8 @@ fn exactly_what_was_sent_and_then_the_end_comes_to_a_receiver_that_is_busy(backe
     }
 }
 
-/// A wait spins for up to 50 µs, sleeps in futex(2) for half a millisecond and then in poll(2); the
-/// kill comes anywhere within the first millisecond.
+/// A wait spins for up to 50 µs and then sleeps in poll(2); the kill comes anywhere within the first
+/// millisecond.
 fn a_receiver_in_any_phase_of_its_wait_gets_the_end(backend: Backend) {
     let rounds = if long() { 20_000 } else { 500 };
     let mut random = Random::new(5);

@@ -46,7 +46,7 @@ enum Flood {
     LongPackets,
 }
 
-/// Rings until it is killed; `event` is armed and struck meanwhile, where it is given.
+/// Rings until it is killed; the words of `event` go up meanwhile, where it is given.
 fn ring_for_ever(flood: Flood, stage: &Stage, event: Option<usize>) -> ! {
     let socket = own_socket();
     for number in 0_u32.. {

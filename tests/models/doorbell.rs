@@ -10,11 +10,6 @@ use crate::explorer::State;
 mod canonical;
 mod orders;
 
-const POLLING: u8 = 1;
-const ON_FUTEX: u8 = 2;
-const FLAGS: u8 = POLLING | ON_FUTEX;
-const NUMBER: u8 = FLAGS + 1;
-
 /// Messages to take for a receiver that never stops.
 const FOREVER: u8 = u8::MAX;
 
@@ -28,7 +23,7 @@ enum Mistake {
     StoresZero,
     /// `ring` has no fence between the change and the look at the armed word.
     RingsWithoutFence,
-    /// `futex` and `poll` have no fence between arming and the last look.
+    /// `poll` has no fence between arming and the last look.
     SleepsWithoutFence,
     /// `poll` takes tokens out without having looked at the ring after it armed.
     DrainsWithoutLook,
@@ -46,21 +41,15 @@ enum At {
     LookArmed,
     /// `ring_armed`: `send_token`.
     SendToken,
-    /// `strike_bell`: adds 1 to the bell.
-    Strike,
-    /// `strike_bell`: wakes all.
-    Wake,
     /// `disarm`.
     Disarm,
     /// Drops the guard; the send returns.
     Unlock,
 
     // A receiver.
-    /// `Wait::futex`: loads the bell.
-    LoadBell,
-    /// `Event::arm`: loads the flags, stores a new number.
+    /// `Event::arm`: stores a new number.
     Arm,
-    /// `Wait::futex`, `Wait::poll`: the fence, and `ready`, the look between arming and sleeping.
+    /// `Wait::poll`: the fence, and `ready`, the look between arming and sleeping.
     LastLook,
     /// `drop_stale_tokens`: peeks and takes out one.
     Drain,
@@ -68,11 +57,6 @@ enum At {
     UnlockToSleep,
     /// Drops the guard to look again.
     UnlockToLook,
-    /// `futex::wait`: compares the bell.
-    FutexWait,
-    InFutex,
-    /// After `futex::wait`: whether the bell has moved.
-    AfterFutex,
     /// `socket::wait`.
     PollWait,
     InPoll,
@@ -86,29 +70,10 @@ struct Thread {
     at: At,
     /// Messages that are still to be sent or taken.
     left: u8,
-    /// Sender: the armed word it saw. Receiver: the armed word it stored.
+    /// Sender: the number it saw armed. Receiver: its own.
     armed: u8,
-    /// Receiver: whether the bell has moved since it was loaded.
-    bell_moved: bool,
-    /// Receiver: whether its wait has come to poll(2).
-    polls: bool,
     /// Sender: whether it rings for a dead owner.
     is_heir: bool,
-}
-
-impl Thread {
-    /// Whether it is in the futex phase and compares the bell later.
-    fn may_see_bell(self) -> bool {
-        let later = [
-            At::Arm,
-            At::LastLook,
-            At::UnlockToSleep,
-            At::FutexWait,
-            At::InFutex,
-            At::AfterFutex,
-        ];
-        !self.polls && later.contains(&self.at)
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -149,8 +114,6 @@ enum Cause {
     Step,
     /// The oldest store of the buffer becomes visible.
     Visible,
-    /// The bound of the futex phase.
-    Bound,
     Kill,
 }
 
@@ -160,8 +123,6 @@ impl Pipe {
             at: At::Lock,
             left,
             armed: 0,
-            bell_moved: false,
-            polls: false,
             is_heir: false,
         };
         let threads: Vec<_> = sends.iter().chain(takes).map(thread).collect();
@@ -177,7 +138,8 @@ impl Pipe {
             returned: 0,
             armed: 0,
             number: 0,
-            tokens: Vec::new(),
+            // The one with which a pipe is made.
+            tokens: vec![0],
         }
     }
 
@@ -205,9 +167,9 @@ impl Pipe {
             At::LookArmed => self.mistake != Mistake::RingsWithoutFence,
             At::LastLook => self.mistake != Mistake::SleepsWithoutFence,
             At::Disarm => self.mistake != Mistake::StoresZero,
-            At::Lock | At::Strike | At::Unlock | At::UnlockToSleep | At::UnlockToLook => true,
+            At::Lock | At::Unlock | At::UnlockToSleep | At::UnlockToLook => true,
             // The syscalls.
-            At::SendToken | At::Wake | At::Drain | At::FutexWait | At::PollWait => true,
+            At::SendToken | At::Drain | At::PollWait => true,
             _ => false,
         }
     }
@@ -220,7 +182,7 @@ impl Pipe {
         match at {
             At::Lock => !matches!(self.locks[self.side(who)], Owner::Thread(_)),
             At::InPoll => !self.tokens.is_empty(),
-            At::InFutex | At::Done | At::Dead => false,
+            At::Done | At::Dead => false,
             _ => true,
         }
     }
@@ -264,25 +226,11 @@ impl Pipe {
                 match armed {
                     0 => self.after_ring(who),
                     _ if self.mistake == Mistake::ClearsThenRings => At::Disarm,
-                    _ => self.first_of_ring(armed),
+                    _ => At::SendToken,
                 }
             }
             At::SendToken => {
-                self.tokens.push(armed / NUMBER);
-                At::Strike
-            }
-            At::Strike => {
-                for thread in &mut self.threads {
-                    thread.bell_moved |= thread.may_see_bell();
-                }
-                At::Wake
-            }
-            At::Wake => {
-                for thread in &mut self.threads {
-                    if thread.at == At::InFutex {
-                        thread.at = At::AfterFutex;
-                    }
-                }
+                self.tokens.push(armed);
                 if self.mistake == Mistake::ClearsThenRings {
                     self.after_ring(who)
                 } else {
@@ -296,7 +244,7 @@ impl Pipe {
                     self.armed = 0;
                 }
                 if self.mistake == Mistake::ClearsThenRings {
-                    self.first_of_ring(armed)
+                    At::SendToken
                 } else {
                     self.after_ring(who)
                 }
@@ -313,14 +261,6 @@ impl Pipe {
                 }
             }
             other => unreachable!("a sender at {other:?}"),
-        }
-    }
-
-    fn first_of_ring(&self, armed: u8) -> At {
-        if armed & POLLING != 0 {
-            At::SendToken
-        } else {
-            At::Strike
         }
     }
 
@@ -343,37 +283,24 @@ impl Pipe {
                     if thread.left != FOREVER {
                         self.threads[who].left -= 1;
                     }
-                    // The next call begins its wait anew.
-                    self.threads[who].polls = false;
                     At::UnlockToLook
-                } else if thread.polls {
-                    At::Arm
                 } else {
-                    At::LoadBell
+                    At::Arm
                 }
-            }
-            At::LoadBell => {
-                self.threads[who].bell_moved = false;
-                At::Arm
             }
             At::Arm => {
                 self.number += 1;
-                let others = self.load(who, Word::Armed) & FLAGS;
-                let own = if thread.polls { POLLING } else { ON_FUTEX };
-                let armed = (self.number * NUMBER) | others | own;
-                self.store(who, Word::Armed, armed);
-                self.threads[who].armed = armed;
-                if self.mistake == Mistake::DrainsWithoutLook && thread.polls {
-                    At::Drain
-                } else {
-                    At::LastLook
+                self.store(who, Word::Armed, self.number);
+                self.threads[who].armed = self.number;
+                match self.mistake {
+                    Mistake::DrainsWithoutLook => At::Drain,
+                    _ => At::LastLook,
                 }
             }
             At::LastLook if self.sent > self.taken => At::UnlockToLook,
-            At::LastLook if thread.polls => At::Drain,
-            At::LastLook => At::UnlockToSleep,
+            At::LastLook => At::Drain,
             At::Drain => match self.tokens.first() {
-                Some(&token) if token != thread.armed / NUMBER => {
+                Some(&token) if token != thread.armed => {
                     self.tokens.remove(0);
                     At::Drain
                 }
@@ -382,24 +309,12 @@ impl Pipe {
             At::UnlockToSleep => {
                 self.unlock(who);
                 self.threads[who].armed = 0;
-                if thread.polls {
-                    At::PollWait
-                } else {
-                    At::FutexWait
-                }
+                At::PollWait
             }
             At::UnlockToLook => {
                 self.unlock(who);
                 self.threads[who].armed = 0;
-                self.threads[who].bell_moved = false;
                 if thread.left > 0 { At::Lock } else { At::Done }
-            }
-            At::FutexWait if !thread.bell_moved => At::InFutex,
-            At::FutexWait => At::AfterFutex,
-            At::AfterFutex => {
-                self.threads[who].polls = !thread.bell_moved;
-                self.threads[who].bell_moved = false;
-                At::Lock
             }
             At::PollWait if self.tokens.is_empty() => At::InPoll,
             At::PollWait | At::InPoll => At::Lock,
@@ -442,11 +357,6 @@ impl State for Pipe {
                     },
                 );
             }
-            if thread.at == At::InFutex {
-                add(Cause::Bound, &|after| {
-                    after.threads[who].at = At::AfterFutex
-                });
-            }
             let may_die = !matches!(thread.at, At::Done | At::Dead) && self.buffers[who].is_empty();
             if self.kills > 0 && may_die {
                 add(Cause::Kill, &|after| after.kill(who));
@@ -456,13 +366,20 @@ impl State for Pipe {
     }
 
     fn fault(&self, is_end: bool) -> Option<String> {
-        let is_asleep = |thread: &Thread| thread.at == At::InPoll;
-        let is_lost = is_end && self.returned > self.taken && self.threads.iter().any(is_asleep);
-        is_lost.then(|| {
+        let told = || {
+            let (taken, returned) = (self.taken, self.returned);
             format!(
-                "a wake-up is lost: {} of {} taken, armed {}, tokens {:?}",
-                self.taken, self.returned, self.armed, self.tokens
+                "{taken} of {returned} taken, armed {}, tokens {:?}",
+                self.armed, self.tokens
             )
-        })
+        };
+        let is_asleep = |thread: &Thread| thread.at == At::InPoll;
+        if is_end && self.returned > self.taken && self.threads.iter().any(is_asleep) {
+            return Some(format!("a wake-up is lost: {}", told()));
+        }
+        if self.mistake == Mistake::None && self.tokens.is_empty() && self.armed == 0 {
+            return Some(format!("neither token nor mark: {}", told()));
+        }
+        None
     }
 }

@@ -6,9 +6,6 @@
 
 use crate::explorer::{Found, State, explore};
 
-const POLLING: u8 = 1;
-const NUMBER: u8 = 4;
-
 /// A way to get it wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Mistake {
@@ -173,7 +170,7 @@ impl Side {
                 }
             }
             At::SendToken => {
-                self.tokens.push(thread.armed / NUMBER);
+                self.tokens.push(thread.armed);
                 if self.mistake == Mistake::ClearsThenRings {
                     At::Return
                 } else {
@@ -222,7 +219,7 @@ impl Side {
             At::FirstLook => At::Arm,
             At::Arm => {
                 self.number += 1;
-                self.threads[who].armed = (self.number * NUMBER) | POLLING;
+                self.threads[who].armed = self.number;
                 self.buffers[who].push((Word::Armed, self.threads[who].armed));
                 match self.mistake {
                     Mistake::ClearsWithoutLook => At::Clear,
@@ -232,7 +229,7 @@ impl Side {
             At::LastLook if has_record || self.mistake == Mistake::KeepsTokens => At::Unlock,
             At::LastLook => At::Clear,
             At::Clear => match self.tokens.first() {
-                Some(&token) if token != thread.armed / NUMBER || thread.armed == 0 => {
+                Some(&token) if token != thread.armed || thread.armed == 0 => {
                     self.tokens.remove(0);
                     At::Clear
                 }
@@ -304,7 +301,7 @@ impl State for Side {
         if usize::from(self.vain) > receivers.len() {
             return Some(format!("spinning: {}", told()));
         }
-        if self.mistake == Mistake::None && self.tokens.is_empty() && self.armed & POLLING == 0 {
+        if self.mistake == Mistake::None && self.tokens.is_empty() && self.armed == 0 {
             return Some(format!("neither token nor mark: {}", told()));
         }
         None

@@ -1,5 +1,6 @@
 //! What the counters say after calls whose number is known.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use shmpipe::observe::Look;
@@ -13,6 +14,7 @@ on_both_backends! {
     messages_in_parts_count_once_with_all_their_bytes,
     clones_and_forked_copies_count_together,
     the_largest_message_is_that_of_all_senders,
+    rings_are_those_for_somebody_who_waits_and_no_closes,
     a_message_that_was_refused_for_want_of_room_is_not_counted,
     a_full_pipe_leaves_its_mark,
     the_time_of_a_blocked_send_is_counted,
@@ -86,6 +88,25 @@ fn the_largest_message_is_that_of_all_senders(backend: Backend) {
         assert!(rx.recv().is_ok());
     }
     assert_eq!(look(&label).sender.largest, 200);
+}
+
+fn rings_are_those_for_somebody_who_waits_and_no_closes(backend: Backend) {
+    let label = label();
+    let (rx, mut tx) = open(backend, &label);
+    let rings = |count| (backend == Backend::SharedMemory).then_some(count);
+    // Whoever watches an empty pipe is to be told of the first message.
+    let _watched = rx.as_fd();
+    for message in ["rung for", "on top of it"] {
+        tx.send(message.as_bytes()).unwrap();
+        assert_eq!(look(&label).sender.rings, rings(1), "{message}");
+    }
+    let mut tx = Some(tx);
+    fork(|| drop(tx.take())).join();
+    let look = look(&label);
+    assert_eq!(
+        (look.sender.rings, look.receiver.rings),
+        (rings(1), rings(0))
+    );
 }
 
 fn a_message_that_was_refused_for_want_of_room_is_not_counted(backend: Backend) {

@@ -9,7 +9,7 @@ use crate::backend::{Rx as _, Tx as _};
 use crate::ring::destination::Destination;
 use crate::segment::geometry::Wanted;
 use crate::sys::clock::Patience;
-use crate::sys::kernel::{Sleep, model_sleeping};
+use crate::sys::kernel::model;
 use crate::wait::spin::Spin;
 
 /// Room for one record of eight bytes, so that both sides have to wait.
@@ -49,8 +49,8 @@ pub(super) fn receive(rx: &mut Rx) -> Vec<u8> {
 }
 
 /// One sender sends `messages` to one receiver.
-fn pass_on(sleep: Sleep, messages: &'static [&'static [u8]]) {
-    model_sleeping(sleep, move || {
+fn pass_on(messages: &'static [&'static [u8]]) {
+    model(move || {
         let (mut rx, tx) = pair(Wanted::plain(TIGHT), Spin::default()).unwrap();
         let sender = thread::spawn(move || send(tx, messages));
         for &message in messages {
@@ -61,31 +61,21 @@ fn pass_on(sleep: Sleep, messages: &'static [&'static [u8]]) {
 }
 
 #[test]
-fn messages_pass_while_both_sides_sleep_in_futex() {
-    pass_on(Sleep::Futex, &[b"the 1st.", b"the 2nd.", b"the 3rd."]);
-}
-
-#[test]
-fn messages_pass_while_both_sides_sleep_in_poll() {
-    pass_on(Sleep::Poll, &[b"the 1st.", b"the 2nd.", b"the 3rd."]);
-}
-
-#[test]
-fn messages_pass_while_both_sides_go_from_futex_to_poll() {
-    pass_on(Sleep::Either, &[b"the 1st.", b"the 2nd."]);
+fn messages_pass_while_both_sides_sleep() {
+    pass_on(&[b"the 1st.", b"the 2nd.", b"the 3rd."]);
 }
 
 #[test]
 fn room_is_given_back_after_the_message_was_copied_out() {
     // Empty messages put a header at every word, also where the others' bytes have been. The second one is there
     // when the receiver comes back from the first, for which it had to wait.
-    pass_on(Sleep::Futex, &[b"the 1st.", b"", b"", b""]);
-    pass_on(Sleep::Futex, &[b"", b"the 2nd.", b"", b"", b""]);
+    pass_on(&[b"the 1st.", b"", b"", b""]);
+    pass_on(&[b"", b"the 2nd.", b"", b"", b""]);
 }
 
 #[test]
 fn a_receiver_that_makes_room_and_then_stops_wakes_the_sender() {
-    model_sleeping(Sleep::Poll, || {
+    model(|| {
         let (mut rx, tx) = pair(Wanted::plain(LAZY), Spin::default()).unwrap();
         let mut tx = send(tx, &[b"".as_slice(); 14]);
         (0..6).for_each(|_| assert_eq!(receive(&mut rx), b""));
@@ -101,13 +91,13 @@ fn a_receiver_that_makes_room_and_then_stops_wakes_the_sender() {
 
 #[test]
 fn a_message_longer_than_the_ring_passes_in_parts() {
-    // Not in poll(2), where one who is inside a message looks up from its sleep now and then.
-    pass_on(Sleep::Futex, &[b"in 3 parts"]);
+    // The bound of a sleep inside a message never comes here, so whoever is forgotten sleeps for good.
+    pass_on(&[b"in 3 parts"]);
 }
 
 #[test]
 fn two_senders_take_turns() {
-    model_sleeping(Sleep::Poll, || {
+    model(|| {
         let (mut rx, tx) = pair(Wanted::plain(TIGHT), Spin::default()).unwrap();
         let other = tx.try_clone().unwrap();
         let senders = [
@@ -125,7 +115,7 @@ fn two_senders_take_turns() {
 
 #[test]
 fn two_receivers_get_one_message_each() {
-    model_sleeping(Sleep::Poll, || {
+    model(|| {
         let (mut rx, tx) = pair(Wanted::plain(WIDE), Spin::default()).unwrap();
         let mut other = rx.try_clone().unwrap();
         let receiver = thread::spawn(move || (receive(&mut other), other));

@@ -11,7 +11,7 @@ use crate::error::Fault;
 use crate::ring::destination::Destination;
 use crate::segment::geometry::Wanted;
 use crate::sys::clock::{Deadline, Patience};
-use crate::sys::kernel::{Sleep, model_sleeping};
+use crate::sys::kernel::model;
 use crate::sys::socket;
 use crate::wait::spin::Spin;
 use nix::poll::PollFlags;
@@ -55,7 +55,7 @@ fn is_silent_when_empty(rx: &mut Rx) -> bool {
 
 #[test]
 fn a_watcher_hears_of_each_message() {
-    model_sleeping(Sleep::Poll, || {
+    model(|| {
         let (mut rx, tx) = pair(Wanted::plain(WIDE), Spin::default()).unwrap();
         let sender = thread::spawn(move || send(tx, 2));
         serve(&mut rx, 2);
@@ -67,7 +67,7 @@ fn a_watcher_hears_of_each_message() {
 
 #[test]
 fn a_watcher_of_two_senders_hears_of_each_message() {
-    model_sleeping(Sleep::Poll, || {
+    model(|| {
         let (mut rx, tx) = pair(Wanted::plain(WIDE), Spin::default()).unwrap();
         let other = tx.try_clone().unwrap();
         let senders = [
@@ -83,7 +83,7 @@ fn a_watcher_of_two_senders_hears_of_each_message() {
 
 #[test]
 fn a_watcher_and_one_who_blocks_get_one_message_each() {
-    model_sleeping(Sleep::Poll, || {
+    model(|| {
         let (mut rx, tx) = pair(Wanted::plain(WIDE), Spin::default()).unwrap();
         let mut other = rx.try_clone().unwrap();
         let blocker = thread::spawn(move || {
@@ -100,7 +100,7 @@ fn a_watcher_and_one_who_blocks_get_one_message_each() {
 
 #[test]
 fn a_watching_sender_hears_of_room() {
-    model_sleeping(Sleep::Poll, || {
+    model(|| {
         let (rx, mut tx) = pair(Wanted::plain(TIGHT), Spin::default()).unwrap();
         let receiver = thread::spawn(move || {
             let mut rx = rx;

@@ -45,8 +45,8 @@ pub(crate) use tx::Tx;
 pub(crate) fn pair(wanted: Wanted<'_>, spin: Spin) -> io::Result<(Rx, Tx)> {
     check_system()?;
     let (receiving, sending) = socket::pair()?;
-    // Each side begins with a token, so that either one is there or somebody is marked as polling, always
-    // (`readiness`).
+    // Each side begins with a token, so that either one is there or somebody is marked as asleep, always
+    // (`wait::event`).
     socket::carries_tokens(sending.as_fd(), receiving.as_fd())?;
     socket::carries_tokens(receiving.as_fd(), sending.as_fd())?;
     let (rx_parcels, tx_parcels) = parcel_pair(wanted.flags)?;

@@ -3,11 +3,11 @@
 //! No descriptor is added for that. The socket hangs up when the other side is gone, and has tokens in it
 //! (`wait::event`), of which this always holds, for either side:
 //!
-//! > a token is in the socket, or `armed` has `POLLING` in it.
+//! > a token is in the socket, or `armed` is not 0.
 //!
 //! It holds at first, since a pipe is made with a token on each side. Only [`Event::drop_stale_tokens`] takes
-//! tokens out, after `armed` was stored with `POLLING`; `POLLING` stays when others arm; and a ringer clears the
-//! word only after it has sent the token. So a watched socket is never silent while there is something to do:
+//! tokens out, after `armed` was stored; and a ringer clears that only after it has sent the token (`wait::event`
+//! has the argument). So a watched socket is never silent while there is something to do:
 //! without a token `armed` is set, so the next change sends one, and what was changed before it was set was seen
 //! by the look that comes between arming and taking tokens out. What is left is a change whose maker died before
 //! it rang, whose call did not return; the next change rings, and so does the hang-up.
@@ -38,17 +38,16 @@ use crate::segment::layout::message;
 use crate::sync::full_fence;
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::socket;
-use crate::wait::event::POLLING;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::Place;
 
 /// Takes stale tokens out, after the caller armed with this number and found nothing; one look where there are
 /// none. Under the lock.
-fn clear(place: Place<'_>, armed: u32) -> io::Result<()> {
+fn clear(place: Place<'_>, number: u32) -> io::Result<()> {
     let now = Deadline::after(Duration::ZERO);
     let found = socket::wait(place.socket, PollFlags::POLLIN, None, now)?;
     if found.ready && !found.hung_up {
-        place.event.drop_stale_tokens(place.socket, armed)?;
+        place.event.drop_stale_tokens(place.socket, number)?;
     }
     Ok(())
 }
@@ -80,12 +79,12 @@ impl view::View<'_> {
         if self.reader.has_record() {
             return Ok(());
         }
-        let armed = self.place.event.arm(self.place.number, POLLING);
+        let number = self.place.event.arm(self.place.number);
         full_fence();
         if self.reader.has_record() {
             return Ok(());
         }
-        clear(self.place, armed)
+        clear(self.place, number)
     }
 }
 
@@ -147,13 +146,13 @@ impl Rx {
         {
             return Ok(Look::Ready);
         }
-        let armed = view.place.event.arm(view.place.number, POLLING);
+        let number = view.place.event.arm(view.place.number);
         full_fence();
         if view.reader.has_record() {
             return Ok(Look::Ready);
         }
         if seen == Seen::Ready {
-            clear(view.place, armed)?;
+            clear(view.place, number)?;
         }
         Ok(if partial.is_open() {
             Look::Inside
@@ -186,8 +185,8 @@ impl tx::View<'_> {
 
     #[cold]
     fn show_readiness(self) -> Result<(), Fault> {
-        if let Some(armed) = self.arm_for_room()? {
-            clear(self.place, armed)?;
+        if let Some(number) = self.arm_for_room()? {
+            clear(self.place, number)?;
         }
         Ok(())
     }
@@ -200,9 +199,9 @@ impl tx::View<'_> {
             return Ok(None);
         }
         self.place.event.set_wake_at(writer.enough_room_at());
-        let armed = self.place.event.arm(self.place.number, POLLING);
+        let number = self.place.event.arm(self.place.number);
         full_fence();
-        Ok((!writer.has_room_exactly(most)?).then_some(armed))
+        Ok((!writer.has_room_exactly(most)?).then_some(number))
     }
 
     /// What the last owner of the lock left, if it died.
@@ -262,13 +261,13 @@ impl Tx {
         if Hold::of_tx(control).holder_but(*id)?.is_some() {
             return Ok(Look::Busy);
         }
-        let Some(armed) = view.arm_for_room()? else {
+        let Some(number) = view.arm_for_room()? else {
             return Ok(Look::Ready);
         };
         // Those who filled the ring may have died before they rang.
         view.ring()?;
         if seen == Seen::Ready {
-            clear(view.place, armed)?;
+            clear(view.place, number)?;
         }
         Ok(Look::NotYet)
     }

@@ -1,6 +1,6 @@
 //! Which states of the doorbell are one and the same.
 
-use super::{NUMBER, Owner, Pipe, Word};
+use super::{Owner, Pipe, Word};
 
 impl Pipe {
     /// One state for all that differ in nothing that matters: counts from the same start, numbers of the
@@ -24,11 +24,7 @@ impl Pipe {
             .filter(|(word, _)| *word == Word::Armed)
             .map(|&(_, value)| value);
         let seen = self.threads.iter().map(|thread| thread.armed);
-        let mut used: Vec<u8> = seen
-            .chain(stored)
-            .chain([self.armed])
-            .map(|a| a / NUMBER)
-            .collect();
+        let mut used: Vec<u8> = seen.chain(stored).chain([self.armed]).collect();
         used.extend(self.tokens.iter().copied().chain([0, self.number]));
         used.sort_unstable();
         used.dedup();
@@ -36,19 +32,18 @@ impl Pipe {
             let rank = used.binary_search(&number).expect("all are there");
             u8::try_from(rank).expect("a few numbers")
         };
-        let renumbered = |armed: u8| rank(armed / NUMBER) * NUMBER + armed % NUMBER;
         for thread in &mut self.threads {
-            thread.armed = renumbered(thread.armed);
+            thread.armed = rank(thread.armed);
         }
         for (word, value) in self.buffers.iter_mut().flatten() {
             if *word == Word::Armed {
-                *value = renumbered(*value);
+                *value = rank(*value);
             }
         }
         for token in &mut self.tokens {
             *token = rank(*token);
         }
-        self.armed = renumbered(self.armed);
+        self.armed = rank(self.armed);
         self.number = rank(self.number);
     }
 
