@@ -25,10 +25,11 @@ fn assert_shared_out(one: &[Vec<u8>], other: &[Vec<u8>], sent: &[&[u8]]) {
     assert_eq!(all, sent);
 }
 
-/// One receiver is slow, the other one takes two messages, in the room of which `later` is sent.
+/// One receiver is slow, the other one takes two messages, in the room of which `later` is sent: the first 24 bytes
+/// of that lie where the headers of both were.
 fn overtake(later: &'static [&'static [u8]]) {
     model(move || {
-        let first: [&[u8]; 3] = [b"the 1st.", b"the 2nd.", b"the 3rd."];
+        let first: [&[u8]; 3] = [b"the 1st.", b"the 2nd.", b"the 3rd, longer."];
         let (mut rx, mut other, mut tx) = filled(WIDE, &first);
         // The other's copy may be under way where `later` is written.
         rx.end.storage.expect_races();
