@@ -82,26 +82,27 @@ pub(crate) fn carries_tokens(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Re
     peek_token(to).map(drop)
 }
 
-/// Sends one token without ever blocking.
+/// Sends one token without ever blocking; false when the peer is gone, which needs no waking.
 ///
-/// Full queues count as success: the tokens in them wake the peer just as well. A peer that is gone
-/// needs no waking; its end is found by [`wait`].
+/// Full queues count as success: the tokens in them wake the peer just as well.
 ///
 /// # Errors
 ///
 /// What says that the peer cannot be woken: that the kernel has no memory, or that sendto(2) cannot be
 /// used here at all, `EPERM` or `ENOSYS` by seccomp.
-pub(crate) fn send_token(socket: BorrowedFd<'_>, token: u32) -> io::Result<()> {
+pub(crate) fn send_token(socket: BorrowedFd<'_>, token: u32) -> io::Result<bool> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     loop {
         let outcome = send(socket.as_raw_fd(), &token.to_ne_bytes(), flags);
         kill_point();
         match outcome {
             Err(Errno::EINTR) => {}
+            // Of the two the second comes first where the peer had not taken all tokens.
+            Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(false),
             Err(errno) if !is_state(errno) => {
                 return Err(refused("waking the other side by sendto(2)", errno));
             }
-            _ => return Ok(()),
+            _ => return Ok(true),
         }
     }
 }
@@ -279,10 +280,12 @@ mod tests {
     #[test]
     fn a_hang_up_with_unread_tokens_is_still_a_hang_up() {
         let (left, right) = pair().unwrap();
-        send_token(right.as_fd(), 1).unwrap();
+        assert!(send_token(right.as_fd(), 1).unwrap());
         drop(left);
         assert!(is_hung_up(right.as_fd()).unwrap());
-        send_token(right.as_fd(), 2).unwrap();
-        assert!(is_hung_up(right.as_fd()).unwrap());
+        for token in [2, 3] {
+            assert!(!send_token(right.as_fd(), token).unwrap());
+            assert!(is_hung_up(right.as_fd()).unwrap());
+        }
     }
 }

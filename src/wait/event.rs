@@ -46,8 +46,11 @@ use crate::segment::layout::Event;
 use crate::sync::{AtomicU32, Ordering, full_fence, store_over_swaps};
 use crate::sys::{cpus, socket};
 
-/// How many stale tokens one sleeper takes out at most before it parks: a flood must not keep it.
-const TOKENS_AT_ONCE: usize = 64;
+/// How many stale tokens a side that has nothing to do takes out at a time: a flood must not keep it.
+pub(crate) const ALL_TOKENS: usize = 64;
+/// As many as a sleeper takes out before it parks. Mostly there is one, of its last sleep; any other ends this
+/// sleep at once and goes before the next, and to look for one takes a tenth of all that a wake-up takes.
+pub(crate) const ONE_TOKEN: usize = 1;
 
 impl Event {
     /// Marks the caller as about to sleep, by a number that it returns. Under the sleepers' lock, of
@@ -65,14 +68,19 @@ impl Event {
         self.wake_at.store(position, Ordering::Relaxed);
     }
 
-    /// Takes out tokens of older numbers than the caller's own. Under the sleepers' lock, after
+    /// Takes out up to `most` tokens of older numbers than the caller's own. Under the sleepers' lock, after
     /// [`arm`](Self::arm) and a look that found the ring unchanged.
     ///
     /// # Errors
     ///
     /// As [`socket::peek_token`]: with tokens that it cannot take out, poll(2) would not sleep.
-    pub(crate) fn drop_stale_tokens(&self, socket: BorrowedFd<'_>, number: u32) -> io::Result<()> {
-        for _ in 0..TOKENS_AT_ONCE {
+    pub(crate) fn drop_stale_tokens(
+        &self,
+        socket: BorrowedFd<'_>,
+        number: u32,
+        most: usize,
+    ) -> io::Result<()> {
+        for _ in 0..most {
             match socket::peek_token(socket)? {
                 Some(token) if token != number => socket::drop_token(socket)?,
                 _ => break,
@@ -81,17 +89,18 @@ impl Event {
         Ok(())
     }
 
-    /// Wakes the sleepers, if any, after a change to the ring.
+    /// Wakes the sleepers, if any, after a change to the ring; false when all holders of their side are gone, as far
+    /// as that shows in passing.
     ///
     /// # Errors
     ///
     /// As [`socket::send_token`]; the event then stays armed, and the next ring tries again.
     #[inline]
-    pub(crate) fn ring(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn ring(&self, socket: BorrowedFd<'_>) -> io::Result<bool> {
         full_fence();
         let armed = self.armed.load(Ordering::Relaxed);
         if armed == 0 {
-            return Ok(());
+            return Ok(true);
         }
         self.ring_armed(socket, armed)
     }
@@ -124,18 +133,18 @@ impl Event {
             .wrapping_sub(self.wake_at.load(Ordering::Relaxed))
             .cast_signed();
         if beyond >= 0 || is_empty {
-            return self.ring_armed(socket, armed);
+            self.ring_armed(socket, armed)?;
         }
         Ok(())
     }
 
     #[cold]
-    fn ring_armed(&self, socket: BorrowedFd<'_>, number: u32) -> io::Result<()> {
-        socket::send_token(socket, number)?;
+    fn ring_armed(&self, socket: BorrowedFd<'_>, number: u32) -> io::Result<bool> {
+        let is_there = socket::send_token(socket, number)?;
         // For those who look at what has been rung.
         self.bell.fetch_add(1, Ordering::Relaxed);
         self.disarm(number);
-        Ok(())
+        Ok(is_there)
     }
 
     fn disarm(&self, number: u32) {

@@ -125,6 +125,12 @@ impl LifeLine {
         self.gone = true;
     }
 
+    /// A token was sent over the socket, or had nobody to go to, which is as good as a look.
+    pub(crate) fn note_rung(&mut self, is_there: bool) {
+        self.gone = self.gone || !is_there;
+        self.ticks = clock::ticks();
+    }
+
     /// Looks in any case.
     #[cold]
     pub(crate) fn look(&mut self, event: &Event, socket: BorrowedFd<'_>) -> io::Result<bool> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
+use super::event::ONE_TOKEN;
 use super::spin::Spinner;
 use super::stay::Stay;
 use crate::error::Fault;
@@ -175,7 +176,9 @@ impl Wait {
         if ready() {
             return Ok(Woken::Look);
         }
-        place.event.drop_stale_tokens(place.socket, number)?;
+        place
+            .event
+            .drop_stale_tokens(place.socket, number, ONE_TOKEN)?;
         drop(guard);
         let deadline = self
             .look_after

@@ -34,7 +34,8 @@ impl Tx {
     ///
     /// # Errors
     ///
-    /// What waking the receivers reports; the message is in the ring then.
+    /// What waking the receivers reports; the message is in the ring then. It also is, and `None` returned, where
+    /// every receiver turned out to have died.
     #[inline(always)]
     pub(crate) fn send_at_once(&mut self, bytes: impl Payload) -> Option<io::Result<()>> {
         let Self {
@@ -50,7 +51,7 @@ impl Tx {
         if bytes.len() > *noted && !tx::View::new(end).note_length(noted, bytes.len()) {
             return None;
         }
-        if life_line.is_due_in_passing() && !tx::View::new(end).goes_on(life_line) {
+        if life_line.is_due_in_passing() && !tx::View::new(end).goes_on_or_is_rung_for(life_line) {
             return None;
         }
         if *fate != Fate::Open || !life_line.is_as_it_was(&control.room) {
@@ -74,16 +75,23 @@ impl Tx {
         drop(guard);
         fence_after_swap();
         if control.data.is_armed() {
-            return Some(self.ring_after_send());
+            // Where the last receiver turns out to have gone, the long way says so.
+            return self
+                .ring_after_send()
+                .map(|told| told.then_some(()))
+                .transpose();
         }
         Some(Ok(()))
     }
 
+    /// Tells whether there is anybody who could be rung for.
     #[cold]
-    pub(super) fn ring_after_send(&mut self) -> io::Result<()> {
+    pub(super) fn ring_after_send(&mut self) -> io::Result<bool> {
         // A receiver that slept is not one that keeps us busy.
         self.life_line.ask_next_time();
-        self.end.control().data.ring(self.end.socket())
+        let is_there = self.end.control().data.ring(self.end.socket())?;
+        self.life_line.note_rung(is_there);
+        Ok(is_there)
     }
 }
 

@@ -38,6 +38,7 @@ use crate::segment::layout::message;
 use crate::sync::full_fence;
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::socket;
+use crate::wait::event::ALL_TOKENS;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::Place;
 
@@ -47,7 +48,9 @@ fn clear(place: Place<'_>, number: u32) -> io::Result<()> {
     let now = Deadline::after(Duration::ZERO);
     let found = socket::wait(place.socket, PollFlags::POLLIN, None, now)?;
     if found.ready && !found.hung_up {
-        place.event.drop_stale_tokens(place.socket, number)?;
+        place
+            .event
+            .drop_stale_tokens(place.socket, number, ALL_TOKENS)?;
     }
     Ok(())
 }

@@ -61,7 +61,7 @@ impl Tx {
             tx::View::new(end).note_length(noted, len);
         }
         if control.data.is_armed() {
-            return Some((count, self.ring_after_send()));
+            return Some((count, self.ring_after_send().map(drop)));
         }
         Some((count, Ok(())))
     }

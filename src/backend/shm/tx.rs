@@ -74,11 +74,26 @@ impl<'a> View<'a> {
     /// look.
     #[cold]
     pub(super) fn goes_on(self, life_line: &mut LifeLine) -> bool {
+        self.note_where_and_when();
+        let control = self.writer.control;
+        life_line.has_progressed(control.rx.read.load(Ordering::Relaxed))
+            || matches!(life_line.look(&control.room, self.end.socket()), Ok(false))
+    }
+
+    /// As [`goes_on`](Self::goes_on), but leaves it to the ring where one follows, which tells the same.
+    #[cold]
+    pub(super) fn goes_on_or_is_rung_for(self, life_line: &mut LifeLine) -> bool {
+        if !self.writer.control.data.is_armed() {
+            return self.goes_on(life_line);
+        }
+        self.note_where_and_when();
+        true
+    }
+
+    fn note_where_and_when(self) {
         let control = self.writer.control;
         control.data.note_cpu();
         control.tx_tally.note_activity(clock::now());
-        life_line.has_progressed(control.rx.read.load(Ordering::Relaxed))
-            || matches!(life_line.look(&control.room, self.end.socket()), Ok(false))
     }
 
     /// Notes for observers a length that this handle has not noted before; tells whether such a message fits
@@ -94,7 +109,7 @@ impl<'a> View<'a> {
     /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
     #[inline]
     pub(super) fn ring(self) -> io::Result<()> {
-        self.writer.control.data.ring(self.end.socket())
+        self.writer.control.data.ring(self.end.socket()).map(drop)
     }
 
     /// Before a wait: says at how much room to be woken, and rings for all that is in the ring, since those

@@ -25,12 +25,12 @@ pub(crate) fn is_life_line(_socket: BorrowedFd<'_>) -> bool {
 }
 
 pub(crate) fn carries_tokens(from: BorrowedFd<'_>, _to: BorrowedFd<'_>) -> io::Result<()> {
-    send_token(from, 0)
+    send_token(from, 0).map(drop)
 }
 
-pub(crate) fn send_token(socket: BorrowedFd<'_>, token: u32) -> io::Result<()> {
+pub(crate) fn send_token(socket: BorrowedFd<'_>, token: u32) -> io::Result<bool> {
     queue_of(kernel::peer_of(socket.as_raw_fd())).push(token);
-    Ok(())
+    Ok(true)
 }
 
 pub(crate) fn peek_token(socket: BorrowedFd<'_>) -> io::Result<Option<u32>> {
