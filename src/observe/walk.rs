@@ -113,7 +113,7 @@ impl<R: FnMut(u64, &mut [u8]) -> io::Result<()>> Walker<R> {
         let tail = before.tail;
         // Receivers may have taken what a dead sender did not count any more.
         let begin = earlier(before.read, tail);
-        let lag = span_of(self.rules.part_max());
+        let lag = span_of(self.rules.record_max());
         let mut headers = Vec::new();
         let (mut at, mut span) = (begin, 0);
         self.piece.clear();

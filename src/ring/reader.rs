@@ -92,7 +92,7 @@ impl Reader<'_> {
             flags: FIRST | LAST,
         };
         // A length of 0 - 1 is over any limit.
-        let is_whole = word >> 32 == u64::from(FIRST | LAST) && len <= self.rules.part_max();
+        let is_whole = word >> 32 == u64::from(FIRST | LAST) && len <= self.rules.record_max();
         (is_whole && at.is_multiple_of(8)).then_some(Next { at, header })
     }
 
@@ -211,7 +211,7 @@ impl Reader<'_> {
         // With a header the tail before it is seen (`SYNC: publish-record`), also by those who see that
         // it was taken.
         let tail = self.control.tx.tail.load(Ordering::Relaxed);
-        if read.wrapping_sub(tail) <= span_of(self.rules.part_max()) {
+        if read.wrapping_sub(tail) <= span_of(self.rules.record_max()) {
             return Ok(());
         }
         self.rules.used(tail, read).map(drop)

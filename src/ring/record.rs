@@ -2,8 +2,9 @@
 //!
 //! A record is a header word of 8 bytes and the payload, padded to 8. The header holds the payload's
 //! length + 1 in its low half (so that 0 means "not yet there") and flags in its high half. A message
-//! of up to [`Rules::part_max`] bytes is one record. A longer one goes in parts, of which the
-//! first begins with the whole message's length in 8 bytes.
+//! of up to [`Rules::part_max`] bytes is one record, and one that is written in place may be one up to
+//! [`Rules::record_max`]. Any other goes in parts, of which the first begins with the whole message's length
+//! in 8 bytes.
 
 use crate::error::Fault;
 
@@ -13,12 +14,11 @@ pub(crate) const HEADER: u64 = 8;
 /// Bytes of the length that begins a message in parts.
 pub(crate) const PREFIX: usize = 8;
 
-/// A small ring holds so many parts of the longest; under the model checker, whose rings have a few words, two.
-const PARTS: u64 = if cfg!(loom) { 2 } else { 8 };
+/// A ring holds so many of the longest records; under the model checker, whose rings have a few words, two.
+const RECORDS: u64 = if cfg!(loom) { 2 } else { 8 };
 
 /// Longest part, header included, in a large ring; in a small one it is an eighth of the ring. Large
-/// enough to amortise the hand-over, small enough that copying in and copying out overlap in the cache
-/// and that a sender that sleeps until there is room for any record does not sleep long.
+/// enough to amortise the hand-over, small enough that copying in and copying out overlap in the cache.
 const PART_SPAN_MAX: u64 = 256 * 1024;
 
 /// This record begins a message.
@@ -35,7 +35,7 @@ pub(crate) const PARCEL: u32 = 16;
 /// A header whose values have been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// Payload bytes, at most [`Rules::part_max`].
+    /// Payload bytes, at most [`Rules::record_max`].
     pub(crate) len: usize,
     pub(crate) flags: u32,
 }
@@ -87,6 +87,7 @@ pub(crate) const fn span_of(len: usize) -> u64 {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     capacity: u64,
+    record_span: u64,
     part_span: u64,
 }
 
@@ -94,9 +95,11 @@ impl Rules {
     /// For a capacity that is a power of two of at least 4096.
     pub(crate) fn new(capacity: usize) -> Self {
         let capacity = capacity as u64;
+        let record_span = capacity / RECORDS;
         Self {
             capacity,
-            part_span: (capacity / PARTS).min(PART_SPAN_MAX),
+            record_span,
+            part_span: record_span.min(PART_SPAN_MAX),
         }
     }
 
@@ -107,6 +110,12 @@ impl Rules {
 
     /// Longest payload of one record, a multiple of 8.
     #[inline]
+    pub(crate) fn record_max(self) -> usize {
+        (self.record_span - HEADER) as usize
+    }
+
+    /// Longest payload of one part, and of one record that is copied in; a multiple of 8.
+    #[inline]
     pub(crate) fn part_max(self) -> usize {
         (self.part_span - HEADER) as usize
     }
@@ -114,7 +123,7 @@ impl Rules {
     /// What one call may take before it looks at its deadline, in [`effort`](Self::effort): a ring's
     /// worth of records, one of which may be short and not the last of what it takes.
     pub(crate) fn effort_max(self) -> u64 {
-        self.capacity + self.part_span
+        self.capacity + self.record_span
     }
 
     /// What taking a record counts for. Parts are full but for the last of a message, so that many
@@ -143,7 +152,7 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// [`Fault::Corrupted`] for a length over [`part_max`](Self::part_max), unknown flags, or a
+    /// [`Fault::Corrupted`] for a length over [`record_max`](Self::record_max), unknown flags, or a
     /// first part without its prefix.
     #[inline]
     pub(crate) fn decode(self, word: u64) -> Result<Option<Header>, Fault> {
@@ -158,7 +167,7 @@ impl Rules {
         let known = FIRST | LAST | AFTER_DEATH | AFTER_WITHDRAWAL | PARCEL;
         let opens = flags & (FIRST | LAST) == FIRST;
         let carries = flags & PARCEL != 0;
-        if len > self.part_max()
+        if len > self.record_max()
             || flags & !known != 0
             || ((opens || carries) && len < PREFIX)
             || (carries && flags & (FIRST | LAST) != FIRST | LAST)

@@ -5,7 +5,7 @@
 
 use super::record::{FIRST, HEADER, Header, LAST, Rules, span_of};
 
-/// Longest run that a receiver copies out at once: at least one record of any ring.
+/// Longest run that a receiver copies out at once; a record over it goes the ordinary way.
 pub(crate) const LONGEST: u64 = 256 * 1024;
 
 /// The header of a message that is one record.

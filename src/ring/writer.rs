@@ -118,7 +118,7 @@ impl Writer<'_> {
     /// woken. The same for all senders, whatever each needs; `wait::event` says why.
     pub(crate) fn enough_room_at(self) -> u64 {
         let tail = self.control.tx.tail.load(Ordering::Relaxed);
-        let wanted = span_of(self.rules.part_max()) + HEADER;
+        let wanted = span_of(self.rules.record_max()) + HEADER;
         tail.wrapping_add(wanted)
             .wrapping_sub(self.rules.capacity())
     }

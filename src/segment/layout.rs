@@ -164,6 +164,9 @@ pub(crate) struct Event {
     pub(crate) peer_cpu: AtomicU32,
     /// For senders: the position of `head` at which they want to be rung. Written before `armed`.
     pub(crate) wake_at: AtomicU64,
+    /// When it was rung last, `CLOCK_MONOTONIC` in ns; a hint for the sleepers on how long they had to wait. Written
+    /// by ringers.
+    pub(crate) rung_at: AtomicU64,
 }
 
 /// States of a message that goes in parts.
@@ -218,6 +221,6 @@ const _: () = {
     assert!(offset_of!(Custody, holder) == 8);
     assert!(offset_of!(Custody, end) == 32);
     assert!(size_of::<Custody>() == 40);
-    assert!(size_of::<Event>() == 24);
+    assert!(size_of::<Event>() == 32);
     assert!(size_of::<Control>() <= 4096);
 };

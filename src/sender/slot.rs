@@ -41,10 +41,9 @@ enum Bytes {
 impl Sender {
     /// Reserves room for one message of `len` bytes, blocking while the pipe is full.
     ///
-    /// Through shared memory a message of up to an eighth of the pipe (256 KiB of a large one, 8 bytes less in either)
-    /// is then written in place, without another copy. A longer one, and any of a kernel pipe, is gathered in private
-    /// memory and sent by the commit, which then blocks as [`send`](Self::send) does;
-    /// [`is_in_place`](Slot::is_in_place) tells.
+    /// Through shared memory a message of up to 8 bytes less than an eighth of the pipe is then written in place, without
+    /// another copy. A longer one, and any of a kernel pipe, is gathered in private memory and sent by the commit, which
+    /// then blocks as [`send`](Self::send) does; [`is_in_place`](Slot::is_in_place) tells.
     ///
     /// A slot in place keeps all other senders of this pipe waiting until it is committed or dropped, as one inside a
     /// long send does: their `try_send` says `Full`, their time-outs hold. A blocking send through another clone by

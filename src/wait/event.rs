@@ -41,10 +41,11 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use crate::segment::layout::Event;
 use crate::sync::{AtomicU32, Ordering, full_fence, store_over_swaps};
-use crate::sys::{cpus, socket};
+use crate::sys::{clock, cpus, socket};
 
 /// How many stale tokens a side that has nothing to do takes out at a time: a flood must not keep it.
 pub(crate) const ALL_TOKENS: usize = 64;
@@ -105,6 +106,12 @@ impl Event {
         self.ring_armed(socket, armed)
     }
 
+    /// How long after `since` it was rung last; `None` if before.
+    pub(crate) fn rung_after(&self, since: Duration) -> Option<Duration> {
+        let rung_at = Duration::from_nanos(self.rung_at.load(Ordering::Relaxed));
+        rung_at.checked_sub(since)
+    }
+
     /// Whether anybody waits, by a look that may come too early to see it.
     #[inline]
     pub(crate) fn is_armed(&self) -> bool {
@@ -140,6 +147,8 @@ impl Event {
 
     #[cold]
     fn ring_armed(&self, socket: BorrowedFd<'_>, number: u32) -> io::Result<bool> {
+        let now = clock::now().as_nanos() as u64;
+        self.rung_at.store(now, Ordering::Relaxed);
         let is_there = socket::send_token(socket, number)?;
         // For those who look at what has been rung.
         self.bell.fetch_add(1, Ordering::Relaxed);
@@ -196,6 +205,7 @@ mod tests {
             closes: AtomicU32::new(0),
             peer_cpu: AtomicU32::new(0),
             wake_at: AtomicU64::new(0),
+            rung_at: AtomicU64::new(0),
         };
         let last_number = AtomicU32::new(u32::MAX - 2);
         for expected in [u32::MAX - 1, u32::MAX, 1, 2] {

@@ -160,7 +160,13 @@ impl Wait {
                 self.stay.spun(spinner.spent());
                 Ok(Woken::Look)
             }
-            Phase::Poll => self.poll(place, guard, ready),
+            Phase::Poll => {
+                let woken = self.poll(place, guard, ready)?;
+                if let Some(waited) = self.stay.waited(place.event) {
+                    spinner.was_rung_after(waited);
+                }
+                Ok(woken)
+            }
         }
     }
 

@@ -22,9 +22,15 @@ const PAYS: Duration = Duration::from_micros(20);
 /// Shortest spin: where that has not paid either, waits sleep at once. Even a glance costs a sender or receiver that is
 /// paced at a message each millisecond a tenth of all that the message takes.
 const SHORTEST: Duration = Duration::from_micros(1);
-/// One wait in so many spins for the longest time, whatever has paid lately: two sides that sleep for each other take
-/// as long to answer as their waking takes, and would never find out that it need not.
+/// One wait in so many is a probe, whatever has paid lately: two sides that sleep for each other take as long to
+/// answer as their waking takes, and would never find out that it need not. One that meets a peer that had to be
+/// woken answers at once; the peer then learns how short its sleep could have been
+/// ([`Spinner::was_rung_after`]), and by its answer so do we.
 const PROBE_EVERY: u32 = 64;
+/// The same after many probes in vain.
+const PROBE_SELDOM: u32 = 1024;
+/// How long a probe spins: longer than it takes to wake the peer.
+const PROBE: Duration = Duration::from_micros(200);
 /// Looks between two looks at the clock.
 const LOOKS_AT_ONCE: u32 = 32;
 /// Most waits in a row that go without a yield after yields that did not help.
@@ -61,8 +67,10 @@ pub(crate) struct Spinner {
     spin: Spin,
     /// Of [`Spin::Adaptive`], from [`SHORTEST`] to [`LONGEST`], or none.
     budget: Duration,
-    /// Waits since the last one that spun for the longest time on trial.
+    /// Waits since the last probe.
     since_probe: u32,
+    /// From [`PROBE_EVERY`] to [`PROBE_SELDOM`]; doubles with each probe in vain.
+    probe_every: u32,
     /// Waits to go without a yield after one that did not help; doubles with each.
     penalty: u32,
     /// Waits of the penalty still to go.
@@ -77,6 +85,7 @@ impl Spinner {
             spin,
             budget: LONGEST,
             since_probe: 0,
+            probe_every: PROBE_EVERY,
             penalty: 0,
             skipping: 0,
             spent: Duration::ZERO,
@@ -89,12 +98,19 @@ impl Spinner {
         self.budget = LONGEST;
     }
 
+    /// What was slept for came so long after we fell asleep.
+    pub(crate) fn was_rung_after(&mut self, waited: Duration) {
+        if waited <= PAYS {
+            self.budget = LONGEST;
+        }
+    }
+
     /// Whether there is to be any looking for a peer that runs beside us.
     #[inline]
     pub(crate) fn may_look(&self) -> bool {
         match self.spin {
             Spin::Never => false,
-            Spin::Adaptive => !self.budget.is_zero() || self.since_probe + 1 >= PROBE_EVERY,
+            Spin::Adaptive => !self.budget.is_zero() || self.is_time_to_probe(),
             Spin::For(_) => true,
         }
     }
@@ -129,7 +145,7 @@ impl Spinner {
         if looks(&ready) {
             return true;
         }
-        let budget = self.next_budget();
+        let (budget, is_probe) = self.next_budget();
         let began = clock::now();
         let end = deadline.at_most_from(began, budget);
         loop {
@@ -137,6 +153,13 @@ impl Spinner {
             let now = clock::now();
             self.spent = now.saturating_sub(began);
             if is_ready || end.passed_at(now) {
+                if is_probe {
+                    self.probe_every = if is_ready {
+                        PROBE_EVERY
+                    } else {
+                        (self.probe_every * 2).min(PROBE_SELDOM)
+                    };
+                }
                 let has_paid = is_ready && self.spent <= PAYS;
                 self.budget = if has_paid {
                     (self.budget * 2).clamp(SHORTEST, LONGEST)
@@ -150,16 +173,21 @@ impl Spinner {
         }
     }
 
-    fn next_budget(&mut self) -> Duration {
+    fn is_time_to_probe(&self) -> bool {
+        self.since_probe + 1 >= self.probe_every
+    }
+
+    /// How long to spin, and whether that is a probe.
+    fn next_budget(&mut self) -> (Duration, bool) {
         if let Spin::For(span) = self.spin {
-            return span.min(LONGEST_FIXED);
+            return (span.min(LONGEST_FIXED), false);
+        }
+        if self.is_time_to_probe() {
+            self.since_probe = 0;
+            return (PROBE, true);
         }
         self.since_probe += 1;
-        if self.since_probe < PROBE_EVERY {
-            return self.budget;
-        }
-        self.since_probe = 0;
-        LONGEST
+        (self.budget, false)
     }
 
     /// How long the last [`look`](Self::look) took, less what passed behind its last look at the clock.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::segment::layout::Tally;
+use crate::segment::layout::{Event, Tally};
 use crate::sys::clock;
 
 /// The waits of one call since it last had the lock.
@@ -33,6 +33,12 @@ impl Stay {
         self.since = Some(now);
         self.sleeps += 1;
         tally.note_asleep(now);
+    }
+
+    /// How long the sleep under way had to last, by when it was rung for: what waking took is not in it. `None` where
+    /// nobody has rung.
+    pub(crate) fn waited(&self, event: &Event) -> Option<Duration> {
+        event.rung_after(self.since?)
     }
 
     /// Writes down what has been waited, under the lock; tells whether any of it was a sleep.

@@ -83,6 +83,7 @@ mod tests {
             closes: AtomicU32::new(0),
             peer_cpu: AtomicU32::new(0),
             wake_at: AtomicU64::new(0),
+            rung_at: AtomicU64::new(0),
         }
     }
 

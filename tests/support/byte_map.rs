@@ -27,7 +27,7 @@ pub(crate) mod at {
 }
 
 /// Every field of the control part: its name, offset and length in bytes.
-pub(crate) const FIELDS: [(&str, usize, usize); 68] = [
+pub(crate) const FIELDS: [(&str, usize, usize); 70] = [
     ("magic", 0x000, 8),
     ("version", 0x008, 4),
     ("kind", 0x00c, 4),
@@ -70,11 +70,13 @@ pub(crate) const FIELDS: [(&str, usize, usize); 68] = [
     ("data.closes", at::DATA + at::CLOSES, 4),
     ("data.peer_cpu", at::DATA + 0x0c, 4),
     ("data.wake_at", at::DATA + 0x10, 8),
+    ("data.rung_at", at::DATA + 0x18, 8),
     ("room.armed", at::ROOM + at::ARMED, 4),
     ("room.bell", at::ROOM + at::BELL, 4),
     ("room.closes", at::ROOM + at::CLOSES, 4),
     ("room.peer_cpu", at::ROOM + 0x0c, 4),
     ("room.wake_at", at::ROOM + 0x10, 8),
+    ("room.rung_at", at::ROOM + 0x18, 8),
     ("tx_tally.largest", at::TX_TALLY, 8),
     ("tx_tally.high_water", at::TX_TALLY + 0x08, 8),
     ("tx_tally.spins", at::TX_TALLY + 0x10, 8),

@@ -3,7 +3,7 @@
 //! The end holds its side meanwhile (`ring::hold`). A message of more than one record, or beside one that was cut
 //! short, is not for these; the caller then goes by way of private memory.
 
-use super::rx::Rx;
+use super::rx::{Rx, verify_now_and_then};
 use super::tx::{self, Tx};
 use super::view::View;
 use crate::backend::Fate;
@@ -40,7 +40,7 @@ impl Tx {
         patience: Patience,
     ) -> Result<Option<Loan>, Fault> {
         self.fate.check()?;
-        if len > self.end.rules.part_max() {
+        if len > self.end.rules.record_max() {
             return Ok(None);
         }
         if len > self.noted {
@@ -143,10 +143,9 @@ impl Rx {
             return None;
         }
         let next = reader.peek_whole()?;
-        // What is due after so many bytes (`rx::verify_now_and_then`) is for the long way.
-        if next.at.wrapping_sub(self.verified) > reader.rules.capacity() {
-            return None;
-        }
+        // What is wrong there is for the ordinary way to say.
+        let mut verified = self.verified;
+        verify_now_and_then(View::new(&self.end), &mut verified, next).ok()?;
         let hold = Hold::of_rx(reader.control);
         hold.take(self.partial.id()).ok()?;
         // After the note, so that whoever finds the mark of one who was killed finds whose it is.
@@ -155,6 +154,7 @@ impl Rx {
             return None;
         }
         drop(guard);
+        self.verified = verified;
         self.may_hold = true;
         Some(Loan {
             position: next.at,

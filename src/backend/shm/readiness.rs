@@ -197,7 +197,7 @@ impl tx::View<'_> {
     /// Arms unless there is room for the longest record.
     fn arm_for_room(self) -> Result<Option<u32>, Fault> {
         let writer = self.writer;
-        let most = span_of(writer.rules.part_max());
+        let most = span_of(writer.rules.record_max());
         if writer.has_room(most)? || writer.has_room_exactly(most)? {
             return Ok(None);
         }

@@ -199,7 +199,7 @@ fn records_without_end_are_walked_once_round_at_most() {
         ring.store(at, 3 << 32 | 1);
     }
     ring.now.tail = RING;
-    let lag = span_of(Rules::new(RING as usize).part_max());
+    let lag = span_of(Rules::new(RING as usize).record_max());
     assert_eq!(ring.walk().headers.len() as u64, (RING + lag) / 8);
 }
 
