@@ -27,9 +27,7 @@ use super::view::View;
 use super::{End, rx};
 use crate::backend::{parcels, without_parcels};
 use crate::error::Fault;
-use crate::ring::bearer;
 use crate::ring::destination::Destination;
-use crate::ring::hold::Hold;
 use crate::ring::reader::Next;
 use crate::ring::record::{LAST, PARCEL, PREFIX, span_of};
 use crate::segment::layout::message;
@@ -37,7 +35,6 @@ use crate::sync::Ordering;
 use crate::sys::clock::Patience;
 use crate::sys::parcels::{self as packets, Sent};
 use crate::sys::socket;
-use crate::wait::sleep::{Wait, Woken};
 
 impl End {
     fn parcels(&self) -> Result<BorrowedFd<'_>, Fault> {
@@ -67,91 +64,44 @@ impl Tx {
         fds: &[BorrowedFd<'_>],
         patience: Patience,
     ) -> Result<(), Fault> {
-        let Self {
-            end,
-            life_line,
-            spinner,
-            noted,
-            id,
-            ..
-        } = self;
-        let view = Sending::new(end);
-        let writer = view.writer;
-        let hold = Hold::of_tx(writer.control);
-        let parcels = end.parcels()?;
-        let (len, max) = (bytes.len(), end.rules.part_max() - PREFIX);
+        self.end.parcels()?;
+        let (len, max) = (bytes.len(), self.end.rules.part_max() - PREFIX);
         if len > max {
             return Err(Fault::TooLarge { len, max });
         }
-        if len > *noted {
-            view.note_length(noted, len);
-        }
-        if view.is_disconnected_in_passing(life_line)? {
-            return Err(Fault::Disconnected);
+        if len > self.noted {
+            Sending::new(&self.end).note_length(&mut self.noted, len);
         }
         let need = span_of(PREFIX + len);
-        let mut wait = Wait::new(patience.deadline());
-        let mut woken = Woken::Look;
-        let mut look_after = bearer::FIRST_LOOK;
-        loop {
-            let guard = writer.control.tx.lock.lock(patience)?;
-            wait.settle(view.place);
-            if guard.owner_died() {
-                writer.recover()?;
-                view.ring()?;
-            }
-            if hold.is_held()
-                && let Some(holder) = hold.holder_but(*id)?
-            {
-                if life_line.look(&writer.control.room, end.socket())? {
-                    return Err(Fault::Disconnected);
-                }
-                hold.wait_for(holder, guard, patience, &mut look_after)?;
-                continue;
-            }
-            let exactly = patience == Patience::Never || wait.will_sleep();
-            if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {
-                let last = &writer.control.tx.ticket;
-                let ticket = last.load(Ordering::Relaxed).wrapping_add(1);
-                // SYNC: ticket. Who sees it sees that the lock was taken before.
-                last.store(ticket, Ordering::Release);
-                match packets::send(parcels, ticket, fds)? {
-                    Sent::Whole => {
-                        let flags = writer.opening_flags() | LAST | PARCEL;
-                        writer.publish(Some(ticket), bytes, flags);
-                        writer.set_state(message::WHOLE);
-                        view.ring().map_err(Fault::Untold)?;
-                        view.show_readiness_if_watched();
-                        return Ok(());
-                    }
-                    Sent::Gone => return Err(Fault::Disconnected),
-                    Sent::Full => {
-                        view.ring()?;
-                        // Others may send while we wait.
-                        drop(guard);
-                        wait_for_packets(parcels, patience)?;
-                        continue;
-                    }
-                }
-            }
-            if woken == Woken::HungUp
-                || life_line.is_gone_by_close(&writer.control.room, end.socket())?
-            {
-                return Err(Fault::Disconnected);
-            }
-            if patience.is_over() {
-                if view.is_gone(life_line)? {
-                    return Err(Fault::Disconnected);
-                }
-                // As in a send without descriptors.
-                view.ring()?;
-                view.show_readiness_if_watched();
-                return Err(Fault::NotNow);
-            }
-            view.prepare_to_wait(&wait)?;
-            woken = wait.step(view.place, Some(guard), spinner, || {
-                writer.seems_to_have_room(need, exactly)
-            })?;
+        while !self.when_there_is_room(need, patience, |view, _, _| send_now(view, bytes, fds))? {
+            // Others may send while we wait.
+            wait_for_packets(self.end.parcels()?, patience)?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends the packet and publishes the record, for which there is room, under the lock; tells whether there was room
+/// for the packet too.
+fn send_now(view: Sending<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<bool, Fault> {
+    let writer = view.writer;
+    let last = &writer.control.tx.ticket;
+    let ticket = last.load(Ordering::Relaxed).wrapping_add(1);
+    // SYNC: ticket. Who sees it sees that the lock was taken before.
+    last.store(ticket, Ordering::Release);
+    match packets::send(view.end.parcels()?, ticket, fds)? {
+        Sent::Whole => {
+            let flags = writer.opening_flags() | LAST | PARCEL;
+            writer.publish(Some(ticket), bytes, flags);
+            writer.set_state(message::WHOLE);
+            view.ring().map_err(Fault::Untold)?;
+            view.show_readiness_if_watched();
+            Ok(true)
+        }
+        Sent::Gone => Err(Fault::Disconnected),
+        Sent::Full => {
+            view.ring()?;
+            Ok(false)
         }
     }
 }
