@@ -88,7 +88,9 @@ fn wanted(workload: Workload) -> Vec<Wanted> {
             _ => Vec::new(),
         },
     };
-    let is_busy = !matches!(workload.kind, Kind::Wake | Kind::Paced { .. });
+    // A slice has too few larger messages to tell one wait from a syscall for each.
+    let is_busy =
+        !matches!(workload.kind, Kind::Wake | Kind::Paced { .. }) && workload.len <= 64 * KIB;
     if is_busy && workload.peers() == 1 && workload.place == Place::TwoCpus {
         all.push(NoSyscalls);
     }

@@ -15,7 +15,7 @@ use crate::systems::System;
 use crate::wire::Plan;
 use crate::workload::{Measure, Place, Workload};
 
-/// A system that no goal asks for is measured in one round of so many.
+/// A system that no goal asks for is measured in one round of so many, and in the last one.
 const SELDOM: usize = 4;
 
 /// Workloads in which all run beside each other take long, and are measured in one round of so many.
@@ -24,8 +24,11 @@ const RARE: usize = 10;
 /// How long the bare round trip before a block is measured, in nanoseconds.
 const MOOD_NANOS: u64 = 2_000_000;
 
-/// How long syscalls are counted for, in nanoseconds, where a slice takes no longer by itself.
+/// How long syscalls of small messages are counted for, in nanoseconds, where a slice takes no longer by itself.
 const COUNTING_NANOS: u64 = 10_000_000;
+
+/// The part of the time of a run in which they are counted at most.
+const COUNTING_PART: u32 = 12;
 
 /// By so much more than estimated the rest of a run is allowed to take before blocks are run again.
 const MARGIN: f64 = 1.25;
@@ -120,7 +123,8 @@ impl Schedule<'_> {
         let takes_part = |system: &&System| {
             (system.refuses)(workload).is_none()
                 && (self.every_round
-                    || round.is_multiple_of(SELDOM)
+                    || (round + 1).is_multiple_of(SELDOM)
+                    || round + 1 == self.rounds
                     || goals::need(workload, system))
         };
         let mut order: Vec<_> = self.systems.iter().copied().filter(takes_part).collect();
@@ -213,11 +217,13 @@ impl Schedule<'_> {
     /// Counts syscalls once for each system on each workload in which it is awake.
     fn count_syscalls(&self, run: &mut Run) {
         eprintln!("counting syscalls");
+        let left = self.end.saturating_duration_since(Instant::now());
+        let end = Instant::now() + left / COUNTING_PART;
         for &workload in self.workloads {
-            for system in self.order(0, workload) {
+            for system in self.order(self.rounds - 1, workload) {
                 if workload.runs_beside_others()
                     || !self.has(0, workload)
-                    || Instant::now() >= self.end
+                    || Instant::now() >= end
                     || (self.counts_few && !self.every_round && !goals::need(workload, system))
                 {
                     continue;
@@ -237,7 +243,11 @@ impl Schedule<'_> {
     /// Counts the syscalls of one system, and again where there are some but not one for each message: they may be
     /// those of waits that another program has caused.
     fn count(&self, run: &Run, workload: Workload, system: &System) -> Counted {
-        let nanos = COUNTING_NANOS.max(self.slice_nanos(workload) / 3);
+        let slice = self.slice_nanos(workload);
+        let nanos = match workload.len {
+            0..=4096 => COUNTING_NANOS.max(slice / 3),
+            _ => COUNTING_NANOS.max(slice),
+        };
         let plan = self.plan(run, workload, nanos);
         let mut least = supervise::count(system, &plan, self.time_for(&plan))?;
         let sum = |counts: [f64; 2]| counts[0] + counts[1];
