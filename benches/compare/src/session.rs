@@ -63,7 +63,8 @@ pub(crate) struct Account {
 unsafe impl Atomics for Control {}
 
 impl Account {
-    /// Notes what was used, and how many messages were made in place. The end of the peer, which the session waits for, publishes it.
+    /// Notes what was used, and how many messages were made in place. The end of the peer, which the session
+    /// waits for, publishes it.
     pub(crate) fn note(&self, usage: Usage, in_place: u64) {
         self.cpu_nanos.store(usage.cpu_nanos, Ordering::Relaxed);
         self.voluntary.store(usage.voluntary, Ordering::Relaxed);

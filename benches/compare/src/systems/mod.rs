@@ -166,10 +166,7 @@ fn rivals() -> Vec<System> {
 pub(crate) fn left_out() -> Vec<(&'static str, &'static str)> {
     vec![
         #[cfg(not(feature = "iceoryx2"))]
-        (
-            "iceoryx2",
-            "its build needs libclang; ./with-iceoryx2 fetches that and builds it in",
-        ),
+        ("iceoryx2", "built without the feature iceoryx2"),
         (
             "shmem-ipc",
             "needs both ends set up by hand over descriptors; no blocking send",
