@@ -43,7 +43,7 @@ use workload::{Place, Workload};
 #[derive(Parser, Debug)]
 #[command(version)]
 struct Options {
-    /// Take under a minute: 3 rounds of 20 ms, most systems in the last one only
+    /// Take under a minute: 2 rounds of 20 ms, most systems in the second one only
     #[arg(long)]
     quick: bool,
 
@@ -55,7 +55,7 @@ struct Options {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     workload: Vec<String>,
 
-    /// Rounds over everything; what no goal needs takes part in every fourth and the last [default: 20; with --quick 3]
+    /// Rounds over everything; what no goal needs takes part in every fourth and the last [default: 20; with --quick 2]
     #[arg(long)]
     rounds: Option<usize>,
 
@@ -108,7 +108,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let quick = options.quick;
     let slice_ms = options.slice_ms.unwrap_or(if quick { 20 } else { 30 });
-    let rounds = options.rounds.unwrap_or(if quick { 3 } else { 20 }).max(1);
+    let rounds = options.rounds.unwrap_or(if quick { 2 } else { 20 }).max(1);
     let seconds = options.seconds.unwrap_or(if quick { 50 } else { 540 });
     let mut run = Run::describe(cpus, slice_ms * 1_000_000);
     supervise::prepare()?;
