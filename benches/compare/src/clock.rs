@@ -8,6 +8,8 @@ use std::time::Duration;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 
+use crate::counter;
+
 /// Nanoseconds since the machine started, the same in all processes.
 #[inline]
 pub(crate) fn now() -> u64 {
@@ -35,6 +37,38 @@ pub(crate) fn sleep_exactly() -> io::Result<()> {
     Ok(nix::sys::prctl::set_timerslack(1)?)
 }
 
+/// How long each side warms up, in nanoseconds.
+pub(crate) const WARM_UP_NANOS: u64 = 3_000_000;
+
+/// Tells when a time is over, with a look at the clock once in a stride.
+pub(crate) struct Until {
+    end: u64,
+    stride: u64,
+    left: u64,
+}
+
+impl Until {
+    /// A time that begins now.
+    pub(crate) fn from_now(nanos: u64, stride: u64) -> Self {
+        Self {
+            end: now() + nanos,
+            stride,
+            left: stride,
+        }
+    }
+
+    /// Whether it is over, as far as was looked.
+    #[inline]
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.left -= 1;
+        if self.left > 0 {
+            return false;
+        }
+        self.left = self.stride;
+        now() >= self.end
+    }
+}
+
 /// What a thread has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
@@ -44,10 +78,15 @@ pub(crate) struct Usage {
     pub(crate) voluntary: u64,
     /// Times the CPU was taken from it.
     pub(crate) involuntary: u64,
+    /// Syscalls, where they are counted (`counter`).
+    pub(crate) syscalls: u64,
 }
 
 impl Usage {
     /// What the calling thread has used so far.
+    ///
+    /// Both sides ask for it just before and just behind the measured part: `syscalls` knows by this call,
+    /// getrusage(2), where that part begins and ends, and `counter` how many syscalls a look itself has.
     pub(crate) fn now() -> io::Result<Self> {
         let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
         Ok(Self {
@@ -55,6 +94,7 @@ impl Usage {
             cpu_nanos: read(ClockId::CLOCK_THREAD_CPUTIME_ID),
             voluntary: usage.voluntary_context_switches() as u64,
             involuntary: usage.involuntary_context_switches() as u64,
+            syscalls: counter::read()?,
         })
     }
 
@@ -64,6 +104,7 @@ impl Usage {
             cpu_nanos: self.cpu_nanos - start.cpu_nanos,
             voluntary: self.voluntary - start.voluntary,
             involuntary: self.involuntary - start.involuntary,
+            syscalls: counter::between(start.syscalls, self.syscalls),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::record::{Run, version};
 use crate::statistics::{Cell, cell};
 use crate::svg::{Series, colour, escape, lines, rows};
 use crate::systems::{Role, System, left_out};
-use crate::table::{figure, size, three, time, title, verdict};
+use crate::table::{amount, few, figure, size, three, time, title, verdict};
 use crate::workload::{Kind, Measure, Workload};
 
 /// Percentiles of the latency charts.
@@ -31,7 +31,7 @@ pub(crate) fn page(run: &Run, systems: &[&System], workloads: &[Workload]) -> St
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
 <meta name=\"viewport\" content=\"width=device-width\"><title>shmpipe compared</title>\n<style>{STYLE}</style>\n\
-<h1>shmpipe beside the other ways between two processes</h1>\n<p>{}; Linux {}; CPUs {:?}; {}.<br><code>{}</code><br>{}</p>\n\
+<h1>shmpipe beside the other ways between two processes</h1>\n<p>{}; Linux {}; CPUs {:?}; {}.<br><code>{}</code><br>{}<br>{}</p>\n\
 <p>Dashed lines and hollow dots are limits: they carry one message of a known length, or stay within one process, \
 and are no pipes. Ratios are formed within each round and above 1 where the system is the better one; medians over the rounds.</p>\n",
         escape(&run.cpu),
@@ -40,11 +40,13 @@ and are no pipes. Ratios are formed within each round and above 1 where the syst
         run.date,
         escape(&run.command),
         escape(&run.load_text()),
+        escape(&run.mood_text()),
     );
     html += &page.throughput();
-    for name in ["round-trip-8", "wake-8", "paced-100k-64"] {
+    for name in ["round-trip-8", "wake-8", "paced-1k-64", "paced-100k-64"] {
         html += &page.latency(name);
     }
+    html += &page.pace();
     html += &page.distance("Distance to the limit", "ratio to the limit", |cell| {
         cell.to_limit
     });
@@ -117,6 +119,36 @@ impl Page<'_> {
         section("Throughput over message size", &chart)
     }
 
+    fn pace(&self) -> String {
+        let all = self.workloads.iter().copied();
+        let paced: Vec<_> = all
+            .filter_map(|one| match one.kind {
+                Kind::Paced { per_second } => Some((one, per_second as f64)),
+                _ => None,
+            })
+            .collect();
+        let marks: Vec<_> = paced
+            .iter()
+            .map(|&(_, pace)| (pace, format!("{pace}/s")))
+            .collect();
+        let series = self.series(|system| {
+            let points = paced.iter().filter_map(|&(workload, pace)| {
+                Some((pace, cell(self.run, workload, system.name)?.median))
+            });
+            points.collect()
+        });
+        if marks.len() < 2 {
+            return String::new();
+        }
+        let chart = lines(
+            &series,
+            &marks,
+            "messages a second; CPU time of both sides for one, median round",
+            time,
+        );
+        section("CPU time over pace", &chart)
+    }
+
     fn latency(&self, name: &str) -> String {
         let Some(workload) = self.workloads.iter().find(|one| one.to_string() == name) else {
             return String::new();
@@ -174,7 +206,7 @@ impl Page<'_> {
     fn table(&self, workload: Workload) -> String {
         let mut html = String::from(
             "<div class=\"wide\"><table><tr><th>system<th>median<th>best<th>to limit<th>best of these<th>to pipe\
-<th>CPU, receiver<th>CPU, senders<th>switches<th>p50<th>p99<th>p99.9<th>max</tr>\n",
+<th>CPU, receiver<th>CPU, senders<th>switches<th>syscalls<th>p50<th>p99<th>p99.9<th>max</tr>\n",
         );
         for (number, system) in self.systems.iter().enumerate() {
             let class = if system.name == "shm" {
@@ -192,25 +224,30 @@ impl Page<'_> {
             let refusal = (system.refuses)(workload);
             html += &match (cell(self.run, workload, system.name), failure, refusal) {
                 (_, Some(reason), _) => format!(
-                    "<td colspan=\"12\" class=\"bad\">failed: {}",
+                    "<td colspan=\"13\" class=\"bad\">failed: {}",
                     escape(reason)
                 ),
                 (Some(cell), None, _) => row(workload, &cell),
                 (None, None, Some(reason)) => format!(
-                    "<td colspan=\"12\" style=\"text-align:left\">{}",
+                    "<td colspan=\"13\" style=\"text-align:left\">{}",
                     escape(reason)
                 ),
-                (None, None, None) => "<td colspan=\"12\">".into(),
+                (None, None, None) => "<td colspan=\"13\">".into(),
             };
             html += "</tr>\n";
         }
+        let in_place = cell(self.run, workload, "shm").and_then(|ours| ours.in_place);
+        let in_place = in_place.map_or_else(String::new, |[made, read]| {
+            let [made, read] = [made, read].map(|share| 100.0 * share);
+            format!(" shm had {made:.0} % made and {read:.0} % read in place.")
+        });
         let per = match workload.measure() {
             Measure::CpuTime => "CPU time of both sides for a message",
             _ => "CPU times and switches for a message",
         };
         let _ = writeln!(
             html,
-            "</table></div><p>Limit: {}. {per}.</p>",
+            "</table></div><p>Limit: {}. {per}.{in_place}</p>",
             workload.limit()
         );
         section(&title(workload), &html)
@@ -220,16 +257,26 @@ impl Page<'_> {
         let mut html = String::new();
         for goal in goals(self.run, self.systems, self.workloads) {
             let class = if goal.is_met() { "" } else { " class=\"bad\"" };
-            let (reached, wanted) = (three(goal.reached), three(goal.wanted));
+            let [reached, wanted] = [goal.reached, goal.wanted].map(|figure| amount(&goal, figure));
+            let [near, far] = [goal.near, goal.far].map(|one| one.map_or_else(String::new, three));
+            let bound = if goal.at_most { "≤" } else { "≥" };
             let (workload, reference, verdict) = (goal.workload, &goal.reference, verdict(&goal));
             let _ = writeln!(
                 html,
-                "<tr><td>{workload}<td>{reference}<td>{reached}<td>{wanted}<td{class}>{verdict}</tr>"
+                "<tr><td>{workload}<td>{reference}<td>{reached}<td>{near}<td>{far}<td>{bound} {wanted}<td{class}>{verdict}</tr>"
             );
         }
         if !html.is_empty() {
-            let head = "<tr><th>workload<th>beside<th>ratio<th>wanted<th></tr>";
+            let head =
+                "<tr><th>workload<th>beside<th>ratio<th>near CPUs<th>far CPUs<th>wanted<th></tr>";
             html = format!("<table>{head}\n{html}</table>\n");
+        }
+        for (workload, reason) in &self.run.impossible {
+            let _ = writeln!(
+                html,
+                "<p>{workload}: not possible here: {}</p>",
+                escape(reason)
+            );
         }
         section("Goals", &html)
     }
@@ -279,6 +326,7 @@ fn row(workload: Workload, cell: &Cell) -> String {
         main,
         peers,
         three(cell.switches),
+        cell.syscalls.map_or_else(String::new, few),
     ];
     if !cell.latency.is_empty() {
         cells.extend([0.5, 0.99, 0.999].map(|q| time(cell.latency.value_at_quantile(q) as f64)));

@@ -1,22 +1,27 @@
 //! `compare`: shmpipe beside the other ways between two processes, measured in interleaved slices.
 //!
-//! It decides what runs when; the modules know how.
+//! It reads the command line; what runs when is in `schedule`.
 
 mod clock;
+mod counter;
 mod goals;
 mod html;
 mod load;
 #[path = "../../../cli/src/machine.rs"]
 mod machine;
 mod message;
+mod one_way;
 mod outcome;
+mod quota;
 mod record;
-mod roles;
+mod round_trip;
+mod schedule;
 mod session;
 mod shared;
 mod statistics;
 mod supervise;
 mod svg;
+mod syscalls;
 mod systems;
 mod table;
 mod wire;
@@ -28,17 +33,17 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use load::Reading;
-use record::{Run, Slice};
+use quota::Quota;
+use record::Run;
+use schedule::Schedule;
 use systems::{Role, System};
-use wire::Plan;
-use workload::{CAPACITY, Workload};
+use workload::{Place, Workload};
 
 /// Measures shmpipe beside the other ways between two processes
 #[derive(Parser, Debug)]
 #[command(version)]
 struct Options {
-    /// Take under a minute: 3 rounds of 20 ms
+    /// Take under a minute: 2 rounds of 20 ms, most systems in the second one only
     #[arg(long)]
     quick: bool,
 
@@ -50,11 +55,11 @@ struct Options {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     workload: Vec<String>,
 
-    /// Rounds over everything [default: 20]
+    /// Rounds over everything; what no goal needs takes part in every fourth and the last [default: 20; with --quick 2]
     #[arg(long)]
     rounds: Option<usize>,
 
-    /// Begin nothing after this time, and report what there is [default: 540; with --quick 55]
+    /// Begin nothing after this time, and report what there is [default: 540; with --quick 50]
     #[arg(long)]
     seconds: Option<u64>,
 
@@ -62,8 +67,8 @@ struct Options {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     slice_ms: Option<u64>,
 
-    /// How often to run a workload's round again since other programs used over 10 % of the CPUs
-    /// [default: half as many as there are; with --quick an eighth]
+    /// How often at most to run a workload's round again since other programs used over 10 % of the CPUs
+    /// [default: half as many as there are, as far as time allows]
     #[arg(long)]
     repeats: Option<usize>,
 
@@ -101,32 +106,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut cpus = vec![first, second];
     cpus.extend(usable.iter().filter(|&&cpu| cpu != first && cpu != second));
 
-    let slice_ms = options
-        .slice_ms
-        .unwrap_or(if options.quick { 20 } else { 30 });
-    let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 20 });
-    let spare = rounds * workloads.len() / if options.quick { 8 } else { 2 };
-    let repeats = options.repeats.unwrap_or(spare);
+    let quick = options.quick;
+    let slice_ms = options.slice_ms.unwrap_or(if quick { 20 } else { 30 });
+    let rounds = options.rounds.unwrap_or(if quick { 2 } else { 20 }).max(1);
+    let seconds = options.seconds.unwrap_or(if quick { 50 } else { 540 });
     let mut run = Run::describe(cpus, slice_ms * 1_000_000);
     supervise::prepare()?;
-    let limit = Duration::from_millis(slice_ms + options.limit_ms);
-    let seconds = options
-        .seconds
-        .unwrap_or(if options.quick { 55 } else { 540 });
-    let end = Instant::now() + Duration::from_secs(seconds);
-    for round in 0..rounds {
-        eprintln!("round {} of {rounds}", round + 1);
-        for &workload in &workloads {
-            if Instant::now() >= end {
-                break;
-            }
-            // One that is disturbed is kept, marked, and run again, but not for ever.
-            while block(&mut run, round, workload, &systems, limit) && run.repeats < repeats {
-                run.repeats += 1;
-                run.mark_last_block(round, workload);
-            }
-        }
-    }
+    let has_quota = |workload: &Workload| workload.place == Place::Quota;
+    let schedule = Schedule {
+        systems: &systems,
+        workloads: &workloads,
+        mood: all.iter().find(|system| system.name == "atomics"),
+        slice_nanos: run.slice_nanos,
+        rounds,
+        every_round: !options.only.is_empty(),
+        counts_few: quick,
+        repeats: options.repeats.unwrap_or(rounds * workloads.len() / 2),
+        limit: Duration::from_millis(options.limit_ms),
+        end: Instant::now() + Duration::from_secs(seconds),
+        quota: match workloads.iter().any(has_quota) {
+            true => Quota::make(),
+            false => Err("no workload asks for one".into()),
+        },
+    };
+    schedule.go(&mut run);
     print!("{}", table::table(&run, &systems, &workloads));
     let json = format!("{:#}\n", run.to_json(&systems, &workloads));
     record::write(&options.json, &json)?;
@@ -137,56 +140,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         options.html.display()
     );
     Ok(())
-}
-
-/// Runs a slice on every system, and tells whether others disturbed them.
-fn block(
-    run: &mut Run,
-    round: usize,
-    workload: Workload,
-    systems: &[&System],
-    limit: Duration,
-) -> bool {
-    let start = Reading::now();
-    for system in systems {
-        measure(run, round, workload, system, limit);
-    }
-    let (Some(start), Some(end)) = (start, Reading::now()) else {
-        return false;
-    };
-    let load = end.since(start);
-    run.loads.push(load);
-    load.is_disturbing()
-}
-
-/// Runs one slice, unless the system cannot do it or has failed at it before.
-fn measure(run: &mut Run, round: usize, workload: Workload, system: &System, limit: Duration) {
-    if (system.refuses)(workload).is_some() || run.failure(workload, system.name).is_some() {
-        return;
-    }
-    let cpus = if workload.is_one_cpu() {
-        vec![run.cpus[0]; 2]
-    } else {
-        run.cpus.clone()
-    };
-    let plan = Plan {
-        workload,
-        capacity: CAPACITY,
-        cpus,
-        slice_nanos: run.slice_nanos,
-        name: format!("compare-{}-{}", std::process::id(), run.slices.len()),
-    };
-    let outcome = supervise::run(system, &plan, limit);
-    if let Err(reason) = &outcome {
-        eprintln!("{workload}, {}: {reason}", system.name);
-    }
-    run.slices.push(Slice {
-        round,
-        workload,
-        system: system.name,
-        is_disturbed: false,
-        outcome,
-    });
 }
 
 fn choose_workloads(names: &[String]) -> Result<Vec<Workload>, String> {

@@ -4,6 +4,9 @@
 
 use std::io;
 
+use crate::wire::whole;
+use crate::workload::BATCH;
+
 /// Set in the number of a sender's last message.
 pub(crate) const LAST: u64 = 1 << 63;
 
@@ -52,6 +55,50 @@ impl Outgoing {
     }
 }
 
+/// Messages that are sent by one call, one behind the other.
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    len: usize,
+    next: u64,
+}
+
+impl Batch {
+    /// Makes the batches of one sender, of messages of `len` bytes.
+    pub(crate) fn new(len: usize, sender: usize) -> Self {
+        Self {
+            bytes: message(len).repeat(BATCH),
+            len,
+            next: (sender as u64) << SENDER_SHIFT,
+        }
+    }
+
+    /// The next messages, the last of them with those flags.
+    #[inline]
+    pub(crate) fn next(&mut self, flags: u64) -> &Self {
+        for bytes in self.bytes.chunks_exact_mut(self.len) {
+            bytes[..8].copy_from_slice(&self.next.to_ne_bytes());
+            self.next += 1;
+        }
+        if flags != 0 {
+            let last = self.bytes.len() - self.len;
+            let number = (self.next - 1) | flags;
+            self.bytes[last..last + 8].copy_from_slice(&number.to_ne_bytes());
+        }
+        self
+    }
+
+    /// One message after the other.
+    #[inline]
+    pub(crate) fn messages(&self) -> std::slice::ChunksExact<'_, u8> {
+        self.bytes.chunks_exact(self.len)
+    }
+
+    /// All of them as one run of bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 fn message(len: usize) -> Vec<u8> {
     assert!(
         len >= 8 && len.is_multiple_of(8),
@@ -70,6 +117,8 @@ pub(crate) struct Incoming {
     pub(crate) bytes: Vec<u8>,
     pattern_sum: u64,
     next: [u64; MAX_SENDERS],
+    pauses: usize,
+    lasts: usize,
 }
 
 impl Incoming {
@@ -80,6 +129,22 @@ impl Incoming {
             pattern_sum: sum_words(&bytes[8..]),
             bytes,
             next: std::array::from_fn(|sender| (sender as u64) << SENDER_SHIFT),
+            pauses: 0,
+            lasts: 0,
+        }
+    }
+
+    /// Length in bytes of each message.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// How many messages had that flag so far.
+    #[inline]
+    pub(crate) fn seen(&self, flag: u64) -> usize {
+        match flag {
+            PAUSE => self.pauses,
+            _ => self.lasts,
         }
     }
 
@@ -90,9 +155,26 @@ impl Incoming {
     /// Says which message came in place of which.
     #[inline]
     pub(crate) fn check(&mut self) -> io::Result<u64> {
-        let mut word = [0; 8];
-        word.copy_from_slice(&self.bytes[..8]);
-        let number = u64::from_ne_bytes(word);
+        let (number, sum) = (first_word(&self.bytes), sum_words(&self.bytes[8..]));
+        self.judge(number, sum)
+    }
+
+    /// As [`check`](Self::check), for a message that lies elsewhere.
+    #[inline]
+    pub(crate) fn check_there(&mut self, message: &[u8]) -> io::Result<u64> {
+        whole(message.len(), self.bytes.len())?;
+        self.judge(first_word(message), sum_words(&message[8..]))
+    }
+
+    /// As [`check`](Self::check), for a message of words.
+    #[inline]
+    pub(crate) fn check_words(&mut self, words: &[u64]) -> io::Result<u64> {
+        let sum = |sum: u64, &word| sum.wrapping_add(word);
+        self.judge(words[0], words[1..].iter().fold(0, sum))
+    }
+
+    #[inline]
+    fn judge(&mut self, number: u64, sum: u64) -> io::Result<u64> {
         let flags = number & (LAST | PAUSE);
         let number = number ^ flags;
         let due = &mut self.next[(number >> SENDER_SHIFT) as usize % MAX_SENDERS];
@@ -100,11 +182,22 @@ impl Incoming {
             return Err(lost(number, *due));
         }
         *due += 1;
-        if sum_words(&self.bytes[8..]) != self.pattern_sum {
+        if sum != self.pattern_sum {
             return Err(damaged(number, self.bytes.len()));
+        }
+        if flags != 0 {
+            self.pauses += usize::from(flags & PAUSE != 0);
+            self.lasts += usize::from(flags & LAST != 0);
         }
         Ok(flags)
     }
+}
+
+#[inline]
+fn first_word(message: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&message[..8]);
+    u64::from_ne_bytes(word)
 }
 
 #[cold]
@@ -151,6 +244,32 @@ mod tests {
             error,
             "messages lost: number 1 of sender 2 came where 0 was due"
         );
+    }
+
+    #[test]
+    fn a_batch_is_its_messages_one_behind_the_other() {
+        let mut batch = Batch::new(64, 3);
+        let mut incoming = Incoming::new(64);
+        for flags in [0, PAUSE, LAST] {
+            let mut seen = 0;
+            for message in batch.next(flags).messages() {
+                seen |= incoming.check_there(message).unwrap();
+            }
+            assert_eq!(seen, flags);
+        }
+        assert_eq!((incoming.seen(PAUSE), incoming.seen(LAST)), (1, 1));
+        assert_eq!(batch.bytes().len(), 64 * BATCH);
+        let words: Vec<_> = batch
+            .next(0)
+            .messages()
+            .next()
+            .unwrap()
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|&word| u64::from_ne_bytes(word))
+            .collect();
+        assert_eq!(incoming.check_words(&words).unwrap(), 0);
     }
 
     #[test]

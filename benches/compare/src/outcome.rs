@@ -27,6 +27,8 @@ pub(crate) struct Outcome {
     pub(crate) peers: Usage,
     /// Messages over which those were used.
     pub(crate) used_over: u64,
+    /// Messages that were made, and read, where they lay in the channel.
+    pub(crate) in_place: [u64; 2],
     /// Times of single messages or round trips, where they were taken.
     pub(crate) latency: Latency,
 }
@@ -62,6 +64,7 @@ impl Outcome {
             "main": usage_to_json(self.main),
             "peers": usage_to_json(self.peers),
             "used_over": self.used_over,
+            "in_place": self.in_place,
             "buckets": buckets,
         })
     }
@@ -80,6 +83,10 @@ impl Outcome {
             main: usage_from_json(&value["main"])?,
             peers: usage_from_json(&value["peers"])?,
             used_over: value["used_over"].as_u64()?,
+            in_place: [
+                value["in_place"][0].as_u64()?,
+                value["in_place"][1].as_u64()?,
+            ],
             latency,
         })
     }
@@ -90,6 +97,7 @@ fn usage_to_json(usage: Usage) -> Value {
         "cpu_nanos": usage.cpu_nanos,
         "voluntary_switches": usage.voluntary,
         "involuntary_switches": usage.involuntary,
+        "syscalls": usage.syscalls,
     })
 }
 
@@ -98,6 +106,7 @@ fn usage_from_json(value: &Value) -> Option<Usage> {
         cpu_nanos: value["cpu_nanos"].as_u64()?,
         voluntary: value["voluntary_switches"].as_u64()?,
         involuntary: value["involuntary_switches"].as_u64()?,
+        syscalls: value["syscalls"].as_u64()?,
     })
 }
 
@@ -118,13 +127,16 @@ mod tests {
                 cpu_nanos: 1,
                 voluntary: 2,
                 involuntary: 3,
+                syscalls: 9,
             },
             peers: Usage {
                 cpu_nanos: 7,
                 voluntary: 5,
                 involuntary: 6,
+                syscalls: 8,
             },
             used_over: 4,
+            in_place: [4, 3],
             latency,
         };
         assert_eq!(Outcome::from_json(&outcome.to_json()).unwrap(), outcome);

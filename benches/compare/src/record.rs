@@ -15,13 +15,53 @@ use crate::systems::System;
 use crate::workload::{Measure, Workload};
 
 /// Changes with the form of the record.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
+
+/// A bare round trip of two atomics under so many nanoseconds is one between CPUs that are near each other.
+const NEAR_NANOS: f64 = 250.0;
+
+/// What was around the slices of one round of one workload.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    /// From 0.
+    pub(crate) round: usize,
+    /// What was done.
+    pub(crate) workload: Workload,
+    /// What else ran.
+    pub(crate) load: Load,
+    /// A bare round trip of two atomics just before, in nanoseconds: how far apart the CPUs are at the moment.
+    pub(crate) mood_nanos: Option<f64>,
+    /// Whether its slices count for nothing, since it was run again.
+    pub(crate) is_repeated: bool,
+}
+
+impl Block {
+    /// Whether the CPUs were near each other; `None` where that was not measured.
+    pub(crate) fn is_near(&self) -> Option<bool> {
+        self.mood_nanos.map(|nanos| nanos < NEAR_NANOS)
+    }
+}
+
+/// The syscalls of a system on a workload, in a slice that was made for counting them.
+#[derive(Clone, Debug)]
+pub(crate) struct Syscalls {
+    /// What was done.
+    pub(crate) workload: Workload,
+    /// The system's name.
+    pub(crate) system: &'static str,
+    /// For a message or a round trip: of the receiving or pinging side, then of all peers; or why there are none.
+    pub(crate) per_message: Result<[f64; 2], String>,
+    /// By what they were counted.
+    pub(crate) by: &'static str,
+}
 
 /// One slice of one system.
 #[derive(Clone, Debug)]
 pub(crate) struct Slice {
     /// From 0.
     pub(crate) round: usize,
+    /// The number of its block.
+    pub(crate) block: usize,
     /// What was done.
     pub(crate) workload: Workload,
     /// The system's name.
@@ -45,12 +85,14 @@ pub(crate) struct Run {
     pub(crate) date: String,
     /// The command line without its path.
     pub(crate) command: String,
-    /// How long each slice was, in nanoseconds.
+    /// How long an ordinary slice was, in nanoseconds.
     pub(crate) slice_nanos: u64,
-    /// What else ran in each block of slices: one round of one workload. The disturbed ones are here too.
-    pub(crate) loads: Vec<Load>,
-    /// Blocks that were run again since others used too much of the CPUs.
-    pub(crate) repeats: usize,
+    /// Workloads that this machine does not allow, and why.
+    pub(crate) impossible: Vec<(Workload, String)>,
+    /// What was around each block of slices, in their order; the disturbed ones are here too.
+    pub(crate) blocks: Vec<Block>,
+    /// What was counted beside the rounds.
+    pub(crate) syscalls: Vec<Syscalls>,
     /// All slices in the order they were run.
     pub(crate) slices: Vec<Slice>,
 }
@@ -68,27 +110,50 @@ impl Run {
                 .trim_end()
                 .to_owned(),
             slice_nanos,
-            loads: Vec::new(),
-            repeats: 0,
-            slices: Vec::new(),
+            ..Self::default()
         }
+    }
+
+    /// Blocks that were run again since others used too much of the CPUs.
+    pub(crate) fn repeats(&self) -> usize {
+        self.blocks.iter().filter(|block| block.is_repeated).count()
     }
 
     /// What else ran, in words.
     pub(crate) fn load_text(&self) -> String {
         let worst = |share: fn(&Load) -> f64| {
-            let shares = || self.loads.iter().map(share);
+            let shares = || self.blocks.iter().map(|block| share(&block.load));
             let median = statistics::median(shares().collect()).unwrap_or_default();
             (100.0 * median, 100.0 * shares().fold(0.0, f64::max))
         };
         let (others, most_others) = worst(|load| load.others);
         let (stolen, most_stolen) = worst(|load| load.stolen);
+        let kept = self.blocks.iter().filter(|block| !block.is_repeated);
+        let still = kept.filter(|block| block.load.is_disturbing()).count();
         format!(
             "slices of {} ms; CPU time used by others: median {others:.0} %, most {most_others:.0} %; stolen: \
-             {stolen:.0} %, {most_stolen:.0} %; of {} blocks {} were disturbed and run again",
+             {stolen:.0} %, {most_stolen:.0} %; of {} blocks {} were disturbed and run again, {still} were disturbed and kept",
             self.slice_nanos / 1_000_000,
-            self.loads.len(),
-            self.repeats
+            self.blocks.len(),
+            self.repeats()
+        )
+    }
+
+    /// How far apart the CPUs were, in words.
+    pub(crate) fn mood_text(&self) -> String {
+        let moods = || self.blocks.iter().filter_map(|block| block.mood_nanos);
+        let Some(median) = statistics::median(moods().collect()) else {
+            return "no bare round trip was measured".into();
+        };
+        let (least, most) = (
+            moods().fold(f64::MAX, f64::min),
+            moods().fold(0.0, f64::max),
+        );
+        let near = moods().filter(|&nanos| nanos < NEAR_NANOS).count();
+        format!(
+            "bare round trip of two atomics before each block: median {median:.0} ns, {least:.0} to {most:.0} ns; \
+             CPUs near each other (under {NEAR_NANOS:.0} ns) at {near} of {}",
+            moods().count()
         )
     }
 
@@ -113,6 +178,19 @@ impl Run {
         for slice in self.slices.iter_mut().rev().take_while(same) {
             slice.is_disturbed = true;
         }
+        if let Some(block) = self.blocks.last_mut() {
+            block.is_repeated = true;
+        }
+    }
+
+    /// What was counted for a system on a workload.
+    pub(crate) fn syscalls_of(
+        &self,
+        workload: Workload,
+        system: &str,
+    ) -> Option<&Result<[f64; 2], String>> {
+        let is_it = |one: &&Syscalls| one.workload == workload && one.system == system;
+        self.syscalls.iter().find(is_it).map(|one| &one.per_message)
     }
 
     /// Why a system has not all of its rounds; `None` when all went well.
@@ -139,10 +217,28 @@ impl Run {
                 "reference": goal.reference,
                 "wanted": goal.wanted,
                 "reached": goal.reached,
+                "at_most": goal.at_most,
+                "reached_near": goal.near,
+                "reached_far": goal.far,
                 "met": goal.is_met(),
             })
         });
         let goals: Vec<_> = goals.collect();
+        let impossible = self.impossible.iter();
+        let impossible: Vec<_> = impossible
+            .map(|(workload, reason)| json!([workload.to_string(), reason]))
+            .collect();
+        let blocks = self.blocks.iter().map(|block| {
+            json!({
+                "round": block.round,
+                "workload": block.workload.to_string(),
+                "others": block.load.others,
+                "stolen": block.load.stolen,
+                "atomics_nanos": block.mood_nanos,
+                "repeated": block.is_repeated,
+            })
+        });
+        let blocks: Vec<_> = blocks.collect();
         let mut cells = Vec::new();
         for &workload in workloads {
             for system in systems {
@@ -157,8 +253,10 @@ impl Run {
             "kernel": self.kernel,
             "cpus": self.cpus,
             "slice_nanos": self.slice_nanos,
-            "loads": self.loads.iter().map(|load| json!([load.others, load.stolen])).collect::<Vec<_>>(),
-            "repeated_blocks": self.repeats,
+            "blocks": blocks,
+            "repeated_blocks": self.repeats(),
+            "not_possible": impossible,
+            "syscalls_counted_by": self.syscalls.first().map(|one| one.by),
             "systems": described,
             "goals": goals,
             "cells": cells,
@@ -172,6 +270,7 @@ impl Run {
             .map(|slice| match &slice.outcome {
                 Ok(outcome) => json!({
                     "round": slice.round,
+                    "block": slice.block,
                     "disturbed": slice.is_disturbed,
                     "figure": outcome.figure(measure),
                     "messages": outcome.messages,
@@ -180,9 +279,12 @@ impl Run {
                     "voluntary_switches": [outcome.main.voluntary, outcome.peers.voluntary],
                     "involuntary_switches": [outcome.main.involuntary, outcome.peers.involuntary],
                     "used_over": outcome.used_over,
+                    "in_place": outcome.in_place,
                     "latency_nanos": percentiles(&outcome.latency),
                 }),
-                Err(reason) => json!({"round": slice.round, "failed": reason}),
+                Err(reason) => {
+                    json!({"round": slice.round, "block": slice.block, "failed": reason})
+                }
             })
             .collect();
         let mut cell = json!({
@@ -193,6 +295,11 @@ impl Run {
             "not_run": (system.refuses)(workload),
             "rounds": rounds,
         });
+        match self.syscalls_of(workload, system.name) {
+            Some(Ok(counts)) => cell["syscalls_per_message"] = json!(counts),
+            Some(Err(reason)) => cell["syscalls_not_counted"] = json!(reason),
+            None => {}
+        }
         if let Some(sum) = statistics::cell(self, workload, system.name) {
             cell["good_rounds"] = json!(sum.rounds);
             cell["median"] = json!(sum.median);
@@ -202,6 +309,7 @@ impl Run {
             cell["median_ratio_to_pipe"] = json!(sum.to_pipe);
             cell["median_cpu_nanos_per_message"] = json!(sum.cpu_nanos);
             cell["median_switches_per_message"] = json!(sum.switches);
+            cell["in_place"] = json!(sum.in_place);
             cell["latency_nanos"] = percentiles(&sum.latency);
         }
         cell

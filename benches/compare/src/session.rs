@@ -1,7 +1,7 @@
 //! One slice on one system: opens it, forks the peers or starts threads, and gives the outcome.
 //!
 //! It runs in a process of its own, which `supervise` limits in time. How the two sides behave is
-//! in `roles`.
+//! in `one_way` and `round_trip`.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -17,8 +17,10 @@ use nix::unistd::{ForkResult, Pid, fork};
 
 use crate::clock::Usage;
 use crate::message::MAX_SENDERS;
+use crate::one_way;
 use crate::outcome::Outcome;
-use crate::roles;
+use crate::quota;
+use crate::round_trip;
 use crate::shared::{Atomics, Shared};
 use crate::wire::{Plan, Rx, Wire};
 
@@ -49,21 +51,26 @@ pub(crate) struct Account {
     /// Messages it sent in it; 0 before all are sent. The peer writes it by Release, the receiver reads it
     /// by Acquire.
     pub(crate) messages: AtomicU64,
-    /// This and the next two: written by the peer, read by the session after the peer's end.
+    /// This and the next four: written by the peer, read by the session after the peer's end.
     cpu_nanos: AtomicU64,
     voluntary: AtomicU64,
     involuntary: AtomicU64,
+    syscalls: AtomicU64,
+    in_place: AtomicU64,
 }
 
 // SAFETY: atomics and arrays of them.
 unsafe impl Atomics for Control {}
 
 impl Account {
-    /// Notes what was used. The end of the peer, which the session waits for, publishes it.
-    pub(crate) fn note(&self, usage: Usage) {
+    /// Notes what was used, and how many messages were made in place. The end of the peer, which the session
+    /// waits for, publishes it.
+    pub(crate) fn note(&self, usage: Usage, in_place: u64) {
         self.cpu_nanos.store(usage.cpu_nanos, Ordering::Relaxed);
         self.voluntary.store(usage.voluntary, Ordering::Relaxed);
         self.involuntary.store(usage.involuntary, Ordering::Relaxed);
+        self.syscalls.store(usage.syscalls, Ordering::Relaxed);
+        self.in_place.store(in_place, Ordering::Relaxed);
     }
 
     fn usage(&self) -> Usage {
@@ -71,6 +78,7 @@ impl Account {
             cpu_nanos: self.cpu_nanos.load(Ordering::Relaxed),
             voluntary: self.voluntary.load(Ordering::Relaxed),
             involuntary: self.involuntary.load(Ordering::Relaxed),
+            syscalls: self.syscalls.load(Ordering::Relaxed),
         }
     }
 }
@@ -141,8 +149,11 @@ struct Slice<'a, W> {
 
 impl<'a, W: Wire> Slice<'a, W> {
     fn open(plan: &'a Plan) -> io::Result<Self> {
+        if let Some(cgroup) = &plan.cgroup {
+            quota::enter(cgroup)?;
+        }
         // A library may ask on how many CPUs it can run from the start: see taskset(1).
-        pin(plan.cpus[0])?;
+        pin(plan, plan.cpus[0])?;
         Ok(Self {
             plan,
             control: Shared::new()?,
@@ -155,7 +166,7 @@ impl<'a, W: Wire> Slice<'a, W> {
     }
 
     fn peer(&self, peer: usize) -> io::Result<()> {
-        pin(self.plan.peer_cpu(peer))?;
+        pin(self.plan, self.plan.peer_cpu(peer))?;
         let account = &self.control.accounts[peer];
         match &self.back {
             Some(back) => {
@@ -163,13 +174,13 @@ impl<'a, W: Wire> Slice<'a, W> {
                 let mut tx = back.tx(self.plan)?;
                 let mut rx = self.there.rx(self.plan)?;
                 self.gather(&mut rx)?;
-                roles::echo(self.plan, &mut rx, &mut tx, account)
+                round_trip::echo(self.plan, &mut rx, &mut tx, account)
             }
             None => {
                 let mut tx = self.there.tx(self.plan)?;
                 self.wait_for(1);
                 self.wait_for(2);
-                roles::send(self.plan, &mut tx, &self.control, peer)
+                one_way::send(self.plan, &mut tx, &self.control, peer)
             }
         }
     }
@@ -180,12 +191,12 @@ impl<'a, W: Wire> Slice<'a, W> {
                 let mut tx = self.there.tx(self.plan)?;
                 let mut rx = back.rx(self.plan)?;
                 self.gather(&mut rx)?;
-                roles::ping(self.plan, &mut tx, &mut rx)
+                round_trip::ping(self.plan, &mut tx, &mut rx)
             }
             None => {
                 let mut rx = self.there.rx(self.plan)?;
                 self.gather(&mut rx)?;
-                roles::receive(self.plan, &mut rx, &self.control)
+                one_way::receive(self.plan, &mut rx, &self.control)
             }
         }
     }
@@ -216,15 +227,23 @@ impl<'a, W: Wire> Slice<'a, W> {
             outcome.peers.cpu_nanos += usage.cpu_nanos;
             outcome.peers.voluntary += usage.voluntary;
             outcome.peers.involuntary += usage.involuntary;
+            outcome.peers.syscalls += usage.syscalls;
+            outcome.in_place[0] += account.in_place.load(Ordering::Relaxed);
         }
         outcome
     }
 }
 
-/// Restricts the calling thread to one CPU.
-fn pin(cpu: usize) -> io::Result<()> {
+/// Restricts the calling thread to one CPU; to all of the plan's in a cgroup whose quota is the limit.
+fn pin(plan: &Plan, cpu: usize) -> io::Result<()> {
+    let cpus = match plan.cgroup {
+        Some(_) => plan.cpus.as_slice(),
+        None => &[cpu],
+    };
     let mut set = CpuSet::new();
-    set.set(cpu)?;
+    for &cpu in cpus {
+        set.set(cpu)?;
+    }
     sched_setaffinity(Pid::from_raw(0), &set)
-        .map_err(|errno| io::Error::other(format!("cannot run on CPU {cpu}: {}", errno.desc())))
+        .map_err(|errno| io::Error::other(format!("cannot run on CPUs {cpus:?}: {}", errno.desc())))
 }

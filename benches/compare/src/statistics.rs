@@ -3,9 +3,11 @@
 //! A ratio is formed within a round, whose systems ran right after one another, and never between
 //! medians: the machine changes from round to round.
 
-use crate::outcome::{Latency, latency};
+use std::collections::HashMap;
+
+use crate::outcome::{Latency, Outcome, latency};
 use crate::record::{Run, Slice};
-use crate::workload::{Measure, Workload};
+use crate::workload::{Kind, Measure, Workload};
 
 /// The figures of one system for one workload, in the measure's unit.
 #[derive(Clone, Debug)]
@@ -26,6 +28,10 @@ pub(crate) struct Cell {
     pub(crate) cpu_nanos: [f64; 2],
     /// Median context switches, voluntary and not, of all sides for a message.
     pub(crate) switches: f64,
+    /// Syscalls of all sides for a message, where they were counted.
+    pub(crate) syscalls: Option<f64>,
+    /// The shares of messages that were made, and read, where they lay in the channel; `None` where all copy.
+    pub(crate) in_place: Option<[f64; 2]>,
     /// All rounds' times together.
     pub(crate) latency: Latency,
 }
@@ -54,7 +60,7 @@ pub(crate) fn cell(run: &Run, workload: Workload, system: &str) -> Option<Cell> 
             .filter_map(|slice| slice.outcome.as_ref().ok())
     };
     let figures: Vec<_> = outcomes().filter_map(|one| one.figure(measure)).collect();
-    let per = |f: &dyn Fn(&crate::outcome::Outcome) -> u64| {
+    let per = |f: &dyn Fn(&Outcome) -> u64| {
         let all = outcomes()
             .map(|one| f(one) as f64 / one.used_over as f64)
             .collect();
@@ -83,20 +89,52 @@ pub(crate) fn cell(run: &Run, workload: Workload, system: &str) -> Option<Cell> 
             let (a, b) = (one.main, one.peers);
             a.voluntary + a.involuntary + b.voluntary + b.involuntary
         })?,
+        syscalls: run
+            .syscalls_of(workload, system)
+            .and_then(|counts| counts.as_ref().ok())
+            .map(|counts| counts.iter().sum()),
+        in_place: (workload.kind == Kind::Loan).then(|| in_place(outcomes())),
         latency,
     })
 }
 
+/// The shares of messages that were made, and read, in the channel.
+fn in_place<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> [f64; 2] {
+    let (mut all, mut sums) = (0, [0, 0]);
+    for outcome in outcomes {
+        all += outcome.messages;
+        sums = [0, 1].map(|side| sums[side] + outcome.in_place[side]);
+    }
+    sums.map(|sum| sum as f64 / all as f64)
+}
+
 /// The ratios of `system` to `reference` in each round that has both.
 pub(crate) fn ratios(run: &Run, workload: Workload, system: &str, reference: &str) -> Vec<f64> {
+    ratios_by_block(run, workload, system, reference)
+        .into_iter()
+        .map(|(_, ratio)| ratio)
+        .collect()
+}
+
+/// As [`ratios`], each with the number of its block.
+pub(crate) fn ratios_by_block(
+    run: &Run,
+    workload: Workload,
+    system: &str,
+    reference: &str,
+) -> Vec<(usize, f64)> {
     let measure = workload.measure();
-    let figure = |slice: &Slice| slice.outcome.as_ref().ok()?.figure(measure);
+    let figure = |slice: &Slice| {
+        let figure = slice.outcome.as_ref().ok()?.figure(measure)?;
+        Some((slice.block, figure))
+    };
+    let theirs: HashMap<_, _> = run
+        .slices_of(workload, reference)
+        .filter_map(figure)
+        .collect();
     run.slices_of(workload, system)
-        .filter_map(|slice| {
-            let same = |other: &&Slice| other.round == slice.round;
-            let other = run.slices_of(workload, reference).find(same)?;
-            Some(measure.ratio(figure(slice)?, figure(other)?))
-        })
+        .filter_map(figure)
+        .filter_map(|(block, ours)| Some((block, measure.ratio(ours, *theirs.get(&block)?))))
         .collect()
 }
 
@@ -104,11 +142,11 @@ pub(crate) fn ratios(run: &Run, workload: Workload, system: &str, reference: &st
 mod tests {
     use super::*;
     use crate::clock::Usage;
-    use crate::outcome::Outcome;
 
     fn slice(round: usize, system: &'static str, messages: u64) -> Slice {
         Slice {
             round,
+            block: round,
             workload: one_way(),
             system,
             is_disturbed: false,
@@ -121,6 +159,7 @@ mod tests {
                 },
                 peers: Usage::default(),
                 used_over: messages,
+                in_place: [0, 0],
                 latency: latency(),
             }),
         }

@@ -16,8 +16,10 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid, setpgid};
 
+use crate::counter;
 use crate::outcome::Outcome;
 use crate::session::{ERROR_PREFIX, tell};
+use crate::syscalls;
 use crate::systems::System;
 use crate::wire::Plan;
 
@@ -26,15 +28,67 @@ pub(crate) fn prepare() -> io::Result<()> {
     Ok(set_child_subreaper(true)?)
 }
 
+/// A slice that runs.
+pub(crate) struct Running {
+    session: Pid,
+    reader: PipeReader,
+    name: String,
+    deadline: Instant,
+    limit: Duration,
+}
+
 /// Runs one slice of `system` for at most `limit`. The process must have one thread.
 ///
 /// # Errors
 ///
 /// The text says what went wrong: a lost message, a death, no end in time.
 pub(crate) fn run(system: &System, plan: &Plan, limit: Duration) -> Result<Outcome, String> {
+    start(system, plan, limit)?.finish()
+}
+
+/// As [`run`], but counts syscalls: by the kernel's tracepoint where that may be used, else by ptrace(2). Tells
+/// the counts for a message of the receiving or pinging side and of all peers, and which of the two it was.
+pub(crate) fn count(
+    system: &System,
+    plan: &Plan,
+    limit: Duration,
+) -> Result<([f64; 2], &'static str), String> {
+    let per = |outcome: &Outcome, count: u64| count as f64 / outcome.used_over as f64;
+    if let Some(tracepoint) = counter::tracepoint() {
+        let begin_counting = || {
+            counter::begin(tracepoint);
+            Ok(())
+        };
+        let counted = begin(system, plan, limit, begin_counting).and_then(Running::finish);
+        if let Ok(outcome) = counted {
+            let counts = [outcome.main.syscalls, outcome.peers.syscalls];
+            return Ok((counts.map(|one| per(&outcome, one)), "tracepoint"));
+        }
+    }
+    // Nobody else would end one that hangs: its parent waits for its next syscall.
+    let seconds = limit.as_secs() as u32 + 1;
+    let running = begin(system, plan, limit, || syscalls::offer(seconds))?;
+    let counted = syscalls::follow(running.session).map_err(|error| format!("ptrace: {error}"));
+    let outcome = running.finish()?;
+    let counts = counted?;
+    let counts = [counts.main, counts.peers];
+    Ok((counts.map(|one| per(&outcome, one)), "ptrace"))
+}
+
+/// Begins a slice.
+pub(crate) fn start(system: &System, plan: &Plan, limit: Duration) -> Result<Running, String> {
+    begin(system, plan, limit, || Ok(()))
+}
+
+fn begin(
+    system: &System,
+    plan: &Plan,
+    limit: Duration,
+    prelude: impl FnOnce() -> io::Result<()>,
+) -> Result<Running, String> {
     let deadline = Instant::now() + limit;
     let named = |error: io::Error| format!("cannot start: {error}");
-    let (mut reader, writer) = io::pipe().map_err(named)?;
+    let (reader, writer) = io::pipe().map_err(named)?;
     let parent = Pid::this();
     // SAFETY: the supervisor has one thread: it opens no system and starts none.
     match unsafe { fork() }.map_err(|errno| named(errno.into()))? {
@@ -42,11 +96,13 @@ pub(crate) fn run(system: &System, plan: &Plan, limit: Duration) -> Result<Outco
             drop(writer);
             // In both processes, since either may be first; the second call changes nothing.
             let _ = setpgid(child, child);
-            let line = read_line(&mut reader, deadline)
-                .and_then(|line| line.ok_or_else(|| format!("no end in {limit:?}")));
-            let end = end_all(child);
-            remove_files(&plan.name);
-            line.and_then(|line| understand(&line, end))
+            Ok(Running {
+                session: child,
+                reader,
+                name: plan.name.clone(),
+                deadline,
+                limit,
+            })
         }
         ForkResult::Child => {
             drop(reader);
@@ -56,13 +112,29 @@ pub(crate) fn run(system: &System, plan: &Plan, limit: Duration) -> Result<Outco
             if begun.is_err() || getppid() != parent {
                 process::exit(1);
             }
-            let code = match (system.run)(plan, &report) {
+            let outcome = prelude().and_then(|()| (system.run)(plan, &report));
+            let code = match outcome {
                 Ok(outcome) => write_outcome(&outcome, &report),
                 Err(error) => tell(&report, &error),
             };
             // Nothing of the parent's stack is to be run a second time here.
             process::exit(code);
         }
+    }
+}
+
+impl Running {
+    /// Waits for its end, and ends it when its time is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`].
+    pub(crate) fn finish(mut self) -> Result<Outcome, String> {
+        let line = read_line(&mut self.reader, self.deadline)
+            .and_then(|line| line.ok_or_else(|| format!("no end in {:?}", self.limit)));
+        let end = end_all(self.session);
+        remove_files(&self.name);
+        line.and_then(|line| understand(&line, end))
     }
 }
 

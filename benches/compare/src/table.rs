@@ -6,7 +6,7 @@ use crate::goals::{Goal, goals};
 use crate::record::{Run, version};
 use crate::statistics::{Cell, cell};
 use crate::systems::{System, left_out};
-use crate::workload::{Kind, Measure, Workload};
+use crate::workload::{BATCH, Kind, Measure, Place, Workload};
 
 /// The whole text.
 pub(crate) fn table(run: &Run, systems: &[&System], workloads: &[Workload]) -> String {
@@ -15,12 +15,14 @@ pub(crate) fn table(run: &Run, systems: &[&System], workloads: &[Workload]) -> S
 Linux {}, CPUs {:?}, {}
 {}
 {}
+{}
 ",
         run.cpu,
         run.kernel,
         run.cpus,
         run.date,
         run.load_text(),
+        run.mood_text(),
         run.command
     );
     for &workload in workloads {
@@ -28,20 +30,24 @@ Linux {}, CPUs {:?}, {}
     }
     let goals = goals(run, systems, workloads);
     if !goals.is_empty() {
-        let _ = writeln!(text, "\ngoals of shm, median ratios within the rounds:");
-    }
-    for goal in goals {
-        let (name, reached, wanted) = (
-            goal.workload.to_string(),
-            three(goal.reached),
-            three(goal.wanted),
-        );
-        let verdict = verdict(&goal);
         let _ = writeln!(
             text,
-            "  {name:<19} to {:<14} {reached:>6}×, wanted {wanted:>5}×: {verdict}",
+            "\ngoals of shm, median ratios within the rounds (with near CPUs, with far ones), and counts:"
+        );
+    }
+    for goal in goals {
+        let name = goal.workload.to_string();
+        let [reached, wanted] = [goal.reached, goal.wanted].map(|figure| amount(&goal, figure));
+        let [near, far] = [goal.near, goal.far].map(|ratio| ratio.map_or("-".into(), three));
+        let (verdict, bound) = (verdict(&goal), if goal.at_most { "≤" } else { "≥" });
+        let _ = writeln!(
+            text,
+            "  {name:<20} {:<14} {reached:>7} ({near:>4} {far:>4}), wanted {bound} {wanted:>5}: {verdict}",
             goal.reference
         );
+    }
+    for (workload, reason) in &run.impossible {
+        let _ = writeln!(text, "\n{workload}: not possible here: {reason}");
     }
     let _ = writeln!(text, "\nnot measured:");
     for (name, reason) in left_out() {
@@ -69,6 +75,14 @@ fn block(text: &mut String, run: &Run, systems: &[&System], workload: Workload) 
     }
 }
 
+/// A ratio or a count of a goal.
+pub(crate) fn amount(goal: &Goal, figure: f64) -> String {
+    if goal.near.is_some() || goal.far.is_some() {
+        return format!("{}×", three(figure));
+    }
+    format!("{figure:.3}")
+}
+
 /// Whether a goal is met, and if not, what lacks.
 pub(crate) fn verdict(goal: &Goal) -> String {
     if goal.is_met() {
@@ -85,12 +99,16 @@ pub(crate) fn title(workload: Workload) -> String {
         Kind::Wake => format!("round trip to a sleeping peer, {len}, one every 2 ms"),
         Kind::OneWay { senders: 1 } => format!("one way, {len}"),
         Kind::OneWay { senders } => format!("{senders} senders, {len}"),
+        Kind::Batch => format!("one way, {len}, {BATCH} messages a call"),
+        Kind::Loan => {
+            format!("one way, {len}, made and read in place where the system lends its memory")
+        }
         Kind::Paced { per_second } => format!("{per_second} messages a second, {len}, CPU time"),
     };
-    let place = if workload.is_one_cpu() {
-        ", all on one CPU"
-    } else {
-        ""
+    let place = match workload.place {
+        Place::TwoCpus => "",
+        Place::OneCpu => ", all on one CPU",
+        Place::Quota => ", two CPUs, the time of one by a cgroup's quota",
     };
     format!("{what}{place}")
 }
@@ -111,6 +129,13 @@ fn figures(workload: Workload, cell: &Cell) -> String {
         "  n={} cpu {main}+{peers} sw {:.2}",
         cell.rounds, cell.switches
     );
+    if let Some(syscalls) = cell.syscalls {
+        let _ = write!(line, " sys {}", few(syscalls));
+    }
+    if let Some([made, read]) = cell.in_place {
+        let [made, read] = [made, read].map(|share| 100.0 * share);
+        let _ = write!(line, "  in place {made:.0} %, {read:.0} %");
+    }
     if !cell.latency.is_empty() {
         let [p50, p99, p999] =
             [0.5, 0.99, 0.999].map(|q| time(cell.latency.value_at_quantile(q) as f64));
@@ -158,6 +183,15 @@ pub(crate) fn three(number: f64) -> String {
         _ => 2,
     };
     format!("{number:.decimals$}")
+}
+
+/// A count for a message, so that a small one can be told from none.
+pub(crate) fn few(count: f64) -> String {
+    match count {
+        0.0 => "0".into(),
+        n if n < 0.01 => format!("{n:.0e}"),
+        n => three(n),
+    }
 }
 
 /// The list of systems and what each lacks.

@@ -4,8 +4,10 @@
 
 use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::message::{Batch, Incoming};
 use crate::workload::Workload;
 
 /// The circumstances of one slice.
@@ -19,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) cpus: Vec<usize>,
     /// How long the measured part takes, in nanoseconds.
     pub(crate) slice_nanos: u64,
+    /// The cgroup to run in; `None` to stay where we are.
+    pub(crate) cgroup: Option<PathBuf>,
     /// A name that no other slice on this machine uses, for systems that meet by name: the files
     /// they make in /dev/shm begin with it.
     pub(crate) name: String,
@@ -88,6 +92,19 @@ pub(crate) trait Wire: Sized + Sync {
 pub(crate) trait Tx {
     /// Sends `message` whole, waiting while there is no room.
     fn send(&mut self, message: &[u8]) -> io::Result<()>;
+
+    /// Sends all of `batch` by the call that the system has for that.
+    fn send_batch(&mut self, _batch: &Batch) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Sends a message that is made now, by copying it from `pattern` to where it is sent from; tells whether
+    /// that was in the channel. One that lends no memory has it made in `own`, and copies it from there.
+    fn send_made(&mut self, pattern: &[u8], own: &mut [u8]) -> io::Result<bool> {
+        own.copy_from_slice(pattern);
+        self.send(own)?;
+        Ok(false)
+    }
 }
 
 /// A receiving end.
@@ -97,11 +114,61 @@ pub(crate) trait Rx {
     /// A system that gives vectors may put its own in place of it.
     fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()>;
 
+    /// Takes at least one message, and as many more as the system's call for that gives, and has them checked.
+    fn recv_batch(&mut self, _messages: &mut Incoming) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Has the next message checked where it lies; tells whether that was in the channel. One that lends no
+    /// memory copies it out.
+    fn recv_lent(&mut self, messages: &mut Incoming) -> io::Result<bool> {
+        self.recv(&mut messages.bytes)?;
+        messages.check()?;
+        Ok(false)
+    }
+
     /// Takes note of the senders, which are there now and have not sent anything.
     fn settle(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
+
+/// Makes messages of what a stream of bytes gives, for systems that have no messages.
+#[derive(Default)]
+pub(crate) struct Pieces {
+    bytes: Vec<u8>,
+    /// Bytes at the beginning that are the first ones of a message.
+    held: usize,
+}
+
+impl Pieces {
+    /// Reads once, and has all messages checked that are whole then.
+    #[inline]
+    pub(crate) fn take(
+        &mut self,
+        messages: &mut Incoming,
+        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; PIECE];
+        }
+        let count = read(&mut self.bytes[self.held..])?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let there = self.held + count;
+        let whole = self.bytes[..there].chunks_exact(messages.len());
+        self.held = whole.remainder().len();
+        for message in whole {
+            messages.check_there(message)?;
+        }
+        self.bytes.copy_within(there - self.held..there, 0);
+        Ok(())
+    }
+}
+
+/// Bytes that [`Pieces`] asks for at a time.
+const PIECE: usize = 64 << 10;
 
 /// The error for a message of another length than was sent.
 pub(crate) fn whole(len: usize, due: usize) -> io::Result<()> {
@@ -129,4 +196,27 @@ pub(crate) fn attach<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T
 /// An error of another library.
 pub(crate) fn foreign(error: impl Error) -> io::Error {
     io::Error::other(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::LAST;
+
+    #[test]
+    fn messages_are_put_together_from_pieces_of_any_length() {
+        let mut batch = Batch::new(64, 0);
+        let bytes = batch.next(LAST).bytes().to_vec();
+        for piece in [1, 7, 64, 100, bytes.len()] {
+            let (mut pieces, mut messages) = (Pieces::default(), Incoming::new(64));
+            for part in bytes.chunks(piece) {
+                let read = |buf: &mut [u8]| {
+                    buf[..part.len()].copy_from_slice(part);
+                    Ok(part.len())
+                };
+                pieces.take(&mut messages, read).expect("messages in order");
+            }
+            assert_eq!(messages.seen(LAST), 1, "pieces of {piece} bytes");
+        }
+    }
 }

@@ -1,14 +1,20 @@
 //! The workloads by name: what is sent, how, and on how many CPUs.
 //!
-//! How a slice of each runs is in `roles`.
+//! How a slice of each runs is in `one_way` and `round_trip`; how often, in `schedule`.
 
 use std::fmt;
 
-/// The capacity in bytes that every channel is asked for.
+/// The capacity in bytes that every channel is asked for, but where loans want more.
 pub(crate) const CAPACITY: usize = 1 << 20;
 
 /// The pause before each ping of [`Kind::Wake`], in nanoseconds: longer than any system spins.
 pub(crate) const WAKE_PAUSE_NANOS: u64 = 2_000_000;
+
+/// Messages in each batch of [`Kind::Batch`].
+pub(crate) const BATCH: usize = 64;
+
+/// The paces of [`Kind::Paced`], in messages a second.
+const PACES: [u64; 5] = [1, 100, 1_000, 10_000, 100_000];
 
 /// What the processes do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +25,24 @@ pub(crate) enum Kind {
     Wake,
     /// So many senders send as fast as they can.
     OneWay { senders: usize },
+    /// One sender sends [`BATCH`] messages a call, and the receiver takes what is there.
+    Batch,
+    /// One sender makes each message where it is sent from, and the receiver reads it where it came: in the
+    /// channel, if that lends its memory.
+    Loan,
     /// One sender sends so many messages a second by the clock.
     Paced { per_second: u64 },
+}
+
+/// Where the processes run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Each side on a CPU of its own.
+    TwoCpus,
+    /// All on one CPU.
+    OneCpu,
+    /// On two CPUs, in a cgroup whose quota is the time of one.
+    Quota,
 }
 
 /// One line of the table.
@@ -30,44 +52,57 @@ pub(crate) struct Workload {
     pub(crate) kind: Kind,
     /// Length in bytes of each message.
     pub(crate) len: usize,
-    one_cpu: bool,
+    /// Where.
+    pub(crate) place: Place,
 }
 
 impl Workload {
     /// Every workload, in the table's order.
     pub(crate) fn all() -> Vec<Self> {
-        let two = |kind, len| Self {
-            kind,
-            len,
-            one_cpu: false,
-        };
-        let one = |kind, len| Self {
-            kind,
-            len,
-            one_cpu: true,
-        };
+        let at = |place| move |kind, len| Self { kind, len, place };
+        let (two, one, quota) = (at(Place::TwoCpus), at(Place::OneCpu), at(Place::Quota));
         let way = Kind::OneWay { senders: 1 };
-        let mut all = vec![two(Kind::RoundTrip, 8), two(Kind::RoundTrip, 56)];
+        let mut all: Vec<_> = [8, 56, 64 << 10]
+            .map(|len| two(Kind::RoundTrip, len))
+            .into();
         all.extend(
             [8, 64, 1 << 10, 4 << 10, 64 << 10, 1 << 20, 4 * CAPACITY].map(|len| two(way, len)),
         );
+        all.extend([8, 64].map(|len| two(Kind::Batch, len)));
+        all.extend([64 << 10, 1 << 20].map(|len| two(Kind::Loan, len)));
         for len in [8, 64] {
             all.extend([2, 4, 8].map(|senders| two(Kind::OneWay { senders }, len)));
         }
-        all.extend([one(Kind::RoundTrip, 8), one(way, 8), one(way, 4 << 10)]);
+        for alike in [one, quota] {
+            all.extend([
+                alike(Kind::RoundTrip, 8),
+                alike(way, 8),
+                alike(way, 4 << 10),
+            ]);
+        }
         all.extend([two(Kind::Wake, 8), one(Kind::Wake, 8)]);
-        all.extend([1_000, 100_000].map(|per_second| two(Kind::Paced { per_second }, 64)));
+        all.extend(PACES.map(|per_second| two(Kind::Paced { per_second }, 64)));
         all
     }
 
-    /// Whether all processes share one CPU.
+    /// Whether all processes share the time of one CPU, so that who spins keeps the other side from running.
     pub(crate) fn is_one_cpu(self) -> bool {
-        self.one_cpu
+        self.place != Place::TwoCpus
     }
 
     /// Whether messages go both ways.
     pub(crate) fn is_two_way(self) -> bool {
         matches!(self.kind, Kind::RoundTrip | Kind::Wake)
+    }
+
+    /// Whether one sender sends one message a call, as fast as it can.
+    pub(crate) fn is_plain_one_way(self) -> bool {
+        self.kind == Kind::OneWay { senders: 1 }
+    }
+
+    /// Whether it is so idle that all systems are measured at the same time.
+    pub(crate) fn runs_beside_others(self) -> bool {
+        matches!(self.kind, Kind::Paced { per_second: ..10 })
     }
 
     /// Processes beside the one that receives or pings.
@@ -78,22 +113,55 @@ impl Workload {
         }
     }
 
+    /// Room in bytes that each channel is asked for.
+    pub(crate) fn capacity(self) -> usize {
+        match self.kind {
+            // So that several messages lie in it at a time.
+            Kind::Loan => CAPACITY.max(16 * self.len),
+            _ => CAPACITY,
+        }
+    }
+
+    /// How long a slice takes where an ordinary one takes `nanos`.
+    pub(crate) fn slice_nanos(self, nanos: u64) -> u64 {
+        let times = match (self.kind, self.place) {
+            (Kind::Paced { per_second: ..10 }, _) => 160,
+            (Kind::Paced { per_second: ..1000 }, _) => 8,
+            (
+                Kind::Paced {
+                    per_second: ..10_000,
+                },
+                _,
+            ) => 2,
+            // Several periods of the quota.
+            (_, Place::Quota) => 4,
+            _ => 1,
+        };
+        let least = match self.kind {
+            // Two messages.
+            Kind::Paced { per_second } => 2_000_000_000 / per_second,
+            _ => 0,
+        };
+        (times * nanos).max(least)
+    }
+
     /// Whether a smaller figure is better: times are compared by their inverse.
     pub(crate) fn measure(self) -> Measure {
         match self.kind {
             Kind::RoundTrip => Measure::MeanTime,
             Kind::Wake => Measure::MedianTime,
-            Kind::OneWay { .. } => Measure::Rate,
+            Kind::OneWay { .. } | Kind::Batch | Kind::Loan => Measure::Rate,
             Kind::Paced { .. } => Measure::CpuTime,
         }
     }
 
-    /// Messages between two looks at the clock, which take some 25 ns each.
+    /// Calls between two looks at the clock, which take some 25 ns each.
     pub(crate) fn stride(self) -> u64 {
         match (self.kind, self.len) {
             // A turn of a spinning system may take a whole time slice of the scheduler here.
-            (Kind::RoundTrip, _) if self.one_cpu => 2,
-            (Kind::RoundTrip, _) => 32,
+            (Kind::RoundTrip, _) if self.is_one_cpu() => 2,
+            (Kind::RoundTrip, 0..=4096) => 32,
+            (Kind::Batch, _) => 4,
             (_, 0..=4096) => 128,
             _ => 1,
         }
@@ -102,15 +170,17 @@ impl Workload {
     /// The system that shows what the hardware allows, by its name.
     pub(crate) fn limit(self) -> &'static str {
         match self.kind {
-            Kind::RoundTrip if self.one_cpu => "futex",
-            Kind::RoundTrip => "atomics",
+            // With one CPU there is nothing to hand over to but the kernel's scheduler.
+            Kind::RoundTrip if self.is_one_cpu() => "futex",
+            Kind::OneWay { .. } if self.is_one_cpu() => "pipe",
+            Kind::RoundTrip if self.len <= 56 => "atomics",
+            Kind::RoundTrip => "memcpy",
             Kind::Wake => "futex",
             Kind::Paced { .. } => "pipe",
-            // With one CPU there is nothing to hand over to but the kernel's scheduler.
-            Kind::OneWay { .. } if self.one_cpu => "pipe",
             Kind::OneWay { senders: 2.. } => "crossbeam",
             Kind::OneWay { .. } if self.len < 1024 => "rtrb",
-            Kind::OneWay { .. } => "memcpy",
+            Kind::Batch => "rtrb-chunks",
+            Kind::OneWay { .. } | Kind::Loan => "memcpy",
         }
     }
 }
@@ -151,12 +221,18 @@ impl fmt::Display for Workload {
             Kind::Wake => write!(f, "wake-{len}")?,
             Kind::OneWay { senders: 1 } => write!(f, "one-way-{len}")?,
             Kind::OneWay { senders } => write!(f, "senders-{senders}-{len}")?,
-            Kind::Paced { per_second } => write!(f, "paced-{}k-{len}", per_second / 1000)?,
+            Kind::Batch => write!(f, "batch-{len}")?,
+            Kind::Loan => write!(f, "loan-{len}")?,
+            Kind::Paced { per_second } if per_second >= 1000 => {
+                write!(f, "paced-{}k-{len}", per_second / 1000)?;
+            }
+            Kind::Paced { per_second } => write!(f, "paced-{per_second}-{len}")?,
         }
-        if self.one_cpu {
-            f.write_str("-one-cpu")?;
-        }
-        Ok(())
+        f.write_str(match self.place {
+            Place::TwoCpus => "",
+            Place::OneCpu => "-one-cpu",
+            Place::Quota => "-quota",
+        })
     }
 }
 
@@ -174,11 +250,25 @@ mod tests {
         for name in [
             "round-trip-8",
             "one-way-4m",
+            "batch-8",
+            "loan-64k",
             "senders-8-64",
+            "round-trip-8-quota",
             "wake-8-one-cpu",
+            "paced-1-64",
             "paced-100k-64",
         ] {
             assert!(names.iter().any(|other| other == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_slice_has_several_messages_at_every_pace() {
+        for workload in Workload::all() {
+            if let Kind::Paced { per_second } = workload.kind {
+                let nanos = workload.slice_nanos(30_000_000);
+                assert!(nanos * per_second / 1_000_000_000 >= 4, "{workload}");
+            }
         }
     }
 

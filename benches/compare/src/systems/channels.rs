@@ -11,7 +11,8 @@ use shmring::backend::ShmStorage;
 use shmring::{Options, Reader, Writer, create_shm, open_shm};
 
 use super::ours::take;
-use crate::wire::{Plan, Rx, Tx, Wire, attach, foreign, whole};
+use crate::message::{Batch, Incoming};
+use crate::wire::{Pieces, Plan, Rx, Tx, Wire, attach, foreign, whole};
 
 type Slot<T> = Mutex<Option<T>>;
 
@@ -133,9 +134,15 @@ impl Rx for RingReader {
 /// shmring's stream of bytes.
 pub(crate) struct ShmRing(String);
 
+/// Its receiving end.
+pub(crate) struct ShmRingRx {
+    rx: Reader<ShmStorage>,
+    pieces: Pieces,
+}
+
 impl Wire for ShmRing {
     type Tx = Writer<ShmStorage>;
-    type Rx = Reader<ShmStorage>;
+    type Rx = ShmRingRx;
 
     fn open(plan: &Plan, way: &str) -> io::Result<Self> {
         Ok(Self(format!("{}-{way}", plan.name)))
@@ -146,7 +153,11 @@ impl Wire for ShmRing {
     }
 
     fn rx(&self, plan: &Plan) -> io::Result<Self::Rx> {
-        attach(|| open_shm(&self.0, plan.capacity as u64, Options::default()).map_err(foreign))
+        let open = || open_shm(&self.0, plan.capacity as u64, Options::default()).map_err(foreign);
+        Ok(ShmRingRx {
+            rx: attach(open)?,
+            pieces: Pieces::default(),
+        })
     }
 }
 
@@ -154,10 +165,18 @@ impl Tx for Writer<ShmStorage> {
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
         self.write_all(message)
     }
+
+    fn send_batch(&mut self, batch: &Batch) -> io::Result<()> {
+        self.write_all(batch.bytes())
+    }
 }
 
-impl Rx for Reader<ShmStorage> {
+impl Rx for ShmRingRx {
     fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
-        self.read_exact(buf)
+        self.rx.read_exact(buf)
+    }
+
+    fn recv_batch(&mut self, messages: &mut Incoming) -> io::Result<()> {
+        self.pieces.take(messages, |buf| self.rx.read(buf))
     }
 }

@@ -9,7 +9,9 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt::SndBuf,
 };
 
-use crate::wire::{Plan, Rx, Tx, Wire, whole};
+use crate::message::{Batch, Incoming};
+use crate::wire::{Pieces, Plan, Rx, Tx, Wire, whole};
+use crate::workload::CAPACITY;
 
 /// The descriptors of both ends.
 struct Ends {
@@ -38,10 +40,28 @@ impl Ends {
 }
 
 /// Bytes whose reader knows how many to wait for.
-pub(crate) struct Bytes(File);
+pub(crate) struct Bytes {
+    file: File,
+    pieces: Pieces,
+}
+
+impl Bytes {
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            pieces: Pieces::default(),
+        }
+    }
+}
 
 /// Packets, one for each message.
 pub(crate) struct Whole(File);
+
+impl Whole {
+    fn new(file: File) -> Self {
+        Self(file)
+    }
+}
 
 macro_rules! wire {
     ($(#[$doc:meta])* $name:ident, $end:ident, $plan:ident => $open:expr) => {
@@ -57,11 +77,11 @@ macro_rules! wire {
             }
 
             fn tx(&self, _: &Plan) -> io::Result<$end> {
-                self.0.tx.try_clone().map($end)
+                self.0.tx.try_clone().map($end::new)
             }
 
             fn rx(&self, _: &Plan) -> io::Result<$end> {
-                self.0.rx.try_clone().map($end)
+                self.0.rx.try_clone().map($end::new)
             }
         }
     };
@@ -75,7 +95,8 @@ wire!(
     /// pipe(2) with F_SETPIPE_SZ.
     TunedPipe, Bytes, plan => {
         let ends = Ends::pipe()?;
-        let size = i32::try_from(plan.capacity).map_err(io::Error::other)?;
+        // More takes a privilege.
+        let size = i32::try_from(plan.capacity.min(CAPACITY)).map_err(io::Error::other)?;
         fcntl(&ends.tx, FcntlArg::F_SETPIPE_SZ(size))?;
         Ok(ends)
     }
@@ -92,14 +113,23 @@ wire!(
 impl Tx for Bytes {
     #[inline]
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        self.0.write_all(message)
+        self.file.write_all(message)
+    }
+
+    /// One write(2) of all, which is what buffering comes to.
+    fn send_batch(&mut self, batch: &Batch) -> io::Result<()> {
+        self.file.write_all(batch.bytes())
     }
 }
 
 impl Rx for Bytes {
     #[inline]
     fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
-        self.0.read_exact(buf)
+        self.file.read_exact(buf)
+    }
+
+    fn recv_batch(&mut self, messages: &mut Incoming) -> io::Result<()> {
+        self.pieces.take(messages, |buf| self.file.read(buf))
     }
 }
 

@@ -9,6 +9,7 @@ mod iceoryx;
 mod kernel;
 mod limits;
 mod ours;
+mod refusals;
 mod slots;
 mod spoiled;
 mod threads;
@@ -19,7 +20,7 @@ use std::io;
 use crate::outcome::Outcome;
 use crate::session::processes;
 use crate::wire::Plan;
-use crate::workload::{CAPACITY, Kind, Workload};
+use crate::workload::Workload;
 
 /// What a system is here for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ impl System {
             package: "",
             role,
             lacks: "",
-            refuses: |_| None,
+            refuses: refusals::none,
             run,
         }
     }
@@ -95,41 +96,6 @@ impl System {
     fn refuses(self, refuses: fn(Workload) -> Option<&'static str>) -> Self {
         Self { refuses, ..self }
     }
-}
-
-fn only_small_round_trips(workload: Workload) -> Option<&'static str> {
-    (!workload.is_two_way() || workload.len > 56).then_some("round trips of up to 56 bytes only")
-}
-
-fn only_large_one_way(workload: Workload) -> Option<&'static str> {
-    let one_way = matches!(workload.kind, Kind::OneWay { senders: 1 });
-    (!one_way || workload.len < 1024).then_some("one way from 1 KiB only")
-}
-
-fn only_small_from_one(workload: Workload) -> Option<&'static str> {
-    (workload.peers() > 1 || workload.len > 64).then_some("one sender, fixed small sizes")
-}
-
-fn only_small(workload: Workload) -> Option<&'static str> {
-    (workload.len > 64).then_some("fixed small sizes")
-}
-
-fn fits_a_slot(workload: Workload) -> Option<&'static str> {
-    if workload.peers() > 1 {
-        return Some("several producers lose messages");
-    }
-    (workload.len > 4096).then_some("fixed slots; its ring for blobs loses messages")
-}
-
-fn fits_the_ring(workload: Workload) -> Option<&'static str> {
-    if workload.peers() > 1 {
-        return Some("one sender");
-    }
-    (workload.len >= CAPACITY).then_some("not longer than its ring")
-}
-
-fn from_one(workload: Workload) -> Option<&'static str> {
-    (workload.peers() > 1).then_some("one sender")
 }
 
 /// All systems, in the table's order.
@@ -151,7 +117,8 @@ fn rivals() -> Vec<System> {
             processes::<channels::IpcChannel>,
         )
         .package("ipc-channel")
-        .lacks("readiness to poll"),
+        .lacks("readiness to poll")
+        .refuses(refusals::no_batch),
         System::new(
             "interprocess",
             "interprocess, unnamed pipe",
@@ -159,11 +126,12 @@ fn rivals() -> Vec<System> {
             processes::<channels::Unnamed>,
         )
         .package("interprocess")
-        .lacks("capacity over 64 KiB, whole messages"),
+        .lacks("capacity over 64 KiB, whole messages")
+        .refuses(refusals::as_the_plain_pipe),
         System::new("ringfire", "ringfire, futex", Pipe, slots::ringfire)
             .package("ringfire")
             .lacks("end-of-file, messages of any size, several senders without loss")
-            .refuses(fits_a_slot),
+            .refuses(refusals::fits_a_slot),
         System::new(
             "ringfire-spin",
             "ringfire, spinning",
@@ -172,15 +140,15 @@ fn rivals() -> Vec<System> {
         )
         .package("ringfire")
         .lacks("end-of-file, messages of any size, several senders without loss, sleep")
-        .refuses(fits_a_slot),
+        .refuses(refusals::fits_a_slot_and_spins),
         System::new("ipc_ring", "ipc_ring", Pipe, processes::<channels::IpcRing>)
             .package("ipc_ring")
             .lacks("end-of-file, several senders, messages longer than the ring")
-            .refuses(fits_the_ring),
+            .refuses(refusals::fits_the_ring),
         System::new("shmring", "shmring", Pipe, processes::<channels::ShmRing>)
             .package("shmring")
             .lacks("end-of-file after a kill, messages, several senders")
-            .refuses(from_one),
+            .refuses(refusals::from_one),
         #[cfg(feature = "iceoryx2")]
         System::new(
             "iceoryx2",
@@ -189,7 +157,8 @@ fn rivals() -> Vec<System> {
             processes::<iceoryx::Iceoryx>,
         )
         .package("iceoryx2")
-        .lacks("blocking receive, end-of-file"),
+        .lacks("blocking receive, end-of-file")
+        .refuses(refusals::polled),
     ]
 }
 
@@ -197,10 +166,7 @@ fn rivals() -> Vec<System> {
 pub(crate) fn left_out() -> Vec<(&'static str, &'static str)> {
     vec![
         #[cfg(not(feature = "iceoryx2"))]
-        (
-            "iceoryx2",
-            "its build needs libclang; built in with --features iceoryx2",
-        ),
+        ("iceoryx2", "built without the feature iceoryx2"),
         (
             "shmem-ipc",
             "needs both ends set up by hand over descriptors; no blocking send",
@@ -219,6 +185,29 @@ fn ours_and_the_kernels() -> Vec<System> {
             processes::<ours::SharedMemory>,
         )
         .package("shmpipe"),
+        System::new(
+            "shm-sleep",
+            "shmpipe, Spin::Never",
+            Pipe,
+            processes::<ours::Sleeping>,
+        )
+        .package("shmpipe"),
+        System::new(
+            "shm-spin",
+            "shmpipe, Spin::For(10 ms)",
+            Pipe,
+            processes::<ours::Spinning>,
+        )
+        .package("shmpipe")
+        .refuses(refusals::disturbs_others),
+        System::new(
+            "shm-copy",
+            "shmpipe, copied in and out",
+            Pipe,
+            processes::<ours::Copying>,
+        )
+        .package("shmpipe")
+        .refuses(refusals::only_beside_loans),
         System::new(
             "shm-kernel",
             "shmpipe on kernel pipes",
@@ -254,7 +243,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             processes::<kernel::Packets>,
         )
         .lacks("messages longer than its buffer")
-        .refuses(|workload| (workload.len >= 1 << 20).then_some("longer than its buffer")),
+        .refuses(refusals::packets),
     ]
 }
 
@@ -267,31 +256,39 @@ fn limits() -> Vec<System> {
             Limit,
             processes::<limits::Line>,
         )
-        .refuses(only_small_round_trips),
+        .refuses(refusals::only_small_round_trips),
         System::new(
             "futex",
             "two futexes, sleeping",
             Limit,
             processes::<limits::Futex>,
         )
-        .refuses(only_small_round_trips),
+        .refuses(refusals::only_small_round_trips),
         System::new(
             "memcpy",
             "memcpy through two buffers",
             Limit,
             processes::<hand_over::Two>,
         )
-        .refuses(only_large_one_way),
+        .refuses(refusals::only_large),
         System::new(
             "memcpy-deep",
             "memcpy through 4 MiB of buffers",
             Limit,
             processes::<hand_over::Many>,
         )
-        .refuses(only_large_one_way),
+        .refuses(refusals::only_large_one_way),
         System::new("rtrb", "rtrb, between threads", InProcess, threads::rtrb)
             .package("rtrb")
-            .refuses(only_small_from_one),
+            .refuses(refusals::only_small_from_one),
+        System::new(
+            "rtrb-chunks",
+            "rtrb by chunks, between threads",
+            InProcess,
+            threads::rtrb_chunks,
+        )
+        .package("rtrb")
+        .refuses(refusals::only_batches),
         System::new(
             "crossbeam",
             "crossbeam-channel, between threads",
@@ -299,7 +296,7 @@ fn limits() -> Vec<System> {
             threads::crossbeam,
         )
         .package("crossbeam-channel")
-        .refuses(only_small),
+        .refuses(refusals::only_small_and_single),
     ]
 }
 

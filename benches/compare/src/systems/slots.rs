@@ -10,9 +10,11 @@ use ringfire::{
 };
 
 use super::threads::{to_bytes, to_words};
+use crate::message::{Batch, Incoming};
 use crate::outcome::Outcome;
 use crate::session::processes;
 use crate::wire::{Plan, Rx, Tx, Wire, attach, foreign};
+use crate::workload::BATCH;
 
 /// Runs a slice on ringfire with its futex strategy, which spins before it sleeps.
 pub(super) fn ringfire(plan: &Plan, report: &File) -> io::Result<Outcome> {
@@ -41,14 +43,22 @@ struct Ring<const N: usize, S> {
     strategy: std::marker::PhantomData<fn() -> S>,
 }
 
+/// Its sending end.
+struct Sending<const N: usize> {
+    tx: RingProducer<[u64; N]>,
+    /// A batch as words.
+    items: Vec<[u64; N]>,
+}
+
 /// Its receiving end.
 struct Waiting<const N: usize, S> {
     rx: RingConsumer<[u64; N]>,
     strategy: S,
+    items: [[u64; N]; BATCH],
 }
 
 impl<const N: usize, S: WaitStrategy + Default + 'static> Wire for Ring<N, S> {
-    type Tx = RingProducer<[u64; N]>;
+    type Tx = Sending<N>;
     type Rx = Waiting<N, S>;
 
     fn open(plan: &Plan, way: &str) -> io::Result<Self> {
@@ -61,10 +71,14 @@ impl<const N: usize, S: WaitStrategy + Default + 'static> Wire for Ring<N, S> {
     /// Made in the sending process: ringfire registers it with membarrier(2) then.
     fn tx(&self, plan: &Plan) -> io::Result<Self::Tx> {
         let slots = (plan.capacity / plan.len()).next_power_of_two() as u64;
-        RingProducerBuilder::new(slots)
+        let tx = RingProducerBuilder::new(slots)
             .flow_control(FlowControl::LosslessBackpressure)
             .build(&self.path)
-            .map_err(foreign)
+            .map_err(foreign)?;
+        Ok(Sending {
+            tx,
+            items: Vec::with_capacity(BATCH),
+        })
     }
 
     fn rx(&self, _: &Plan) -> io::Result<Self::Rx> {
@@ -72,14 +86,23 @@ impl<const N: usize, S: WaitStrategy + Default + 'static> Wire for Ring<N, S> {
         Ok(Waiting {
             rx,
             strategy: S::default(),
+            items: [[0; N]; BATCH],
         })
     }
 }
 
-impl<const N: usize> Tx for RingProducer<[u64; N]> {
+impl<const N: usize> Tx for Sending<N> {
     #[inline]
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        self.push(&to_words(message));
+        self.tx.push(&to_words(message));
+        Ok(())
+    }
+
+    #[inline]
+    fn send_batch(&mut self, batch: &Batch) -> io::Result<()> {
+        self.items.clear();
+        self.items.extend(batch.messages().map(to_words));
+        self.tx.push_batch(&self.items);
         Ok(())
     }
 }
@@ -88,6 +111,20 @@ impl<const N: usize, S: WaitStrategy> Rx for Waiting<N, S> {
     #[inline]
     fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         to_bytes(&self.rx.recv_blocking(&mut self.strategy), buf);
+        Ok(())
+    }
+
+    /// Its call for batches does not wait, so the first message is waited for by itself.
+    #[inline]
+    fn recv_batch(&mut self, messages: &mut Incoming) -> io::Result<()> {
+        let mut count = self.rx.recv_batch(&mut self.items);
+        if count == 0 {
+            self.items[0] = self.rx.recv_blocking(&mut self.strategy);
+            count = 1;
+        }
+        for words in &self.items[..count] {
+            messages.check_words(words)?;
+        }
         Ok(())
     }
 }

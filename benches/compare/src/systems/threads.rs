@@ -6,7 +6,10 @@ use std::fs::File;
 use std::io;
 use std::sync::Mutex;
 
+use rtrb::chunks::ChunkError;
+
 use super::ours::take;
+use crate::message::{Batch, Incoming};
 use crate::outcome::Outcome;
 use crate::session::threads;
 use crate::wire::{Patience, Plan, Rx, Tx, Wire};
@@ -17,6 +20,15 @@ pub(super) fn rtrb(plan: &Plan, report: &File) -> io::Result<Outcome> {
         8 => threads::<Rtrb<1>>(plan, report),
         56 => threads::<Rtrb<7>>(plan, report),
         64 => threads::<Rtrb<8>>(plan, report),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// Runs a slice of batches on rtrb's chunks.
+pub(super) fn rtrb_chunks(plan: &Plan, report: &File) -> io::Result<Outcome> {
+    match plan.len() {
+        8 => threads::<Chunks<1>>(plan, report),
+        64 => threads::<Chunks<8>>(plan, report),
         _ => Err(io::ErrorKind::Unsupported.into()),
     }
 }
@@ -95,6 +107,12 @@ impl<const N: usize> Tx for Polled<rtrb::Producer<[u64; N]>> {
         }
         Ok(())
     }
+
+    /// One by one, as in [`send`](Tx::send): the limit that batches are measured against.
+    #[inline]
+    fn send_batch(&mut self, batch: &Batch) -> io::Result<()> {
+        batch.messages().try_for_each(|message| self.send(message))
+    }
 }
 
 impl<const N: usize> Rx for Polled<rtrb::Consumer<[u64; N]>> {
@@ -106,6 +124,94 @@ impl<const N: usize> Rx for Polled<rtrb::Consumer<[u64; N]>> {
                 return Ok(());
             }
             self.patience.turn();
+        }
+    }
+
+    #[inline]
+    fn recv_batch(&mut self, messages: &mut Incoming) -> io::Result<()> {
+        loop {
+            if let Ok(words) = self.end.pop() {
+                messages.check_words(&words)?;
+                return Ok(());
+            }
+            self.patience.turn();
+        }
+    }
+}
+
+/// Most messages that are taken at a time, so that their room is given back while there is more to read.
+const AT_A_TIME: usize = 1024;
+
+/// The same ring by its calls for many at a time.
+struct Chunks<const N: usize>(Rtrb<N>);
+
+/// An end of [`Chunks`].
+struct Chunked<E>(Polled<E>);
+
+impl<const N: usize> Wire for Chunks<N> {
+    type Tx = Chunked<rtrb::Producer<[u64; N]>>;
+    type Rx = Chunked<rtrb::Consumer<[u64; N]>>;
+
+    fn open(plan: &Plan, way: &str) -> io::Result<Self> {
+        Rtrb::open(plan, way).map(Self)
+    }
+
+    fn tx(&self, plan: &Plan) -> io::Result<Self::Tx> {
+        self.0.tx(plan).map(Chunked)
+    }
+
+    fn rx(&self, plan: &Plan) -> io::Result<Self::Rx> {
+        self.0.rx(plan).map(Chunked)
+    }
+}
+
+impl<const N: usize> Tx for Chunked<rtrb::Producer<[u64; N]>> {
+    #[inline]
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.0.send(message)
+    }
+
+    #[inline]
+    fn send_batch(&mut self, batch: &Batch) -> io::Result<()> {
+        let mut messages = batch.messages().map(to_words);
+        while messages.len() > 0 {
+            let chunk = match self.0.end.write_chunk_uninit(messages.len()) {
+                Err(ChunkError::TooFewSlots(0)) => {
+                    self.0.patience.turn();
+                    continue;
+                }
+                Err(ChunkError::TooFewSlots(room)) => self.0.end.write_chunk_uninit(room),
+                chunk => chunk,
+            };
+            chunk
+                .map_err(io::Error::other)?
+                .fill_from_iter(&mut messages);
+        }
+        Ok(())
+    }
+}
+
+impl<const N: usize> Rx for Chunked<rtrb::Consumer<[u64; N]>> {
+    #[inline]
+    fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
+        self.0.recv(buf)
+    }
+
+    #[inline]
+    fn recv_batch(&mut self, messages: &mut Incoming) -> io::Result<()> {
+        loop {
+            let there = self.0.end.slots().min(AT_A_TIME);
+            if there == 0 {
+                self.0.patience.turn();
+                continue;
+            }
+            let chunk = self.0.end.read_chunk(there).map_err(io::Error::other)?;
+            let (first, rest) = chunk.as_slices();
+            for words in first.iter().chain(rest) {
+                messages.check_words(words)?;
+            }
+            chunk.commit_all();
+            return Ok(());
         }
     }
 }

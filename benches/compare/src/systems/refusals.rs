@@ -1,0 +1,113 @@
+//! Why a system cannot do a workload, in the words of the table; `None` where it can.
+
+use crate::workload::{Kind, Workload};
+
+type Refusal = Option<&'static str>;
+
+/// Can do everything.
+pub(super) fn none(_: Workload) -> Refusal {
+    None
+}
+
+/// Spins for as long as it waits.
+pub(super) fn disturbs_others(workload: Workload) -> Refusal {
+    let is_out = workload.runs_beside_others();
+    is_out.then_some("spins, and the systems are measured at the same time here")
+}
+
+/// Two cache lines, one for each way.
+pub(super) fn only_small_round_trips(workload: Workload) -> Refusal {
+    (!workload.is_two_way() || workload.len > 56).then_some("round trips of up to 56 bytes only")
+}
+
+/// Buffers that change hands, both ways.
+pub(super) fn only_large(workload: Workload) -> Refusal {
+    let is_its =
+        workload.is_plain_one_way() || matches!(workload.kind, Kind::Loan | Kind::RoundTrip);
+    (!is_its || workload.len < 1024).then_some("from 1 KiB, from one sender")
+}
+
+/// Buffers that change hands.
+pub(super) fn only_large_one_way(workload: Workload) -> Refusal {
+    let is_its = workload.is_plain_one_way() || workload.kind == Kind::Loan;
+    (!is_its || workload.len < 1024).then_some("one way from 1 KiB only")
+}
+
+/// A ring of fixed items for one producer, which spins.
+pub(super) fn only_small_from_one(workload: Workload) -> Refusal {
+    if workload.peers() > 1 || workload.len > 64 {
+        return Some("one sender, fixed small sizes");
+    }
+    disturbs_others(workload)
+}
+
+/// A ring's calls for many items at once.
+pub(super) fn only_batches(workload: Workload) -> Refusal {
+    (workload.kind != Kind::Batch).then_some("batches only")
+}
+
+/// Items of fixed sizes, one by one.
+pub(super) fn only_small_and_single(workload: Workload) -> Refusal {
+    if workload.len > 64 {
+        return Some("fixed small sizes");
+    }
+    no_batch(workload)
+}
+
+/// Is the same system as another one but for loans.
+pub(super) fn only_beside_loans(workload: Workload) -> Refusal {
+    (workload.kind != Kind::Loan).then_some("as shm here")
+}
+
+/// Has no call for many messages at once.
+pub(super) fn no_batch(workload: Workload) -> Refusal {
+    (workload.kind == Kind::Batch).then_some("no call for many messages at once")
+}
+
+/// A wrapper of pipe(2).
+pub(super) fn as_the_plain_pipe(workload: Workload) -> Refusal {
+    matches!(workload.kind, Kind::Batch | Kind::Loan).then_some("as pipe-plain here")
+}
+
+/// Packets of limited size, one a call.
+pub(super) fn packets(workload: Workload) -> Refusal {
+    if workload.len >= 1 << 20 {
+        return Some("longer than its buffer");
+    }
+    no_batch(workload)
+}
+
+/// Slots of a fixed type for one producer.
+pub(super) fn fits_a_slot(workload: Workload) -> Refusal {
+    if workload.peers() > 1 {
+        return Some("several producers lose messages");
+    }
+    (workload.len > 4096).then_some("fixed slots; its ring for blobs loses messages")
+}
+
+/// The same, spinning.
+pub(super) fn fits_a_slot_and_spins(workload: Workload) -> Refusal {
+    fits_a_slot(workload).or_else(|| disturbs_others(workload))
+}
+
+/// A ring of messages for one sender.
+pub(super) fn fits_the_ring(workload: Workload) -> Refusal {
+    if workload.peers() > 1 {
+        return Some("one sender");
+    }
+    if workload.len >= workload.capacity() {
+        return Some("not longer than its ring");
+    }
+    no_batch(workload)
+}
+
+/// A ring of bytes for one sender.
+pub(super) fn from_one(workload: Workload) -> Refusal {
+    (workload.peers() > 1).then_some("one sender")
+}
+
+/// Loans of samples, received by polling.
+#[cfg(feature = "iceoryx2")]
+pub(super) fn polled(workload: Workload) -> Refusal {
+    no_batch(workload).or_else(|| disturbs_others(workload))
+}
