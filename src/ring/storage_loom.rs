@@ -2,8 +2,8 @@
 //!
 //! Copies go word by word, as `copy` does it for short runs, and wrap around.
 
+use std::cell::Cell;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicBool;
 
 use crate::segment::Word;
 use crate::sync::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ pub(crate) struct Storage {
     start: NonNull<Word>,
     mask: u64,
     /// Whether copies may read room that is being written, since what they bring counts for nothing then.
-    has_races: AtomicBool,
+    has_races: Cell<bool>,
 }
 
 // SAFETY: reached only through atomics and what the checker watches, from any thread.
@@ -30,13 +30,13 @@ impl Storage {
         Self {
             start: start.cast(),
             mask: capacity as u64 - 1,
-            has_races: AtomicBool::new(false),
+            has_races: Cell::new(false),
         }
     }
 
-    /// For several receivers, of which one may still copy what another one has taken.
+    /// For several receivers, of which one may still copy what another one has taken. Before there are threads.
     pub(crate) fn expect_races(&self) {
-        self.has_races.store(true, Ordering::Relaxed);
+        self.has_races.set(true);
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -72,7 +72,7 @@ impl Storage {
     pub(crate) unsafe fn copy_out(&self, position: u64, to: *mut u8, len: usize) {
         for (position, offset) in (position..).step_by(8).zip((0..len).step_by(8)) {
             let word = self.word(position);
-            if !self.has_races.load(Ordering::Relaxed) {
+            if !self.has_races.get() {
                 word.payload.with(|_| ());
             }
             let bytes = word.value.load(Ordering::Relaxed).to_ne_bytes();

@@ -91,8 +91,10 @@ fn assert_filled(backend: Backend, pipes: usize) {
 fn assert_empty(backend: Backend, pipes: usize) {
     let rings = rings();
     assert_eq!(rings.len(), mappings_of(backend, pipes), "{rings:?}");
-    // The head is read and written when a pipe is made or attached.
-    assert!(rings.iter().all(|ring| ring.filled <= PAGE), "{rings:?}");
+    // The head is read and written when a pipe is made or attached, and with a page that is read the kernel may map
+    // those around it, 64 KiB of them (mm/memory.c, `fault_around_bytes`).
+    let few = 16 * PAGE;
+    assert!(rings.iter().all(|ring| ring.filled <= few), "{rings:?}");
 }
 
 fn options(backend: Backend, prefault: bool) -> PipeOptions {
