@@ -94,8 +94,22 @@ impl<'a> Hold<'a> {
         }
     }
 
+    /// Lets go of the lent record, if it is still lent, for those who come to the lock after us. Without the lock, by
+    /// the holder: nobody else moves a position with a mark, nor takes the note away meanwhile.
+    pub(crate) fn let_go(self) {
+        if let Some(read) = self.read {
+            reader::unmark(read);
+        }
+    }
+
+    /// Whether the holder has let go of its record and only the note is left, which it takes away when it gets the
+    /// lock. Under the lock, so it is not about to mark it either.
+    fn has_let_go(self) -> bool {
+        self.read.is_some_and(|read| !reader::is_marked(read))
+    }
+
     /// Finds out whether `end` may use the side: the id of a living holder that is another one. What `end` itself
-    /// has forgotten, or a dead process held, is given back.
+    /// has forgotten, a dead process held, or its holder has let go of, is given back.
     ///
     /// # Errors
     ///
@@ -106,6 +120,7 @@ impl<'a> Hold<'a> {
             return Ok(None);
         }
         if !self.is_ours(end)
+            && !self.has_let_go()
             && let Some(holder) = self.holder.process()
             && !matches!(holder.watch()?, Life::Dead)
         {

@@ -186,7 +186,7 @@ impl Reader<'_> {
         self.move_on(next.at, next.at | MARK)
     }
 
-    /// Takes the record that was [marked](Self::mark); false when that is not so.
+    /// Takes the record that was [marked](Self::mark), also without the lock; false when that is not so.
     pub(crate) fn take_marked(self, at: u64, span: u64) -> bool {
         self.move_on(at | MARK, at.wrapping_add(span))
     }
@@ -262,7 +262,13 @@ pub(crate) fn position_in(read: &AtomicU64, order: Ordering) -> u64 {
     read.load(order) & !MARK
 }
 
-/// Lets go of the record at `read` if it was marked. Under the lock.
+/// Whether the record at `read` is lent.
+pub(crate) fn is_marked(read: &AtomicU64) -> bool {
+    // SYNC: publish-read. Whoever marks it no more has done with the record.
+    read.load(Ordering::Acquire) & MARK != 0
+}
+
+/// Lets go of the record at `read` if it was marked. By the holder, or under the lock for a dead one.
 pub(crate) fn unmark(read: &AtomicU64) {
     if read.load(Ordering::Relaxed) & MARK != 0 {
         // SYNC: publish-read

@@ -2,12 +2,13 @@
 //!
 //! A call without a time-out may wait as long as the squatter likes.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use shmpipe::{RecvTimeoutError, SendTimeoutError};
 
 use crate::lie::{OWNER_DIED, WAITERS};
-use crate::stage::{Content, open};
+use crate::stage::{Content, Stage, first_message, open};
 use crate::support::segment::at;
 use crate::support::{Line, fork, on_no_backend};
 use crate::victim::{Outcome, Receive, Send, drop_in_time};
@@ -16,9 +17,14 @@ on_no_backend! {
     time_outs_hold_while_a_stranger_sits_on_the_lock within 60,
     the_mark_of_a_death_that_was_none_is_taken_for_one within 20,
     time_outs_hold_while_a_stranger_holds_the_message within 60,
+    a_view_that_is_dropped_beside_a_squatter_was_received_once within 20,
+    a_view_that_was_leaked_beside_a_squatter_keeps_nobody_out within 20,
 }
 
 const TIMEOUT: Duration = Duration::from_millis(3);
+
+/// Long enough for whatever is to come.
+const LONG: Duration = Duration::from_secs(10);
 
 fn time_outs_hold_while_a_stranger_sits_on_the_lock() {
     let (rx, tx, stage) = open(Content::Small);
@@ -102,4 +108,43 @@ fn time_outs_hold_while_a_stranger_holds_the_message() {
         }
     }
     stage.restore();
+}
+
+/// Has `act` done while a stopped process sits on the receivers' lock.
+fn beside_a_squatter(stage: &Stage, act: impl FnOnce()) {
+    let started = Line::new();
+    let squatter = fork(|| {
+        started.put(u64::from(std::process::id()));
+        loop {
+            nix::unistd::pause();
+        }
+    });
+    stage.memory.store(at::RX_LOCK, 4, started.take());
+    act();
+    stage.memory.store(at::RX_LOCK, 4, 0);
+    squatter.kill();
+}
+
+fn a_view_that_is_dropped_beside_a_squatter_was_received_once() {
+    let (mut rx, _tx, stage) = open(Content::Small);
+    let mut other = rx.try_clone().unwrap();
+    let view = rx.recv_in_place().unwrap();
+    assert_eq!(view.to_vec(), first_message());
+    beside_a_squatter(&stage, || drop(view));
+    // While the end that had the view is there and does nothing.
+    assert_eq!(other.recv_timeout(LONG).unwrap().len(), 0);
+    assert_eq!(rx.recv_timeout(LONG).unwrap().len(), 300);
+    // And where that end is the one that goes on.
+    stage.restore();
+    let view = rx.recv_in_place().unwrap();
+    beside_a_squatter(&stage, || drop(view));
+    assert_eq!(rx.recv_timeout(LONG).unwrap().len(), 0);
+}
+
+fn a_view_that_was_leaked_beside_a_squatter_keeps_nobody_out() {
+    let (mut rx, _tx, stage) = open(Content::Small);
+    let mut other = rx.try_clone().unwrap();
+    mem::forget(rx.recv_in_place().unwrap());
+    beside_a_squatter(&stage, || drop(rx));
+    assert_eq!(other.recv_timeout(LONG).unwrap().to_vec(), first_message());
 }

@@ -178,19 +178,27 @@ impl Rx {
         self.may_hold = false;
         let view = View::new(&self.end);
         let reader = view.reader;
-        // As in `Tx::give_back`.
-        let Ok(_guard) = reader.control.rx.lock.lock(custody::farewell()) else {
-            return;
-        };
         let hold = Hold::of_rx(reader.control);
         if !hold.is_ours(self.partial.id()) {
             return;
         }
-        if let Some(loan) = taken {
+        // Before the lock, so that who cannot have it has received the message all the same, and once.
+        match taken {
             // In a ring that a liar has moved it stays as it is.
-            let _ = reader.take_marked(loan.position, span_of(loan.len));
+            Some(loan) => {
+                let _ = reader.take_marked(loan.position, span_of(loan.len));
+            }
+            None => hold.let_go(),
         }
-        hold.give_back();
+        let Ok(_guard) = reader.control.rx.lock.lock(custody::farewell()) else {
+            // Whoever comes to the lock next finds that we have let go.
+            self.settle_at_once(reader.position());
+            return;
+        };
+        // Others may have taken the note away, and one of them may hold the side.
+        if hold.is_ours(self.partial.id()) {
+            hold.give_back();
+        }
         view.settle();
     }
 }
