@@ -24,7 +24,7 @@ pub(crate) struct Hold<'a> {
     /// `HELD` or `AWAITED` of [`message`] while there is a holder; anything else belongs to others.
     state: &'a AtomicU32,
     holder: &'a Bearer,
-    /// Which of the holder's ends it is.
+    /// Which of the holder's ends it is; [`NO_END`] when that has let go.
     end: &'a AtomicU64,
     /// The receivers' position, of which the mark belongs to the holder.
     read: Option<&'a AtomicU64>,
@@ -94,22 +94,30 @@ impl<'a> Hold<'a> {
         }
     }
 
-    /// Lets go of the lent record, if it is still lent, for those who come to the lock after us. Without the lock, by
-    /// the holder: nobody else moves a position with a mark, nor takes the note away meanwhile.
+    /// Lets go of the side, of which only the note is left, for whoever comes to the lock first. Without the lock, by
+    /// the holder: nobody else moves a position with its mark or names its end.
     pub(crate) fn let_go(self) {
         if let Some(read) = self.read {
             reader::unmark(read);
         }
+        // SYNC: let-go. What the holder has read and written in place comes before what others do there.
+        self.end.store(NO_END, Ordering::Release);
     }
 
-    /// Whether the holder has let go of its record and only the note is left, which it takes away when it gets the
-    /// lock. Under the lock, so it is not about to mark it either.
+    /// Takes away the note of a holder that has let go.
+    pub(crate) fn tidy_up(self) {
+        if self.is_held() && self.has_let_go() {
+            self.give_back();
+        }
+    }
+
     fn has_let_go(self) -> bool {
-        self.read.is_some_and(|read| !reader::is_marked(read))
+        // SYNC: let-go
+        self.end.load(Ordering::Acquire) == NO_END
     }
 
     /// Finds out whether `end` may use the side: the id of a living holder that is another one. What `end` itself
-    /// has forgotten, a dead process held, or its holder has let go of, is given back.
+    /// has forgotten, a dead process held, or a holder has let go of, is given back.
     ///
     /// # Errors
     ///
@@ -147,6 +155,9 @@ impl<'a> Hold<'a> {
         self.holder.wait_while(holder, patience, look_after)
     }
 }
+
+/// Names no end: beside a holder, that it has let go.
+const NO_END: u64 = 0;
 
 /// What tells one end from others of its process.
 pub(crate) fn new_end() -> u64 {

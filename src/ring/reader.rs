@@ -262,12 +262,6 @@ pub(crate) fn position_in(read: &AtomicU64, order: Ordering) -> u64 {
     read.load(order) & !MARK
 }
 
-/// Whether the record at `read` is lent.
-pub(crate) fn is_marked(read: &AtomicU64) -> bool {
-    // SYNC: publish-read. Whoever marks it no more has done with the record.
-    read.load(Ordering::Acquire) & MARK != 0
-}
-
 /// Lets go of the record at `read` if it was marked. By the holder, or under the lock for a dead one.
 pub(crate) fn unmark(read: &AtomicU64) {
     if read.load(Ordering::Relaxed) & MARK != 0 {

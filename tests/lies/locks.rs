@@ -19,6 +19,7 @@ on_no_backend! {
     time_outs_hold_while_a_stranger_holds_the_message within 60,
     a_view_that_is_dropped_beside_a_squatter_was_received_once within 20,
     a_view_that_was_leaked_beside_a_squatter_keeps_nobody_out within 20,
+    a_slot_that_is_dropped_beside_a_squatter_keeps_nobody_out within 20,
 }
 
 const TIMEOUT: Duration = Duration::from_millis(3);
@@ -110,7 +111,7 @@ fn time_outs_hold_while_a_stranger_holds_the_message() {
     stage.restore();
 }
 
-/// Has `act` done while a stopped process sits on the receivers' lock.
+/// Has `act` done while a process that does nothing sits on both locks.
 fn beside_a_squatter(stage: &Stage, act: impl FnOnce()) {
     let started = Line::new();
     let squatter = fork(|| {
@@ -119,8 +120,11 @@ fn beside_a_squatter(stage: &Stage, act: impl FnOnce()) {
             nix::unistd::pause();
         }
     });
-    stage.memory.store(at::RX_LOCK, 4, started.take());
+    let owner = started.take();
+    stage.memory.store(at::TX_LOCK, 4, owner);
+    stage.memory.store(at::RX_LOCK, 4, owner);
     act();
+    stage.memory.store(at::TX_LOCK, 4, 0);
     stage.memory.store(at::RX_LOCK, 4, 0);
     squatter.kill();
 }
@@ -147,4 +151,15 @@ fn a_view_that_was_leaked_beside_a_squatter_keeps_nobody_out() {
     mem::forget(rx.recv_in_place().unwrap());
     beside_a_squatter(&stage, || drop(rx));
     assert_eq!(other.recv_timeout(LONG).unwrap().to_vec(), first_message());
+}
+
+fn a_slot_that_is_dropped_beside_a_squatter_keeps_nobody_out() {
+    let (mut rx, mut tx, stage) = open(Content::Nothing);
+    let mut other = tx.try_clone().unwrap();
+    let slot = tx.reserve(8).unwrap();
+    beside_a_squatter(&stage, || drop(slot));
+    // While the end that had the slot is there and does nothing.
+    other.send_timeout(b"another", LONG).unwrap();
+    assert_eq!(&*rx.recv().unwrap(), b"another");
+    drop(tx);
 }

@@ -109,7 +109,12 @@ impl Tx {
     pub(crate) fn give_back(&mut self) {
         self.may_hold = false;
         let control = self.end.control();
-        // Who cannot have the lock finds out at its next call, and the others when this process ends.
+        let hold = Hold::of_tx(control);
+        if !hold.is_ours(self.id) {
+            return;
+        }
+        // Before the lock, so that who cannot have it keeps nobody out.
+        hold.let_go();
         let Ok(guard) = control.tx.lock.lock(custody::farewell()) else {
             return;
         };
@@ -117,10 +122,7 @@ impl Tx {
         if view.make_good(guard.owner_died()).is_err() {
             return;
         }
-        let hold = Hold::of_tx(control);
-        if hold.is_ours(self.id) {
-            hold.give_back();
-        }
+        hold.tidy_up();
         view.show_readiness_if_watched();
     }
 }
@@ -182,23 +184,18 @@ impl Rx {
         if !hold.is_ours(self.partial.id()) {
             return;
         }
-        // Before the lock, so that who cannot have it has received the message all the same, and once.
-        match taken {
+        // Before the lock, so that who cannot have it has received the message all the same, and once, and keeps nobody
+        // out.
+        if let Some(loan) = taken {
             // In a ring that a liar has moved it stays as it is.
-            Some(loan) => {
-                let _ = reader.take_marked(loan.position, span_of(loan.len));
-            }
-            None => hold.let_go(),
+            let _ = reader.take_marked(loan.position, span_of(loan.len));
         }
+        hold.let_go();
         let Ok(_guard) = reader.control.rx.lock.lock(custody::farewell()) else {
-            // Whoever comes to the lock next finds that we have let go.
             self.settle_at_once(reader.position());
             return;
         };
-        // Others may have taken the note away, and one of them may hold the side.
-        if hold.is_ours(self.partial.id()) {
-            hold.give_back();
-        }
+        hold.tidy_up();
         view.settle();
     }
 }
