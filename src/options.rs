@@ -304,6 +304,17 @@ impl PipeOptions {
     /// # Errors
     ///
     /// As [`pipe`](Self::pipe).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut left, mut right) = shmpipe::PipeOptions::new().capacity(1 << 20).duplex()?;
+    /// left.send(b"ping")?;
+    /// assert_eq!(&right.recv()?[..], b"ping");
+    /// right.send(b"pong")?;
+    /// assert_eq!(&left.recv()?[..], b"pong");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn duplex(&self) -> io::Result<(Connection, Connection)> {
         let (left_rx, right_tx) = self.pipe()?;
         let options = self.clone().backend(left_rx.backend());

@@ -125,6 +125,18 @@ impl PipeOptions {
     /// # Errors
     ///
     /// As [`pipe`](Self::pipe).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = shmpipe::PipeOptions::new().capacity(1 << 20);
+    /// let (mut client, mut server) = options.serde_duplex::<String, usize>()?;
+    /// client.send(&"how long?".into())?;
+    /// let request = server.recv()?;
+    /// server.send(&request.len())?;
+    /// assert_eq!(client.recv()?, 9);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn serde_duplex<S, R>(&self) -> io::Result<(Connection<S, R>, Connection<R, S>)> {
         let (left, right) = self.duplex()?;
         Ok((left.into(), right.into()))

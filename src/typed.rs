@@ -142,6 +142,18 @@ impl PipeOptions {
     /// # Errors
     ///
     /// As [`pipe`](Self::pipe).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = shmpipe::PipeOptions::new().capacity(1 << 20);
+    /// let (mut client, mut server) = options.typed_duplex::<u32, u64>()?;
+    /// client.send(&7)?;
+    /// let request = server.recv()?;
+    /// server.send(&u64::from(request).pow(2))?;
+    /// assert_eq!(client.recv()?, 49);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn typed_duplex<S, R>(&self) -> io::Result<(Connection<S, R>, Connection<R, S>)> {
         let (left, right) = self.duplex()?;
         Ok((left.into(), right.into()))

@@ -4,7 +4,26 @@ use std::{error, fmt, io};
 
 use super::guard::{MAX_DEPTH, Refusal};
 
-/// Why a value could not be encoded. Nothing was sent.
+/// Why a value could not be encoded. Nothing was sent. [`SendError::Encode`](super::SendError::Encode) has it.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::serde::{SendError, pipe};
+///
+/// struct Secret;
+///
+/// impl serde::Serialize for Secret {
+///     fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+///         Err(serde::ser::Error::custom("not for anybody"))
+///     }
+/// }
+///
+/// let (_rx, mut tx) = pipe::<Secret>()?;
+/// let Err(SendError::Encode(error)) = tx.send(&Secret) else { panic!() };
+/// assert_eq!(error.to_string(), "the value cannot be encoded");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct EncodeError(pub(super) postcard::Error);
 
@@ -21,6 +40,7 @@ impl error::Error for EncodeError {
 }
 
 /// Why a message could not be decoded. It has been taken out of the pipe.
+/// [`RecvError::Decode`](super::RecvError::Decode) has it; [`Receiver::recv`](super::Receiver::recv) has an example.
 #[derive(Debug)]
 pub struct DecodeError {
     pub(super) len: usize,

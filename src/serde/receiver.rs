@@ -69,6 +69,16 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and `Pipe(Empty)` when no message is there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{TryRecvError, serde};
+    ///
+    /// let (mut rx, _tx) = serde::pipe::<String>()?;
+    /// assert!(matches!(rx.try_recv(), Err(serde::TryRecvError::Pipe(TryRecvError::Empty))));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         self.recv_within(Patience::Never)
     }
@@ -78,6 +88,18 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and `Pipe(Timeout)`, not before its time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (mut rx, mut tx) = shmpipe::serde::pipe::<String>()?;
+    /// tx.send(&"in time".into())?;
+    /// assert_eq!(rx.recv_timeout(Duration::from_millis(10))?, "in time");
+    /// assert!(rx.recv_timeout(Duration::from_millis(10)).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.recv_within(Patience::Until(Deadline::after(timeout)))
     }

@@ -51,6 +51,16 @@ impl<T: Serialize> Sender<T> {
     /// # Errors
     ///
     /// As [`send`](Self::send), and `Pipe(Full)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::serde::pipe::<Option<u64>>()?;
+    /// let sent = (0..).take_while(|&number| tx.try_send(&Some(number)).is_ok()).count();
+    /// drop(tx);
+    /// assert_eq!(rx.messages().count(), sent);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn try_send(&mut self, value: &T) -> Result<(), TrySendError> {
         let message = self.encoder.encode(value).map_err(SendError::Encode)?;
         self.inner.try_send(message).map_err(SendError::Pipe)
@@ -62,6 +72,16 @@ impl<T: Serialize> Sender<T> {
     /// # Errors
     ///
     /// As [`send`](Self::send), and `Pipe(Timeout)`, not before its time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (_rx, mut tx) = shmpipe::serde::pipe::<String>()?;
+    /// tx.send_timeout(&"there is room".into(), Duration::from_millis(10))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send_timeout(&mut self, value: &T, timeout: Duration) -> Result<(), SendTimeoutError> {
         let message = self.encoder.encode(value).map_err(SendError::Encode)?;
         self.inner

@@ -5,7 +5,8 @@ use std::{any, error, fmt, io};
 /// Why [`Receiver::recv`](super::Receiver::recv) failed. The other calls have it with their own error in
 /// [`Pipe`](Self::Pipe): [`TryRecvError`], [`RecvTimeoutError`].
 ///
-/// As an [`io::Error`] it is that of `Pipe`, else of kind `InvalidData`.
+/// As an [`io::Error`] it is that of `Pipe`, else of kind `InvalidData`. [`Receiver::recv`](super::Receiver::recv) has an
+/// example.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RecvError<E = crate::RecvError> {

@@ -101,6 +101,18 @@ impl<T: TryFromBytes> Receiver<T> {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and `Pipe(Timeout)`, not before its time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (mut rx, mut tx) = shmpipe::typed::pipe::<u64>()?;
+    /// tx.send(&42)?;
+    /// assert_eq!(rx.recv_timeout(Duration::from_millis(10))?, 42);
+    /// assert!(rx.recv_timeout(Duration::from_millis(10)).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.recv_within(Patience::Until(Deadline::after(timeout)))
     }

@@ -70,6 +70,16 @@ impl<T: IntoBytes + Immutable> Sender<T> {
     ///
     /// As [`Sender::send_timeout`](crate::Sender::send_timeout):
     /// [`Timeout`](SendTimeoutError::Timeout), not before its time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (_rx, mut tx) = shmpipe::typed::pipe::<u64>()?;
+    /// tx.send_timeout(&42, Duration::from_millis(10))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send_timeout(&mut self, value: &T, timeout: Duration) -> Result<(), SendTimeoutError> {
         self.inner.send_timeout(value.as_bytes(), timeout)
     }

@@ -167,7 +167,10 @@ impl Rx {
         if !reader.take(next) {
             return None;
         }
-        drop(guard);
+        if guard.is_some() {
+            drop(guard);
+            self.stream.took(len);
+        }
         self.settle_at_once(next.end());
         Some(len)
     }
