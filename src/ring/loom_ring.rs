@@ -8,7 +8,7 @@ use loom::thread;
 
 use super::reader::Reader;
 use super::record::{FIRST, HEADER, LAST, Rules, span_of};
-use super::run::{self, Records};
+use super::run::{self, Allowance, Records};
 use super::storage::Storage;
 use super::writer::Writer;
 use crate::segment::Segment;
@@ -44,6 +44,11 @@ impl Ring {
             storage: &self.storage,
             rules: self.rules,
         }
+    }
+
+    /// For a run that there is room for.
+    fn allowance(&self) -> Allowance {
+        Allowance::new(self.rules, usize::MAX, u64::MAX)
     }
 
     fn reader(&self) -> Reader<'_> {
@@ -233,7 +238,8 @@ fn a_run_is_seen_all_or_not_at_all() {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
                 // Beside the records of the run, the one behind it.
-                ring.writer().publish_run(0, &[b"one", b"two"]);
+                ring.writer()
+                    .publish_run(0, &[b"one", b"two"], ring.allowance());
                 ring.publish(b"the 3rd.");
             })
         };
@@ -259,7 +265,8 @@ fn a_run_is_copied_out_as_far_as_it_was_counted() {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
                 ring.publish(b"the 1st.");
-                ring.writer().publish_run(16, &[b"two", b""]);
+                ring.writer()
+                    .publish_run(16, &[b"two", b""], ring.allowance());
             })
         };
         let mut received = Vec::new();
@@ -293,7 +300,8 @@ fn the_next_sender_finds_a_run_that_a_dead_one_did_not_count() {
             thread::spawn(move || {
                 let tx = &ring.segment.control().tx;
                 std::mem::forget(tx.lock.lock(Patience::FOREVER).unwrap());
-                ring.writer().publish_run(0, &[b"its last", b"but one"]);
+                ring.writer()
+                    .publish_run(0, &[b"its last", b"but one"], ring.allowance());
                 // As if it had died between the first header and the tail.
                 tx.tail.store(0, Ordering::Relaxed);
                 die();

@@ -16,22 +16,38 @@ pub(crate) fn header_of(message: &[u8]) -> Header {
     }
 }
 
-/// How many of `messages`, from the first one on, make a run of at most `room` bytes.
-pub(crate) fn beginning(messages: &[&[u8]], rules: Rules, room: u64) -> usize {
-    // By which `tail` may lag behind what is published, when their sender dies: no more than by one record.
-    let room = room.min(span_of(rules.part_max()));
-    let mut span = 0;
-    messages
-        .iter()
-        .take_while(|message| {
-            // Whoever is over it by itself has no span that could overflow.
-            if message.len() > rules.part_max() {
-                return false;
-            }
-            span += span_of(message.len());
-            span <= room
-        })
-        .count()
+/// How much more a sender may put into a run.
+#[derive(Clone, Copy)]
+pub(crate) struct Allowance {
+    longest: usize,
+    left: u64,
+}
+
+impl Allowance {
+    /// For messages of up to `limit` bytes, where there are `room` bytes of the ring.
+    pub(crate) fn new(rules: Rules, limit: usize, room: u64) -> Self {
+        Self {
+            longest: limit.min(rules.part_max()),
+            left: room.min(Self::most(rules)),
+        }
+    }
+
+    /// Bytes that no run is longer than: by so much `tail` may lag behind what is published when a sender dies, as
+    /// by one record.
+    pub(crate) fn most(rules: Rules) -> u64 {
+        span_of(rules.part_max())
+    }
+
+    /// Whether a message of `len` bytes may be in the run too, and then counts it.
+    #[inline(always)]
+    pub(crate) fn admits(&mut self, len: usize) -> bool {
+        // Whoever is over it by itself has no span that could overflow.
+        if len > self.longest || span_of(len) > self.left {
+            return false;
+        }
+        self.left -= span_of(len);
+        true
+    }
 }
 
 /// What a run has in it.
@@ -47,12 +63,19 @@ pub(crate) struct Found {
 /// off.
 pub(crate) fn whole_messages(bytes: &[u8], rules: Rules) -> Found {
     let mut found = Found::default();
+    let mut like = Like::empty();
     while let Some(word) = bytes[found.span..].first_chunk() {
-        let Ok(Some(header)) = rules.decode(u64::from_le_bytes(*word)) else {
-            break;
-        };
-        let end = found.span + header.span() as usize;
-        if header.flags != FIRST | LAST || end > bytes.len() {
+        let word = u64::from_le_bytes(*word);
+        if word != like.word {
+            match rules.decode(word) {
+                Ok(Some(header)) if header.flags == FIRST | LAST => {
+                    like = Like::of(word, header.len)
+                }
+                _ => break,
+            }
+        }
+        let end = found.span + like.span;
+        if end > bytes.len() {
             break;
         }
         found.count += 1;
@@ -61,9 +84,45 @@ pub(crate) fn whole_messages(bytes: &[u8], rules: Rules) -> Found {
     found
 }
 
+/// A header that was met, and what follows from it. Most messages of a run are as long as the one before: where the
+/// next one begins is then a guess of the processor's, which need not wait for the header.
+#[derive(Clone, Copy)]
+struct Like {
+    word: u64,
+    len: usize,
+    span: usize,
+}
+
+impl Like {
+    /// As an empty message has it, of which nobody needs to have met one.
+    fn empty() -> Self {
+        Self::of(word_of(0), 0)
+    }
+
+    #[cold]
+    fn of(word: u64, len: usize) -> Self {
+        Self {
+            word,
+            len,
+            span: span_of(len) as usize,
+        }
+    }
+}
+
+/// The header word of a message of `len` bytes in a run. Also of one that is longer than any record could be, as those
+/// from a kernel pipe may be.
+fn word_of(len: usize) -> u64 {
+    header_of(&[]).encode() + len as u64
+}
+
+/// What [`word_of`] was made of.
+fn len_of(word: u64) -> usize {
+    word.wrapping_sub(word_of(0)) as usize
+}
+
 /// Adds a message to a run.
 pub(crate) fn push(run: &mut Vec<u8>, message: &[u8]) {
-    run.extend_from_slice(&header_of(message).encode().to_le_bytes());
+    run.extend_from_slice(&word_of(message.len()).to_le_bytes());
     run.extend_from_slice(message);
     run.resize(run.len().next_multiple_of(8), 0);
 }
@@ -73,12 +132,17 @@ pub(crate) fn push(run: &mut Vec<u8>, message: &[u8]) {
 pub(crate) struct Records<'a> {
     bytes: &'a [u8],
     left: usize,
+    like: Like,
 }
 
 impl<'a> Records<'a> {
     /// A run of so many messages, as [`whole_messages`] or [`push`] has made it.
     pub(crate) fn new(bytes: &'a [u8], count: usize) -> Self {
-        Self { bytes, left: count }
+        Self {
+            bytes,
+            left: count,
+            like: Like::empty(),
+        }
     }
 
     /// How many are left.
@@ -93,12 +157,13 @@ impl<'a> Iterator for Records<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         self.left = self.left.checked_sub(1)?;
-        let (word, rest) = self.bytes.split_first_chunk()?;
-        // The low half of the header, which is the length + 1.
-        let len = (u64::from_le_bytes(*word) as u32).wrapping_sub(1) as usize;
-        let (message, _) = rest.split_at_checked(len)?;
-        self.bytes = &self.bytes[span_of(len) as usize..];
-        Some(message)
+        let word = u64::from_le_bytes(*self.bytes.first_chunk()?);
+        if word != self.like.word {
+            self.like = Like::of(word, len_of(word));
+        }
+        let (record, rest) = self.bytes.split_at_checked(self.like.span)?;
+        self.bytes = rest;
+        record.get(HEADER as usize..HEADER as usize + self.like.len)
     }
 }
 
@@ -126,6 +191,16 @@ mod tests {
     }
 
     #[test]
+    fn a_header_tells_any_length() {
+        let longest_record = u32::MAX as usize - 1;
+        for len in [0, 1, 255, longest_record, longest_record + 1, 1 << 40] {
+            assert_eq!(len_of(word_of(len)), len);
+        }
+        let message = [7; 100];
+        assert_eq!(word_of(100), header_of(&message).encode());
+    }
+
+    #[test]
     fn a_run_ends_before_what_is_no_whole_message() {
         let rules = Rules::new(4096);
         let good = run_of(&[b"one", b"two"]);
@@ -141,11 +216,13 @@ mod tests {
             ),
             (u64::from(FIRST | LAST) << 32 | 17, "cut off"),
         ] {
-            let mut run = good.clone();
-            run.extend_from_slice(&u64::to_le_bytes(word));
-            run.extend_from_slice(&[7; 8]);
-            let found = whole_messages(&run, rules);
-            assert_eq!((found.count, found.span), (2, good.len()), "{what}");
+            for (count, before) in [(2, &good[..]), (0, &[])] {
+                let mut run = before.to_vec();
+                run.extend_from_slice(&u64::to_le_bytes(word));
+                run.extend_from_slice(&[7; 8]);
+                let found = whole_messages(&run, rules);
+                assert_eq!((found.count, found.span), (count, before.len()), "{what}");
+            }
         }
         assert_eq!(whole_messages(&good[..good.len() - 8], rules).count, 1);
         assert_eq!(whole_messages(&good[..good.len() - 1], rules).count, 1);
@@ -156,11 +233,20 @@ mod tests {
         let rules = Rules::new(4096);
         let message = [7; 56];
         let messages = [&message[..]; 20];
-        assert_eq!(beginning(&messages, rules, u64::MAX), 8);
-        assert_eq!(beginning(&messages, rules, 512), 8);
-        assert_eq!(beginning(&messages, rules, 511), 7);
-        assert_eq!(beginning(&messages, rules, 63), 0);
+        let count = |messages: &[&[u8]], limit, room| {
+            let mut allowance = Allowance::new(rules, limit, room);
+            let admitted = messages
+                .iter()
+                .take_while(|message| allowance.admits(message.len()));
+            admitted.count()
+        };
+        assert_eq!(count(&messages, usize::MAX, u64::MAX), 8);
+        assert_eq!(count(&messages, 56, 512), 8);
+        assert_eq!(count(&messages, 56, 511), 7);
+        assert_eq!(count(&messages, 56, 63), 0);
+        assert_eq!(count(&messages, 55, 512), 0);
         let long = vec![0; rules.part_max() + 1];
-        assert_eq!(beginning(&[&message, &long, &message], rules, u64::MAX), 1);
+        let with_long = [&message[..], &long, &message];
+        assert_eq!(count(&with_long, usize::MAX, u64::MAX), 1);
     }
 }

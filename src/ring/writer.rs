@@ -8,7 +8,7 @@ use super::reader::position_in;
 use super::record::{
     AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of,
 };
-use super::run;
+use super::run::{self, Allowance};
 use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::{Control, message};
@@ -31,6 +31,15 @@ pub(crate) struct Writer<'a> {
     pub(crate) control: &'a Control,
     pub(crate) storage: &'a Storage,
     pub(crate) rules: Rules,
+}
+
+/// What was published as a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Published {
+    /// Messages.
+    pub(crate) count: usize,
+    /// Bytes of the longest one.
+    pub(crate) longest: usize,
 }
 
 impl Writer<'_> {
@@ -198,34 +207,53 @@ impl Writer<'_> {
         self.count(next, 1, len);
     }
 
-    /// Publishes a run of `messages` at `tail`, for which there is room, by its first header: nobody sees any
-    /// of them before that store and everybody all of them after it.
-    pub(crate) fn publish_run(self, tail: u64, messages: &[&[u8]]) {
-        let Some((first, others)) = messages.split_first() else {
-            return;
-        };
-        let mut next = tail.wrapping_add(run::header_of(first).span());
-        let mut payload = first.len();
-        for message in others {
+    /// Publishes as many of `messages` as there is `allowance` for, at `tail`, as a run: by its first header, so that
+    /// nobody sees any of them before that store and everybody all of them after it.
+    pub(crate) fn publish_run(
+        self,
+        tail: u64,
+        messages: &[&[u8]],
+        mut allowance: Allowance,
+    ) -> Published {
+        let mut published = Published::default();
+        let mut place = tail;
+        let mut payload = 0;
+        let mut claim_at = AHEAD - tail % AHEAD;
+        for message in messages {
+            if !allowance.admits(message.len()) {
+                break;
+            }
             let header = run::header_of(message);
-            self.storage.copy_in(next.wrapping_add(HEADER), message);
-            self.storage
-                .header(next)
-                .store(header.encode(), Ordering::Relaxed);
-            next = next.wrapping_add(header.span());
+            self.storage.copy_in(place.wrapping_add(HEADER), message);
+            if place != tail {
+                self.storage
+                    .header(place)
+                    .store(header.encode(), Ordering::Relaxed);
+            }
+            place = place.wrapping_add(header.span());
+            let span = place.wrapping_sub(tail);
+            if span >= claim_at {
+                claim_at = span + AHEAD;
+                // Long copies get their lines many at a time.
+                if header.span() < AHEAD {
+                    self.claim_ahead(place);
+                }
+            }
             payload += message.len();
+            published.longest = published.longest.max(message.len());
+            published.count += 1;
         }
-        self.storage.copy_in(tail.wrapping_add(HEADER), first);
+        let Some(first) = messages[..published.count].first() else {
+            return published;
+        };
         // As in `publish_at`.
-        self.storage.header(next).store(0, Ordering::Relaxed);
+        self.storage.header(place).store(0, Ordering::Relaxed);
         // SYNC: publish-record
         self.storage
             .header(tail)
             .store(run::header_of(first).encode(), Ordering::Release);
-        self.count(next, messages.len() as u64, payload);
-        if (tail ^ next) >= AHEAD && next.wrapping_sub(tail) < AHEAD {
-            self.claim_ahead(next);
-        }
+        self.count(place, published.count as u64, payload);
+        published
     }
 
     /// Moves the tail to `next`, behind what was just published, and counts that for observers.

@@ -8,15 +8,19 @@ use std::io;
 use super::rx::Rx;
 use super::tx::{self, Tx};
 use crate::backend::Fate;
-use crate::ring::run;
-use crate::ring::writer::Writer;
+use crate::ring::run::{self, Allowance};
+use crate::ring::writer::{Published, Writer};
 use crate::segment::layout::message;
 use crate::sync::{Ordering, fence_after_swap};
 
 impl Tx {
-    /// Sends the first of `messages`, as many as make a run for which there is room; `None` if that is none.
-    /// Tells how many and what waking the receivers reports; they are in the ring in any case.
-    pub(crate) fn send_run(&mut self, messages: &[&[u8]]) -> Option<(usize, io::Result<()>)> {
+    /// Sends the first of `messages`, as many as make a run for which there is room and are no longer than `limit`;
+    /// `None` if that is none. Tells how many and what waking the receivers reports; they are in the ring in any case.
+    pub(crate) fn send_run(
+        &mut self,
+        messages: &[&[u8]],
+        limit: usize,
+    ) -> Option<(usize, io::Result<()>)> {
         let Self {
             end,
             life_line,
@@ -41,24 +45,20 @@ impl Tx {
             storage: &end.storage,
             rules: end.rules,
         };
-        let wanted = run::beginning(messages, end.rules, u64::MAX);
         let (mut tail, mut room) = writer.tail_and_room()?;
-        if run::beginning(messages, end.rules, room) < wanted {
+        if room < Allowance::most(end.rules) {
             writer.look_for_room();
             (tail, room) = writer.tail_and_room()?;
         }
-        let count = run::beginning(messages, end.rules, room);
+        let allowance = Allowance::new(end.rules, limit, room);
+        let Published { count, longest } = writer.publish_run(tail, messages, allowance);
         if count == 0 {
             return None;
         }
-        let run = &messages[..count];
-        writer.publish_run(tail, run);
         drop(guard);
         fence_after_swap();
-        if let Some(len) = run.iter().map(|message| message.len()).max()
-            && len > *noted
-        {
-            tx::View::new(end).note_length(noted, len);
+        if longest > *noted {
+            tx::View::new(end).note_length(noted, longest);
         }
         if control.data.is_armed() {
             return Some((count, self.ring_after_send().map(drop)));
