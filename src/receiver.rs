@@ -386,15 +386,6 @@ impl Receiver {
             Flavor::Kernel(_) => Backend::Kernel,
         }
     }
-
-    /// Moves as much of the message begun by `read` as fits.
-    pub(crate) fn take_unread(&mut self, buf: &mut [u8]) -> usize {
-        let start = self.buffer.len() - self.unread;
-        let len = self.unread.min(buf.len());
-        buf[..len].copy_from_slice(&self.buffer[start..start + len]);
-        self.unread -= len;
-        len
-    }
 }
 
 impl fmt::Debug for Receiver {

@@ -13,6 +13,15 @@ use crate::ring::destination::Destination;
 use crate::sys::clock::Patience;
 
 impl Receiver {
+    /// Moves as much of the message begun by `read` as fits.
+    pub(crate) fn take_unread(&mut self, buf: &mut [u8]) -> usize {
+        let start = self.buffer.len() - self.unread;
+        let len = self.unread.min(buf.len());
+        buf[..len].copy_from_slice(&self.buffer[start..start + len]);
+        self.unread -= len;
+        len
+    }
+
     /// Fills `buf` with what is there, and waits for a byte only where `so_far` counts none.
     ///
     /// An error is returned only where there is no byte to return instead, here or in `so_far`; else it is

@@ -2,21 +2,32 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use nix::poll::PollFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 use tokio::task::coop::poll_proceed;
 
 use crate::sys::clock::Deadline;
 use crate::sys::socket;
+
+/// Tries in a row that were in vain although the descriptor was ready, from which on there are pauses in between.
+const AT_ONCE: u32 = 64;
+/// The first pause; each one is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// Each is at most 2^4 times the first.
+const DOUBLINGS: u32 = 4;
 
 /// A watched descriptor. It is a copy: an epoll instance takes the one that all handles of a process share only
 /// once.
 #[derive(Debug)]
 pub(super) struct Watch {
     fd: AsyncFd<OwnedFd>,
+    /// Tries in a row that were in vain although the descriptor was ready.
+    in_vain: u32,
 }
 
 impl Watch {
@@ -24,17 +35,17 @@ impl Watch {
         let fd = fd.try_clone_to_owned()?;
         // SAFETY: an `OwnedFd` that goes in here stays open and the same until the registration is gone.
         let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
-        Ok(Self { fd })
+        Ok(Self { fd, in_vain: 0 })
     }
 
     /// Tries, and tries again whenever the descriptor has become ready.
     ///
     /// The reactor is told of changes and not of states, and what makes a change for nobody is another holder of
     /// the end that leaves something behind. So before this goes to sleep it asks for the state, and where that is
-    /// "ready" although the try was in vain (another holder is inside the end at this moment) it only lets other
-    /// tasks go first.
+    /// "ready" although the try was in vain it only lets other tasks go first: another holder is inside the end at
+    /// this moment. One that stays there, as with a message that it was lent in place, is looked after by and by.
     pub(super) fn poll<T>(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         mut attempt: impl FnMut() -> Option<T>,
     ) -> Poll<io::Result<T>> {
@@ -42,22 +53,42 @@ impl Watch {
         let budget = ready!(poll_proceed(cx));
         if let Some(done) = attempt() {
             budget.made_progress();
+            self.in_vain = 0;
             return Poll::Ready(Ok(done));
         }
         loop {
             let mut guard = ready!(self.fd.poll_read_ready(cx))?;
             if let Some(done) = attempt() {
                 budget.made_progress();
+                self.in_vain = 0;
                 return Poll::Ready(Ok(done));
             }
             let now = Deadline::after(std::time::Duration::ZERO);
             let fd = self.fd.get_ref().as_fd();
             let state = socket::wait(fd, PollFlags::POLLIN, None, now)?;
             if state.ready || state.hung_up {
-                cx.waker().wake_by_ref();
+                self.try_again(cx.waker());
                 return Poll::Pending;
             }
             guard.clear_ready();
+            self.in_vain = 0;
+        }
+    }
+
+    fn try_again(&mut self, waker: &Waker) {
+        self.in_vain = self.in_vain.saturating_add(1);
+        let pauses = self.in_vain.checked_sub(AT_ONCE);
+        // Of a task that is polled outside of its runtime.
+        let runtime = Handle::try_current();
+        if let (Some(pauses), Ok(runtime)) = (pauses, runtime) {
+            let pause = FIRST_PAUSE * (1 << pauses.min(DOUBLINGS));
+            let waker = waker.clone();
+            runtime.spawn_blocking(move || {
+                std::thread::sleep(pause);
+                waker.wake();
+            });
+        } else {
+            waker.wake_by_ref();
         }
     }
 }

@@ -114,11 +114,6 @@ impl Wait {
         self.look_after = None;
     }
 
-    /// Whether the next step sleeps without bound.
-    pub(crate) fn is_last(&self) -> bool {
-        self.will_sleep()
-    }
-
     /// Begins anew after progress: the peer is awake.
     pub(crate) fn restart(&mut self) {
         self.phase = Phase::Spin;

@@ -153,7 +153,7 @@ impl Rx {
             return None;
         }
         let len = next.header.len;
-        // What is due after so many bytes (`rx::verify_now_and_then`) is for the long way.
+        // What is due after so many bytes (`take::verify_now_and_then`) is for the long way.
         if len > to.len() || next.at.wrapping_sub(self.verified) > reader.rules.capacity() {
             return None;
         }

@@ -3,7 +3,8 @@
 //! The end holds its side meanwhile (`ring::hold`). A message of more than one record, or beside one that was cut
 //! short, is not for these; the caller then goes by way of private memory.
 
-use super::rx::{Rx, verify_now_and_then};
+use super::rx::Rx;
+use super::take::verify_now_and_then;
 use super::tx::{self, Tx};
 use super::view::View;
 use crate::backend::Fate;

@@ -30,6 +30,7 @@ mod parts;
 mod readiness;
 mod runs;
 mod rx;
+mod take;
 mod tx;
 mod view;
 

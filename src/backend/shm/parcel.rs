@@ -24,7 +24,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::tx::{Tx, View as Sending};
 use super::view::View;
-use super::{End, rx};
+use super::{End, take};
 use crate::backend::{parcels, without_parcels};
 use crate::error::Fault;
 use crate::ring::destination::Destination;
@@ -135,7 +135,7 @@ pub(super) fn take(
         return Ok(None);
     };
     bytes.clear();
-    rx::append(view, next, true, bytes)?;
+    take::append(view, next, true, bytes)?;
     packets::drop_oldest(parcels)?;
     **fds = found;
     view.reader.take_own(next)?;

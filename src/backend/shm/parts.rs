@@ -1,7 +1,7 @@
 //! Records of messages that go in parts, on the receiving side.
 
 use super::view::View;
-use super::{parcel, rx};
+use super::{parcel, take};
 use crate::error::Fault;
 use crate::ring::custody::Partial;
 use crate::ring::destination::Destination;
@@ -53,7 +53,7 @@ fn begin(
         return parcel::take(view, next, into);
     }
     if next.header.has(LAST) {
-        let len = rx::deliver(view, next, into)?;
+        let len = take::deliver(view, next, into)?;
         // Another receiver may have been faster, now that nobody is inside a message.
         return Ok(view.reader.take(next).then_some(len));
     }
