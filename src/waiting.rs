@@ -19,7 +19,7 @@ use crate::{Connection, Receiver, Sender};
 
 /// First interval of looks at an end of which no descriptor tells all; it doubles up to [`LAST_LOOK`].
 const FIRST_LOOK: Duration = Duration::from_millis(1);
-const LAST_LOOK: Duration = Duration::from_secs(1);
+const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// An end that [`wait`] can wait for: a receiver, a connection by its receiver, or a sender, of bytes or of
 /// values. Nobody else can implement it.
@@ -59,7 +59,7 @@ pub(crate) mod sealed {
 ///
 /// Below is one poll(2) and no polling. Only while another holder of one of the ends is in the middle of a message
 /// longer than an eighth of the capacity, or this one is and its sender has stopped, does it look again by itself,
-/// after 1 ms and then at intervals that double up to a second. Nothing else is paid by ends that are waited for:
+/// after 1 ms and then at intervals that double up to 50 ms. Nothing else is paid by ends that are waited for:
 /// the descriptor's lasting mode is not entered. For thousands of ends, or very many waits, register the
 /// descriptors with epoll(7) instead: here each call looks at every end.
 ///

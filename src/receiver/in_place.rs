@@ -46,9 +46,10 @@ impl Receiver {
     ///
     /// A view in place keeps all other receivers of this pipe waiting until it is dropped: their `try_recv` says
     /// `Empty`, their `poll` false, their time-outs hold. A blocking receive through another clone by the thread that
-    /// has the view waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does. Senders go on while there is room. Killed with a view open, a process has not
-    /// received the message: the others find that out by their looks after it, 10 ms after they began to wait and
-    /// then at intervals that double up to a second, and the next one gets the message. A holder that replaced itself
+    /// has the view waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does. Senders go on while
+    /// there is room. Killed with a view open, a process has not received the message: the others find that out by
+    /// their looks after it, 10 ms after they began to wait and then at intervals that double up to 50 ms, and the
+    /// next one gets the message. A holder that replaced itself
     /// by exec counts as alive until that program ends. A view that is leaked was not received: the same end's next
     /// call gets the message again.
     ///

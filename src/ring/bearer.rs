@@ -14,8 +14,8 @@ use crate::sys::process::Process;
 /// and its death: futex(2) sees no process and poll(2) no futex.
 pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(10);
 
-/// Longest interval between two looks after a holder.
-const LAST_LOOK: Duration = Duration::from_secs(1);
+/// Longest interval between two looks after a holder, each of which is a handful of syscalls.
+const LAST_LOOK: Duration = Duration::from_millis(50);
 
 impl Bearer {
     /// Writes `process` down. Under the lock of the side whose line it is.

@@ -47,9 +47,9 @@ impl Sender {
     ///
     /// A slot in place keeps all other senders of this pipe waiting until it is committed or dropped, as one inside a
     /// long send does: their `try_send` says `Full`, their time-outs hold. A blocking send through another clone by
-    /// the thread that has the slot waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does. A holder that was killed is found out by the others' looks after
-    /// it, 10 ms after they began to wait and then at intervals that double up to a second. One that replaced itself
-    /// by exec counts as alive until that program ends.
+    /// the thread that has the slot waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does. A
+    /// holder that was killed is found out by the others' looks after it, 10 ms after they began to wait and then at
+    /// intervals that double up to 50 ms. One that replaced itself by exec counts as alive until that program ends.
     ///
     /// # Errors
     ///
