@@ -6,6 +6,7 @@
 //! wants the CPU; when it has not helped, the next waits go without. Measured in
 //! `docs/design.md`, "Waiting".
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::segment::layout::Event;
@@ -15,10 +16,14 @@ use crate::sys::cpus;
 
 /// Longest spin; a sleeping peer takes tens of microseconds to wake across CPUs.
 const LONGEST: Duration = Duration::from_micros(50);
-/// What is there by then has paid: half of what waking a sleeper takes. A sleep and its wake-up cost the two sides 5 to
-/// 10 µs of CPU time, so a lower bound is cheaper; but with 5 µs a round trip of 64 KiB, each side of which is
-/// waited for some 6 to 10 µs, takes 56 µs and not 12 (`docs/performance.md`).
+/// What is there by then has paid: half of what waking a sleeper takes. So long is waited for an answer, for the next
+/// of much data, and for room.
 const PAYS: Duration = Duration::from_micros(20);
+/// The same in a trickle, of which nobody waits for what comes of a message: what a sleep and its wake-up cost the two
+/// sides in CPU time.
+const PAYS_IN_A_TRICKLE: Duration = Duration::from_micros(5);
+/// Bytes of the ring from one wait to the next from which on it is no trickle.
+const MUCH: u64 = 4096;
 /// Shortest spin: where that has not paid either, waits sleep at once. Even a glance costs a sender or receiver that is
 /// paced at a message each millisecond a tenth of all that the message takes.
 const SHORTEST: Duration = Duration::from_micros(1);
@@ -52,13 +57,25 @@ const LONGEST_FIXED: Duration = Duration::from_millis(1);
 pub enum Spin {
     /// Not at all: sleeps at once. For peers that are slow, or a machine whose CPUs others need.
     Never,
-    /// As long as it has paid lately, up to 50 µs: waits of over 20 µs make the next ones
-    /// shorter, and short waits make them longer.
+    /// As long as it has paid lately, up to 50 µs: waits of over 20 µs make the next ones shorter, and short waits
+    /// make them longer. A thread that has sent nothing since its last wait, and received less than 4 KiB, waits for
+    /// no answer and no bulk: it looks for 5 µs at most, since sleeping costs less CPU time than more of that would.
     #[default]
     Adaptive,
     /// So long each time: the lowest latency for waits up to that long, at the price of a CPU meanwhile. A
     /// millisecond at most, whatever is asked for, since who looks at the pipe alone does not see a death.
     For(Duration),
+}
+
+thread_local! {
+    /// Messages that this thread has sent, by whatever end.
+    static SENT: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Notes for the waits to come that this thread has sent a message, which may be a request or an answer.
+#[inline(always)]
+pub(crate) fn note_sent() {
+    SENT.set(SENT.get().wrapping_add(1));
 }
 
 /// How much looking has paid lately, for one end.
@@ -77,6 +94,11 @@ pub(crate) struct Spinner {
     skipping: u32,
     /// What the clock showed of the last look's time.
     spent: Duration,
+    /// The longest wait that pays, [`PAYS`] or [`PAYS_IN_A_TRICKLE`].
+    pays: Duration,
+    /// What this thread had sent, and where the receivers were, when the last wait began.
+    sent: u32,
+    position: u64,
 }
 
 impl Spinner {
@@ -89,6 +111,21 @@ impl Spinner {
             penalty: 0,
             skipping: 0,
             spent: Duration::ZERO,
+            pays: PAYS,
+            sent: 0,
+            position: 0,
+        }
+    }
+
+    /// For a receiver that begins to wait for a record at `position`: whether an answer may be waited for, or much, or
+    /// whether it is a trickle.
+    pub(crate) fn begin_at(&mut self, position: u64) {
+        let sent = SENT.get();
+        let is_trickle = sent == self.sent && position.wrapping_sub(self.position) < MUCH;
+        (self.sent, self.position) = (sent, position);
+        self.pays = if is_trickle { PAYS_IN_A_TRICKLE } else { PAYS };
+        if is_trickle {
+            self.budget = self.budget.min(self.pays);
         }
     }
 
@@ -100,7 +137,7 @@ impl Spinner {
 
     /// What was slept for came so long after we fell asleep.
     pub(crate) fn was_rung_after(&mut self, waited: Duration) {
-        if waited <= PAYS {
+        if waited <= self.pays {
             self.budget = LONGEST;
         }
     }
@@ -153,14 +190,14 @@ impl Spinner {
             let now = clock::now();
             self.spent = now.saturating_sub(began);
             if is_ready || end.passed_at(now) {
+                let has_paid = is_ready && self.spent <= self.pays;
                 if is_probe {
-                    self.probe_every = if is_ready {
+                    self.probe_every = if has_paid {
                         PROBE_EVERY
                     } else {
                         (self.probe_every * 2).min(PROBE_SELDOM)
                     };
                 }
-                let has_paid = is_ready && self.spent <= PAYS;
                 self.budget = if has_paid {
                     (self.budget * 2).clamp(SHORTEST, LONGEST)
                 } else if self.budget >= SHORTEST * 2 {
@@ -219,4 +256,44 @@ fn looks(ready: impl Fn() -> bool) -> bool {
         }
         found
     })
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trickle_is_looked_for_no_longer_than_sleeping_costs() {
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        spinner.begin_at(0);
+        assert_eq!(
+            (spinner.pays, spinner.budget),
+            (PAYS_IN_A_TRICKLE, PAYS_IN_A_TRICKLE)
+        );
+        spinner.begin_at(MUCH - 8);
+        assert_eq!(spinner.pays, PAYS_IN_A_TRICKLE);
+    }
+
+    #[test]
+    fn an_answer_or_much_is_looked_for_longer() {
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        spinner.was_short();
+        note_sent();
+        spinner.begin_at(0);
+        assert_eq!((spinner.pays, spinner.budget), (PAYS, LONGEST));
+        spinner.begin_at(MUCH);
+        assert_eq!((spinner.pays, spinner.budget), (PAYS, LONGEST));
+        spinner.begin_at(MUCH);
+        assert_eq!(spinner.pays, PAYS_IN_A_TRICKLE);
+    }
+
+    #[test]
+    fn a_probe_that_does_not_pay_makes_the_next_one_rarer() {
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        (spinner.budget, spinner.since_probe) = (Duration::ZERO, PROBE_EVERY);
+        let start = clock::now();
+        spinner.spin(Deadline::NEVER, || clock::now() - start > PAYS * 2);
+        assert_eq!(spinner.probe_every, PROBE_EVERY * 2);
+        assert_eq!(spinner.budget, Duration::ZERO);
+    }
 }

@@ -24,6 +24,7 @@ use crate::ring::record::{FIRST, LAST, span_of};
 use crate::ring::writer::Writer;
 use crate::segment::layout::message;
 use crate::sync::{Ordering, fence_after_swap};
+use crate::wait::spin;
 
 /// Longer messages are copied out under the lock, so that of several receivers only one copies each.
 const CONTENDED_MAX: usize = 1024;
@@ -73,6 +74,7 @@ impl Tx {
         }
         writer.publish_at(tail, None, bytes, FIRST | LAST);
         drop(guard);
+        spin::note_sent();
         fence_after_swap();
         if control.data.is_armed() {
             // Where the last receiver turns out to have gone, the long way says so.

@@ -12,6 +12,7 @@ use crate::ring::run::{self, Allowance};
 use crate::ring::writer::{Published, Writer};
 use crate::segment::layout::message;
 use crate::sync::{Ordering, fence_after_swap};
+use crate::wait::spin;
 
 impl Tx {
     /// Sends the first of `messages`, as many as make a run for which there is room and are no longer than `limit`;
@@ -56,6 +57,7 @@ impl Tx {
             return None;
         }
         drop(guard);
+        spin::note_sent();
         fence_after_swap();
         if longest > *noted {
             tx::View::new(end).note_length(noted, longest);

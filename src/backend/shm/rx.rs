@@ -157,6 +157,9 @@ impl Rx {
                 return Err(Fault::NotNow);
             }
             let ready = || view.reader.has_record();
+            if !wait.will_sleep() {
+                spinner.begin_at(view.reader.position());
+            }
             if partial.is_open() {
                 wait.look_after(view.reader.control.tx.sender.process(), SENDER_LOOK)?;
                 woken = wait.step(view.place, None, spinner, ready)?;
@@ -231,6 +234,9 @@ impl Rx {
                 return Ok(true);
             }
             let ready = || view.reader.has_record();
+            if !wait.will_sleep() {
+                spinner.begin_at(view.reader.position());
+            }
             woken = wait.step(view.place, Some(guard), spinner, ready)?;
             lookout.forget();
         }

@@ -19,7 +19,7 @@ use crate::sys::holders::Opposite;
 use crate::sys::process::Process;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Place, Wait, Woken};
-use crate::wait::spin::Spinner;
+use crate::wait::spin::{self, Spinner};
 
 /// One handle to the sending side.
 pub(crate) struct Tx {
@@ -169,6 +169,7 @@ impl Tx {
         patience: Patience,
         act: impl FnOnce(View<'_>, &mut Wait, &mut Spinner) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
+        spin::note_sent();
         let Self {
             end,
             life_line,
