@@ -324,3 +324,51 @@ fn the_next_sender_finds_a_run_that_a_dead_one_did_not_count() {
         next.join().unwrap();
     });
 }
+
+/// Sends runs that claim lines ahead through a ring that is used again, by room that is seen in `head` or in `read`.
+fn runs_that_claim_lines(seen_in_head: bool) {
+    const NUMBERS: [[u8; 8]; 6] = [[0; 8], [1; 8], [2; 8], [3; 8], [4; 8], [5; 8]];
+    model(move || {
+        let ring = Ring::new(128);
+        let sender = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                let has_room = || {
+                    let writer = ring.writer();
+                    if seen_in_head {
+                        writer.has_room(48)
+                    } else {
+                        writer.has_room_exactly(48)
+                    }
+                };
+                for run in NUMBERS.chunks(3) {
+                    while !has_room().unwrap() {
+                        spin_hint();
+                    }
+                    let run: Vec<&[u8]> = run.iter().map(|number| &number[..]).collect();
+                    let (tail, room) = ring.writer().tail_and_room().unwrap();
+                    let allowance = Allowance::new(ring.rules, usize::MAX, room);
+                    let published = ring.writer().publish_run(tail, &run, allowance);
+                    assert_eq!(published.count, run.len());
+                    ring.assert_within_bounds();
+                }
+            })
+        };
+        ring.expect(&NUMBERS.each_ref().map(|number| &number[..]), |reader| {
+            if seen_in_head {
+                reader.publish_head();
+            }
+        });
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn lines_are_claimed_in_room_that_receivers_have_published() {
+    runs_that_claim_lines(true);
+}
+
+#[test]
+fn lines_are_claimed_in_room_that_receivers_have_read() {
+    runs_that_claim_lines(false);
+}

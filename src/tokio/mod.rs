@@ -33,6 +33,7 @@
 mod connection;
 mod handed;
 mod parcels;
+mod pause;
 mod receiver;
 mod sender;
 mod watch;

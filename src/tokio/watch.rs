@@ -2,32 +2,29 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use nix::poll::PollFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::runtime::Handle;
 use tokio::task::coop::poll_proceed;
 
+use super::pause::Pause;
 use crate::sys::clock::Deadline;
 use crate::sys::socket;
 
 /// Tries in a row that were in vain although the descriptor was ready, from which on there are pauses in between.
 const AT_ONCE: u32 = 64;
-/// The first pause; each one is twice as long as the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// Each is at most 2^4 times the first.
-const DOUBLINGS: u32 = 4;
 
 /// A watched descriptor. It is a copy: an epoll instance takes the one that all handles of a process share only
 /// once.
 #[derive(Debug)]
 pub(super) struct Watch {
     fd: AsyncFd<OwnedFd>,
-    /// Tries in a row that were in vain although the descriptor was ready.
+    /// Tries in a row that were in vain although the descriptor was ready, up to [`AT_ONCE`].
     in_vain: u32,
+    /// Between such tries from then on.
+    pause: Option<Pause>,
 }
 
 impl Watch {
@@ -35,7 +32,11 @@ impl Watch {
         let fd = fd.try_clone_to_owned()?;
         // SAFETY: an `OwnedFd` that goes in here stays open and the same until the registration is gone.
         let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
-        Ok(Self { fd, in_vain: 0 })
+        Ok(Self {
+            fd,
+            in_vain: 0,
+            pause: None,
+        })
     }
 
     /// Tries, and tries again whenever the descriptor has become ready.
@@ -53,42 +54,47 @@ impl Watch {
         let budget = ready!(poll_proceed(cx));
         if let Some(done) = attempt() {
             budget.made_progress();
-            self.in_vain = 0;
+            self.go_on();
             return Poll::Ready(Ok(done));
         }
         loop {
             let mut guard = ready!(self.fd.poll_read_ready(cx))?;
             if let Some(done) = attempt() {
+                drop(guard);
                 budget.made_progress();
-                self.in_vain = 0;
+                self.go_on();
                 return Poll::Ready(Ok(done));
             }
             let now = Deadline::after(std::time::Duration::ZERO);
             let fd = self.fd.get_ref().as_fd();
             let state = socket::wait(fd, PollFlags::POLLIN, None, now)?;
             if state.ready || state.hung_up {
-                self.try_again(cx.waker());
+                drop(guard);
+                if !self.pauses(cx) {
+                    cx.waker().wake_by_ref();
+                }
                 return Poll::Pending;
             }
             guard.clear_ready();
-            self.in_vain = 0;
+            self.go_on();
         }
     }
 
-    fn try_again(&mut self, waker: &Waker) {
-        self.in_vain = self.in_vain.saturating_add(1);
-        let pauses = self.in_vain.checked_sub(AT_ONCE);
-        // Of a task that is polled outside of its runtime.
-        let runtime = Handle::try_current();
-        if let (Some(pauses), Ok(runtime)) = (pauses, runtime) {
-            let pause = FIRST_PAUSE * (1 << pauses.min(DOUBLINGS));
-            let waker = waker.clone();
-            runtime.spawn_blocking(move || {
-                std::thread::sleep(pause);
-                waker.wake();
-            });
-        } else {
-            waker.wake_by_ref();
+    /// Nobody keeps this end from what is there.
+    fn go_on(&mut self) {
+        self.in_vain = 0;
+        self.pause = None;
+    }
+
+    /// After a try in vain: whether the task is woken after a pause.
+    fn pauses(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.in_vain < AT_ONCE {
+            self.in_vain += 1;
+            return false;
         }
+        if self.pause.is_none() {
+            self.pause = Pause::new();
+        }
+        self.pause.as_mut().is_some_and(|pause| pause.poll(cx))
     }
 }

@@ -57,7 +57,7 @@ impl Talk {
 
     fn send_batch(&mut self, count: u64) {
         let first = self.returned.load(Ordering::Relaxed);
-        let messages = (first..first + count).map(|number| pattern(VICTIM, number, 100));
+        let messages = (first..first + count).map(|number| pattern(VICTIM, number, 480));
         assert_eq!(self.tx.send_batch(messages).unwrap() as u64, count);
         self.returned.fetch_add(count, Ordering::Relaxed);
     }

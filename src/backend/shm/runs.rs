@@ -104,6 +104,7 @@ impl Rx {
             return None;
         }
         drop(guard);
+        self.stream.took(span / count);
         self.settle_at_once(read.wrapping_add(span as u64));
         Some(count)
     }

@@ -247,8 +247,9 @@ impl backend::Rx for Rx {
     fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
         let outcome = self.recv_open(&mut into, patience);
-        if outcome.is_err() {
-            self.partial.keep(&into);
+        match outcome {
+            Ok(len) => self.stream.took(len),
+            Err(_) => self.partial.keep(&into),
         }
         if matches!(outcome, Err(Fault::Aborted)) {
             self.end.segment.control().rx_tally.count_aborted();
