@@ -253,7 +253,7 @@ fn descriptors_of_something_else_are_refused_and_stay_open(backend: Backend) {
         ),
         (
             of_an_end().into_iter().take(1).collect(),
-            "made of 2 descriptors",
+            "1 descriptor came where a sender was asked for, which is made of 2",
         ),
     ];
     for (fds, words) in cases {
