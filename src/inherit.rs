@@ -42,6 +42,8 @@ impl Sender {
     ///
     /// # Examples
     ///
+    /// `examples/exec_child.rs` has both programs in one file.
+    ///
     /// ```no_run
     /// use std::process::Command;
     ///
