@@ -1,5 +1,5 @@
 //! A pool of worker processes: they share one pipe of jobs, of which each goes to exactly one of them, and one
-//! pipe of results.
+//! pipe of results. Together they look for the number below a million with the longest Collatz sequence.
 //!
 //! `--backend kernel` runs the same over kernel pipes.
 
@@ -11,6 +11,8 @@ mod common;
 
 const WORKERS: u64 = 4;
 const JOBS: u64 = 1000;
+/// Numbers of a job, which take a fraction of a millisecond.
+const NUMBERS: u64 = 1000;
 
 fn main() -> ExitCode {
     common::run(worker_pool)
@@ -18,7 +20,7 @@ fn main() -> ExitCode {
 
 fn worker_pool(options: PipeOptions) -> common::Outcome {
     let (jobs, tx) = options.typed_pipe::<u64>()?;
-    let (mut results, done) = options.typed_pipe::<[u64; 2]>()?;
+    let (mut results, done) = options.typed_pipe::<[u64; 3]>()?;
     // In options, so that each worker can drop what only this process uses.
     let (mut jobs, mut tx, mut done) = (Some(jobs), Some(tx), Some(done));
 
@@ -28,7 +30,8 @@ fn worker_pool(options: PipeOptions) -> common::Outcome {
             drop(tx.take()); // or the jobs would not end while a worker waits for them
             let (jobs, done) = (jobs.as_mut().unwrap(), done.as_mut().unwrap());
             for job in jobs.messages() {
-                done.send(&[worker, job * job])?;
+                let [steps, number] = longest(job);
+                done.send(&[worker, steps, number])?;
             }
             Ok(())
         })?);
@@ -45,14 +48,36 @@ fn worker_pool(options: PipeOptions) -> common::Outcome {
         Ok(())
     })?;
 
-    let mut sum = 0;
+    let mut best = [0, 0];
     let mut shares = [0; WORKERS as usize];
-    for [worker, square] in results.messages() {
-        sum += square;
+    for [worker, steps, number] in results.messages() {
+        best = best.max([steps, number]);
         shares[worker as usize] += 1;
     }
-    println!("sum {sum}, jobs of each worker {shares:?}");
-    assert_eq!(sum, (0..JOBS).map(|job| job * job).sum());
+    let [steps, number] = best;
+    println!("{number} takes {steps} steps, jobs of each worker {shares:?}");
+    assert_eq!((number, steps), (837_799, 524));
     workers.into_iter().try_for_each(common::join)?;
     common::join(sender)
+}
+
+/// The work of one job: of its numbers the one that takes the most steps down to 1, with the steps first.
+fn longest(job: u64) -> [u64; 2] {
+    let numbers = (job * NUMBERS).max(1)..(job + 1) * NUMBERS;
+    let all = numbers.map(|number| [steps(number), number]);
+    all.max().expect("a job has numbers")
+}
+
+/// How often a number is halved, or tripled and one added where it is odd, until it is 1.
+fn steps(mut number: u64) -> u64 {
+    let mut steps = 0;
+    while number != 1 {
+        number = if number.is_multiple_of(2) {
+            number / 2
+        } else {
+            3 * number + 1
+        };
+        steps += 1;
+    }
+    steps
 }

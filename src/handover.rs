@@ -15,6 +15,9 @@ use crate::{Connection, Receiver, Sender};
 /// Descriptors of one end of a one-way pipe; one more where messages carry descriptors.
 const FDS: usize = 2;
 
+/// Most descriptors that any end is made of: a connection whose messages carry descriptors.
+const MOST: usize = 2 * (FDS + 1);
+
 /// An end's descriptors, checked in number, and what the first says of them.
 struct Handed {
     memfd: OwnedFd,
@@ -103,7 +106,7 @@ impl Sender {
             other,
             parcels,
             geometry,
-        } = Handed::new(collect(fds, FDS + 1)?, "a sender")?;
+        } = Handed::new(collect(fds)?, "a sender")?;
         let limit = geometry.limit();
         Ok(match geometry.kind() {
             Some(Kind::KernelPage) => {
@@ -143,7 +146,7 @@ impl Receiver {
             other,
             parcels,
             geometry,
-        } = Handed::new(collect(fds, FDS + 1)?, "a receiver")?;
+        } = Handed::new(collect(fds)?, "a receiver")?;
         Ok(match geometry.kind() {
             Some(Kind::KernelPage) => {
                 Self::kernel(kernel::attach_rx(memfd, other, parcels, geometry)?)
@@ -181,12 +184,13 @@ impl Connection {
     /// The descriptors come from [`into_fds`](Self::into_fds) of a connection; see there for forgeries.
     pub unsafe fn from_fds(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Self> {
         let what = "a connection";
-        let mut receiving = collect(fds, 2 * (FDS + 1))?;
-        if receiving.len() < 2 * FDS {
-            return Err(wrong_number(what, 2 * FDS, receiving.len()));
-        }
+        let mut receiving = collect(fds)?;
         // Both directions are made by the same options.
-        let expected = 2 * count_for(&Geometry::of(&receiving[0])?);
+        let expected = match receiving.first().map(Geometry::of) {
+            Some(Ok(geometry)) => 2 * count_for(&geometry),
+            Some(Err(error)) if receiving.len() >= 2 * FDS => return Err(error),
+            _ => 2 * FDS,
+        };
         if receiving.len() != expected {
             return Err(wrong_number(what, expected, receiving.len()));
         }
@@ -199,10 +203,10 @@ impl Connection {
     }
 }
 
-/// Takes the descriptors, and makes them close-on-exec. One more than `most` is enough to know, and a caller's
+/// Takes the descriptors, and makes them close-on-exec. One more than [`MOST`] is enough to know, and a caller's
 /// endless iterator is not ours to exhaust.
-fn collect(fds: impl IntoIterator<Item = OwnedFd>, most: usize) -> io::Result<Vec<OwnedFd>> {
-    let fds: Vec<OwnedFd> = fds.into_iter().take(most + 1).collect();
+fn collect(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+    let fds: Vec<OwnedFd> = fds.into_iter().take(MOST + 1).collect();
     for fd in &fds {
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
@@ -210,13 +214,20 @@ fn collect(fds: impl IntoIterator<Item = OwnedFd>, most: usize) -> io::Result<Ve
 }
 
 fn wrong_number(what: &str, expected: usize, found: usize) -> io::Error {
-    let (more, count) = if found > expected {
-        ("more than ", expected)
+    let came = match found {
+        1 => "1 descriptor".to_owned(),
+        0..=MOST => format!("{found} descriptors"),
+        _ => format!("more than {MOST} descriptors"),
+    };
+    let other_kind = if found == 2 * expected {
+        format!("; a connection is made of {found}")
+    } else if found >= FDS && 2 * found == expected {
+        format!("; a sender or a receiver is made of {found}")
     } else {
-        ("", found)
+        String::new()
     };
     io::Error::new(
         io::ErrorKind::InvalidInput,
-        format!("{what} is made of {expected} descriptors, not of {more}{count}"),
+        format!("{came} came where {what} was asked for, which is made of {expected}{other_kind}"),
     )
 }

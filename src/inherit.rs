@@ -1,9 +1,10 @@
 //! Handing an end to a program that is executed: descriptors that one child inherits, and an environment
 //! variable that says which.
 //!
-//! The variable reads `1:KIND:FD,FD:INODE`: the version of this text; `rx`, `tx` or `duplex`; the numbers of
-//! the descriptors as [`Sender::into_fds`] gives them; and the inode of the first, so that a variable which
-//! reached a program further down is not taken for what that program has at those numbers.
+//! The variable reads `1:KIND:FD,FD:INODE`, with four `FD` for a two-way end, and half as many again where messages
+//! carry descriptors: the version of this text; `rx`, `tx` or `duplex`; the numbers of the descriptors as
+//! [`Sender::into_fds`] gives them; and the inode of the first, so that a variable which reached a program further
+//! down is not taken for what that program has at those numbers.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -40,6 +41,8 @@ impl Sender {
     /// [`into_fds`](Self::into_fds). This end is gone then too.
     ///
     /// # Examples
+    ///
+    /// `examples/exec_child.rs` has both programs in one file.
     ///
     /// ```no_run
     /// use std::process::Command;
@@ -249,8 +252,14 @@ impl Claim {
     /// Reads a value strictly: only what [`inherit`] writes, for an end of this kind.
     fn parse(value: &OsStr, kind: &str) -> io::Result<Self> {
         let foreign = || {
+            let (numbers, more) = if kind == Connection::KIND {
+                ("FD,FD,FD,FD", "two")
+            } else {
+                ("FD,FD", "one")
+            };
             invalid(format!(
-                "not of the form {VERSION}:{kind}:FD,FD:INODE, which inherit gives it"
+                "not of the form {VERSION}:{kind}:{numbers}:INODE, which inherit gives it ({more} FD more with \
+                 PipeOptions::descriptors)"
             ))
         };
         let parts: Vec<&str> = value.to_str().ok_or_else(foreign)?.split(':').collect();
@@ -276,6 +285,11 @@ impl Claim {
         let (Some(numbers), Some(inode)) = (numbers, number(inode)) else {
             return Err(foreign());
         };
+        if let Some(negative) = numbers.iter().find(|&&number| number < 0) {
+            return Err(invalid(format!(
+                "{negative} is a negative number and no descriptor"
+            )));
+        }
         let distinct: BTreeSet<_> = numbers.iter().collect();
         if distinct.len() != numbers.len() {
             return Err(invalid("a descriptor is named twice".into()));
@@ -336,7 +350,7 @@ mod tests {
             ("1:duplex:5,6,7,8:7", "kind duplex, where rx"),
             ("1:rx:5,5:7", "twice"),
             ("1:rx:2,6:7", "descriptor 2 is a standard stream"),
-            ("1:rx:-1,6:7", "descriptor -1"),
+            ("1:rx:-1,6:7", "-1 is a negative number"),
         ];
         for (text, words) in cases {
             let error = Claim::parse(OsStr::new(text), "rx").unwrap_err();

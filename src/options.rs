@@ -90,6 +90,9 @@ pub fn duplex() -> io::Result<(Connection, Connection)> {
 ///
 /// # Examples
 ///
+/// Whole programs that take their options from the command line are in `examples/`, among them
+/// `examples/request_reply.rs`, `examples/worker_pool.rs`, `examples/byte_stream.rs` and `examples/crash.rs`.
+///
 /// ```
 /// use shmpipe::{Backend, PipeOptions};
 ///
@@ -160,7 +163,8 @@ impl PipeOptions {
         self
     }
 
-    /// Sets the length in bytes over which a send fails with `TooLarge` and sends nothing.
+    /// Sets the length in bytes over which a send fails with `TooLarge` and sends nothing. 0 is a limit too: it
+    /// allows empty messages only, and does not stand for "no limit", which is what there is without this call.
     ///
     /// # Examples
     ///
@@ -171,6 +175,11 @@ impl PipeOptions {
     /// tx.send(&[7; 1000])?;
     /// let outcome = tx.send(&[7; 1001]);
     /// assert!(matches!(outcome, Err(SendError::TooLarge { len: 1001, max: 1000 })));
+    ///
+    /// let (mut rx, mut tx) = PipeOptions::new().max_message(0).pipe()?;
+    /// tx.send(b"")?;
+    /// assert!(rx.recv()?.is_empty());
+    /// assert!(matches!(tx.send(b"1"), Err(SendError::TooLarge { len: 1, max: 0 })));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn max_message(mut self, bytes: usize) -> Self {
@@ -193,8 +202,11 @@ impl PipeOptions {
     }
 
     /// Makes a receive that could never end an error, [`Deadlock`](crate::RecvError::Deadlock), instead of
-    /// a wait: when every sender that is left is this very process's own, and the process has no other thread
-    /// that might send.
+    /// a wait: when every sender that is left is this very process's own.
+    ///
+    /// **Does nothing in a process with any other thread**, whatever that thread does: it might send. So it is for
+    /// programs of one thread, as those that fork are; a runtime, a logger or a timer with a thread puts it out of
+    /// action.
     ///
     /// That is the usual mistake with pipes and `fork`: a parent that keeps its own copy of the sending end,
     /// or a `Command` which does, waits for an end-of-file that it prevents itself.

@@ -34,6 +34,8 @@ const KEPT_BUFFER: usize = 1 << 20;
 /// let second = rx.recv().unwrap(); // the buffer is still lent to `first`
 /// drop(first);
 /// ```
+///
+/// For the same reason there is no `Read` for `&Receiver`, by design: a second user takes a [clone](Self::try_clone).
 pub struct Receiver {
     pub(crate) flavor: Flavor,
     /// The last message; lent out by `recv`, eaten up by `read`.

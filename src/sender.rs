@@ -26,6 +26,9 @@ pub use slot::Slot;
 /// # let (_rx, tx) = shmpipe::pipe().unwrap();
 /// tx.send(b"sending needs a mutable end: clone it for a second user");
 /// ```
+///
+/// For the same reason there is no `Write` for `&Sender`, by design: what an end counts has one user, and sharing it
+/// would take a lock at each call. A [clone](Self::try_clone) costs no descriptor.
 pub struct Sender {
     pub(crate) flavor: Flavor,
     pub(crate) limit: usize,

@@ -5,6 +5,10 @@
 //! [specified](https://postcard.jamesmunns.com) and stable: compact, and without names, so both sides need the
 //! same definition of the type.
 //!
+//! # Examples
+//!
+//! `examples/serde.rs` sends events from another process.
+//!
 //! ```
 //! use serde::{Deserialize, Serialize};
 //!
@@ -26,7 +30,8 @@
 //!
 //! A message that cannot be decoded is [`Decode`](RecvError::Decode), an error for that message alone: it has
 //! been taken out of the pipe, and the next receive goes on with the one after it. A value that cannot be
-//! encoded is [`Encode`](SendError::Encode), and nothing is sent. Postcard cannot encode sequences of unknown
+//! encoded is [`Encode`](SendError::Encode), and nothing is sent; postcard keeps no reason that a type's own
+//! `Serialize` or `Deserialize` gives by `Error::custom`, so neither error tells it. Postcard cannot encode sequences of unknown
 //! length, and cannot decode what must look at the data to know its type: `#[serde(untagged)]`, `flatten`,
 //! `skip_serializing_if`, and `serde_json::Value`.
 //!
@@ -40,8 +45,29 @@
 //! # Options and handing over
 //!
 //! [`PipeOptions::serde_pipe`] and [`serde_duplex`](PipeOptions::serde_duplex) take the options of any pipe.
-//! Each end is made of a byte end by `from` and becomes one again by `into_inner`, which is how it goes to
-//! another program.
+//! The ends go to other processes as byte ends do: by `fork`, by [`inherit`](Sender::inherit) and
+//! [`from_env`](Sender::from_env), in a message of another pipe by [`send_with_end`](crate::Sender::send_with_end), as
+//! descriptors by [`into_fds`](Sender::into_fds) and [`from_fds`](Sender::from_fds). Nothing of that says which type
+//! goes through: the receiving program names it.
+//!
+//! A byte end becomes one for values by `from` or `into()`, and [`into_inner`](Sender::into_inner) gives it back.
+//!
+//! ```
+//! use shmpipe::serde::{Receiver, Sender};
+//!
+//! let (mut rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+//! let (words, words_here) = shmpipe::serde::pipe::<String>()?;
+//! tx.send_with_end(b"words", words)?;
+//! let (_, mut words) = rx.recv_with_end::<Receiver<String>>()?;
+//!
+//! let mut plain = words_here.into_inner();
+//! plain.send(b"\x05hello")?; // as postcard encodes it
+//! assert_eq!(words.recv()?, "hello");
+//! let mut again: Sender<String> = plain.into();
+//! again.send(&"again".into())?;
+//! assert_eq!(words.recv()?, "again");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod connection;
 mod decode;

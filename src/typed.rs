@@ -6,6 +6,10 @@
 //! = "0.8", features = ["derive"] }`. Nothing is encoded: a message is exactly the value's bytes, a send
 //! copies them in and a receive copies them out, by way of the stack and without an allocation.
 //!
+//! # Examples
+//!
+//! `examples/typed.rs` has a sensor in another process; `examples/worker_pool.rs` sends numbers.
+//!
 //! ```
 //! use shmpipe::typed;
 //! use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -59,8 +63,29 @@
 //! # Options and handing over
 //!
 //! [`PipeOptions::typed_pipe`] and [`typed_duplex`](PipeOptions::typed_duplex) take the options of any pipe.
-//! Each end is made of a byte end by `from` and becomes one again by `into_inner`, which is how it goes to
-//! another program: `into_inner().into_fds()` here, `from` of the end that was attached there.
+//! The ends go to other processes as byte ends do: by `fork`, by [`inherit`](Sender::inherit) and
+//! [`from_env`](Sender::from_env), in a message of another pipe by [`send_with_end`](crate::Sender::send_with_end), as
+//! descriptors by [`into_fds`](Sender::into_fds) and [`from_fds`](Sender::from_fds). Nothing of that says which type
+//! goes through: the receiving program names it.
+//!
+//! A byte end becomes one for values by `from` or `into()`, and [`into_inner`](Sender::into_inner) gives it back.
+//!
+//! ```
+//! use shmpipe::typed::{Receiver, Sender};
+//!
+//! let (mut rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
+//! let (numbers, numbers_here) = shmpipe::typed::pipe::<u64>()?;
+//! tx.send_with_end(b"numbers", numbers)?;
+//! let (_, mut numbers) = rx.recv_with_end::<Receiver<u64>>()?;
+//!
+//! let mut plain = numbers_here.into_inner();
+//! plain.send(&7_u64.to_ne_bytes())?;
+//! assert_eq!(numbers.recv()?, 7);
+//! let mut again: Sender<u64> = plain.into();
+//! again.send(&8)?;
+//! assert_eq!(numbers.recv()?, 8);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod connection;
 mod error;

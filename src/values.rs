@@ -19,11 +19,19 @@ macro_rules! sender_of_values {
             }
 
             /// Bytes that the pipe holds, framing included, as [`Sender::capacity`](crate::Sender::capacity).
+            ///
+            /// # Examples
+            ///
+            /// See [`PipeOptions::capacity`](crate::PipeOptions::capacity).
             pub fn capacity(&self) -> usize {
                 self.inner.capacity()
             }
 
             /// What carries the bytes.
+            ///
+            /// # Examples
+            ///
+            /// See [`Backend`](crate::Backend).
             pub fn backend(&self) -> Backend {
                 self.inner.backend()
             }
@@ -37,7 +45,11 @@ macro_rules! sender_of_values {
                 self.inner.holders()
             }
 
-            /// The byte end below, to be handed over to another process or to send plain bytes.
+            /// The byte end below, to send plain bytes; `from` makes an end of values of it again.
+            ///
+            /// # Examples
+            ///
+            /// See [the module's documentation](super#options-and-handing-over).
             pub fn into_inner(self) -> crate::Sender {
                 self.inner
             }
@@ -60,9 +72,9 @@ macro_rules! sender_of_values {
 }
 
 /// What a receiving end of values does as the byte end in its field `inner` does it, and the iterator over
-/// its values. `recv` is what a value must be for that.
+/// its values. `recv` is what a value must be for that, `module` where the examples find the ends.
 macro_rules! receiver_of_values {
-    (recv: [$($recv:tt)+]) => {
+    (recv: [$($recv:tt)+], in $module:literal) => {
         impl<T> Receiver<T> {
             /// Waits until [`recv`](Self::recv) would not block and tells whether it would not, as
             /// [`Receiver::poll`](crate::Receiver::poll). Whether the message is a value only `recv` tells.
@@ -84,11 +96,19 @@ macro_rules! receiver_of_values {
             }
 
             /// Bytes that the pipe holds, framing included.
+            ///
+            /// # Examples
+            ///
+            /// See [`PipeOptions::capacity`](crate::PipeOptions::capacity).
             pub fn capacity(&self) -> usize {
                 self.inner.capacity()
             }
 
             /// What carries the bytes.
+            ///
+            /// # Examples
+            ///
+            /// See [`Backend`](crate::Backend).
             pub fn backend(&self) -> Backend {
                 self.inner.backend()
             }
@@ -102,7 +122,11 @@ macro_rules! receiver_of_values {
                 self.inner.holders()
             }
 
-            /// The byte end below, to be handed over to another process or to receive plain bytes.
+            /// The byte end below, to receive plain bytes; `from` makes an end of values of it again.
+            ///
+            /// # Examples
+            ///
+            /// See [the module's documentation](super#options-and-handing-over).
             pub fn into_inner(self) -> crate::Receiver {
                 self.inner
             }
@@ -113,6 +137,18 @@ macro_rules! receiver_of_values {
             ///
             /// Why it ended is in [`error`](Messages::error), where that was not end-of-file. A message that
             /// is no value ends it too and has been taken out: call `messages` again for what follows.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = concat!("let (mut rx, mut tx) = shmpipe::", $module, "::pipe::<u32>()?;")]
+            /// for number in [1, 2, 3] {
+            ///     tx.send(&number)?;
+            /// }
+            /// drop(tx);
+            /// assert_eq!(rx.messages().sum::<u32>(), 6);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn messages(&mut self) -> Messages<'_, T> {
                 Messages {
                     receiver: self,
@@ -156,6 +192,21 @@ macro_rules! receiver_of_values {
 
         impl<T> Messages<'_, T> {
             /// Why the iteration ended, where that was not end-of-file.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let (rx, mut tx) = shmpipe::pipe()?;
+            /// tx.send(b"\xff\xff\xff")?; // no number of 32 bits
+            /// drop(tx);
+            #[doc = concat!("let mut rx = shmpipe::", $module, "::Receiver::<u32>::from(rx);")]
+            /// let mut numbers = rx.messages();
+            /// assert_eq!(numbers.by_ref().count(), 0);
+            /// assert!(numbers.error().is_some(), "not end-of-file");
+            /// let mut rest = rx.messages();
+            /// assert!(rest.next().is_none() && rest.error().is_none(), "end-of-file");
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn error(&self) -> Option<&RecvError> {
                 self.error.as_ref()
             }
@@ -218,11 +269,19 @@ macro_rules! connection_of_values {
             }
 
             /// Bytes that each direction holds, framing included.
+            ///
+            /// # Examples
+            ///
+            /// See [`PipeOptions::capacity`](crate::PipeOptions::capacity).
             pub fn capacity(&self) -> usize {
                 self.sender.capacity()
             }
 
             /// What carries the bytes.
+            ///
+            /// # Examples
+            ///
+            /// See [`Backend`](crate::Backend).
             pub fn backend(&self) -> Backend {
                 self.sender.backend()
             }
@@ -240,7 +299,11 @@ macro_rules! connection_of_values {
                 Ok(holders)
             }
 
-            /// The byte end below, to be handed over to another process or to talk in plain bytes.
+            /// The byte end below, to talk in plain bytes; `from` makes an end of values of it again.
+            ///
+            /// # Examples
+            ///
+            /// See [the module's documentation](super#options-and-handing-over).
             pub fn into_inner(self) -> crate::Connection {
                 crate::Connection::new(self.receiver.into_inner(), self.sender.into_inner())
             }

@@ -73,6 +73,8 @@ pub(crate) mod sealed {
 ///
 /// # Examples
 ///
+/// `examples/select.rs` serves four processes so.
+///
 /// ```
 /// use std::time::Duration;
 ///

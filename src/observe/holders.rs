@@ -1,6 +1,10 @@
 //! Who holds a pipe: processes, and whether a side has holders at all.
 
 /// A process as `/proc` shows it.
+///
+/// # Examples
+///
+/// See [`Holders`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Process {
@@ -11,6 +15,24 @@ pub struct Process {
 }
 
 /// What is known of one side's holders.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::observe::{Pipe, Presence, Survey};
+///
+/// let (_rx, tx) = shmpipe::PipeOptions::new().label("held").pipe()?;
+/// drop(tx);
+/// let survey = Survey::take()?;
+/// let own = |pipe: &&Pipe| pipe.is_held_by(std::process::id()) && pipe.label.as_deref() == Some("held");
+/// let pipe = survey.pipes.iter().find(own).expect("our own process is readable");
+///
+/// assert_eq!(pipe.receivers.presence, Presence::Held);
+/// assert_eq!(pipe.receivers.processes[0].pid, std::process::id());
+/// assert_eq!(pipe.senders.presence, Presence::Gone);
+/// assert!(pipe.senders.processes.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holders {
@@ -21,6 +43,10 @@ pub struct Holders {
 }
 
 /// Whether a side has a holder.
+///
+/// # Examples
+///
+/// See [`Holders`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Presence {

@@ -10,6 +10,10 @@ use super::{Holders, Presence};
 use crate::sys::pipe;
 
 /// A pipe(2) as one look found it.
+///
+/// # Examples
+///
+/// See [`Survey::take_with_kernel_pipes`](super::Survey::take_with_kernel_pipes).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct KernelPipe {

@@ -24,6 +24,10 @@ const LENGTH: usize = size_of::<Control>();
 const LOOKS: u32 = 16;
 
 /// What one look at a pipe's memory found.
+///
+/// # Examples
+///
+/// See [`Side`], and [`Pipe`](super::Pipe) for where a look comes from.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Look {
@@ -53,6 +57,26 @@ pub struct Look {
 ///
 /// Receivers of a ring do not count messages: theirs are those of the senders less those that still lie in the
 /// ring. So what left it without being received whole counts too, as the message of a receiver that was killed.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::observe::{Pipe, Survey};
+///
+/// let (mut rx, mut tx) = shmpipe::PipeOptions::new().label("counted").pipe()?;
+/// tx.send(b"one")?;
+/// tx.send(b"three")?;
+/// rx.recv()?;
+/// let survey = Survey::take()?;
+/// let own = |pipe: &&Pipe| pipe.is_held_by(std::process::id()) && pipe.label.as_deref() == Some("counted");
+/// let pipe = survey.pipes.iter().find(own).expect("our own process is readable");
+///
+/// let look = pipe.look.as_ref().expect("and the pipe is well");
+/// assert_eq!((look.sender.messages, look.sender.bytes, look.sender.largest), (2, 8, 5));
+/// assert_eq!((look.receiver.messages, look.receiver.bytes), (1, 3));
+/// assert!(look.fill >= 5, "framing included");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Side {
@@ -87,6 +111,10 @@ pub struct Side {
 }
 
 /// Why a pipe's memory says nothing: of another version, not a pipe's, hostile, or gone.
+///
+/// # Examples
+///
+/// See [`Pipe`](super::Pipe).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable(pub(super) String);
 

@@ -15,13 +15,14 @@
 //! All numbers are of one moment, but not of exactly the same one: the other processes go on.
 //!
 //! ```
-//! use shmpipe::observe::Survey;
+//! use shmpipe::observe::{Pipe, Survey};
 //!
 //! let (_rx, mut tx) = shmpipe::PipeOptions::new().label("example").pipe()?;
 //! tx.send(b"five!")?;
 //! let survey = Survey::take()?;
-//! let pipe = survey.pipes.iter().find(|pipe| pipe.label.as_deref() == Some("example"));
-//! let look = pipe.expect("our own process is readable").look.as_ref().expect("and the pipe is well");
+//! let own = |pipe: &&Pipe| pipe.is_held_by(std::process::id()) && pipe.label.as_deref() == Some("example");
+//! let pipe = survey.pipes.iter().find(own).expect("our own process is readable");
+//! let look = pipe.look.as_ref().expect("and the pipe is well");
 //! assert_eq!((look.sender.messages, look.sender.bytes), (1, 5));
 //! assert_eq!(look.receiver.messages, 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -9,6 +9,10 @@ use super::{Pipe, Presence};
 const RECENT: Duration = Duration::from_millis(100);
 
 /// What a pipe is doing, from one look at it.
+///
+/// # Examples
+///
+/// See [`Pipe::state`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {

@@ -15,6 +15,10 @@ use crate::segment::geometry::{Geometry, Kind};
 use crate::segment::label;
 
 /// What a survey of the machine has found.
+///
+/// # Examples
+///
+/// See [`take`](Self::take).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Survey {
@@ -28,6 +32,21 @@ pub struct Survey {
 }
 
 /// One direction of a pipe.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::observe::Survey;
+///
+/// let (_rx, _tx) = shmpipe::pipe()?;
+/// for pipe in Survey::take()?.pipes {
+///     match &pipe.look {
+///         Ok(look) => println!("pipe {}: {} bytes in it, by {}", pipe.inode, look.fill, look.backend),
+///         Err(unreadable) => println!("pipe {}: {unreadable}", pipe.inode),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Pipe {
@@ -47,11 +66,31 @@ pub struct Pipe {
 
 impl Pipe {
     /// What it is doing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::observe::{Pipe, State, Survey};
+    ///
+    /// let (_rx, tx) = shmpipe::PipeOptions::new().label("deserted").pipe()?;
+    /// drop(tx);
+    /// let survey = Survey::take()?;
+    /// let own = |pipe: &&Pipe| pipe.is_held_by(std::process::id()) && pipe.label.as_deref() == Some("deserted");
+    /// let pipe = survey.pipes.iter().find(own).expect("our own process is readable");
+    ///
+    /// assert_eq!(pipe.state(), State::SenderGone);
+    /// assert_eq!(pipe.state().to_string(), "sender gone");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn state(&self) -> State {
         State::of(self)
     }
 
     /// Whether this process has any part of it open.
+    ///
+    /// # Examples
+    ///
+    /// See [`state`](Self::state).
     pub fn is_held_by(&self, pid: u32) -> bool {
         let sides = self.senders.processes.iter();
         sides
@@ -70,6 +109,21 @@ impl Survey {
     /// # Errors
     ///
     /// `/proc` cannot be read. What cannot be read of one process or pipe is in the result.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::observe::Survey;
+    ///
+    /// let (_rx, _tx) = shmpipe::pipe()?;
+    /// let survey = Survey::take()?;
+    /// for pipe in &survey.pipes {
+    ///     let label = pipe.label.as_deref().unwrap_or("-");
+    ///     println!("{label}: {}, sent by {:?}", pipe.state(), pipe.senders.processes);
+    /// }
+    /// assert!(survey.pipes.iter().any(|pipe| pipe.is_held_by(std::process::id())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn take() -> io::Result<Self> {
         Self::of(Processes::list()?, false)
     }
@@ -82,6 +136,22 @@ impl Survey {
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::os::{fd::AsRawFd, linux::fs::MetadataExt};
+    ///
+    /// let (_reader, mut writer) = std::io::pipe()?;
+    /// writer.write_all(b"five!")?;
+    /// let (_rx, _tx) = shmpipe::pipe()?; // so that this process is one of those that hold pipes
+    /// let survey = shmpipe::observe::Survey::take_with_kernel_pipes()?;
+    /// let file = std::fs::metadata(format!("/proc/self/fd/{}", writer.as_raw_fd()))?;
+    /// let pipe = survey.kernel_pipes.iter().find(|pipe| pipe.inode == file.st_ino());
+    /// assert_eq!(pipe.expect("our own process is readable").fill, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn take_with_kernel_pipes() -> io::Result<Self> {
         Self::of(Processes::list()?, true)
     }

@@ -57,6 +57,8 @@ impl Sender {
     ///
     /// # Examples
     ///
+    /// `examples/image_frames.rs` writes whole pictures so.
+    ///
     /// ```
     /// let (mut rx, mut tx) = shmpipe::pipe()?;
     /// let mut slot = tx.reserve(10)?;

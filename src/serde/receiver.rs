@@ -105,4 +105,4 @@ impl<T: DeserializeOwned> Receiver<T> {
     }
 }
 
-crate::values::receiver_of_values! { recv: [DeserializeOwned] }
+crate::values::receiver_of_values! { recv: [DeserializeOwned], in "serde" }

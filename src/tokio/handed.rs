@@ -38,11 +38,19 @@ macro_rules! goes_as_its_blocking_end {
             }
 
             /// Bytes that the pipe holds in each direction, framing included.
+            ///
+            /// # Examples
+            ///
+            /// See [`PipeOptions::capacity`](crate::PipeOptions::capacity).
             pub fn capacity(&self) -> usize {
                 self.$by.capacity()
             }
 
             /// What carries the bytes.
+            ///
+            /// # Examples
+            ///
+            /// See [`Backend`](crate::Backend).
             pub fn backend(&self) -> Backend {
                 self.$by.backend()
             }

@@ -18,6 +18,8 @@
 //!
 //! # Examples
 //!
+//! `examples/tokio.rs` is a server of tasks for processes that block.
+//!
 //! ```
 //! # #[::tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -127,4 +127,4 @@ fn value<T: TryFromBytes, E>(bytes: &[u8]) -> Result<T, RecvError<E>> {
     T::try_read_from_bytes(bytes).map_err(|_| RecvError::invalid_value::<T>())
 }
 
-crate::values::receiver_of_values! { recv: [TryFromBytes] }
+crate::values::receiver_of_values! { recv: [TryFromBytes], in "typed" }

@@ -47,20 +47,26 @@ fn a_wrong_number_of_descriptors_is_refused_by_name(backend: Backend) {
     assert_refused(
         sender([]),
         kind,
-        "a sender is made of 2 descriptors, not of 0",
+        "0 descriptors came where a sender was asked for, which is made of 2",
     );
-    assert_refused(sender(fds().into_iter().take(1)), kind, "not of 1");
+    assert_refused(
+        sender(fds().into_iter().take(1)),
+        kind,
+        "1 descriptor came where",
+    );
     let three = fds().into_iter().chain(fds().into_iter().take(1));
     assert_refused(
         receiver(three),
         kind,
-        "a receiver is made of 2 descriptors, not of more than 2",
+        "3 descriptors came where a receiver was asked for, which is made of 2",
     );
     assert_refused(
         connection(fds()),
         kind,
-        "a connection is made of 4 descriptors, not of 2",
+        "2 descriptors came where a connection was asked for, which is made of 4; a sender or a receiver is made of 2",
     );
+    let endless = std::iter::repeat_with(|| fds().remove(0));
+    assert_refused(sender(endless), kind, "more than 6 descriptors came where");
 }
 
 fn ends_of_the_wrong_side_are_refused(backend: Backend) {

@@ -26,6 +26,8 @@ on_both_backends! {
 on_no_backend! {
     a_variable_that_is_not_set_is_named,
     garbage_is_refused_with_the_variable_and_its_value,
+    the_form_that_is_asked_for_has_as_many_descriptors_as_the_end,
+    a_negative_number_is_called_so,
     closed_descriptors_are_refused,
     a_name_that_no_variable_can_have_is_refused,
 }
@@ -79,6 +81,34 @@ fn garbage_is_refused_with_the_variable_and_its_value() {
             assert_refused(Sender::from_env("END"), ErrorKind::InvalidData, &[&named]);
         });
     }
+}
+
+fn the_form_that_is_asked_for_has_as_many_descriptors_as_the_end() {
+    with_end("garbage", || {
+        let kind = ErrorKind::InvalidData;
+        let words = ["not of the form 1:tx:FD,FD:INODE", "one FD more with"];
+        assert_refused(Sender::from_env("END"), kind, &words);
+        let words = ["not of the form 1:rx:FD,FD:INODE", "one FD more with"];
+        assert_refused(Receiver::from_env("END"), kind, &words);
+        let words = [
+            "not of the form 1:duplex:FD,FD,FD,FD:INODE",
+            "two FD more with",
+        ];
+        assert_refused(Connection::from_env("END"), kind, &words);
+    });
+}
+
+fn a_negative_number_is_called_so() {
+    with_end("1:duplex:-1,1,2,3:123", || {
+        let words = ["-1 is a negative number and no descriptor"];
+        let outcome = Connection::from_env("END");
+        assert_refused(outcome, ErrorKind::InvalidData, &words);
+    });
+    with_end("1:duplex:5,1,2,3:123", || {
+        let words = ["descriptor 1 is a standard stream"];
+        let outcome = Connection::from_env("END");
+        assert_refused(outcome, ErrorKind::InvalidData, &words);
+    });
 }
 
 fn closed_descriptors_are_refused() {
@@ -223,7 +253,7 @@ fn descriptors_of_something_else_are_refused_and_stay_open(backend: Backend) {
         ),
         (
             of_an_end().into_iter().take(1).collect(),
-            "made of 2 descriptors",
+            "1 descriptor came where a sender was asked for, which is made of 2",
         ),
     ];
     for (fds, words) in cases {

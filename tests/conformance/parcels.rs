@@ -367,7 +367,7 @@ fn an_end_of_a_pipe_with_descriptors_can_be_taken_apart_and_put_together(backend
     // One too few, two of another pipe, and the sides' swapped.
     let two = open_carrying(backend).1.into_fds().unwrap();
     let error = crate::handover::sender(two.into_iter().take(2)).unwrap_err();
-    assert!(error.to_string().contains("made of 3"), "{error}");
+    assert!(error.to_string().contains("is made of 3"), "{error}");
     let (other_rx, other_tx) = open_carrying(backend);
     let (mut fds, others) = (tx.into_fds().unwrap(), other_tx.into_fds().unwrap());
     let own = std::mem::replace(&mut fds[2], others.into_iter().nth(2).unwrap());

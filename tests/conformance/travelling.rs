@@ -17,6 +17,7 @@ on_both_backends! {
     an_end_travels_through_its_own_pipe,
     an_end_that_nobody_receives_is_closed_with_the_pipe,
     an_end_of_another_kind_is_an_error_and_closed,
+    the_error_tells_how_many_descriptors_came_for_which_end,
     descriptors_stay_flat_over_many_journeys,
 }
 
@@ -124,6 +125,34 @@ fn an_end_of_another_kind_is_an_error_and_closed(backend: Backend) {
     assert_eq!(kind(rx.recv_with_end()), ErrorKind::InvalidInput);
     assert_eq!(kind(rx.recv_with_end()), ErrorKind::InvalidData);
     assert_empty_but_alive(&mut rx);
+}
+
+fn the_error_tells_how_many_descriptors_came_for_which_end(backend: Backend) {
+    let (mut rx, mut tx) = open_carrying(backend);
+    let text = |error: RecvError| match error {
+        RecvError::Io(error) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    for (carries, of_a_sender) in [(false, 2), (true, 3)] {
+        let options = options(backend).descriptors(carries);
+        let of_a_connection = 2 * of_a_sender;
+        tx.send_with_end(b"", options.duplex().unwrap().0).unwrap();
+        assert_eq!(
+            text(rx.recv_with_end::<Sender>().unwrap_err()),
+            format!(
+                "{of_a_connection} descriptors came where a sender was asked for, which is made of {of_a_sender}; \
+                 a connection is made of {of_a_connection}"
+            )
+        );
+        tx.send_with_end(b"", options.pipe().unwrap().0).unwrap();
+        assert_eq!(
+            text(rx.recv_with_end::<Connection>().unwrap_err()),
+            format!(
+                "{of_a_sender} descriptors came where a connection was asked for, which is made of \
+                 {of_a_connection}; a sender or a receiver is made of {of_a_sender}"
+            )
+        );
+    }
 }
 
 fn descriptors_stay_flat_over_many_journeys(backend: Backend) {
