@@ -1,0 +1,177 @@
+//! The two-way ends of values.
+
+/// A two-way end of values: its two halves. `send` and `recv` are what the values must be for that.
+macro_rules! connection_of_values {
+    ($(#[$meta:meta])* send: [$($send:tt)+], recv: [$($recv:tt)+]) => {
+        $(#[$meta])*
+        pub struct Connection<S, R> {
+            receiver: Receiver<R>,
+            sender: Sender<S>,
+        }
+
+        impl<S, R> Connection<S, R> {
+            /// Takes the two directions apart, as [`Connection::split`](crate::Connection::split).
+            pub fn split(self) -> (Receiver<R>, Sender<S>) {
+                (self.receiver, self.sender)
+            }
+
+            /// As [`Receiver::poll`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+                self.receiver.poll(timeout)
+            }
+
+            /// Makes another handle to this end, as [`Connection::try_clone`](crate::Connection::try_clone).
+            ///
+            /// # Errors
+            ///
+            /// What the operating system reports.
+            pub fn try_clone(&self) -> io::Result<Self> {
+                Ok(Self {
+                    receiver: self.receiver.try_clone()?,
+                    sender: self.sender.try_clone()?,
+                })
+            }
+
+            /// Bytes that each direction holds, framing included.
+            ///
+            /// # Examples
+            ///
+            /// See [`PipeOptions::capacity`](crate::PipeOptions::capacity).
+            pub fn capacity(&self) -> usize {
+                self.sender.capacity()
+            }
+
+            /// What carries the bytes.
+            ///
+            /// # Examples
+            ///
+            /// See [`Backend`](crate::Backend).
+            pub fn backend(&self) -> Backend {
+                self.sender.backend()
+            }
+
+            /// The processes that hold the other end, or one half of it, as [`Connection::holders`](crate::Connection::holders).
+            ///
+            /// # Errors
+            ///
+            /// What reading /proc reports.
+            pub fn holders(&self) -> io::Result<Vec<crate::Holder>> {
+                let mut holders = self.receiver.holders()?;
+                holders.extend(self.sender.holders()?);
+                holders.sort_by_key(crate::Holder::id);
+                holders.dedup_by_key(|holder| holder.id());
+                Ok(holders)
+            }
+
+            /// The byte end below, to talk in plain bytes; `from` makes an end of values of it again.
+            ///
+            /// # Examples
+            ///
+            /// See [the module's documentation](super#options-and-handing-over).
+            pub fn into_inner(self) -> crate::Connection {
+                crate::Connection::new(self.receiver.into_inner(), self.sender.into_inner())
+            }
+        }
+
+        impl<S: $($send)+, R> Connection<S, R> {
+            /// As [`Sender::send`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn send(&mut self, value: &S) -> Result<(), SendError> {
+                self.sender.send(value)
+            }
+
+            /// As [`Sender::try_send`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn try_send(&mut self, value: &S) -> Result<(), TrySendError> {
+                self.sender.try_send(value)
+            }
+
+            /// As [`Sender::send_timeout`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn send_timeout(
+                &mut self,
+                value: &S,
+                timeout: Duration,
+            ) -> Result<(), SendTimeoutError> {
+                self.sender.send_timeout(value, timeout)
+            }
+        }
+
+        impl<S, R: $($recv)+> Connection<S, R> {
+            /// As [`Receiver::recv`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn recv(&mut self) -> Result<R, RecvError> {
+                self.receiver.recv()
+            }
+
+            /// As [`Receiver::try_recv`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn try_recv(&mut self) -> Result<R, TryRecvError> {
+                self.receiver.try_recv()
+            }
+
+            /// As [`Receiver::recv_timeout`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn recv_timeout(&mut self, timeout: Duration) -> Result<R, RecvTimeoutError> {
+                self.receiver.recv_timeout(timeout)
+            }
+
+            /// As [`Receiver::messages`].
+            pub fn messages(&mut self) -> Messages<'_, R> {
+                self.receiver.messages()
+            }
+        }
+
+        crate::values::byte_end::goes_as_its_byte_end! { Connection<S, R>, made of (receiver, sender), waits by receiver }
+
+        impl<S, R> From<Connection<S, R>> for crate::Connection {
+            fn from(end: Connection<S, R>) -> Self {
+                end.into_inner()
+            }
+        }
+
+        impl<S, R> From<crate::Connection> for Connection<S, R> {
+            /// What the byte end has begun to read of a message stands for the next message.
+            fn from(inner: crate::Connection) -> Self {
+                let (receiver, sender) = inner.split();
+                Self {
+                    receiver: receiver.into(),
+                    sender: sender.into(),
+                }
+            }
+        }
+
+        impl<S, R> fmt::Debug for Connection<S, R> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct("Connection")
+                    .field("receiver", &self.receiver)
+                    .field("sender", &self.sender)
+                    .finish()
+            }
+        }
+    };
+}
+
+pub(crate) use connection_of_values;
