@@ -14,7 +14,7 @@ use crate::look::units::{count, fullness, per_cent, size, time};
 /// Options of `shmpipe ls`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Show only the pipes of this process, or with this label
+    /// Show only the pipes of this process, or with this label or #INODE
     #[arg(value_name = "PID|LABEL")]
     which: Option<String>,
 
@@ -45,14 +45,12 @@ pub(crate) fn run(options: &Options) -> io::Result<String> {
     Ok(text(&survey, &pipes, options.kernel))
 }
 
-/// The pipes of a process or with a label; all without either.
+/// The pipes of a process, or with a label or an inode as [`names::is_called`] has it; all without either.
 pub(crate) fn select<'a>(survey: &'a Survey, which: Option<&str>) -> Vec<&'a Pipe> {
     let pid = which.and_then(|which| which.parse().ok());
     let is_meant = |pipe: &&Pipe| match which {
         None => true,
-        Some(which) => {
-            pipe.label.as_deref() == Some(which) || pid.is_some_and(|pid| pipe.is_held_by(pid))
-        }
+        Some(which) => names::is_called(pipe, which) || pid.is_some_and(|pid| pipe.is_held_by(pid)),
     };
     survey.pipes.iter().filter(is_meant).collect()
 }
@@ -93,7 +91,7 @@ pub(crate) fn not_seen(survey: &Survey) -> Option<String> {
 fn row(pipe: &Pipe) -> Vec<String> {
     let from = names::holders(&pipe.senders);
     let to = names::holders(&pipe.receivers);
-    let title = names::title(pipe);
+    let title = names::short_title(pipe);
     let look = match &pipe.look {
         Ok(look) => look,
         Err(reason) => {

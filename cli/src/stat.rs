@@ -17,7 +17,7 @@ use crate::outcome::Failure;
 /// Options of `shmpipe stat`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The process whose pipes, or the label of the pipes, to show
+    /// The process whose pipes, or the label or #INODE of the pipes, to show
     #[arg(value_name = "PID|LABEL")]
     which: String,
 

@@ -231,6 +231,56 @@ fn stat_of_nothing_ends_with_3_and_names_it() {
 }
 
 #[test]
+fn a_pipe_without_a_label_is_called_by_its_inode() {
+    for backend in BACKENDS {
+        let options = shmpipe::PipeOptions::new().backend(backend);
+        let _ends = options.pipe().unwrap();
+        let us = std::process::id().to_string();
+        let list = text_of(&["ls", &us]);
+        let names = list.lines().filter_map(|line| line.split(' ').next());
+        let names: Vec<_> = names.filter(|name| name.starts_with('#')).collect();
+        assert!(!names.is_empty(), "{list}");
+        for name in names {
+            let rows = shmpipe(&["ls", name]);
+            let stat = shmpipe(&["stat", name, "--over", "0.05"]);
+            // It may be another test's, which has ended since.
+            let rows = String::from_utf8(rows.stdout).unwrap();
+            let stat = String::from_utf8(stat.stdout).unwrap();
+            if text_of(&["ls", &us]).contains(name) {
+                assert!(rows.contains(name) && rows.lines().count() >= 2, "{rows}");
+                assert!(
+                    stat.starts_with(&format!("pipe            {name} ")),
+                    "{stat}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_label_is_cut_in_tables_and_nowhere_else() {
+    let label = format!("{}{}", label("long"), "-and-longer".repeat(17));
+    let _ends = open(Backend::SharedMemory, &label);
+    let table = text_of(&["ls", &label]);
+    let shown = table.lines().nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(shown.chars().count(), 32);
+    let start = shown.strip_suffix('…').unwrap();
+    assert!(label.starts_with(start));
+    assert_eq!(
+        text_of(&["ls", shown]).lines().count(),
+        2,
+        "what ls shows is a name"
+    );
+    let top = text_of(&["top", "--plain", "--interval", "0.05", "--filter", &label]);
+    assert!(top.contains(shown) && !top.contains(&label), "{top}");
+    assert!(text_of(&["stat", &label, "--over", "0.05"]).contains(&label));
+    assert_eq!(
+        checked(&text_of(&["ls", &label, "--json"]))["pipes"][0]["label"],
+        *label
+    );
+}
+
+#[test]
 fn doctor_judges_this_machine_and_tests_both_backends() {
     let output = shmpipe(&["doctor"]);
     let text = String::from_utf8(output.stdout).unwrap();

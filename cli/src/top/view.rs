@@ -158,7 +158,7 @@ fn figures(row: &Row<'_>, width: usize) -> [String; 9] {
         _ => slow,
     };
     [
-        names::title(pipe),
+        names::short_title(pipe),
         from,
         to,
         messages,
@@ -172,7 +172,7 @@ fn figures(row: &Row<'_>, width: usize) -> [String; 9] {
 
 /// The verdict on one row.
 fn sentence(row: &Row<'_>) -> String {
-    let title = names::title(row.pipe);
+    let title = names::short_title(row.pipe);
     match (&row.pipe.look, row.rates) {
         (Err(reason), _) => format!("{title}: {}", names::printable(&reason.to_string())),
         (Ok(_), Some(rates)) => match row.pipe.state() {
