@@ -258,6 +258,52 @@ fn a_pipe_without_a_label_is_called_by_its_inode() {
 }
 
 #[test]
+fn ls_of_nothing_ends_with_3_and_names_it() {
+    for options in [
+        &["ls", "no such label"][..],
+        &["ls", "no such label", "--json"],
+    ] {
+        let output = shmpipe(options);
+        assert_eq!(output.status.code(), Some(3));
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            complaint.starts_with("shmpipe: no pipe is called no such label"),
+            "{complaint}"
+        );
+        assert!(output.stdout.is_empty());
+    }
+    let output = shmpipe(&["ls", "4294967295"]);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        complaint.contains("no process 4294967295 holds one"),
+        "{complaint}"
+    );
+    assert!(text_of(&["ls", "--help"]).contains("3  ls, stat: no such pipe"));
+}
+
+#[test]
+fn stat_says_in_one_line_that_the_pipe_it_watched_is_gone() {
+    use std::io::{BufRead, BufReader};
+    let label = label("goes");
+    let ends = open(Backend::SharedMemory, &label);
+    let mut watcher = Command::new(env!("CARGO_BIN_EXE_shmpipe"))
+        .args(["stat", &label, "--over", "0.05", "--watch", "0.05"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    drop(ends);
+    lines.for_each(|line| drop(line.unwrap()));
+    let output = watcher.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, format!("shmpipe: {label}: the pipe is gone\n"));
+}
+
+#[test]
 fn a_long_label_is_cut_in_tables_and_nowhere_else() {
     let label = format!("{}{}", label("long"), "-and-longer".repeat(17));
     let _ends = open(Backend::SharedMemory, &label);
