@@ -118,15 +118,9 @@ fn row(pipe: &Pipe) -> Vec<String> {
     let look = match &pipe.look {
         Ok(look) => look,
         Err(reason) => {
-            let holders = pipe.others.first().map(names::process).unwrap_or_default();
             let unknown = ["-"; 6].map(str::to_owned);
             let reason = names::printable(&reason.to_string());
-            return [
-                vec![title, holders, "?".into()],
-                unknown.to_vec(),
-                vec![reason],
-            ]
-            .concat();
+            return [vec![title, from, to], unknown.to_vec(), vec![reason]].concat();
         }
     };
     let estimate = names::estimate(&look.receiver);

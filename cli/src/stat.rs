@@ -109,7 +109,7 @@ fn text(pipe: &Pipe, rates: Option<&Rates>) -> String {
     let look = match &pipe.look {
         Ok(look) => look,
         Err(reason) => {
-            line("memory", names::printable(&reason.to_string()));
+            line("memory", names::printable(reason.reason()));
             return out;
         }
     };

@@ -7,7 +7,7 @@ use ratatui::text::Span;
 use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row as TableRow, Table, TableState};
 use shmpipe::observe::State;
 
-use super::board::{Board, Row};
+use super::board::{Board, Row, fullness_of};
 use super::columns::{Column, columns, width_of_bars, width_of_ends};
 use crate::look::names;
 use crate::look::rates::Bottleneck;
@@ -138,7 +138,7 @@ fn figures(row: &Row<'_>, width: usize) -> [String; 9] {
         names::clipped(&text, width)
     };
     let (from, to) = (side(&pipe.senders), side(&pipe.receivers));
-    let now = row.history.last().copied().map_or("-".into(), per_cent);
+    let now = fullness_of(pipe).map_or("-".into(), per_cent);
     let unknown = || "-".to_owned();
     let [messages, bytes, block, wait, slow] = match row.rates {
         Some(rates) => [
