@@ -75,9 +75,11 @@ enum Command {
     },
 
     /// Prints the manual page, for man(1): shmpipe man | man -l -
+    ///
+    /// shmpipe man ls | man -l - is shmpipe-ls(1), and so on.
     Man {
         /// Of this command alone
-        #[arg(value_name = "COMMAND")]
+        #[arg(value_name = "COMMAND", value_parser = PAGES)]
         of: Option<String>,
     },
 }
@@ -103,15 +105,17 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
+/// The commands that have a manual page.
+const PAGES: [&str; 7] = ["ls", "top", "stat", "doctor", "bench", "completions", "man"];
+
 fn manual(of: Option<&str>) -> io::Result<String> {
-    let mut whole = Arguments::command();
+    let mut whole = Arguments::command().disable_help_subcommand(true);
     whole.build();
-    let command = match of {
-        None => whole,
-        Some(name) => {
-            let found = whole.find_subcommand(name).cloned();
-            found.ok_or_else(|| io::Error::other(format!("there is no command {name:?}")))?
-        }
+    let command = match of.and_then(|name| whole.find_subcommand(name).cloned()) {
+        Some(command) => command,
+        None => whole.after_help(format!(
+            "{EXIT_CODES}\n\nThe pages of the commands: \"shmpipe man ls | man -l -\" shows shmpipe-ls(1), and so on."
+        )),
     };
     let mut text = Vec::new();
     clap_mangen::Man::new(command).render(&mut text)?;
@@ -133,6 +137,12 @@ mod tests {
     #[test]
     fn the_argument_definitions_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn each_command_has_a_manual_page() {
+        let whole = Arguments::command();
+        assert!(whole.get_subcommands().map(|one| one.get_name()).eq(PAGES));
     }
 
     #[test]

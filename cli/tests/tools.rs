@@ -360,5 +360,26 @@ fn help_tells_the_exit_codes_and_each_shell_gets_completions() {
     }
     assert!(text_of(&["man"]).contains(".TH shmpipe"));
     assert!(text_of(&["man", "ls"]).contains("kernel pipes"));
-    assert_eq!(shmpipe(&["man", "nothing"]).status.code(), Some(1));
+    for command in ["completions", "man"] {
+        assert!(text_of(&["man", command]).contains(".TH shmpipe-"));
+    }
+}
+
+#[test]
+fn a_manual_page_that_there_is_not_is_wrong_usage_and_the_names_are_listed() {
+    let output = shmpipe(&["man", "nothing"]);
+    assert_eq!(output.status.code(), Some(2));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    let names = "ls, top, stat, doctor, bench, completions, man";
+    assert!(
+        complaint.contains("nothing") && complaint.contains(names),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn the_manual_page_tells_how_to_read_those_of_the_commands() {
+    let page = text_of(&["man"]);
+    assert!(page.contains("shmpipe man ls"), "{page}");
+    assert!(!page.contains("help(1)"), "there is none of that");
 }
