@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use outcome::{EXIT_CODES, Failure, conclude, print};
+use outcome::{EXIT_CODES, Failure, conclude, print, written};
 
 /// Shows what the shared-memory pipes of this machine are doing, and measures them.
 ///
@@ -85,8 +85,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
-    conclude(run(command))
+    conclude(match Arguments::try_parse() {
+        Ok(Arguments { command }) => run(command),
+        // Help and version are output like any other.
+        Err(answer) if !answer.use_stderr() => written(answer.print()),
+        Err(wrong) => wrong.exit(),
+    })
 }
 
 fn run(command: Command) -> Result<(), Failure> {

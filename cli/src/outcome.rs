@@ -56,9 +56,19 @@ pub(crate) fn tell(text: &str) {
 /// [`Failure::Unread`] when its reader has gone away.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    let outcome = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    written(
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush()),
+    )
+}
+
+/// What came of writing to standard output.
+///
+/// # Errors
+///
+/// As those of [`print`].
+pub(crate) fn written(outcome: io::Result<()>) -> Result<(), Failure> {
     outcome.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::Unread,
         _ => Failure::Io(error),

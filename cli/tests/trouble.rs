@@ -252,13 +252,24 @@ fn a_closed_output_is_no_failure_and_no_panic() {
 
 #[test]
 fn an_output_that_cannot_be_written_is_a_failure() {
-    let full = File::options().write(true).open("/dev/full").unwrap();
-    let output = Command::new(SHMPIPE)
-        .arg("ls")
-        .stdout(full)
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("shmpipe: "));
+    let commands: [&[&str]; 7] = [
+        &["ls"],
+        &["--help"],
+        &["ls", "--help"],
+        &["help", "ls"],
+        &["--version"],
+        &["man"],
+        &["completions", "bash"],
+    ];
+    for arguments in commands {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(SHMPIPE)
+            .args(arguments)
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("shmpipe: "));
+    }
 }
