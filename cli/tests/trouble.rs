@@ -212,6 +212,38 @@ fn doctor_ends_with_4_where_a_pipe_cannot_be_made_and_says_what_to_do() {
 }
 
 #[test]
+fn doctor_names_the_limit_on_the_size_of_files() {
+    let script = format!("ulimit -f 8; exec {SHMPIPE} doctor");
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let shared_memory = text.split("note     shared memory").nth(1).expect(&text);
+    let remedy = shared_memory.lines().nth(1).unwrap();
+    assert!(remedy.contains("RLIMIT_FSIZE"), "{text}");
+    assert!(!text.contains("allow that call"), "{text}");
+    assert!(!text.contains("please report"), "{text}");
+}
+
+#[test]
+fn doctor_tells_whether_huge_pages_can_be_had() {
+    use shmpipe::PipeOptions;
+    let size = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
+    let size = size.ok().and_then(|size| size.trim().parse().ok());
+    let options = PipeOptions::new().backend(Backend::SharedMemory);
+    let works = size.is_some_and(|size| options.capacity(size).huge_pages(true).pipe().is_ok());
+    let text = text_of(&["doctor", "--no-self-test"]);
+    let line = text
+        .lines()
+        .find(|line| line.contains(" huge pages "))
+        .unwrap();
+    let words = if works {
+        "PipeOptions::huge_pages works"
+    } else {
+        "PipeOptions::huge_pages does not work"
+    };
+    assert!(line.contains(words), "{text}");
+}
+
+#[test]
 fn a_closed_output_is_no_failure_and_no_panic() {
     let label = label("closed");
     let _ends = open(Backend::SharedMemory, &label);
