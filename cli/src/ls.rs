@@ -1,7 +1,6 @@
 //! `shmpipe ls`: every pipe of the machine that the caller may see, one line for each.
 
 use std::fmt::Write as _;
-use std::io;
 
 use clap::Args;
 use shmpipe::Backend;
@@ -10,11 +9,12 @@ use shmpipe::observe::{KernelPipe, Pipe, Survey};
 use crate::look::json::{self, List};
 use crate::look::names;
 use crate::look::units::{count, fullness, per_cent, size, time};
+use crate::outcome::Failure;
 
 /// Options of `shmpipe ls`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Show only the pipes of this process, or with this label
+    /// Show only the pipes of this process, or with this label or #INODE
     #[arg(value_name = "PID|LABEL")]
     which: Option<String>,
 
@@ -31,30 +31,51 @@ pub(crate) struct Options {
 ///
 /// # Errors
 ///
-/// `/proc` cannot be read.
-pub(crate) fn run(options: &Options) -> io::Result<String> {
+/// `/proc` cannot be read, or no pipe is the one that was asked for.
+pub(crate) fn run(options: &Options) -> Result<String, Failure> {
     let survey = if options.kernel {
         Survey::take_with_kernel_pipes()?
     } else {
         Survey::take()?
     };
-    let pipes = select(&survey, options.which.as_deref());
+    let pipes = match options.which.as_deref() {
+        Some(which) => select_some(&survey, which)?,
+        None => select(&survey, None),
+    };
     if options.json {
-        return json::line(&List::of(&survey, &pipes));
+        return Ok(json::line(&List::of(&survey, &pipes))?);
     }
     Ok(text(&survey, &pipes, options.kernel))
 }
 
-/// The pipes of a process or with a label; all without either.
+/// The pipes of a process, or with a label or an inode as [`names::is_called`] has it; all without either.
 pub(crate) fn select<'a>(survey: &'a Survey, which: Option<&str>) -> Vec<&'a Pipe> {
     let pid = which.and_then(|which| which.parse().ok());
     let is_meant = |pipe: &&Pipe| match which {
         None => true,
-        Some(which) => {
-            pipe.label.as_deref() == Some(which) || pid.is_some_and(|pid| pipe.is_held_by(pid))
-        }
+        Some(which) => names::is_called(pipe, which) || pid.is_some_and(|pid| pipe.is_held_by(pid)),
     };
     survey.pipes.iter().filter(is_meant).collect()
+}
+
+/// The same for one that was asked for.
+///
+/// # Errors
+///
+/// There is none such.
+pub(crate) fn select_some<'a>(survey: &'a Survey, which: &str) -> Result<Vec<&'a Pipe>, Failure> {
+    let pipes = select(survey, Some(which));
+    if !pipes.is_empty() {
+        return Ok(pipes);
+    }
+    let mut text = format!("no pipe is called {}", names::printable(which));
+    if which.parse::<u32>().is_ok() {
+        let _ = write!(text, ", and no process {which} holds one");
+    }
+    if let Some(line) = not_seen(survey) {
+        let _ = write!(text, " ({line})");
+    }
+    Err(Failure::NotFound(text))
 }
 
 fn text(survey: &Survey, pipes: &[&Pipe], with_kernel_pipes: bool) -> String {
@@ -93,19 +114,13 @@ pub(crate) fn not_seen(survey: &Survey) -> Option<String> {
 fn row(pipe: &Pipe) -> Vec<String> {
     let from = names::holders(&pipe.senders);
     let to = names::holders(&pipe.receivers);
-    let title = names::title(pipe);
+    let title = names::short_title(pipe);
     let look = match &pipe.look {
         Ok(look) => look,
         Err(reason) => {
-            let holders = pipe.others.first().map(names::process).unwrap_or_default();
             let unknown = ["-"; 6].map(str::to_owned);
             let reason = names::printable(&reason.to_string());
-            return [
-                vec![title, holders, "?".into()],
-                unknown.to_vec(),
-                vec![reason],
-            ]
-            .concat();
+            return [vec![title, from, to], unknown.to_vec(), vec![reason]].concat();
         }
     };
     let estimate = names::estimate(&look.receiver);

@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use outcome::{EXIT_CODES, Failure, conclude, print};
+use outcome::{EXIT_CODES, Failure, conclude, print, written};
 
 /// Shows what the shared-memory pipes of this machine are doing, and measures them.
 ///
@@ -75,16 +75,22 @@ enum Command {
     },
 
     /// Prints the manual page, for man(1): shmpipe man | man -l -
+    ///
+    /// shmpipe man ls | man -l - is shmpipe-ls(1), and so on.
     Man {
         /// Of this command alone
-        #[arg(value_name = "COMMAND")]
+        #[arg(value_name = "COMMAND", value_parser = PAGES)]
         of: Option<String>,
     },
 }
 
 fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
-    conclude(run(command))
+    conclude(match Arguments::try_parse() {
+        Ok(Arguments { command }) => run(command),
+        // Help and version are output like any other.
+        Err(answer) if !answer.use_stderr() => written(answer.print()),
+        Err(wrong) => wrong.exit(),
+    })
 }
 
 fn run(command: Command) -> Result<(), Failure> {
@@ -103,15 +109,17 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
+/// The commands that have a manual page.
+const PAGES: [&str; 7] = ["ls", "top", "stat", "doctor", "bench", "completions", "man"];
+
 fn manual(of: Option<&str>) -> io::Result<String> {
-    let mut whole = Arguments::command();
+    let mut whole = Arguments::command().disable_help_subcommand(true);
     whole.build();
-    let command = match of {
-        None => whole,
-        Some(name) => {
-            let found = whole.find_subcommand(name).cloned();
-            found.ok_or_else(|| io::Error::other(format!("there is no command {name:?}")))?
-        }
+    let command = match of.and_then(|name| whole.find_subcommand(name).cloned()) {
+        Some(command) => command,
+        None => whole.after_help(format!(
+            "{EXIT_CODES}\n\nThe pages of the commands: \"shmpipe man ls | man -l -\" shows shmpipe-ls(1), and so on."
+        )),
     };
     let mut text = Vec::new();
     clap_mangen::Man::new(command).render(&mut text)?;
@@ -133,6 +141,12 @@ mod tests {
     #[test]
     fn the_argument_definitions_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn each_command_has_a_manual_page() {
+        let whole = Arguments::command();
+        assert!(whole.get_subcommands().map(|one| one.get_name()).eq(PAGES));
     }
 
     #[test]

@@ -9,7 +9,7 @@ Exit codes:
   0  done; also when the reader of the output has gone away
   1  failed: what failed is on standard error
   2  wrong usage
-  3  stat: no such pipe
+  3  ls, stat: no such pipe
   4  doctor: something needs attention";
 
 /// Why the command did not do what it was asked for.
@@ -39,9 +39,14 @@ pub(crate) fn conclude(outcome: Result<(), Failure>) -> ExitCode {
         Err(Failure::NotFound(text)) => (text, 3),
         Err(Failure::Problem) => return ExitCode::from(4),
     };
+    tell(&text);
+    ExitCode::from(code)
+}
+
+/// Writes a line to standard error.
+pub(crate) fn tell(text: &str) {
     // Nobody is left to tell when standard error fails as well.
     let _ = writeln!(io::stderr(), "shmpipe: {text}");
-    ExitCode::from(code)
 }
 
 /// Writes `text` to standard output.
@@ -51,9 +56,19 @@ pub(crate) fn conclude(outcome: Result<(), Failure>) -> ExitCode {
 /// [`Failure::Unread`] when its reader has gone away.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    let outcome = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    written(
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush()),
+    )
+}
+
+/// What came of writing to standard output.
+///
+/// # Errors
+///
+/// As those of [`print`].
+pub(crate) fn written(outcome: io::Result<()>) -> Result<(), Failure> {
     outcome.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::Unread,
         _ => Failure::Io(error),

@@ -11,13 +11,13 @@ use crate::look::json::{self, Statistics, spared};
 use crate::look::names;
 use crate::look::rates::Rates;
 use crate::look::units::{count, fullness, per_cent, rate, size, time};
-use crate::ls::{not_seen, select};
-use crate::outcome::Failure;
+use crate::ls::{select, select_some};
+use crate::outcome::{Failure, tell};
 
 /// Options of `shmpipe stat`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The process whose pipes, or the label of the pipes, to show
+    /// The process whose pipes, or the label or #INODE of the pipes, to show
     #[arg(value_name = "PID|LABEL")]
     which: String,
 
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 
-    /// Print again each so many seconds, until the pipe is gone
+    /// Print again each so many seconds, until the pipe is gone, which standard error is told
     #[arg(long, value_name = "SECONDS", value_parser = crate::parse_interval)]
     watch: Option<Duration>,
 
@@ -45,21 +45,20 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let mut before = Survey::take()?;
     let mut interval = options.over;
-    if select(&before, Some(&options.which)).is_empty() {
-        let mut text = format!("no pipe of a process or with a label {:?}", options.which);
-        if let Some(line) = not_seen(&before) {
-            let _ = write!(text, " ({line})");
-        }
-        return Err(Failure::NotFound(text));
-    }
+    select_some(&before, &options.which)?;
     loop {
         sleep(interval);
         let after = Survey::take()?;
         let pipes = select(&after, Some(&options.which));
         if pipes.is_empty() {
+            let text = format!("{}: the pipe is gone", names::printable(&options.which));
             return match options.watch {
-                Some(_) => Ok(()),
-                None => Err(Failure::NotFound("the pipe is gone".into())),
+                // Not among the output, which may be JSON.
+                Some(_) => {
+                    tell(&text);
+                    Ok(())
+                }
+                None => Err(Failure::NotFound(text)),
             };
         }
         let rated: Vec<_> = pipes
@@ -110,7 +109,7 @@ fn text(pipe: &Pipe, rates: Option<&Rates>) -> String {
     let look = match &pipe.look {
         Ok(look) => look,
         Err(reason) => {
-            line("memory", names::printable(&reason.to_string()));
+            line("memory", names::printable(reason.reason()));
             return out;
         }
     };

@@ -231,6 +231,102 @@ fn stat_of_nothing_ends_with_3_and_names_it() {
 }
 
 #[test]
+fn a_pipe_without_a_label_is_called_by_its_inode() {
+    for backend in BACKENDS {
+        let options = shmpipe::PipeOptions::new().backend(backend);
+        let _ends = options.pipe().unwrap();
+        let us = std::process::id().to_string();
+        let list = text_of(&["ls", &us]);
+        let names = list.lines().filter_map(|line| line.split(' ').next());
+        let names: Vec<_> = names.filter(|name| name.starts_with('#')).collect();
+        assert!(!names.is_empty(), "{list}");
+        for name in names {
+            let rows = shmpipe(&["ls", name]);
+            let stat = shmpipe(&["stat", name, "--over", "0.05"]);
+            // It may be another test's, which has ended since.
+            let rows = String::from_utf8(rows.stdout).unwrap();
+            let stat = String::from_utf8(stat.stdout).unwrap();
+            if text_of(&["ls", &us]).contains(name) {
+                assert!(rows.contains(name) && rows.lines().count() >= 2, "{rows}");
+                assert!(
+                    stat.starts_with(&format!("pipe            {name} ")),
+                    "{stat}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn ls_of_nothing_ends_with_3_and_names_it() {
+    for options in [
+        &["ls", "no such label"][..],
+        &["ls", "no such label", "--json"],
+    ] {
+        let output = shmpipe(options);
+        assert_eq!(output.status.code(), Some(3));
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            complaint.starts_with("shmpipe: no pipe is called no such label"),
+            "{complaint}"
+        );
+        assert!(output.stdout.is_empty());
+    }
+    let output = shmpipe(&["ls", "4294967295"]);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        complaint.contains("no process 4294967295 holds one"),
+        "{complaint}"
+    );
+    assert!(text_of(&["ls", "--help"]).contains("3  ls, stat: no such pipe"));
+}
+
+#[test]
+fn stat_says_in_one_line_that_the_pipe_it_watched_is_gone() {
+    use std::io::{BufRead, BufReader};
+    let label = label("goes");
+    let ends = open(Backend::SharedMemory, &label);
+    let mut watcher = Command::new(env!("CARGO_BIN_EXE_shmpipe"))
+        .args(["stat", &label, "--over", "0.05", "--watch", "0.05"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    drop(ends);
+    lines.for_each(|line| drop(line.unwrap()));
+    let output = watcher.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, format!("shmpipe: {label}: the pipe is gone\n"));
+}
+
+#[test]
+fn a_long_label_is_cut_in_tables_and_nowhere_else() {
+    let label = format!("{}{}", label("long"), "-and-longer".repeat(17));
+    let _ends = open(Backend::SharedMemory, &label);
+    let table = text_of(&["ls", &label]);
+    let shown = table.lines().nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(shown.chars().count(), 32);
+    let start = shown.strip_suffix('…').unwrap();
+    assert!(label.starts_with(start));
+    assert_eq!(
+        text_of(&["ls", shown]).lines().count(),
+        2,
+        "what ls shows is a name"
+    );
+    let top = text_of(&["top", "--plain", "--interval", "0.05", "--filter", &label]);
+    assert!(top.contains(shown) && !top.contains(&label), "{top}");
+    assert!(text_of(&["stat", &label, "--over", "0.05"]).contains(&label));
+    assert_eq!(
+        checked(&text_of(&["ls", &label, "--json"]))["pipes"][0]["label"],
+        *label
+    );
+}
+
+#[test]
 fn doctor_judges_this_machine_and_tests_both_backends() {
     let output = shmpipe(&["doctor"]);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -264,5 +360,26 @@ fn help_tells_the_exit_codes_and_each_shell_gets_completions() {
     }
     assert!(text_of(&["man"]).contains(".TH shmpipe"));
     assert!(text_of(&["man", "ls"]).contains("kernel pipes"));
-    assert_eq!(shmpipe(&["man", "nothing"]).status.code(), Some(1));
+    for command in ["completions", "man"] {
+        assert!(text_of(&["man", command]).contains(".TH shmpipe-"));
+    }
+}
+
+#[test]
+fn a_manual_page_that_there_is_not_is_wrong_usage_and_the_names_are_listed() {
+    let output = shmpipe(&["man", "nothing"]);
+    assert_eq!(output.status.code(), Some(2));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    let names = "ls, top, stat, doctor, bench, completions, man";
+    assert!(
+        complaint.contains("nothing") && complaint.contains(names),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn the_manual_page_tells_how_to_read_those_of_the_commands() {
+    let page = text_of(&["man"]);
+    assert!(page.contains("shmpipe man ls"), "{page}");
+    assert!(!page.contains("help(1)"), "there is none of that");
 }

@@ -39,6 +39,52 @@ fn a_lying_pipe_is_an_unreadable_row_and_the_others_are_shown() {
     checked(&text_of(&["ls", "--json"]));
 }
 
+#[test]
+fn memory_that_is_no_pipe_is_told_of_as_a_person_would() {
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    let memory = |label: &str, seals: SealFlag| {
+        let name = format!("shmpipe:{label}");
+        let memory = memfd_create(name.as_str(), MFdFlags::MFD_ALLOW_SEALING).unwrap();
+        nix::unistd::ftruncate(&memory, 8192).unwrap();
+        fcntl(&memory, FcntlArg::F_ADD_SEALS(seals)).unwrap();
+        memory
+    };
+    let (bare, sealed) = (label("bare"), label("sealed"));
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    let _memories = [memory(&bare, SealFlag::F_SEAL_GROW), memory(&sealed, seals)];
+    for (label, reason) in [
+        (
+            &bare,
+            "its memory is not sealed by F_SEAL_SEAL, F_SEAL_SHRINK",
+        ),
+        (
+            &sealed,
+            "its memory is no segment of a pipe: it begins with 00 00 00 00 00 00 00 00",
+        ),
+    ] {
+        let value = checked(&text_of(&["ls", label, "--json"]));
+        assert_eq!(value["pipes"][0]["unreadable"], reason);
+        let row = text_of(&["ls", label]).lines().nth(1).unwrap().to_owned();
+        let cells: Vec<_> = row.split_whitespace().take(9).collect();
+        assert_eq!(cells, [label, "?", "?", "-", "-", "-", "-", "-", "-"]);
+        assert!(row.ends_with(&format!("  unreadable: {reason}")), "{row}");
+        let stat = text_of(&["stat", label, "--over", "0.05"]);
+        assert!(
+            stat.contains(&format!("memory          {reason}\n")),
+            "{stat}"
+        );
+        let top = text_of(&["top", "--plain", "--interval", "0.05", "--filter", label]);
+        let cells: Vec<_> = top.lines().nth(1).unwrap().split_whitespace().collect();
+        let unknown = ["?", "?", "-", "-", "-", "-", "-", "unread"];
+        assert_eq!((cells[0], &cells[1..]), (&**label, &unknown[..]));
+        assert!(
+            top.contains(&format!("\n{label}: unreadable: {reason}\n")),
+            "{top}"
+        );
+    }
+}
+
 /// The memory of the pipe of this process with this label.
 fn memory(label: &str) -> File {
     let wanted = format!("/memfd:shmpipe:{label} (deleted)");
@@ -77,10 +123,7 @@ fn a_pipe_whose_memory_is_wrong_is_unreadable_to_every_command() {
         }
         let value = checked(&text_of(&["ls", &label, "--json"]));
         let why = value["pipes"][0]["unreadable"].as_str().unwrap();
-        assert!(
-            why.starts_with("unreadable: ") && why.contains(words),
-            "{why}"
-        );
+        assert!(why.contains(words) && !why.contains("unreadable"), "{why}");
         checked(&text_of(&["stat", &label, "--json", "--over", "0.05"]));
     }
 }
@@ -169,6 +212,38 @@ fn doctor_ends_with_4_where_a_pipe_cannot_be_made_and_says_what_to_do() {
 }
 
 #[test]
+fn doctor_names_the_limit_on_the_size_of_files() {
+    let script = format!("ulimit -f 8; exec {SHMPIPE} doctor");
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let shared_memory = text.split("note     shared memory").nth(1).expect(&text);
+    let remedy = shared_memory.lines().nth(1).unwrap();
+    assert!(remedy.contains("RLIMIT_FSIZE"), "{text}");
+    assert!(!text.contains("allow that call"), "{text}");
+    assert!(!text.contains("please report"), "{text}");
+}
+
+#[test]
+fn doctor_tells_whether_huge_pages_can_be_had() {
+    use shmpipe::PipeOptions;
+    let size = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
+    let size = size.ok().and_then(|size| size.trim().parse().ok());
+    let options = PipeOptions::new().backend(Backend::SharedMemory);
+    let works = size.is_some_and(|size| options.capacity(size).huge_pages(true).pipe().is_ok());
+    let text = text_of(&["doctor", "--no-self-test"]);
+    let line = text
+        .lines()
+        .find(|line| line.contains(" huge pages "))
+        .unwrap();
+    let words = if works {
+        "PipeOptions::huge_pages works"
+    } else {
+        "PipeOptions::huge_pages does not work"
+    };
+    assert!(line.contains(words), "{text}");
+}
+
+#[test]
 fn a_closed_output_is_no_failure_and_no_panic() {
     let label = label("closed");
     let _ends = open(Backend::SharedMemory, &label);
@@ -209,13 +284,24 @@ fn a_closed_output_is_no_failure_and_no_panic() {
 
 #[test]
 fn an_output_that_cannot_be_written_is_a_failure() {
-    let full = File::options().write(true).open("/dev/full").unwrap();
-    let output = Command::new(SHMPIPE)
-        .arg("ls")
-        .stdout(full)
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("shmpipe: "));
+    let commands: [&[&str]; 7] = [
+        &["ls"],
+        &["--help"],
+        &["ls", "--help"],
+        &["help", "ls"],
+        &["--version"],
+        &["man"],
+        &["completions", "bash"],
+    ];
+    for arguments in commands {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(SHMPIPE)
+            .args(arguments)
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("shmpipe: "));
+    }
 }

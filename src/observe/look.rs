@@ -118,6 +118,13 @@ pub struct Side {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable(pub(super) String);
 
+impl Unreadable {
+    /// The reason alone; as text it begins with "unreadable: ".
+    pub fn reason(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unreadable: {}", self.0)

@@ -191,7 +191,8 @@ impl Geometry {
 
     fn check(&self, length: u64) -> Result<(), String> {
         if self.magic != MAGIC {
-            return Err(format!("it begins with {:02x?}", self.magic));
+            let bytes = self.magic.map(|byte| format!("{byte:02x}")).join(" ");
+            return Err(format!("it begins with {bytes}"));
         }
         if self.version != VERSION {
             let version = self.version;
@@ -297,8 +298,10 @@ fn check_seals(memfd: impl AsFd) -> io::Result<()> {
     let wanted = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     let missing = wanted.difference(seals);
     if !missing.is_empty() {
+        let names: Vec<_> = missing.iter_names().map(|(name, _)| name).collect();
         return Err(invalid(format!(
-            "the memfd {fd} is not sealed by {missing:?}"
+            "the memfd {fd} is not sealed by {}",
+            names.join(", ")
         )));
     }
     if seals.contains(SealFlag::F_SEAL_WRITE) {

@@ -15,6 +15,10 @@ use super::Finding;
 use crate::look::units::{rate, size};
 use crate::machine;
 
+/// What to do where a limit on the size of files is in the way.
+pub(super) const FILE_SIZE_REMEDY: &str = "a pipe's memory counts as a file: over the limit on their size \
+    (RLIMIT_FSIZE) it falls back to a kernel pipe; raise it by ulimit -f";
+
 /// All of them, in the order in which they are printed.
 pub(crate) fn all() -> Vec<Finding> {
     vec![
@@ -130,6 +134,9 @@ fn shared_memory() -> Finding {
     let what = "shared memory";
     match PipeOptions::new().backend(Backend::SharedMemory).pipe() {
         Ok(_) => Finding::ok(what, "memory, futex, robust locks and sockets work"),
+        Err(error) if is_over_file_size(&error) => {
+            Finding::note(what, error.to_string(), FILE_SIZE_REMEDY)
+        }
         Err(error) if is_short_of_something(&error) => Finding::problem(
             what,
             error.to_string(),
@@ -141,6 +148,11 @@ fn shared_memory() -> Finding {
             "pipes fall back to kernel pipes where a call is refused; allow that call for the speed",
         ),
     }
+}
+
+/// Whether a pipe is larger than the caller's limit on the size of files.
+pub(super) fn is_over_file_size(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::FileTooLarge
 }
 
 /// Whether an error tells of a want that no fall-back helps against.
@@ -302,23 +314,46 @@ fn socket_list() -> Finding {
     }
 }
 
+/// Whether they can be had where a pipe asks for them, and whether it gets them without.
 fn huge_pages() -> Finding {
     let what = "huge pages";
     let setting = line("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
     let chosen = setting.as_deref().and_then(|text| {
         let (_, rest) = text.split_once('[')?;
-        rest.split_once(']')
+        Some(rest.split_once(']')?.0)
     });
-    match chosen {
-        None => Finding::ok(what, "not for shared memory"),
-        Some(("always" | "force", _)) => Finding::note(
+    let works = format!(
+        "PipeOptions::huge_pages works; shmem_enabled for other pipes: {}",
+        chosen.unwrap_or("never")
+    );
+    let size = line("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
+    let Some(size) = size.and_then(|size| size.parse().ok()) else {
+        return Finding::note(
             what,
-            "always for shared memory",
+            "PipeOptions::huge_pages does not work: this kernel has no transparent ones",
+            "large pipes may be slower; CONFIG_TRANSPARENT_HUGEPAGE of the kernel gives them",
+        );
+    };
+    let options = PipeOptions::new()
+        .backend(Backend::SharedMemory)
+        .capacity(size)
+        .huge_pages(true);
+    match options.pipe() {
+        Err(error) if is_over_file_size(&error) => Finding::note(
+            what,
+            format!("PipeOptions::huge_pages does not work: {error}"),
+            FILE_SIZE_REMEDY,
+        ),
+        Err(error) => Finding::note(
+            what,
+            format!("PipeOptions::huge_pages does not work: {error}"),
+            "it takes Linux 6.1, a shmem_enabled that is not deny, and a huge page to be free: leave it out",
+        ),
+        Ok(_) if matches!(chosen, Some("always" | "force")) => Finding::note(
+            what,
+            works,
             "a small pipe may then take 2 MiB: within_size is enough for large ones",
         ),
-        Some((chosen, _)) => Finding::ok(
-            what,
-            format!("{chosen}; matters for capacities of several MiB only"),
-        ),
+        Ok(_) => Finding::ok(what, works),
     }
 }

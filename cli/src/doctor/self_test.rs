@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use shmpipe::{Backend, PipeOptions};
 
 use super::Finding;
+use super::checks::{FILE_SIZE_REMEDY, is_over_file_size};
 use crate::look::units::rate;
 
 /// Time for each backend, half of it for round trips and half for one way.
@@ -28,6 +29,9 @@ fn test(what: &'static str, backend: Backend) -> Finding {
                 rate(messages)
             );
             Finding::ok(what, found)
+        }
+        Err(error) if is_over_file_size(&error) => {
+            Finding::note(what, error.to_string(), FILE_SIZE_REMEDY)
         }
         Err(error) => Finding::problem(
             what,

@@ -155,7 +155,7 @@ impl PipeEntry {
             inode: pipe.inode,
             label: pipe.label.clone(),
             state: pipe.state().to_string(),
-            unreadable: pipe.look.as_ref().err().map(ToString::to_string),
+            unreadable: pipe.look.as_ref().err().map(|why| why.reason().to_owned()),
             backend: look.map(|look| match look.backend {
                 Backend::Kernel => "kernel",
                 _ => "shm",

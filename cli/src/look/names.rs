@@ -2,6 +2,9 @@
 
 use shmpipe::observe::{Holders, Pipe, Presence, Process, Side};
 
+/// Characters of a pipe's label in a table.
+const TITLE: usize = 32;
+
 /// `text` without what would move a cursor, colour a screen or turn the writing direction.
 pub(crate) fn printable(text: &str) -> String {
     let turns = |char| matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
@@ -22,6 +25,18 @@ pub(crate) fn title(pipe: &Pipe) -> String {
         Some(label) => printable(label),
         None => format!("#{}", pipe.inode),
     }
+}
+
+/// The same for a table, where no label makes a row too long to be read.
+pub(crate) fn short_title(pipe: &Pipe) -> String {
+    clipped(&title(pipe), TITLE)
+}
+
+/// Whether `text` is the pipe's label, or what a table shows for it.
+pub(crate) fn is_called(pipe: &Pipe, text: &str) -> bool {
+    pipe.label.as_deref() == Some(text)
+        || text.strip_prefix('#') == Some(&*pipe.inode.to_string())
+        || short_title(pipe) == text
 }
 
 /// `name/pid`.

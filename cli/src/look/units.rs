@@ -13,7 +13,15 @@ pub(crate) fn count(number: u64) -> String {
 
 /// A rate or a large count with three digits: `0`, `12.5`, `1.25M`.
 pub(crate) fn rate(number: f64) -> String {
-    for (limit, prefix) in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")] {
+    let prefixes = [
+        (1e18, "E"),
+        (1e15, "P"),
+        (1e12, "T"),
+        (1e9, "G"),
+        (1e6, "M"),
+        (1e3, "k"),
+    ];
+    for (limit, prefix) in prefixes {
         if number >= 0.9995 * limit {
             return format!("{}{prefix}", three_digits(number / limit));
         }
@@ -84,6 +92,7 @@ mod tests {
             assert_eq!(count(number), text);
         }
         assert_eq!((rate(12.345), rate(999.9)), ("12.3".into(), "1.00k".into()));
+        assert_eq!(count(u64::MAX), "18.4E", "no wider than others");
         assert_eq!(
             (size(65_536), size(1 << 20), size(65_540)),
             ("64K".into(), "1M".into(), "65540".into())

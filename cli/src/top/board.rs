@@ -100,7 +100,7 @@ impl Board {
                 self.rates.insert(pipe.inode, rates);
             }
             let mut history = self.history.remove(&pipe.inode).unwrap_or_default();
-            history.push_back(fullness_of(pipe));
+            history.push_back(fullness_of(pipe).unwrap_or(0.0));
             if history.len() > HISTORY {
                 history.pop_front();
             }
@@ -131,7 +131,7 @@ impl Board {
         let key = |row: &Row<'_>| match self.order {
             Order::Messages => row.rates.map_or(0.0, |rates| rates.messages),
             Order::Bytes => row.rates.map_or(0.0, |rates| rates.bytes),
-            Order::Fill => fullness_of(row.pipe),
+            Order::Fill => fullness_of(row.pipe).unwrap_or(0.0),
             Order::Blocked => row.rates.map_or(0.0, |rates| rates.blocked),
             Order::Waiting => row.rates.map_or(0.0, |rates| rates.waiting),
             Order::Label => 0.0,
@@ -171,8 +171,8 @@ impl Board {
     }
 }
 
-fn fullness_of(pipe: &Pipe) -> f64 {
-    let look = pipe.look.as_ref().ok();
-    look.and_then(|look| fullness(look.fill, look.capacity))
-        .unwrap_or(0.0)
+/// From 0 to 1, where it can be told.
+pub(super) fn fullness_of(pipe: &Pipe) -> Option<f64> {
+    let look = pipe.look.as_ref().ok()?;
+    fullness(look.fill, look.capacity)
 }

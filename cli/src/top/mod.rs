@@ -1,8 +1,9 @@
 //! `shmpipe top`: the pipes live in a terminal, or one plain snapshot anywhere else.
 //!
-//! What is shown is decided in [`board`], how in [`view`].
+//! What is shown is decided in [`board`], how in [`view`], in which columns in [`columns`].
 
 mod board;
+mod columns;
 mod view;
 
 use std::io::{self, IsTerminal};

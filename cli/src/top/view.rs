@@ -1,13 +1,14 @@
 //! How `top` looks: the table, one line of verdict for the chosen row, and the plain form of both.
 
 use ratatui::Frame;
-use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
-use ratatui::text::{Line, Span};
+use ratatui::text::Span;
 use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row as TableRow, Table, TableState};
 use shmpipe::observe::State;
 
-use super::board::{Board, Row};
+use super::board::{Board, Row, fullness_of};
+use super::columns::{Column, columns, width_of_bars, width_of_ends};
 use crate::look::names;
 use crate::look::rates::Bottleneck;
 use crate::look::units::{per_cent, rate};
@@ -15,9 +16,6 @@ use crate::ls::{not_seen, table};
 
 /// Eighths of a character's height.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-
-/// Width from which on both holders are shown; below it a row still has all its figures.
-const WIDE: u16 = 100;
 
 /// Width of a column below which a process is its name alone.
 const NARROW: usize = 16;
@@ -42,18 +40,21 @@ pub(crate) fn draw(frame: &mut Frame<'_>, board: &Board) {
         Constraint::Length(1),
     ]);
     let [head, body, verdict, foot] = areas.areas(frame.area());
-    frame.render_widget(Paragraph::new(heading(board, rows.len())), head);
+    // A figure that is cut would be a wrong one, and an ellipsis says that it is cut.
+    let width = usize::from(frame.area().width);
+    let line = |text: &str| Paragraph::new(names::clipped(text, width));
+    frame.render_widget(line(&heading(board, rows.len())), head);
     draw_table(frame, board, &rows, body);
     let chosen = rows.get(board.selected.min(rows.len().saturating_sub(1)));
     let text = chosen.map_or("no pipes".into(), sentence);
-    frame.render_widget(Paragraph::new(text).style(Modifier::BOLD), verdict);
-    frame.render_widget(Paragraph::new(footing(board)), foot);
+    frame.render_widget(line(&text).style(Modifier::BOLD), verdict);
+    frame.render_widget(line(&footing(board)), foot);
     if board.shows_help {
         draw_help(frame);
     }
 }
 
-fn heading(board: &Board, shown: usize) -> Line<'static> {
+fn heading(board: &Board, shown: usize) -> String {
     let all = board.survey().map_or(0, |survey| survey.pipes.len());
     let order = board.order.name();
     let arrow = if board.is_reversed { "↑" } else { "↓" };
@@ -62,75 +63,53 @@ fn heading(board: &Board, shown: usize) -> Line<'static> {
         Some(line) => format!("  {line}"),
         None => String::new(),
     };
-    let count = if shown == all {
+    let count = if (shown, all) == (1, 1) {
+        "1 pipe".to_owned()
+    } else if shown == all {
         format!("{all} pipes")
     } else {
         format!("{shown} of {all} pipes")
     };
-    Line::from(format!(
-        "shmpipe  {count}  by {order} {arrow}{held}{hidden}"
-    ))
+    format!("shmpipe  {count}  by {order} {arrow}{held}{hidden}")
 }
 
-fn footing(board: &Board) -> Line<'static> {
+fn footing(board: &Board) -> String {
     let typed = names::printable(&board.filter);
     if board.is_typing {
-        return Line::from(format!("filter: {typed}▏"));
+        return format!("filter: {typed}▏");
     }
     let keys = "q quit  s sort  r reverse  / filter  p hold  ? help";
     if board.filter.is_empty() {
-        Line::from(keys)
+        keys.to_owned()
     } else {
-        Line::from(format!("{keys}  filter: {typed}"))
+        format!("{keys}  filter: {typed}")
     }
 }
 
 fn draw_table(frame: &mut Frame<'_>, board: &Board, rows: &[Row<'_>], area: Rect) {
-    let is_wide = area.width >= WIDE;
-    let ends = if is_wide { 20 } else { 11 };
-    let bars = if is_wide { 16 } else { 8 };
-    let widths = [
-        Constraint::Min(8),
-        Constraint::Length(ends),
-        Constraint::Length(ends),
-        Constraint::Length(6),
-        Constraint::Length(6),
-        Constraint::Length(bars),
-        Constraint::Length(4),
-        Constraint::Length(5),
-        Constraint::Length(4),
-        Constraint::Length(8),
-    ];
-    let right = |text: &str| Cell::from(Line::from(text.to_owned()).alignment(Alignment::Right));
-    let head = TableRow::new([
-        Cell::from("LABEL"),
-        Cell::from("FROM"),
-        Cell::from("TO"),
-        right("MSG/s"),
-        right("B/s"),
-        Cell::from("FILLED"),
-        right("NOW"),
-        right("BLOCK"),
-        right("WAIT"),
-        Cell::from("SLOW"),
-    ]);
+    let columns = columns(area.width);
+    let ends = width_of_ends(area.width);
+    let bars = width_of_bars(area.width);
+    let head = columns.iter().map(|(column, _)| column.cell(column.head()));
     let lines = rows.iter().map(|row| {
         let [title, from, to, messages, bytes, now, block, wait, slow] = figures(row, ends.into());
-        TableRow::new([
-            Cell::from(title),
-            Cell::from(from),
-            Cell::from(to),
-            right(&messages),
-            right(&bytes),
-            Cell::from(sparkline(&row.history, bars.into())),
-            right(&now),
-            right(&block),
-            right(&wait),
-            Cell::from(Span::styled(slow, colour(row))),
-        ])
+        let cell = |&(column, width): &(Column, u16)| match column {
+            Column::Label => column.cell(&names::clipped(&title, width.into())),
+            Column::From => column.cell(&from),
+            Column::To => column.cell(&to),
+            Column::Messages => column.cell(&messages),
+            Column::Bytes => column.cell(&bytes),
+            Column::Filled => column.cell(&sparkline(&row.history, bars.into())),
+            Column::Now => column.cell(&now),
+            Column::Block => column.cell(&block),
+            Column::Wait => column.cell(&wait),
+            Column::Slow => Cell::from(Span::styled(slow.clone(), colour(row))),
+        };
+        TableRow::new(columns.iter().map(cell))
     });
+    let widths = columns.iter().map(|&(_, width)| Constraint::Length(width));
     let table = Table::new(lines, widths)
-        .header(head.style(Style::new().add_modifier(Modifier::REVERSED)))
+        .header(TableRow::new(head).style(Style::new().add_modifier(Modifier::REVERSED)))
         .row_highlight_style(Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED));
     let mut state = TableState::new();
     if !rows.is_empty() {
@@ -159,7 +138,7 @@ fn figures(row: &Row<'_>, width: usize) -> [String; 9] {
         names::clipped(&text, width)
     };
     let (from, to) = (side(&pipe.senders), side(&pipe.receivers));
-    let now = row.history.last().copied().map_or("-".into(), per_cent);
+    let now = fullness_of(pipe).map_or("-".into(), per_cent);
     let unknown = || "-".to_owned();
     let [messages, bytes, block, wait, slow] = match row.rates {
         Some(rates) => [
@@ -179,7 +158,7 @@ fn figures(row: &Row<'_>, width: usize) -> [String; 9] {
         _ => slow,
     };
     [
-        names::title(pipe),
+        names::short_title(pipe),
         from,
         to,
         messages,
@@ -193,7 +172,7 @@ fn figures(row: &Row<'_>, width: usize) -> [String; 9] {
 
 /// The verdict on one row.
 fn sentence(row: &Row<'_>) -> String {
-    let title = names::title(row.pipe);
+    let title = names::short_title(row.pipe);
     match (&row.pipe.look, row.rates) {
         (Err(reason), _) => format!("{title}: {}", names::printable(&reason.to_string())),
         (Ok(_), Some(rates)) => match row.pipe.state() {
