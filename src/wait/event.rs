@@ -193,20 +193,29 @@ impl Event {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::sync::AtomicU64;
+impl Event {
+    /// One on which nobody sleeps, and whose other side was seen on no CPU yet.
+    pub(crate) fn unused() -> Self {
+        use crate::sync::AtomicU64;
 
-    #[test]
-    fn every_arming_has_a_new_number_and_none_is_0() {
-        let event = Event {
+        Self {
             armed: AtomicU32::new(0),
             bell: AtomicU32::new(0),
             closes: AtomicU32::new(0),
             peer_cpu: AtomicU32::new(0),
             wake_at: AtomicU64::new(0),
             rung_at: AtomicU64::new(0),
-        };
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_arming_has_a_new_number_and_none_is_0() {
+        let event = Event::unused();
         let last_number = AtomicU32::new(u32::MAX - 2);
         for expected in [u32::MAX - 1, u32::MAX, 1, 2] {
             assert_eq!(event.arm(&last_number), expected);

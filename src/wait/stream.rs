@@ -84,25 +84,12 @@ fn step_back() {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::sync::{AtomicU32, AtomicU64};
     use std::cell::Cell;
-
-    /// A place whose other side was last seen on no CPU that we could be on.
-    fn event() -> Event {
-        Event {
-            armed: AtomicU32::new(0),
-            bell: AtomicU32::new(0),
-            closes: AtomicU32::new(0),
-            peer_cpu: AtomicU32::new(0),
-            wake_at: AtomicU64::new(0),
-            rung_at: AtomicU64::new(0),
-        }
-    }
 
     fn first_look_comes_late(stream: &mut Stream) -> bool {
         let start = clock::ticks();
         let first = Cell::new(None);
-        stream.look(&event(), || {
+        stream.look(&Event::unused(), || {
             first.set(first.get().or(Some(clock::ticks())));
             true
         });
@@ -122,7 +109,7 @@ mod tests {
     fn one_record_for_each_look_is_never_a_stream() {
         let mut stream = Stream::default();
         for _ in 0..1000 {
-            stream.look(&event(), || true);
+            stream.look(&Event::unused(), || true);
             stream.found();
         }
         assert!(stream.found < STREAM);
@@ -142,7 +129,7 @@ mod tests {
     fn a_stream_that_ends_is_one_no_more() {
         let mut stream = Stream::default();
         (0..MOST).for_each(|_| stream.found());
-        assert!(!stream.look(&event(), || false));
+        assert!(!stream.look(&Event::unused(), || false));
         assert_eq!(stream.found, 0);
     }
 }
