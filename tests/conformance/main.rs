@@ -57,6 +57,8 @@ mod serde_ends;
 mod serde_handed;
 #[cfg(feature = "serde")]
 mod serde_hostile;
+mod shared_ends;
+mod shared_tries;
 mod signals;
 mod sizes;
 mod spins;
