@@ -12,6 +12,8 @@ pub(crate) enum Fault {
     Disconnected,
     /// The call's patience ended first: full, empty, or past the deadline.
     NotNow,
+    /// Another holder of the side was stopped in the middle of a call, so a call that may not wait could not look.
+    Busy,
     /// The message can never be sent this way.
     TooLarge { len: usize, max: usize },
     /// The message is longer than an empty pipe takes at once; by parts it can be sent.
@@ -46,6 +48,7 @@ impl From<nix::Error> for Fault {
 
 const DISCONNECTED_SEND: &str = "every receiver is gone";
 const DISCONNECTED_RECV: &str = "every sender is gone";
+const BUSY: &str = "another holder of this end has been in the middle of a call for over 100 ms";
 const CORRUPTED: &str = "the pipe's shared memory holds an impossible value";
 
 /// Declares one public error enum with its `Display`, `Error` and conversions.
@@ -113,6 +116,7 @@ macro_rules! error_enum {
                     Fault::Disconnected => Self::Disconnected,
                     Fault::Corrupted => Self::Corrupted,
                     Fault::Io(error) | Fault::Untold(error) => Self::Io(error),
+                    Fault::Busy => Self::Io(io::Error::new(io::ErrorKind::ResourceBusy, BUSY)),
                     $(Fault::NotNow => Self::$quiet,)?
                     $($fault)*
                     #[allow(unreachable_patterns, reason = "each enum names the faults it can meet")]

@@ -1,19 +1,26 @@
-//! Who is inside a message that is received in parts, and what becomes of the message when that
-//! receiver times out, is dropped or dies. Both backends use it.
+//! Which process has the first fragments of a message that is received in fragments, and what becomes of the
+//! message when that process stops receiving, closes its end or dies. Both backends use it.
 //!
-//! A receiver notes itself as *holder* in shared memory when it takes a first part, and takes all
-//! parts under one hold of the side lock. When its patience ends inside the message it keeps the
-//! parts in private memory, stays the holder and lets go of the lock. The others then wait until it
-//! goes on or is gone; that it is gone is proven by its process's number, which is never used twice
-//! (`sys::process`), and not by time.
+//! The fragments belong to the process's *end*, which all its handles to that side share: whichever of its handles or
+//! threads receives next goes on with them. In shared memory the process is noted as *holder* before the first
+//! fragment is taken. All fragments are taken under the side lock, and the state says whether the holder is there:
+//! [`INSIDE`](message::INSIDE) while it has the lock, [`WAITING`](message::WAITING) while it keeps the lock for a wait,
+//! [`OPEN`](message::OPEN) after a call of it has ended inside the message. The others then wait until the holder goes on or is gone.
+//!
+//! That the holder is gone is proven and not inferred from time: whoever takes the lock and finds `INSIDE` or `WAITING` knows
+//! that the owner before it died there; one that closed its end has let go; of any other the process is looked after
+//! (`sys::process`). What was lost with it is reported once, as [`Fault::Aborted`], by whoever receives next.
 
 use std::mem::{self, MaybeUninit};
+use std::ops::{Deref, DerefMut};
 use std::ptr;
 use std::time::Duration;
 
 use super::destination::Destination;
+use super::hold::{self, NO_END};
 use super::latch;
 use super::lock::Guard;
+use super::per_process::{Entered, PerProcess};
 use crate::error::Fault;
 use crate::segment::layout::{Custody, message};
 use crate::sync::Ordering;
@@ -21,15 +28,17 @@ use crate::sys::clock::{Deadline, Patience};
 use crate::sys::futex;
 use crate::sys::process::{Life, Process};
 
-/// How long a dropped end waits for the lock to give up a message that it holds.
-pub(crate) const FAREWELL: Duration = Duration::from_millis(100);
+/// How long an end that is closed waits for the lock to give up a message that it holds.
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Whether a receiver may take what is in the pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     Ours,
-    /// This living process has the first parts of the message at hand.
+    /// This living process has the first fragments of the message at hand.
     Held(u32),
+    /// A message has gone with the process that had its first fragments, and nobody has been told yet.
+    Lost,
 }
 
 impl Custody {
@@ -38,7 +47,7 @@ impl Custody {
         latch::state(&self.state, Ordering::Relaxed)
     }
 
-    pub(crate) fn set_state(&self, state: u32) {
+    fn set_state(&self, state: u32) {
         latch::set_state(&self.state, state, Ordering::Relaxed);
     }
 
@@ -48,109 +57,230 @@ impl Custody {
         self.holder.clear();
     }
 
+    /// Whether the rest of a message is to be passed over.
+    pub(crate) fn has_residue(&self) -> bool {
+        matches!(self.state(), message::ORPHANED | message::RESIDUE)
+    }
+
+    /// The rest of a message has been passed over, or will never come.
+    pub(crate) fn end_residue(&self) {
+        match self.state() {
+            message::ORPHANED => self.set_state(message::LOST),
+            message::RESIDUE => self.set_state(message::WHOLE),
+            _ => {}
+        }
+    }
+
+    /// The caller reports the message that was lost.
+    pub(crate) fn report_lost(&self) {
+        match self.state() {
+            message::ORPHANED => self.set_state(message::RESIDUE),
+            message::LOST => self.set_state(message::WHOLE),
+            _ => {}
+        }
+    }
+
+    /// The holder is going to wait for the sender and keeps the lock, or goes on after that.
+    pub(crate) fn set_waiting(&self, waits: bool) {
+        self.set_state(if waits {
+            message::WAITING
+        } else {
+            message::INSIDE
+        });
+    }
+
+    /// Whether the owner of the lock keeps it until the senders go on.
+    pub(crate) fn is_waited_in(&self) -> bool {
+        self.state() == message::WAITING
+    }
+
+    fn orphan(&self) {
+        self.holder.clear();
+        self.set_state(message::ORPHANED);
+    }
+}
+
+/// What a process has of the message that it receives in fragments. `P` is what a backend notes of a fragment that
+/// it does not take at once.
+pub(crate) struct Reassembly<P> {
+    /// What tells this end from others of its process.
+    id: u64,
+    open: Option<Open>,
+    /// Whether the lock was let go inside the message, so that others may be waiting for us.
+    has_let_go: bool,
+    pub(crate) progress: P,
+}
+
+/// A message that is not whole yet.
+struct Open {
+    /// The whole message's length as its first fragment claims it.
+    total: u64,
+    /// What has arrived of it, unless `in_slice`.
+    bytes: Vec<u8>,
+    /// How much has arrived of it in the slice of the call under way; `bytes` is empty then.
+    in_slice: usize,
+    /// Whether its first fragment has been taken out of the pipe.
+    is_taken: bool,
+}
+
+impl<P: Default> Default for Reassembly<P> {
+    fn default() -> Self {
+        Self {
+            id: hold::new_end(),
+            open: None,
+            has_let_go: false,
+            progress: P::default(),
+        }
+    }
+}
+
+/// A receiver's section under the side lock: its turn, and the process's fragments.
+pub(crate) struct Session<'a, P: Default> {
+    // In this order: the fragments are put down before the lock is released.
+    inside: Inside<'a, P>,
+    guard: Guard<'a>,
+}
+
+struct Inside<'a, P: Default> {
+    reassembly: Entered<'a, Reassembly<P>>,
+    custody: &'a Custody,
+}
+
+impl<'a, P: Default> Session<'a, P> {
+    /// With the lock, just taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`PerProcess::enter`].
+    #[inline]
+    pub(crate) fn new(
+        guard: Guard<'a>,
+        custody: &'a Custody,
+        fragments: &'a PerProcess<Reassembly<P>>,
+    ) -> Result<Self, Fault> {
+        let reassembly = fragments.enter()?;
+        let inside = Inside {
+            reassembly,
+            custody,
+        };
+        Ok(Self { inside, guard })
+    }
+
+    /// Finds out whose message is at hand; once after the lock was taken. `is_untaken` says whether nothing has been
+    /// taken of the message that was begun last.
+    ///
+    /// # Errors
+    ///
+    /// What the look after the holder's process reports.
+    #[inline]
+    pub(crate) fn take_turn(&mut self, is_untaken: impl FnOnce() -> bool) -> Result<Turn, Fault> {
+        let Inside {
+            reassembly,
+            custody,
+        } = &mut self.inside;
+        if custody.state() == message::WHOLE {
+            reassembly.open = None;
+            return Ok(Turn::Ours);
+        }
+        reassembly.take_open_turn(custody, is_untaken)
+    }
+
+    /// Puts the fragments down and keeps the lock.
+    pub(crate) fn into_guard(self) -> Guard<'a> {
+        self.guard
+    }
+
     /// Lets go of the lock and sleeps until the holder may have gone on; the caller looks again.
     ///
     /// # Errors
     ///
     /// [`Fault::NotNow`] when patience ended.
     pub(crate) fn wait_for(
-        &self,
+        self,
         holder: u32,
-        guard: Guard<'_>,
         patience: Patience,
         look_after: &mut Duration,
     ) -> Result<(), Fault> {
-        drop(guard);
-        self.holder.wait_while(holder, patience, look_after)
+        let custody = self.inside.custody;
+        drop(self);
+        custody.holder.wait_while(holder, patience, look_after)
     }
 }
 
-/// The parts that one end has taken.
-pub(crate) struct Partial {
-    /// What tells this end from others of its process.
-    id: u64,
-    open: Option<Open>,
-    /// Whether the lock was let go inside the message, so that others may be waiting for us.
-    has_let_go: bool,
+impl<P: Default> Deref for Session<'_, P> {
+    type Target = Reassembly<P>;
+
+    #[inline]
+    fn deref(&self) -> &Reassembly<P> {
+        &self.inside.reassembly
+    }
 }
 
-/// A message that is not whole yet.
-struct Open {
-    /// The whole message's length as its first part claims it.
-    total: u64,
-    /// What has arrived of it, unless `in_slice`.
-    bytes: Vec<u8>,
-    /// How much has arrived of it in the slice of the call under way; `bytes` is empty then.
-    in_slice: usize,
+impl<P: Default> DerefMut for Session<'_, P> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Reassembly<P> {
+        &mut self.inside.reassembly
+    }
 }
 
-impl Partial {
-    pub(crate) fn new() -> Self {
-        Self {
-            id: super::hold::new_end(),
-            open: None,
-            has_let_go: false,
+impl<P: Default> Drop for Inside<'_, P> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.reassembly.open.is_some() {
+            self.reassembly.put_down(self.custody);
         }
     }
+}
 
-    /// What tells this end from others of its process.
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// Whether this end is inside a message.
+impl<P: Default> Reassembly<P> {
+    /// Whether this process is inside a message.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Whether this end, or one that is gone, is inside a message. Under the lock.
+    /// Whether a process, this one or one that is gone, is inside a message. Under the lock.
     #[inline]
     pub(crate) fn is_under_way(&self, custody: &Custody) -> bool {
         self.open.is_some() || custody.state() != message::WHOLE
     }
 
-    /// Whether nobody is inside a message and nobody watches the side, so that a receive has nothing to mind.
-    /// Under the lock.
-    #[inline]
-    pub(crate) fn is_at_rest(&self, custody: &Custody) -> bool {
-        self.open.is_none() && custody.state.load(Ordering::Relaxed) == message::WHOLE
-    }
-
-    /// Finds out whose message is at hand. Under the lock, just taken or kept.
-    ///
-    /// # Errors
-    ///
-    /// What the look after the holder's process reports.
-    #[inline]
-    pub(crate) fn take_turn(&mut self, custody: &Custody) -> Result<Turn, Fault> {
-        if self.is_under_way(custody) {
-            self.take_open_turn(custody)
-        } else {
-            Ok(Turn::Ours)
-        }
-    }
-
     #[cold]
-    fn take_open_turn(&mut self, custody: &Custody) -> Result<Turn, Fault> {
-        if custody.state() != message::OPEN {
-            // The message that this end was inside has been ended by others, who took it for dead.
-            self.open = None;
-            return Ok(Turn::Ours);
+    fn take_open_turn(
+        &mut self,
+        custody: &Custody,
+        is_untaken: impl FnOnce() -> bool,
+    ) -> Result<Turn, Fault> {
+        match custody.state() {
+            message::OPEN if self.open.is_some() && self.is_holder(custody) => {
+                custody.set_state(message::INSIDE);
+                return Ok(Turn::Ours);
+            }
+            message::OPEN => {
+                // What this process had has been ended by others, who took it for dead.
+                self.open = None;
+                if !has_let_go(custody)
+                    && let Some(holder) = custody.holder.process()
+                    && !matches!(holder.watch()?, Life::Dead)
+                {
+                    return Ok(Turn::Held(holder.id));
+                }
+                custody.orphan();
+            }
+            message::INSIDE | message::WAITING => {
+                self.open = None;
+                if is_untaken() {
+                    custody.end_for_holder();
+                    return Ok(Turn::Ours);
+                }
+                custody.orphan();
+            }
+            _ => self.open = None,
         }
-        if self.open.is_some() && self.is_holder(custody) {
-            return Ok(Turn::Ours);
-        }
-        // In a forked child this is a copy of what the parent's end has taken.
-        self.open = None;
-        if let Some(holder) = custody.holder.process()
-            && !matches!(holder.watch()?, Life::Dead)
-        {
-            return Ok(Turn::Held(holder.id));
-        }
-        custody.holder.clear();
-        custody.set_state(message::ORPHANED);
-        Ok(Turn::Ours)
+        Ok(match custody.state() {
+            message::ORPHANED | message::LOST => Turn::Lost,
+            _ => Turn::Ours,
+        })
     }
 
     fn is_holder(&self, custody: &Custody) -> bool {
@@ -158,7 +288,7 @@ impl Partial {
             && Process::current().is_ok_and(|us| custody.holder.process() == Some(us))
     }
 
-    /// Begins a message of `total` bytes, of which the first part follows; before that part is
+    /// Begins a message of `total` bytes, of which the first fragment follows; before that fragment is
     /// taken out of the pipe.
     ///
     /// # Errors
@@ -171,6 +301,7 @@ impl Partial {
         into: &mut Destination<'_>,
     ) -> Result<(), Fault> {
         check_fits(total, into)?;
+        let process = Process::current()?;
         // The room that the last message needed, and not what this one claims to need.
         let mut bytes = match into {
             Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
@@ -179,28 +310,39 @@ impl Partial {
             Destination::Slice(_) => Vec::new(),
         };
         bytes.clear();
-        let process = Process::current()?;
+        self.progress = P::default();
         self.open = Some(Open {
             total,
             bytes,
             in_slice: 0,
+            is_taken: false,
         });
         custody.end.store(self.id, Ordering::Relaxed);
         custody.holder.note(process);
-        custody.set_state(message::OPEN);
+        custody.set_state(message::INSIDE);
         Ok(())
     }
 
-    /// What has arrived so far and what the whole message claims to be.
+    /// The first fragment has been taken out of the pipe.
+    pub(crate) fn has_begun(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.is_taken = true;
+        }
+    }
+
+    /// What has arrived so far and what the whole message claims to be, and the backend's notes.
     ///
     /// # Errors
     ///
     /// `BufferTooSmall` when the caller's slice cannot take the whole message; [`Fault::Corrupted`]
     /// outside a message.
-    pub(crate) fn parts(&mut self, into: &Destination<'_>) -> Result<(u64, &mut Vec<u8>), Fault> {
+    pub(crate) fn arriving(
+        &mut self,
+        into: &Destination<'_>,
+    ) -> Result<(u64, &mut Vec<u8>, &mut P), Fault> {
         let open = self.open.as_mut().ok_or(Fault::Corrupted)?;
         check_fits(open.total, into)?;
-        Ok((open.total, &mut open.bytes))
+        Ok((open.total, &mut open.bytes, &mut self.progress))
     }
 
     /// Where the next `len` bytes of the message go: on in the caller's slice, or behind what has arrived
@@ -208,7 +350,7 @@ impl Partial {
     ///
     /// # Errors
     ///
-    /// As [`parts`](Self::parts); [`Fault::Corrupted`] also for more than the message claims to be, and `Io`
+    /// As [`arriving`](Self::arriving); [`Fault::Corrupted`] also for more than the message claims to be, and `Io`
     /// when memory is short.
     pub(crate) fn next_place<'a>(
         &'a mut self,
@@ -261,7 +403,8 @@ impl Partial {
         (open.len(), open.total)
     }
 
-    /// For a call that ends inside the message: takes what is in the caller's slice into this end.
+    /// For a call that ends inside the message, before it puts the fragments down: takes what is in the caller's
+    /// slice to them.
     pub(crate) fn keep(&mut self, into: &Destination<'_>) {
         if let (Some(open), Destination::Slice(slice)) = (self.open.as_mut(), into)
             && open.in_slice > 0
@@ -295,25 +438,34 @@ impl Partial {
         Ok(len)
     }
 
-    /// The message under way is over for everybody; what this end has of it is dropped.
+    /// The message under way is over for everybody; what this process has of it is dropped.
     pub(crate) fn close(&mut self, custody: &Custody) {
         self.open = None;
         if custody.state() != message::WHOLE {
-            custody.set_state(message::WHOLE);
-            custody.holder.clear();
+            custody.end_for_holder();
         }
         if mem::take(&mut self.has_let_go) {
             futex::wake(custody.holder.word(), i32::MAX);
         }
     }
 
-    /// The caller's patience ended: others may find the lock free inside our message from now on.
-    pub(crate) fn let_go(&mut self) {
-        self.has_let_go = self.open.is_some();
+    /// Before the lock is released inside the message: others may find it free from now on.
+    #[cold]
+    fn put_down(&mut self, custody: &Custody) {
+        if !matches!(custody.state(), message::INSIDE | message::WAITING) {
+            return;
+        }
+        if self.open.as_ref().is_some_and(|open| open.is_taken) {
+            self.has_let_go = true;
+            custody.set_state(message::OPEN);
+        } else {
+            // All of it is in the pipe still.
+            self.close(custody);
+        }
     }
 
-    /// What the end of the pipe means to this end, under the lock; `sender_state` is what the senders
-    /// noted of their last message in parts.
+    /// What the end of the pipe means to this process, under the lock; `sender_state` is what the senders
+    /// noted of their last message in fragments.
     pub(crate) fn end_of_file(&mut self, custody: &Custody, sender_state: u32) -> Fault {
         if self.open.is_none() {
             return Fault::Disconnected;
@@ -324,19 +476,45 @@ impl Partial {
             _ => Fault::Aborted,
         }
     }
+}
 
-    /// This end goes away: whoever receives next passes over the rest of its message. Under the lock;
-    /// tells whether there is such a rest.
-    pub(crate) fn abandon(&mut self, custody: &Custody) -> bool {
-        let is_ours = custody.state() == message::OPEN && self.is_holder(custody);
-        self.open = None;
-        if is_ours {
-            custody.set_state(message::ORPHANED);
-            custody.holder.clear();
-            futex::wake(custody.holder.word(), i32::MAX);
-        }
-        is_ours
+/// Whether the holder has closed its end inside the message.
+fn has_let_go(custody: &Custody) -> bool {
+    // SYNC: let-go
+    custody.end.load(Ordering::Acquire) == NO_END
+}
+
+/// For a process that closes its end: gives up the message that it is inside, if any, so that whoever receives next
+/// reports it; `lock` is asked for the side lock, and `skip` is called under it to make room for the sender.
+pub(crate) fn abandon<'a, P: Default>(
+    custody: &'a Custody,
+    fragments: &'a PerProcess<Reassembly<P>>,
+    lock: impl FnOnce(Patience) -> Result<Guard<'a>, Fault>,
+    skip: impl FnOnce(),
+) {
+    if !fragments.is_ours() {
+        return;
     }
+    {
+        let Ok(reassembly) = fragments.enter() else {
+            return;
+        };
+        let is_holder = custody.state() == message::OPEN && reassembly.is_holder(custody);
+        if !reassembly.is_open() || !is_holder {
+            return;
+        }
+        // Before the lock, so that who cannot have it keeps nobody out.
+        // SYNC: let-go
+        custody.end.store(NO_END, Ordering::Release);
+    }
+    if let Ok(_guard) = lock(Patience::Until(Deadline::after(FAREWELL)))
+        && custody.state() == message::OPEN
+        && has_let_go(custody)
+    {
+        custody.orphan();
+        skip();
+    }
+    futex::wake(custody.holder.word(), i32::MAX);
 }
 
 impl Open {

@@ -21,7 +21,7 @@ use crate::sys::process::{Life, Process};
 /// One side's note, for calls under its lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Hold<'a> {
-    /// `HELD` or `AWAITED` of [`message`] while there is a holder; anything else belongs to others.
+    /// `LENDING`, `HELD` or `AWAITED` of [`message`] while there is a holder; anything else belongs to others.
     state: &'a AtomicU32,
     holder: &'a Bearer,
     /// Which of the holder's ends it is; [`NO_END`] when that has let go.
@@ -57,10 +57,11 @@ impl<'a> Hold<'a> {
     #[inline]
     pub(crate) fn is_held(self) -> bool {
         let state = latch::state(self.state, Ordering::Relaxed);
-        state == message::HELD || state == message::AWAITED
+        matches!(state, message::LENDING | message::HELD | message::AWAITED)
     }
 
-    /// Makes `end` of this process the holder of a side that is `WHOLE`.
+    /// Makes `end` of this process the holder of a side that is `WHOLE`. Until [`is_lent`](Self::is_lent) whoever takes
+    /// the lock next knows that the caller died under it.
     ///
     /// # Errors
     ///
@@ -69,8 +70,13 @@ impl<'a> Hold<'a> {
         let process = Process::current()?;
         self.end.store(end, Ordering::Relaxed);
         self.holder.note(process);
-        latch::set_state(self.state, message::HELD, Ordering::Relaxed);
+        latch::set_state(self.state, message::LENDING, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The last thing before the lock is released: from now on the side is the holder's without it.
+    pub(crate) fn is_lent(self) {
+        latch::set_state(self.state, message::HELD, Ordering::Relaxed);
     }
 
     /// Whether the holder is `end` of this process; not so for its copy in a forked child.
@@ -127,7 +133,9 @@ impl<'a> Hold<'a> {
         if !self.is_held() {
             return Ok(None);
         }
-        if !self.is_ours(end)
+        let died_under_the_lock = latch::state(self.state, Ordering::Relaxed) == message::LENDING;
+        if !died_under_the_lock
+            && !self.is_ours(end)
             && !self.has_let_go()
             && let Some(holder) = self.holder.process()
             && !matches!(holder.watch()?, Life::Dead)
@@ -157,12 +165,20 @@ impl<'a> Hold<'a> {
 }
 
 /// Names no end: beside a holder, that it has let go.
-const NO_END: u64 = 0;
+pub(super) const NO_END: u64 = 0;
 
-/// What tells one end from others of its process.
+/// What tells one end from others of its process, also from those of another copy of this crate in it: each copy
+/// counts on from a random number.
 pub(crate) fn new_end() -> u64 {
-    static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    LAST.fetch_add(1, Ordering::Relaxed) + 1
+    use std::hash::{BuildHasher, RandomState};
+
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    if NEXT.load(Ordering::Relaxed) == 0 {
+        let first = RandomState::new().hash_one(std::process::id()).max(1);
+        // Another thread may have been first.
+        let _ = NEXT.compare_exchange(0, first, Ordering::Relaxed, Ordering::Relaxed);
+    }
+    NEXT.fetch_add(1, Ordering::Relaxed).max(NO_END + 1)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -187,6 +203,7 @@ mod tests {
             read: None,
         };
         hold.take(end).unwrap();
+        hold.is_lent();
         test(hold);
     }
 
@@ -207,6 +224,15 @@ mod tests {
     fn an_end_gives_back_what_it_has_forgotten() {
         with_a_held_side(1, |hold| {
             assert_eq!(hold.holder_but(1).unwrap(), None);
+            assert!(!hold.is_held());
+        });
+    }
+
+    #[test]
+    fn one_who_died_while_it_became_the_holder_keeps_nobody_out() {
+        with_a_held_side(1, |hold| {
+            hold.take(1).unwrap();
+            assert_eq!(hold.holder_but(2).unwrap(), None);
             assert!(!hold.is_held());
         });
     }

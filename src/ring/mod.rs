@@ -2,9 +2,10 @@
 //!
 //! Nothing here waits or wakes; see `wait` for that. [`record`] is the format and the arithmetic,
 //! [`storage`] the only code that touches payload memory, [`lock`] what serialises each
-//! side, [`custody`] who is inside a message of several records, and [`tally`] what is counted for observers.
+//! side, [`custody`] which process has the first fragments of a message, and [`tally`] what is counted for observers.
 
 pub(crate) mod bearer;
+pub(crate) mod contention;
 #[cfg(not(loom))]
 pub(crate) mod copy;
 pub(crate) mod custody;
@@ -13,6 +14,7 @@ pub(crate) mod hold;
 pub(crate) mod latch;
 pub(crate) mod lock;
 pub(crate) mod payload;
+pub(crate) mod per_process;
 pub(crate) mod place;
 pub(crate) mod reader;
 pub(crate) mod record;

@@ -36,6 +36,27 @@ pub(crate) struct Next {
     pub(crate) header: Header,
 }
 
+/// What a look without the lock found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unlocked {
+    /// No record.
+    Empty,
+    Record(Next),
+}
+
+/// How much is there of a message in fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of it.
+    Whole,
+    /// Not all of it; the next record will be at this position.
+    Growing(u64),
+    /// It does not fit the ring, or may have been cut short.
+    Unclear,
+    /// Another receiver has taken it meanwhile.
+    Moved,
+}
+
 impl Next {
     /// Position behind it.
     #[inline]
@@ -72,7 +93,7 @@ impl Reader<'_> {
 
     /// Whether `read` has been `at` ever since it was loaded. A load could be stale; an update is not.
     #[inline]
-    fn is_still(self, at: u64) -> bool {
+    pub(crate) fn is_still(self, at: u64) -> bool {
         let read = &self.control.rx.read;
         read.compare_exchange(at, at, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
@@ -118,6 +139,102 @@ impl Reader<'_> {
     pub(crate) unsafe fn copy_run_out(self, read: u64, len: usize, to: *mut u8) {
         // SAFETY: by the caller; `counted` bounded the length by the ring.
         unsafe { self.storage.copy_out(read, to, len) };
+    }
+
+    /// As [`peek`](Self::peek), without the lock. `None` while the record there is lent, or where it is not what it was
+    /// when it was looked at: the caller looks again.
+    pub(crate) fn peek_unlocked(self) -> Result<Option<Unlocked>, Fault> {
+        // SYNC: publish-read
+        let at = self.control.rx.read.load(Ordering::Acquire);
+        // SYNC: publish-record
+        let word = self.storage.header(at).load(Ordering::Acquire);
+        if !at.is_multiple_of(8) || !self.is_still(at) {
+            return Ok(None);
+        }
+        Ok(Some(match self.rules.decode(word)? {
+            Some(header) => Unlocked::Record(Next { at, header }),
+            None => Unlocked::Empty,
+        }))
+    }
+
+    /// The record that follows `previous`, of a message of which all records are there.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Corrupted`] for a header that no correct peer writes.
+    pub(crate) fn following(self, previous: Next) -> Result<Option<Next>, Fault> {
+        let at = previous.end();
+        // SYNC: publish-record
+        let word = self.storage.header(at).load(Ordering::Acquire);
+        let header = self.rules.decode(word)?;
+        Ok(header.map(|header| Next { at, header }))
+    }
+
+    /// How much is there of the message that `first` begins. One that does not fit the ring never gets whole there, which
+    /// is unclear like one that was cut short.
+    ///
+    /// Its sender is the last one that has published anything unless the message was cut short, so what is counted
+    /// behind `first` is its own. `tail` may lag by one record, that of a sender which has not counted it yet or has
+    /// died.
+    ///
+    /// Also without the lock, since what was read of a message that somebody else has taken meanwhile is not believed.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Corrupted`] for cursors and headers that no correct peer writes.
+    pub(crate) fn extent(self, first: Next) -> Result<Extent, Fault> {
+        let outcome = self.extent_as_read(first);
+        if self.is_still(first.at) {
+            outcome
+        } else {
+            Ok(Extent::Moved)
+        }
+    }
+
+    fn extent_as_read(self, first: Next) -> Result<Extent, Fault> {
+        let total = self.prefix(first);
+        if total > self.rules.at_once_max() as u64 {
+            return Ok(Extent::Unclear);
+        }
+        let tx = &self.control.tx;
+        // SYNC: count-records
+        let tail = tx.tail.load(Ordering::Acquire);
+        if first.at.wrapping_sub(tail) <= span_of(self.rules.record_max()) {
+            // Of one who has published the first record and not counted it.
+            return Ok(Extent::Growing(first.end()));
+        }
+        let there = self.rules.used(tail, first.at)?;
+        let cut = tx.cut.load(Ordering::Relaxed).wrapping_sub(first.at);
+        if (1..=there).contains(&cut) {
+            return Ok(Extent::Unclear);
+        }
+        let whole = self.rules.span_of_message(total as usize);
+        if there >= whole {
+            return Ok(Extent::Whole);
+        }
+        // SYNC: publish-record
+        let word = self.storage.header(tail).load(Ordering::Acquire);
+        let Some(header) = self.rules.decode(word)? else {
+            return Ok(Extent::Growing(tail));
+        };
+        if header.has(FIRST) {
+            return Ok(Extent::Unclear);
+        }
+        if there + header.span() >= whole {
+            return Ok(Extent::Whole);
+        }
+        let behind = tail.wrapping_add(header.span());
+        let is_last = self.storage.header(behind).load(Ordering::Relaxed) == 0;
+        Ok(if is_last {
+            Extent::Growing(behind)
+        } else {
+            Extent::Unclear
+        })
+    }
+
+    /// Whether there is a record at `position`, for one who will look again.
+    pub(crate) fn has_record_at(self, position: u64) -> bool {
+        self.storage.header(position).load(Ordering::Relaxed) != 0
     }
 
     /// Whether the next record is there and begins a message. As [`peek`](Self::peek).

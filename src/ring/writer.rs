@@ -159,6 +159,9 @@ impl Writer<'_> {
         payload.copy_in(self.storage, place);
         let header = Header { len, flags };
         let next = tail.wrapping_add(header.span());
+        if flags & (AFTER_DEATH | AFTER_WITHDRAWAL) != 0 {
+            self.control.tx.cut.store(tail, Ordering::Relaxed);
+        }
         // The receivers look at the next header as soon as they have taken this record, so it must
         // read "not yet there" before this one is published.
         self.storage.header(next).store(0, Ordering::Relaxed);
@@ -345,7 +348,7 @@ impl Writer<'_> {
             };
         }
         self.count(tail, messages, payload);
-        self.set_state(if state == message::OPEN {
+        self.set_state(if matches!(state, message::OPEN | message::WAITING) {
             message::ORPHANED
         } else {
             state

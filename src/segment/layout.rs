@@ -57,6 +57,9 @@ pub(crate) struct TxSide {
     pub(crate) ticket: AtomicU64,
     /// Which of the holder's ends it is.
     pub(crate) end: AtomicU64,
+    /// Position of the record that follows the last message that was cut short. Written before that record is
+    /// published, so whoever sees the record counted in `tail` sees it (`SYNC: count-records`).
+    pub(crate) cut: AtomicU64,
 }
 
 /// The receivers' line. Everything but the lock word is written under the lock only.
@@ -71,8 +74,11 @@ pub(crate) struct RxSide {
     /// `0 ≤ tail − read ≤ capacity`. Senders read it (Acquire, `SYNC: publish-read`) where `head` shows
     /// no room and they will not come back soon.
     pub(crate) read: AtomicU64,
+    /// Position of the first record of the message in fragments that is under way. Written before
+    /// [`message::INSIDE`], and only compared with `read`.
+    pub(crate) begun_at: AtomicU64,
     /// 0; nobody reads it.
-    pub(crate) unused: [u64; 2],
+    pub(crate) unused: AtomicU64,
     /// Who is inside a message that is received in parts.
     pub(crate) custody: Custody,
 }
@@ -124,14 +130,14 @@ pub(crate) struct SideLock {
     pub(crate) namespace: AtomicU64,
 }
 
-/// Who is inside a message that is received in parts; only `ring::custody` touches it. Written under the receivers' lock; receivers that are
-/// kept out sleep on the holder's id.
+/// Which process has taken the first fragments of a message; only `ring::custody` and `ring::hold` touch it. Written
+/// under the receivers' lock; receivers that are kept out sleep on the holder's id.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Custody {
-    /// `WHOLE`, `OPEN`, `ORPHANED`, `HELD` or `AWAITED` of [`message`], and [`message::LATCHED`].
+    /// One of [`message`], `WITHDRAWN` apart, and [`message::LATCHED`].
     pub(crate) state: AtomicU32,
-    /// The holder's process while the state is `OPEN`, `HELD` or `AWAITED`; nobody otherwise.
+    /// The holder's process while the state is `OPEN`, `INSIDE`, `WAITING`, `LENDING`, `HELD` or `AWAITED`; nobody otherwise.
     pub(crate) holder: Bearer,
     /// Which of that process's ends it is.
     pub(crate) end: AtomicU64,
@@ -173,16 +179,30 @@ pub(crate) struct Event {
 pub(crate) mod message {
     /// None is under way.
     pub(crate) const WHOLE: u32 = 0;
-    /// Its first part is there and its last is not.
+    /// Its first fragment is there and its last is not; for receivers, the holder has fragments and not the lock.
     pub(crate) const OPEN: u32 = 1;
     /// Its sender took it back (a time-out); only senders set this.
     pub(crate) const WITHDRAWN: u32 = 2;
-    /// Its sender died inside it; or, for receivers, its receiver did: the rest goes nowhere.
+    /// Its sender died inside it; or, for receivers, who had the first fragments is gone. The rest goes nowhere, and
+    /// the next receiver is to report it.
     pub(crate) const ORPHANED: u32 = 3;
     /// None is under way, and one end keeps the side to itself (`ring::hold`).
     pub(crate) const HELD: u32 = 4;
     /// As `HELD`, and others wait for it.
     pub(crate) const AWAITED: u32 = 5;
+    /// Receivers only: as `OPEN`, and the holder has the lock. Whoever takes the lock and finds this knows that the
+    /// owner before died there.
+    pub(crate) const INSIDE: u32 = 6;
+    /// Receivers only: as `ORPHANED`, and it has been reported.
+    pub(crate) const RESIDUE: u32 = 7;
+    /// Receivers only: a message went with who had its fragments; nothing of it is left, and the next receiver is to
+    /// report it.
+    pub(crate) const LOST: u32 = 8;
+    /// One end is about to be the holder and has the lock still; as `INSIDE` otherwise.
+    pub(crate) const LENDING: u32 = 9;
+    /// As `OPEN` for senders and `INSIDE` for receivers; the owner of the lock waits, and keeps it, until the other side
+    /// goes on.
+    pub(crate) const WAITING: u32 = 10;
     /// The bits of a state.
     pub(crate) const STATES: u32 = 0xff;
     /// Beside the state: somebody watches the side through its descriptor. Set by any of its holders, without
@@ -210,12 +230,13 @@ const _: () = {
     assert!(offset_of!(TxSide, flow) == 40);
     assert!(offset_of!(RxSide, epoch) == 16);
     assert!(offset_of!(RxSide, read) == 24);
-    assert!(offset_of!(RxSide, unused) == 32);
+    assert!(offset_of!(RxSide, begun_at) == 32);
     assert!(offset_of!(RxSide, custody) == 48);
     assert!(size_of::<Bearer>() == 24);
     assert!(offset_of!(TxSide, sender) == 56);
     assert!(offset_of!(TxSide, ticket) == 80);
     assert!(offset_of!(TxSide, end) == 88);
+    assert!(offset_of!(TxSide, cut) == 96);
     assert!(size_of::<Flow>() == 16);
     assert!(size_of::<Tally>() == 64);
     assert!(offset_of!(Custody, holder) == 8);

@@ -30,7 +30,7 @@ impl Receiver {
             let Self { watch, receiver } = self;
             let attempt = || match receiver.recv_parcel(Patience::Never) {
                 Ok((message, fds)) => Some(Ok((message.start(), fds))),
-                Err(Fault::NotNow) => None,
+                Err(Fault::NotNow | Fault::Busy) => None,
                 Err(fault) => Some(Err(RecvError::from(fault))),
             };
             Poll::Ready(ready!(watch.poll(cx, attempt)).map_err(RecvError::Io)?)

@@ -123,7 +123,7 @@ impl Receiver {
         let Self { watch, receiver } = self;
         let attempt = || match receiver.recv_within(Patience::Never) {
             Ok(message) => Some(Ok(message.start())),
-            Err(Fault::NotNow) => None,
+            Err(Fault::NotNow | Fault::Busy) => None,
             Err(fault) => Some(Err(fault.into())),
         };
         Poll::Ready(match ready!(watch.poll(cx, attempt)) {
@@ -171,7 +171,7 @@ impl AsyncRead for Receiver {
         let slice = buf.initialize_unfilled();
         let attempt = || match read_now(receiver, slice) {
             Ok(len) => Some(Ok(len)),
-            Err(Fault::NotNow) => None,
+            Err(Fault::NotNow | Fault::Busy) => None,
             Err(Fault::Disconnected) => Some(Ok(0)),
             Err(fault) => Some(Err(io::Error::from(RecvError::from(fault)))),
         };

@@ -164,7 +164,8 @@ fn a_receiver_killed_inside_a_large_message_leaves_the_next_messages_whole(backe
     victim.until_asleep();
     victim.kill();
     sender.cont();
-    // The rest of the first message is gone with the dead; what follows is whole.
+    // The rest of the first message is gone with the dead, which is reported; what follows is whole.
+    assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
     drain(&mut rx, 1, 1..4, FILLER);
     check(&rx.recv().unwrap(), 1, 4, LARGE);
     assert_empty_but_alive(&mut rx);

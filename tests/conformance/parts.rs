@@ -8,17 +8,21 @@ use shmpipe::{Backend, Receiver, RecvError, RecvTimeoutError, SendError, TryRecv
 use crate::ends::{
     FILLER, LARGE, SHORT, assert_at_end, assert_breaks, assert_empty_but_alive, open,
 };
-use crate::support::{Child, check, fork, fork_apart, on_both_backends, pattern, thread};
+use crate::support::{Child, Line, check, fork, fork_apart, on_both_backends, pattern, thread};
 
 on_both_backends! {
-    a_clone_waits_while_another_handle_has_a_part,
+    a_clone_goes_on_with_the_fragments_that_another_handle_has_taken,
+    another_process_waits_while_one_has_fragments,
     a_handle_with_a_part_moves_to_another_thread,
-    a_handle_with_a_part_that_is_dropped_leaves_the_next_messages_whole,
-    a_handle_with_a_part_that_is_dropped_inside_a_blocked_clones_recv_lets_it_go_on,
+    a_handle_with_a_part_that_is_dropped_leaves_the_message_to_its_clones,
+    a_handle_that_is_dropped_beside_a_blocked_clone_leaves_the_message_to_it,
     the_last_handle_with_a_part_that_is_dropped_breaks_the_pipe,
+    the_last_handle_of_a_process_with_a_part_that_is_dropped_makes_the_message_aborted_for_others,
     a_forked_copy_of_a_handle_with_a_part_is_dropped_without_effect,
-    a_process_with_a_part_that_exits_leaves_the_next_messages_whole,
-    the_end_of_a_program_that_a_process_with_a_part_executed_leaves_the_next_messages_whole,
+    a_process_with_a_part_that_exits_makes_the_message_aborted,
+    a_process_with_a_part_that_is_killed_makes_the_message_aborted,
+    a_process_that_is_killed_while_it_waits_inside_a_message_makes_it_aborted,
+    the_end_of_a_program_that_a_process_with_a_part_executed_makes_the_message_aborted,
     a_handle_with_a_part_reports_its_senders_death_and_a_clone_the_end,
     a_survivor_of_a_receiver_with_a_part_and_of_its_sender_gets_the_end,
 }
@@ -47,33 +51,51 @@ fn assert_the_next_messages(rx: &mut Receiver) {
     assert_empty_but_alive(rx);
 }
 
-fn a_clone_waits_while_another_handle_has_a_part(backend: Backend) {
+fn a_clone_goes_on_with_the_fragments_that_another_handle_has_taken(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let mut clone = rx.try_clone().unwrap();
     let sender = sender(&mut tx);
     take_a_part(&mut rx, &sender);
+    check(&clone.recv().unwrap(), 1, 0, LARGE);
+    check(&rx.recv().unwrap(), 1, 1, FILLER);
+    check(&clone.recv().unwrap(), 1, 2, LARGE);
+    sender.join();
+}
+
+fn another_process_waits_while_one_has_fragments(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    let sender = sender(&mut tx);
+    sender.stop();
+    let (has_a_part, go_on) = (Line::new(), Line::new());
+    let holder = fork(|| {
+        assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+        has_a_part.signal();
+        go_on.wait();
+        check(&rx.recv().unwrap(), 1, 0, LARGE);
+    });
+    has_a_part.wait();
+    sender.cont();
     for _ in 0..2 {
-        assert!(matches!(clone.try_recv(), Err(TryRecvError::Empty)));
+        assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
         let start = Instant::now();
-        let outcome = clone.recv_timeout(SHORT);
+        let outcome = rx.recv_timeout(SHORT);
         assert!(
             matches!(outcome, Err(RecvTimeoutError::Timeout)),
             "{outcome:?}"
         );
         assert!(start.elapsed() >= SHORT);
         assert!(
-            !clone.poll(Some(Duration::ZERO)).unwrap(),
+            !rx.poll(Some(Duration::ZERO)).unwrap(),
             "a recv would block"
         );
     }
     let blocked = thread(move || {
-        check(&clone.recv().unwrap(), 1, 1, FILLER);
-        clone
+        assert_the_next_messages(&mut rx);
     });
     blocked.until_asleep();
-    check(&rx.recv().unwrap(), 1, 0, LARGE);
+    go_on.signal();
     blocked.join();
-    check(&rx.recv().unwrap(), 1, 2, LARGE);
+    holder.join();
     sender.join();
 }
 
@@ -97,30 +119,32 @@ fn a_handle_with_a_part_moves_to_another_thread(backend: Backend) {
     sender.join();
 }
 
-fn a_handle_with_a_part_that_is_dropped_leaves_the_next_messages_whole(backend: Backend) {
+fn a_handle_with_a_part_that_is_dropped_leaves_the_message_to_its_clones(backend: Backend) {
     let (rx, mut tx) = open(backend);
     let mut clone = rx.try_clone().unwrap();
     let sender = sender(&mut tx);
     take_a_part(&mut clone, &sender);
     drop(clone);
     let mut rx = rx;
+    check(&rx.recv().unwrap(), 1, 0, LARGE);
     assert_the_next_messages(&mut rx);
     sender.join();
 }
 
-fn a_handle_with_a_part_that_is_dropped_inside_a_blocked_clones_recv_lets_it_go_on(
-    backend: Backend,
-) {
+fn a_handle_that_is_dropped_beside_a_blocked_clone_leaves_the_message_to_it(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let mut clone = rx.try_clone().unwrap();
     let sender = sender(&mut tx);
-    take_a_part(&mut clone, &sender);
+    sender.stop();
+    assert!(matches!(clone.try_recv(), Err(TryRecvError::Empty)));
     let blocked = thread(move || {
+        check(&rx.recv().unwrap(), 1, 0, LARGE);
         assert_the_next_messages(&mut rx);
         rx
     });
     blocked.until_asleep();
     drop(clone);
+    sender.cont();
     blocked.join();
     sender.join();
 }
@@ -142,6 +166,32 @@ fn the_last_handle_with_a_part_that_is_dropped_breaks_the_pipe(backend: Backend)
     sender.join();
 }
 
+fn the_last_handle_of_a_process_with_a_part_that_is_dropped_makes_the_message_aborted_for_others(
+    backend: Backend,
+) {
+    let (rx, mut tx) = open(backend);
+    let sender = sender(&mut tx);
+    sender.stop();
+    let (dropped, over) = (Line::new(), Line::new());
+    let mut ends = Some(rx);
+    let holder = fork(|| {
+        let mut theirs = ends.take().unwrap();
+        assert!(matches!(theirs.try_recv(), Err(TryRecvError::Empty)));
+        drop(theirs);
+        dropped.signal();
+        over.wait();
+    });
+    let mut rx = ends.unwrap();
+    dropped.wait();
+    sender.cont();
+    // The other process lives, and has closed its end.
+    assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
+    assert_the_next_messages(&mut rx);
+    over.signal();
+    holder.join();
+    sender.join();
+}
+
 fn a_forked_copy_of_a_handle_with_a_part_is_dropped_without_effect(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let sender = sender(&mut tx);
@@ -155,17 +205,57 @@ fn a_forked_copy_of_a_handle_with_a_part_is_dropped_without_effect(backend: Back
     sender.join();
 }
 
-fn a_process_with_a_part_that_exits_leaves_the_next_messages_whole(backend: Backend) {
+fn a_process_with_a_part_that_exits_makes_the_message_aborted(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let sender = sender(&mut tx);
     sender.stop();
     fork(|| assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)))).join();
     sender.cont();
+    assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
     assert_the_next_messages(&mut rx);
     sender.join();
 }
 
-fn the_end_of_a_program_that_a_process_with_a_part_executed_leaves_the_next_messages_whole(
+fn a_process_with_a_part_that_is_killed_makes_the_message_aborted(backend: Backend) {
+    for looks_first in [false, true] {
+        let (mut rx, mut tx) = open(backend);
+        let sender = sender(&mut tx);
+        sender.stop();
+        let has_a_part = Line::new();
+        let holder = fork(|| {
+            assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+            has_a_part.signal();
+            loop {
+                nix::unistd::pause();
+            }
+        });
+        has_a_part.wait();
+        holder.kill();
+        sender.cont();
+        if looks_first {
+            assert!(rx.poll(None).unwrap());
+            assert_eq!(shmpipe::wait(&mut [&mut rx], None).unwrap(), [0]);
+        }
+        assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
+        assert_the_next_messages(&mut rx);
+        sender.join();
+    }
+}
+
+fn a_process_that_is_killed_while_it_waits_inside_a_message_makes_it_aborted(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    let sender = sender(&mut tx);
+    sender.stop();
+    let receiver = fork(|| panic!("received {:?}", rx.recv().map(|message| message.len())));
+    receiver.until_asleep();
+    receiver.kill();
+    sender.cont();
+    assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
+    assert_the_next_messages(&mut rx);
+    sender.join();
+}
+
+fn the_end_of_a_program_that_a_process_with_a_part_executed_makes_the_message_aborted(
     backend: Backend,
 ) {
     let (mut rx, mut tx) = open(backend);
@@ -178,9 +268,10 @@ fn the_end_of_a_program_that_a_process_with_a_part_executed_leaves_the_next_mess
     });
     until_it_sleeps(&program);
     sender.cont();
-    // It counts as alive until then: see docs/design.md, "Messages in parts".
+    // It counts as alive until then: see docs/design.md, "Messages in fragments".
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
     program.kill();
+    assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
     assert_the_next_messages(&mut rx);
     sender.join();
 }

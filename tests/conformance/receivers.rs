@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use shmpipe::{Backend, Receiver};
+use shmpipe::{Backend, Receiver, RecvError};
 
 use crate::ends::{CAPACITY, FILLER, assert_at_end, open};
 use crate::support::{
@@ -34,7 +34,16 @@ fn size(number: u64) -> usize {
 /// Receives until the end; asserts increasing numbers, whole messages, and tells each number.
 fn report(rx: &mut Receiver, numbers: &mut dyn FnMut(u64)) {
     let mut least = 0;
-    while let Ok(message) = rx.recv() {
+    loop {
+        let message = match rx.recv() {
+            Ok(message) => message,
+            // What another one had begun to take was lost with it.
+            Err(RecvError::Aborted) => continue,
+            Err(error) => {
+                assert!(matches!(error, RecvError::Disconnected), "{error}");
+                break;
+            }
+        };
         let (sender, number) = identify(&message);
         check(&message, sender, number, size(number));
         assert!(number >= least, "{number} after {least}");

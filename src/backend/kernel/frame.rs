@@ -153,6 +153,14 @@ pub(super) fn without_filler(word: u64) -> u64 {
     }
 }
 
+/// Bytes of a message of `len` that follow the header of its first frame.
+pub(super) fn bytes_behind_first(len: usize, capacity: usize) -> usize {
+    let body = len.saturating_sub(ATOMIC_PAYLOAD);
+    let parts = body.div_ceil(part_payload(capacity));
+    // The first frame's trailer, the parts, and the last frame.
+    EDGE + len + (parts + 1) * 2 * EDGE
+}
+
 /// How many pipe slots, of a page each, a message of `len` takes at most.
 ///
 /// The kernel puts the first `n mod page` bytes of a write where the last slot has room, or in a slot

@@ -9,12 +9,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use super::shm::{check_parcels, parcel_pair};
+use crate::ring::custody::{self, Reassembly};
+use crate::ring::per_process::PerProcess;
 use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
 use crate::sys::holders::Opposite;
 use crate::sys::refused::named;
 use crate::sys::thread::Thread;
 use crate::sys::{pipe, socket};
 use page::Page;
+use reading::Payload;
 
 mod frame;
 pub(crate) mod page;
@@ -151,6 +154,8 @@ struct End {
     /// This side's end of the socket for parcels, where that was asked for.
     parcels: Option<OwnedFd>,
     flags: Flags,
+    /// What this process has of a message that it receives in fragments; nothing for a sending end.
+    fragments: PerProcess<Reassembly<Payload>>,
     /// For a sending end, once somebody watches it: what shows room as readiness to read.
     watch: OnceLock<OwnedFd>,
 }
@@ -162,6 +167,7 @@ impl End {
             pipe,
             parcels,
             flags,
+            fragments: PerProcess::new(),
             watch: OnceLock::new(),
         })
     }
@@ -190,5 +196,14 @@ impl End {
 
     fn capacity(&self) -> usize {
         pipe::capacity(self.pipe()).unwrap_or(0)
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let rx = &self.page.shared().rx;
+        let lock = |patience| rx.lock.lock(patience);
+        // What is left of its message in the pipe is passed over by whoever receives next.
+        custody::abandon(&rx.custody, &self.fragments, lock, || {});
     }
 }

@@ -54,6 +54,9 @@ pub(super) struct TxSide {
     pub(super) flow: Flow,
     /// As `ticket` of [`crate::segment::layout::TxSide`].
     pub(super) ticket: AtomicU64,
+    /// Messages that were cut short and have been closed by a frame that says so. Added to after that frame was
+    /// written (Release, `SYNC: cut`); read by receivers (Acquire).
+    pub(super) cuts: AtomicU64,
 }
 
 /// The receivers' words, written under their lock, and by the kernel on behalf of its owner.
@@ -71,6 +74,9 @@ pub(super) struct RxSide {
     pub(super) matched: AtomicU32,
     /// What has been received.
     pub(super) flow: Flow,
+    /// As many of the senders' `cuts` as receivers have surely met; while it differs from that, a message at hand may be
+    /// one that was cut short.
+    pub(super) cuts_met: AtomicU64,
 }
 
 /// The page, mapped.

@@ -54,7 +54,7 @@ impl Tx {
         let (tx, tally) = (&shared.tx, &shared.tx_tally);
         let mut stay = Stay::default();
         loop {
-            let guard = tx.lock.lock(patience)?;
+            let guard = side.lock()?;
             stay.settle(tally);
             side.make_good()?;
             tally.note_length(len);

@@ -15,7 +15,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use super::frame::ATOMIC_PAYLOAD;
 use super::reading::Side;
-use super::rx::{Rx, is_ready};
+use super::rx::{Rx, look};
 use super::tx::Tx;
 use crate::backend::{Look, Seen};
 use crate::error::Fault;
@@ -41,27 +41,17 @@ impl Rx {
     /// `Io` as the operating system reports it; what else a receive would report at once.
     pub(crate) fn look(&mut self, _seen: Seen) -> Result<Look, Fault> {
         self.fate.check()?;
-        let Self {
-            end,
-            partial,
-            payload,
-            ..
-        } = self;
-        let side = Side::new(end);
-        let rx = side.shared();
-        let _guard = match rx.lock.lock(Patience::Never) {
-            Err(Fault::NotNow) => return Ok(Look::Busy),
+        let side = Side::new(&self.end);
+        let mut session = match side.session(Patience::Never) {
+            Err(Fault::NotNow | Fault::Busy) => return Ok(Look::Busy),
             outcome => outcome?,
         };
-        if let Turn::Held(_) = partial.take_turn(&rx.custody)? {
-            let is_at_end = side.is_hung_up_and_empty()?;
-            return Ok(if is_at_end { Look::Ready } else { Look::Busy });
+        match session.take_turn(|| side.is_untaken())? {
+            Turn::Ours => look(side, &mut session),
+            Turn::Lost => Ok(Look::Ready),
+            Turn::Held(_) if side.is_hung_up_and_empty()? => Ok(Look::Ready),
+            Turn::Held(_) => Ok(Look::Busy),
         }
-        Ok(match is_ready(side, partial, payload)? {
-            true => Look::Ready,
-            false if partial.is_open() => Look::Inside,
-            false => Look::NotYet,
-        })
     }
 }
 

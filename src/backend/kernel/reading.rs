@@ -13,18 +13,33 @@
 use std::os::fd::BorrowedFd;
 
 use super::End;
-use super::frame::{EDGE, Header, Kind, arrived, without_filler};
+use super::frame::{EDGE, Header, Kind, arrived, bytes_behind_first, longest_for, without_filler};
 use super::page::RxSide;
 use crate::error::Fault;
+use crate::ring::contention::lock_in_a_moment;
+use crate::ring::custody::Session;
 use crate::ring::destination::Destination;
 use crate::segment::layout::message;
 use crate::sync::{AtomicU64, Ordering};
+use crate::sys::clock::Patience;
+use crate::sys::memory::page_size;
 use crate::sys::pipe::{self, target};
 use crate::sys::process::Process;
 use crate::sys::socket;
 
 /// Reads of a few bytes after which a search gives its caller a chance to look at the deadline.
 const READS_AT_ONCE: usize = 4096;
+
+/// How much is in the pipe of a message in fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it.
+    Whole,
+    /// Not all of it.
+    Growing,
+    /// It may have been cut short, or does not fit the pipe.
+    Unclear,
+}
 
 /// How far the bytes at hand went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +72,23 @@ impl<'a> Side<'a> {
 
     pub(super) fn shared(self) -> &'a RxSide {
         &self.end.page.shared().rx
+    }
+
+    /// Takes the side lock, and what this process has of a message in fragments. A call that may not wait waits for
+    /// another receiver's section all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NotNow`] when patience ended; as [`lock_in_a_moment`].
+    pub(super) fn session(self, patience: Patience) -> Result<Session<'a, Payload>, Fault> {
+        let rx = self.shared();
+        let guard = match rx.lock.lock(patience) {
+            Err(Fault::NotNow) if patience == Patience::Never => {
+                lock_in_a_moment(&rx.lock, || rx.custody.is_waited_in())?
+            }
+            outcome => outcome?,
+        };
+        Session::new(guard, &rx.custody, &self.end.fragments)
     }
 
     /// The descriptor to wait on.
@@ -93,13 +125,64 @@ impl<'a> Side<'a> {
     /// For a receiver inside a message of which nothing more was in the pipe: whether its sender has
     /// died or taken it back, `ORPHANED` or `WITHDRAWN`, and nothing has come since.
     pub(super) fn left_unfinished(self) -> Result<Option<u32>, Fault> {
+        let Some(left) = self.left() else {
+            return Ok(None);
+        };
+        Ok((pipe::queued(self.end.pipe())? == 0).then_some(left))
+    }
+
+    /// Whether the sender of the last message in fragments has died inside it or taken it back.
+    fn left(self) -> Option<u32> {
         let left = if self.end.page.shared().tx.lock.owner_has_died() {
             message::ORPHANED
         } else {
             self.senders_state()
         };
-        let is_left = left == message::ORPHANED || left == message::WITHDRAWN;
-        Ok((is_left && pipe::queued(self.end.pipe())? == 0).then_some(left))
+        matches!(left, message::ORPHANED | message::WITHDRAWN).then_some(left)
+    }
+
+    /// Whether nothing has been taken of the message that was begun last: its first frame is at hand.
+    pub(super) fn is_untaken(self) -> bool {
+        let shared = self.shared();
+        let header = Header::decode(shared.header.load(Ordering::Relaxed));
+        header.is_ok_and(|header| header.kind == Kind::First)
+            && shared.trailer.load(Ordering::Relaxed) == 0
+    }
+
+    /// How much is in the pipe of a message of `total` bytes whose first frame is at hand.
+    pub(super) fn extent(self, total: u64) -> Result<Extent, Fault> {
+        let capacity = self.capacity();
+        let longest = longest_for(capacity, page_size());
+        let Some(total) = usize::try_from(total)
+            .ok()
+            .filter(|&total| total <= longest)
+        else {
+            return Ok(Extent::Unclear);
+        };
+        // Before the look at the pipe: what is counted after it comes behind what is seen.
+        // SYNC: cut
+        let cuts = self.end.page.shared().tx.cuts.load(Ordering::Acquire);
+        let there = pipe::queued(self.end.pipe())?;
+        Ok(if there >= bytes_behind_first(total, capacity) {
+            Extent::Whole
+        } else if cuts != self.shared().cuts_met.load(Ordering::Relaxed)
+            || self.left().is_some()
+            || socket::is_hung_up(self.end.pipe())?
+        {
+            Extent::Unclear
+        } else {
+            Extent::Growing
+        })
+    }
+
+    /// A frame that closes a message which was cut short has been taken.
+    pub(super) fn has_met_cut(self) {
+        // SYNC: cut
+        let cuts = self.end.page.shared().tx.cuts.load(Ordering::Acquire);
+        let met = &self.shared().cuts_met;
+        // The frame may have been written twice, by one who died before it counted it.
+        let next = met.load(Ordering::Relaxed).wrapping_add(1);
+        met.store(next.min(cuts), Ordering::Relaxed);
     }
 
     /// Comes to a state in which the frame at hand, if any, can be taken by this end, which
@@ -117,8 +200,8 @@ impl<'a> Side<'a> {
         if header.is_atomic() {
             if shared.trailer.load(Ordering::Relaxed) != 0 {
                 self.close_frame();
-                if header.kind == Kind::Last && shared.custody.state() == message::ORPHANED {
-                    shared.custody.set_state(message::WHOLE);
+                if header.kind == Kind::Last {
+                    shared.custody.end_residue();
                 }
             }
             return Ok(Progress::Got(()));

@@ -8,16 +8,15 @@ use std::time::Duration;
 use nix::poll::PollFlags;
 
 use super::frame::{EDGE, Header, Kind};
-use super::reading::{Payload, Progress, Side};
+use super::reading::{Extent, Payload, Progress, Side};
 use super::{End, page, parcel};
 use crate::backend::lookout::Lookout;
-use crate::backend::{self, Fate};
+use crate::backend::{self, Fate, Look};
 use crate::error::Fault;
 use crate::ring::bearer;
-use crate::ring::custody::{self, Partial, Turn};
+use crate::ring::custody::{Reassembly, Session, Turn};
 use crate::ring::destination::Destination;
-use crate::ring::lock::Guard;
-use crate::segment::layout::message;
+use crate::segment::layout::{Custody, Tally, message};
 use crate::sys::clock::Patience;
 use crate::sys::holders::Opposite;
 use crate::sys::process::{Life, Process};
@@ -32,14 +31,14 @@ const SENDER_LOOK: Duration = Duration::from_millis(20);
 /// Frames of nobody's message that are passed over before the caller looks at its deadline.
 const FRAMES_AT_ONCE: usize = 256;
 
+/// First and longest interval of looks at a message that is not whole yet, for one who leaves it in the pipe until it
+/// is: poll(2) would show its first bytes all the time.
+const GROWTH_LOOKS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(10));
+
 /// One handle to the receiving side.
 pub(crate) struct Rx {
     pub(super) end: Arc<End>,
     pub(super) fate: Fate,
-    /// The parts taken so far of a message that goes in parts.
-    pub(super) partial: Partial,
-    /// What of the frame at hand has gone to `partial`.
-    pub(super) payload: Payload,
 }
 
 impl Rx {
@@ -47,151 +46,206 @@ impl Rx {
         Self {
             end,
             fate: Fate::Open,
-            partial: Partial::new(),
-            payload: Payload::default(),
+        }
+    }
+}
+
+/// One call that may have to wait.
+struct Call<'a> {
+    side: Side<'a>,
+    patience: Patience,
+    stay: Stay,
+    look_after: Duration,
+    growth_look: Duration,
+    lookout: Lookout,
+    watch: Option<OwnedFd>,
+}
+
+impl<'a> Call<'a> {
+    fn new(end: &'a End, patience: Patience) -> Self {
+        Self {
+            side: Side::new(end),
+            patience,
+            stay: Stay::default(),
+            look_after: bearer::FIRST_LOOK,
+            growth_look: GROWTH_LOOKS.0,
+            lookout: Lookout::new(end.flags, patience),
+            watch: None,
         }
     }
 
-    fn recv_open(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
-        let Self {
-            end,
-            partial,
-            payload,
-            ..
-        } = self;
-        let side = Side::new(end);
-        let rx = side.shared();
-        let tally = &end.page.shared().rx_tally;
-        let mut stay = Stay::default();
-        let mut look_after = bearer::FIRST_LOOK;
-        let mut lookout = Lookout::new(end.flags, patience);
-        let mut watch = None;
-        let mut kept: Option<Guard<'_>> = None;
+    fn tally(&self) -> &'a Tally {
+        &self.side.end.page.shared().rx_tally
+    }
+
+    fn recv(&mut self, into: &mut Destination<'_>) -> Result<usize, Fault> {
+        let side = self.side;
+        let custody = &side.shared().custody;
+        // What fits the pipe is left there until it is whole, but by one who waits for nothing else.
+        let streams = self.patience == Patience::FOREVER;
+        let mut session: Option<Session<'_, Payload>> = None;
         loop {
-            let guard = match kept.take() {
-                Some(guard) => guard,
-                None => rx.lock.lock(patience)?,
+            let current = match &mut session {
+                Some(current) => current,
+                None => match self.begin()? {
+                    Some(begun) => session.insert(begun),
+                    None => continue,
+                },
             };
-            stay.settle(tally);
-            if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
-                if side.is_hung_up_and_empty()? {
-                    return Err(Fault::Disconnected);
-                }
-                rx.custody
-                    .wait_for(holder, guard, patience, &mut look_after)?;
-                continue;
-            }
-            match take(side, partial, payload, &mut into)? {
-                Progress::Got(len) => {
-                    page::count(&rx.flow, tally, len);
+            self.stay.settle(self.tally());
+            match take(side, current, into, streams)? {
+                Attempt::Received(len) => {
+                    page::count(&side.shared().flow, self.tally(), len);
                     return Ok(len);
                 }
-                Progress::End => {
+                Attempt::End => {
                     parcel::sweep(side)?;
-                    return Err(end_of_file(side, partial));
+                    return Err(current.end_of_file(custody, side.senders_state()));
                 }
-                Progress::Empty => parcel::sweep(side)?,
+                Attempt::Growing if self.patience.is_over() => return Err(Fault::NotNow),
+                Attempt::Growing => {
+                    self.stay.fall_asleep(self.tally());
+                    session = None;
+                    self.wait_for_growth()?;
+                    continue;
+                }
+                Attempt::Empty => parcel::sweep(side)?,
             }
-            if partial.is_open()
+            if current.is_open()
                 && let Some(left) = side.left_unfinished()?
             {
-                partial.close(&rx.custody);
+                current.close(custody);
                 if left == message::ORPHANED {
                     return Err(Fault::Aborted);
                 }
             }
-            if patience.is_over() {
-                partial.let_go();
+            if self.patience.is_over() {
                 return Err(Fault::NotNow);
             }
-            if partial.is_open() {
-                stay.fall_asleep(tally);
-                kept = Some(guard);
-                wait_inside(side, patience)?;
-            } else if lookout.is_due() {
-                drop(guard);
-                watch = lookout.look(end.opposite()?)?;
-            } else if lookout.is_alone() {
+            if current.is_open() {
+                self.stay.fall_asleep(self.tally());
+                custody.set_waiting(true);
+                wait_inside(side, self.patience)?;
+                custody.set_waiting(false);
+            } else if self.lookout.is_alone() {
                 return Err(Fault::Deadlock);
-            } else {
-                stay.fall_asleep(tally);
-                drop(guard);
-                let also = watch.as_ref().map(AsFd::as_fd);
-                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
-                lookout.forget();
+            } else if let Some(session) = session.take() {
+                self.rest(session)?;
             }
         }
     }
 
-    fn poll_open(&mut self, patience: Patience) -> Result<bool, Fault> {
-        let Self {
-            end,
-            partial,
-            payload,
-            ..
-        } = self;
-        let side = Side::new(end);
-        let rx = side.shared();
-        let tally = &end.page.shared().rx_tally;
-        let mut stay = Stay::default();
-        let mut look_after = bearer::FIRST_LOOK;
-        let mut lookout = Lookout::new(end.flags, patience);
-        let mut watch = None;
+    fn poll(&mut self) -> Result<bool, Fault> {
+        let side = self.side;
         loop {
-            let guard = rx.lock.lock(patience)?;
-            stay.settle(tally);
-            if let Turn::Held(holder) = partial.take_turn(&rx.custody)? {
-                if side.is_hung_up_and_empty()? {
-                    return Ok(true);
+            let mut session = side.session(self.patience)?;
+            self.stay.settle(self.tally());
+            match session.take_turn(|| side.is_untaken())? {
+                Turn::Ours => {}
+                Turn::Lost => return Ok(true),
+                Turn::Held(holder) => {
+                    if side.is_hung_up_and_empty()? {
+                        return Ok(true);
+                    }
+                    session.wait_for(holder, self.patience, &mut self.look_after)?;
+                    continue;
                 }
-                rx.custody
-                    .wait_for(holder, guard, patience, &mut look_after)?;
-                continue;
             }
-            if is_ready(side, partial, payload)? {
-                return Ok(true);
-            }
-            if patience.is_over() {
+            let is_growing = match look(side, &mut session)? {
+                Look::Ready => return Ok(true),
+                Look::Busy => true,
+                Look::NotYet | Look::Inside => false,
+            };
+            if self.patience.is_over() {
                 return Ok(false);
             }
-            if partial.is_open() {
-                stay.fall_asleep(tally);
-                drop(guard);
-                wait_inside(side, patience)?;
-            } else if lookout.is_due() {
-                drop(guard);
-                watch = lookout.look(end.opposite()?)?;
-            } else if lookout.is_alone() {
+            if is_growing {
+                self.stay.fall_asleep(self.tally());
+                drop(session);
+                self.wait_for_growth()?;
+            } else if session.is_open() {
+                self.stay.fall_asleep(self.tally());
+                drop(session);
+                wait_inside(side, self.patience)?;
+            } else if self.lookout.is_alone() {
                 return Ok(true);
             } else {
-                stay.fall_asleep(tally);
-                drop(guard);
-                let also = watch.as_ref().map(AsFd::as_fd);
-                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
-                lookout.forget();
+                self.rest(session)?;
             }
         }
+    }
+
+    /// Takes the lock and the turn; `None` where the caller looks again.
+    fn begin(&mut self) -> Result<Option<Session<'a, Payload>>, Fault> {
+        let side = self.side;
+        let mut session = side.session(self.patience)?;
+        match session.take_turn(|| side.is_untaken())? {
+            Turn::Ours => {}
+            Turn::Lost => {
+                side.shared().custody.report_lost();
+                return Err(Fault::Aborted);
+            }
+            Turn::Held(holder) => {
+                if side.is_hung_up_and_empty()? {
+                    return Err(Fault::Disconnected);
+                }
+                session.wait_for(holder, self.patience, &mut self.look_after)?;
+                return Ok(None);
+            }
+        }
+        Ok(Some(session))
+    }
+
+    /// Waits for bytes outside of a message, without the lock.
+    fn rest(&mut self, session: Session<'a, Payload>) -> Result<(), Fault> {
+        let end = self.side.end;
+        if self.lookout.is_due() {
+            drop(session);
+            self.watch = self.lookout.look(end.opposite()?)?;
+            return Ok(());
+        }
+        self.stay.fall_asleep(self.tally());
+        drop(session);
+        let also = self.watch.as_ref().map(AsFd::as_fd);
+        let deadline = self.patience.deadline();
+        socket::wait(end.pipe(), PollFlags::POLLIN, also, deadline)?;
+        self.lookout.forget();
+        Ok(())
+    }
+
+    /// Waits a little for more of a message that stays in the pipe until it is whole, without the lock.
+    fn wait_for_growth(&mut self) -> Result<(), Fault> {
+        let deadline = self.patience.deadline().at_most(self.growth_look);
+        self.growth_look = (self.growth_look * 2).min(GROWTH_LOOKS.1);
+        socket::wait(self.side.pipe(), PollFlags::empty(), None, deadline)?;
+        Ok(())
     }
 }
 
-/// Whether a receive would not wait; under the lock, when it is this end's turn.
-pub(super) fn is_ready(
-    side: Side<'_>,
-    partial: &mut Partial,
-    payload: &mut Payload,
-) -> Result<bool, Fault> {
-    Ok(match next_for_us(side, partial, payload)? {
+/// Whether a receive would not wait; under the lock, when it is this process's turn. `Busy` is a message that is not
+/// whole yet, which no descriptor tells of.
+pub(super) fn look(side: Side<'_>, reassembly: &mut Reassembly<Payload>) -> Result<Look, Fault> {
+    let is_ready = match next_for_us(side, reassembly)? {
+        Progress::Got(header) if header.kind == Kind::First => match side.extent(header.len)? {
+            Extent::Growing => return Ok(Look::Busy),
+            Extent::Whole | Extent::Unclear => true,
+        },
         // Of a part whose header has been taken there may be nothing more yet.
         Progress::Got(header) if header.is_atomic() || side.has_bytes()? => true,
         Progress::End => true,
         Progress::Got(_) | Progress::Empty => {
-            partial.is_open() && side.left_unfinished()? == Some(message::ORPHANED)
+            reassembly.is_open() && side.left_unfinished()? == Some(message::ORPHANED)
                 || side.is_hung_up_and_empty()?
         }
+    };
+    Ok(match is_ready {
+        true => Look::Ready,
+        false if reassembly.is_open() => Look::Inside,
+        false => Look::NotYet,
     })
 }
 
-/// Waits for more of the message that this end is inside, or for its sender's death.
+/// Waits for more of the message that this process is inside, or for its sender's death.
 fn wait_inside(side: Side<'_>, patience: Patience) -> Result<(), Fault> {
     let deadline = patience.deadline();
     let (watch, deadline) = match side.sender().map(Process::watch).transpose()? {
@@ -207,20 +261,26 @@ fn wait_inside(side: Side<'_>, patience: Patience) -> Result<(), Fault> {
     Ok(())
 }
 
-fn end_of_file(side: Side<'_>, partial: &mut Partial) -> Fault {
-    let sender_state = side.senders_state();
-    partial.end_of_file(&side.shared().custody, sender_state)
+/// What one look at the pipe came to.
+enum Attempt {
+    /// A message of this length went to its destination.
+    Received(usize),
+    /// The pipe is empty; so far nothing, or only fragments, of a message.
+    Empty,
+    /// A message is there that is not whole yet.
+    Growing,
+    /// The pipe is empty for good.
+    End,
 }
 
-/// Finds the next frame that is for this end: passes over what is left of a message that is nobody's.
+/// Finds the next frame that is for this process: passes over what is left of a message that is nobody's.
 fn next_for_us(
     side: Side<'_>,
-    partial: &mut Partial,
-    payload: &mut Payload,
+    reassembly: &mut Reassembly<Payload>,
 ) -> Result<Progress<Header>, Fault> {
     let custody = &side.shared().custody;
     for _ in 0..FRAMES_AT_ONCE {
-        match side.find_frame(partial.is_open())? {
+        match side.find_frame(reassembly.is_open())? {
             Progress::Got(()) => {}
             Progress::Empty => return Ok(Progress::Empty),
             Progress::End => return Ok(Progress::End),
@@ -229,85 +289,102 @@ fn next_for_us(
             Progress::Got(header) => header,
             other => return Ok(other),
         };
-        let passed = match header.kind {
-            Kind::Whole | Kind::First | Kind::Parcel if partial.is_open() => {
+        match header.kind {
+            Kind::Whole | Kind::First | Kind::Parcel if reassembly.is_open() => {
                 return Err(Fault::Corrupted);
             }
             Kind::Whole | Kind::First | Kind::Parcel => return Ok(Progress::Got(header)),
-            Kind::Died | Kind::Part | Kind::Last if partial.is_open() => {
+            Kind::Died | Kind::Part | Kind::Last if reassembly.is_open() => {
                 return Ok(Progress::Got(header));
             }
-            Kind::Part | Kind::Last if custody.state() != message::ORPHANED => {
+            Kind::Part | Kind::Last if !custody.has_residue() => {
                 return Err(Fault::Corrupted);
             }
-            Kind::Part | Kind::Last | Kind::Died | Kind::Withdrawn => {
-                side.skip_payload(header, payload)?
-            }
-        };
-        match passed {
-            Progress::Got(()) if header.kind != Kind::Part => partial.close(custody),
+            Kind::Part | Kind::Last | Kind::Died | Kind::Withdrawn => {}
+        }
+        match side.skip_payload(header, &mut reassembly.progress)? {
             Progress::Got(()) => {}
             Progress::Empty => return Ok(Progress::Empty),
             Progress::End => return Ok(Progress::End),
+        }
+        if matches!(header.kind, Kind::Died | Kind::Withdrawn) {
+            side.has_met_cut();
+        }
+        if header.kind != Kind::Part {
+            end_message(reassembly, custody);
         }
     }
     Ok(Progress::Empty)
 }
 
-/// Takes frames until a message is whole or the pipe is empty.
+/// The message at hand, or the rest of one, is over.
+fn end_message(reassembly: &mut Reassembly<Payload>, custody: &Custody) {
+    if reassembly.is_open() {
+        reassembly.close(custody);
+    } else {
+        custody.end_residue();
+    }
+}
+
+/// Takes frames until a message is whole or the pipe is empty. Fragments of a message that fits the pipe are taken before
+/// it is whole only by one who `streams`.
 fn take(
     side: Side<'_>,
-    partial: &mut Partial,
-    payload: &mut Payload,
+    reassembly: &mut Reassembly<Payload>,
     into: &mut Destination<'_>,
-) -> Result<Progress<usize>, Fault> {
+    streams: bool,
+) -> Result<Attempt, Fault> {
     let custody = &side.shared().custody;
     let mut taken = 0;
     loop {
-        let header = match next_for_us(side, partial, payload)? {
+        let header = match next_for_us(side, reassembly)? {
             Progress::Got(header) => header,
-            Progress::Empty => return Ok(Progress::Empty),
-            Progress::End => return Ok(Progress::End),
+            Progress::Empty => return Ok(Attempt::Empty),
+            Progress::End => return Ok(Attempt::End),
         };
         match header.kind {
             Kind::Whole => {
                 let len = side.take_whole(header, into)?;
-                partial.close(custody);
-                return Ok(Progress::Got(len));
+                custody.end_residue();
+                return Ok(Attempt::Received(len));
             }
             Kind::Parcel => {
-                let taken = parcel::take(side, header, payload, into)?;
-                partial.close(custody);
+                let taken = parcel::take(side, header, &mut reassembly.progress, into)?;
+                custody.end_residue();
                 if let Some(len) = taken {
-                    return Ok(Progress::Got(len));
+                    return Ok(Attempt::Received(len));
                 }
             }
             Kind::First => {
-                partial.close(custody);
-                partial.begin(custody, header.len, into)?;
-                *payload = Payload::default();
+                if !streams && side.extent(header.len)? == Extent::Growing {
+                    return Ok(Attempt::Growing);
+                }
+                custody.end_residue();
+                reassembly.begin(custody, header.len, into)?;
                 side.take_nothing(header)?;
+                reassembly.has_begun();
             }
             Kind::Died | Kind::Withdrawn => {
                 side.take_nothing(header)?;
-                partial.close(custody);
+                side.has_met_cut();
+                reassembly.close(custody);
                 return Err(Fault::Aborted);
             }
             Kind::Part | Kind::Last => {
-                let (total, bytes) = partial.parts(into)?;
+                let (total, bytes, payload) = reassembly.arriving(into)?;
                 match side.take_part(header, payload, total, bytes)? {
                     Progress::Got(()) if header.kind == Kind::Last => {
-                        return partial.finish(custody, into).map(Progress::Got);
+                        return reassembly.finish(custody, into).map(Attempt::Received);
                     }
                     // With its edges, since a liar's parts may have nothing else.
                     Progress::Got(()) => taken += header.payload() + 2 * EDGE,
-                    Progress::Empty => return Ok(Progress::Empty),
-                    Progress::End => return Ok(Progress::End),
+                    Progress::Empty => return Ok(Attempt::Empty),
+                    Progress::End => return Ok(Attempt::End),
                 }
                 // One pipe's worth at a time, so that a fast sender cannot keep a call beyond its
                 // deadline.
                 if taken >= side.capacity() {
-                    return Ok(Progress::Empty);
+                    return Ok(Attempt::Empty);
                 }
             }
         }
@@ -315,9 +392,9 @@ fn take(
 }
 
 impl backend::Rx for Rx {
-    fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+    fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
-        let outcome = self.recv_open(into, patience);
+        let outcome = Call::new(&self.end, patience).recv(&mut into);
         if matches!(outcome, Err(Fault::Aborted)) {
             self.end.page.shared().rx_tally.count_aborted();
         }
@@ -326,8 +403,8 @@ impl backend::Rx for Rx {
 
     fn poll(&mut self, patience: Patience) -> Result<bool, Fault> {
         self.fate.check()?;
-        match self.poll_open(patience) {
-            Err(Fault::NotNow) => Ok(false),
+        match Call::new(&self.end, patience).poll() {
+            Err(Fault::NotNow | Fault::Busy) => Ok(false),
             outcome => self.fate.seal(outcome),
         }
     }
@@ -346,17 +423,5 @@ impl backend::Rx for Rx {
 
     fn capacity(&self) -> usize {
         self.end.capacity()
-    }
-}
-
-impl Drop for Rx {
-    fn drop(&mut self) {
-        if !self.partial.is_open() {
-            return;
-        }
-        let side = Side::new(&self.end);
-        if let Ok(_guard) = side.shared().lock.lock(custody::farewell()) {
-            self.partial.abandon(&side.shared().custody);
-        }
     }
 }

@@ -12,6 +12,8 @@ use super::frame::{
 use super::{End, page};
 use crate::backend::{self, Fate};
 use crate::error::Fault;
+use crate::ring::contention::lock_in_a_moment;
+use crate::ring::lock::Guard;
 use crate::ring::payload::{Payload, Pieces};
 use crate::segment::layout::message;
 use crate::sync::Ordering;
@@ -52,7 +54,7 @@ impl Tx {
         let tx = &shared.tx;
         let mut stay = Stay::default();
         loop {
-            let guard = tx.lock.lock(patience)?;
+            let guard = side.lock()?;
             stay.settle(&shared.tx_tally);
             side.make_good()?;
             shared.tx_tally.note_length(bytes.len());
@@ -81,7 +83,33 @@ impl Tx {
     }
 }
 
-impl Side<'_> {
+impl<'a> Side<'a> {
+    /// Takes the side lock. What the last owner died inside is noted at once: the kernel's mark goes with the lock, and
+    /// this call may end for want of room before it has made that good.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NotNow`] when patience ended; for a call that may not wait, where another sender is inside a message in
+    /// fragments, which is until receivers make room.
+    pub(super) fn lock(self) -> Result<Guard<'a>, Fault> {
+        let tx = &self.end.page.shared().tx;
+        let is_kept = || tx.state.load(Ordering::Relaxed) == message::WAITING;
+        let guard = match tx.lock.lock(self.patience) {
+            Err(Fault::NotNow) if self.patience == Patience::Never => {
+                match lock_in_a_moment(&tx.lock, is_kept) {
+                    // Whatever room there is, it is not for this call.
+                    Err(Fault::Busy) => Err(Fault::NotNow),
+                    outcome => outcome,
+                }
+            }
+            outcome => outcome,
+        }?;
+        if is_kept() || tx.state.load(Ordering::Relaxed) == message::OPEN {
+            self.set_state(message::ORPHANED);
+        }
+        Ok(guard)
+    }
+
     fn set_state(self, state: u32) {
         self.end
             .page
@@ -131,7 +159,15 @@ impl Side<'_> {
         if !self.patience.is_over() {
             stay.fall_asleep(tally);
         }
+        let state = &self.end.page.shared().tx.state;
+        let before = state.load(Ordering::Relaxed);
+        if before == message::OPEN {
+            self.set_state(message::WAITING);
+        }
         let outcome = self.wait_for_room();
+        if before == message::OPEN {
+            self.set_state(before);
+        }
         stay.settle(tally);
         outcome
     }
@@ -274,6 +310,8 @@ impl Side<'_> {
             Kind::Died
         };
         self.write_frame(Header { kind, len: 0 }, &[])?;
+        // SYNC: cut. Whoever sees the count finds the frame in the pipe.
+        tx.cuts.fetch_add(1, Ordering::Release);
         self.set_state(message::WHOLE);
         if state != message::WITHDRAWN {
             self.end.page.shared().tx_tally.count_aborted();

@@ -151,7 +151,7 @@ impl Rx {
             return None;
         }
         let next = reader.peek_whole()?;
-        if !self.partial.is_at_rest(&control.rx.custody) {
+        if control.rx.custody.state.load(Ordering::Relaxed) != message::WHOLE {
             return None;
         }
         let len = next.header.len;

@@ -53,8 +53,10 @@ impl Tx {
             if latch::state(&control.tx.state, Ordering::Relaxed) != message::WHOLE {
                 return Ok(None);
             }
-            Hold::of_tx(control).take(id)?;
+            let hold = Hold::of_tx(control);
+            hold.take(id)?;
             let position = control.tx.tail.load(Ordering::Relaxed);
+            hold.is_lent();
             Ok(Some(Loan { position, len }))
         });
         let outcome = self.fate.seal(outcome);
@@ -142,7 +144,7 @@ impl Rx {
         }
         let reader = self.reader();
         let guard = reader.control.rx.lock.lock_at_once()?;
-        if self.partial.is_under_way(&reader.control.rx.custody) {
+        if latch::state(&reader.control.rx.custody.state, Ordering::Relaxed) != message::WHOLE {
             return None;
         }
         let next = reader.peek_whole()?;
@@ -150,12 +152,13 @@ impl Rx {
         let mut verified = self.verified;
         verify_now_and_then(View::new(&self.end), &mut verified, next).ok()?;
         let hold = Hold::of_rx(reader.control);
-        hold.take(self.partial.id()).ok()?;
+        hold.take(self.id).ok()?;
         // After the note, so that whoever finds the mark of one who was killed finds whose it is.
         if !reader.mark(next) {
             hold.give_back();
             return None;
         }
+        hold.is_lent();
         drop(guard);
         self.verified = verified;
         self.may_hold = true;
@@ -182,7 +185,7 @@ impl Rx {
         let view = View::new(&self.end);
         let reader = view.reader;
         let hold = Hold::of_rx(reader.control);
-        if !hold.is_ours(self.partial.id()) {
+        if !hold.is_ours(self.id) {
             return;
         }
         // Before the lock, so that who cannot have it has received the message all the same, and once, and keeps nobody

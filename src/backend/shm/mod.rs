@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use crate::ring::custody::{self, Reassembly};
+use crate::ring::per_process::PerProcess;
 use crate::ring::record::Rules;
 use crate::ring::storage::Storage;
 use crate::segment::Segment;
@@ -191,6 +193,8 @@ struct End {
     others: fn(&Segment) -> &Event,
     /// How the handles of this end look before they sleep.
     spin: Spin,
+    /// What this process has of a message that it receives in fragments; nothing for a sending end.
+    fragments: PerProcess<Reassembly<()>>,
     segment: Arc<Segment>,
 }
 
@@ -219,6 +223,7 @@ impl End {
             parcels,
             others,
             spin,
+            fragments: PerProcess::new(),
             segment,
         })
     }
@@ -272,6 +277,12 @@ impl Tx {
 
 impl Drop for End {
     fn drop(&mut self) {
+        let view = view::View::new(self);
+        let lock = |patience| view.reader.control.rx.lock.lock(patience);
+        custody::abandon(view.custody(), &self.fragments, lock, || {
+            // What is wrong with the ring is for others to report.
+            let _ = parts::skip_residue(view);
+        });
         // Closed before it is announced: who hears of it must find the hang-up.
         // SAFETY: nobody uses it after this.
         unsafe { ManuallyDrop::drop(&mut self.socket) };

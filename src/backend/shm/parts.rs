@@ -1,46 +1,48 @@
-//! Records of messages that go in parts, on the receiving side.
+//! Records of messages that go in fragments, on the receiving side, under its lock.
 
+use super::take::Attempt;
 use super::view::View;
 use super::{parcel, take};
 use crate::error::Fault;
-use crate::ring::custody::Partial;
+use crate::ring::custody::Reassembly;
 use crate::ring::destination::Destination;
-use crate::ring::reader::Next;
+use crate::ring::reader::{Extent, Next};
 use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, LAST, PARCEL, PREFIX};
-use crate::segment::layout::message;
+use crate::sync::Ordering;
 
-/// Takes one record of a message in parts, or the record that follows one that was cut short.
-/// Returns the message's length when that makes it whole.
+/// Takes one record of a message in fragments, or the record that follows one that was cut short. `None` where more may
+/// be there.
 pub(super) fn take_record(
     view: View<'_>,
-    partial: &mut Partial,
+    reassembly: &mut Reassembly<()>,
     next: Next,
     into: &mut Destination<'_>,
-) -> Result<Option<usize>, Fault> {
+    streams: bool,
+) -> Result<Option<Attempt>, Fault> {
     if next.header.has(FIRST) {
-        return begin(view, partial, next, into);
+        return begin(view, reassembly, next, into, streams);
     }
-    if partial.is_open() {
-        return go_on(view, partial, next, into);
+    if reassembly.is_open() {
+        return go_on(view, reassembly, next, into);
     }
-    match view.custody().state() {
-        message::ORPHANED => {
-            skip(view, next)?;
-            Ok(None)
-        }
-        _ => Err(Fault::Corrupted),
+    if view.custody().has_residue() {
+        skip(view, next)?;
+        return Ok(None);
     }
+    Err(Fault::Corrupted)
 }
 
 fn begin(
     view: View<'_>,
-    partial: &mut Partial,
+    reassembly: &mut Reassembly<()>,
     next: Next,
     into: &mut Destination<'_>,
-) -> Result<Option<usize>, Fault> {
-    let was_cut_short = partial.is_open();
-    partial.close(view.custody());
+    streams: bool,
+) -> Result<Option<Attempt>, Fault> {
+    let was_cut_short = reassembly.is_open();
+    view.custody().end_residue();
     if was_cut_short {
+        reassembly.close(view.custody());
         // The next call begins with this record.
         if next.header.has(AFTER_DEATH) {
             return Err(Fault::Aborted);
@@ -50,63 +52,85 @@ fn begin(
         }
     }
     if next.header.has(PARCEL) {
-        return parcel::take(view, next, into);
+        return Ok(parcel::take(view, next, into)?.map(Attempt::Received));
     }
     if next.header.has(LAST) {
         let len = take::deliver(view, next, into)?;
         // Another receiver may have been faster, now that nobody is inside a message.
-        return Ok(view.reader.take(next).then_some(len));
+        return Ok(view.reader.take(next).then_some(Attempt::Received(len)));
     }
-    partial.begin(view.custody(), view.reader.prefix(next), into)?;
-    let (taken, total) = take_bytes(view, partial, next, true, into)?;
+    match view.reader.extent(next)? {
+        Extent::Whole => {
+            if let Some(len) = take::take_whole(view, next, into)? {
+                return Ok(Some(Attempt::Received(len)));
+            }
+        }
+        Extent::Growing(at) if !streams => return Ok(Some(Attempt::Growing(at))),
+        Extent::Growing(_) | Extent::Unclear => {}
+        Extent::Moved => return Ok(None),
+    }
+    let total = view.reader.prefix(next);
+    if !view.reader.is_still(next.at) {
+        return Ok(None);
+    }
+    let begun_at = &view.reader.control.rx.begun_at;
+    begun_at.store(next.at, Ordering::Relaxed);
+    reassembly.begin(view.custody(), total, into)?;
+    let (taken, total) = take_bytes(view, reassembly, next, true, into)?;
     if taken as u64 >= total {
         return Err(Fault::Corrupted);
     }
-    view.reader.take_own(next)?;
+    if view.reader.take(next) {
+        reassembly.has_begun();
+    } else {
+        // It was whole, and another receiver has taken it without the lock.
+        reassembly.close(view.custody());
+    }
     Ok(None)
 }
 
 fn go_on(
     view: View<'_>,
-    partial: &mut Partial,
+    reassembly: &mut Reassembly<()>,
     next: Next,
     into: &mut Destination<'_>,
-) -> Result<Option<usize>, Fault> {
-    take_bytes(view, partial, next, false, into)?;
+) -> Result<Option<Attempt>, Fault> {
+    take_bytes(view, reassembly, next, false, into)?;
     view.reader.take_own(next)?;
     if next.header.has(LAST) {
-        partial.finish(view.custody(), into).map(Some)
+        let len = reassembly.finish(view.custody(), into)?;
+        Ok(Some(Attempt::Received(len)))
     } else {
         Ok(None)
     }
 }
 
-/// Copies a part out behind those before it; returns how much of the message is there, and the whole.
+/// Copies a fragment out behind those before it; returns how much of the message is there, and the whole.
 fn take_bytes(
     view: View<'_>,
-    partial: &mut Partial,
+    reassembly: &mut Reassembly<()>,
     next: Next,
     has_prefix: bool,
     into: &mut Destination<'_>,
 ) -> Result<(usize, u64), Fault> {
     let len = next.header.len - if has_prefix { PREFIX } else { 0 };
-    let place = partial.next_place(len, into)?;
+    let place = reassembly.next_place(len, into)?;
     // SAFETY: `next` was just peeked, and the place is so long.
     unsafe {
         view.reader
             .copy_out(next, has_prefix, place.as_mut_ptr().cast())
     };
     // SAFETY: all of it has just been copied.
-    Ok(unsafe { partial.arrived(len, into) })
+    Ok(unsafe { reassembly.arrived(len, into) })
 }
 
 /// Passes over the records of a message whose receiver is gone, as far as they are there; one ring's
 /// worth at most, in case a liar goes on writing them.
-pub(super) fn skip_orphaned(view: View<'_>) -> Result<(), Fault> {
+pub(super) fn skip_residue(view: View<'_>) -> Result<(), Fault> {
     let mut budget = view.reader.rules.effort_max();
-    while view.custody().state() == message::ORPHANED && budget > 0 {
+    while view.custody().has_residue() && budget > 0 {
         match view.reader.peek()? {
-            Some(next) if next.header.has(FIRST) => view.custody().set_state(message::WHOLE),
+            Some(next) if next.header.has(FIRST) => view.custody().end_residue(),
             Some(next) => {
                 skip(view, next)?;
                 budget = budget.saturating_sub(view.reader.rules.effort(next.header));
@@ -141,7 +165,7 @@ pub(super) fn take_over_if_cut_short(view: View<'_>) -> Result<bool, Fault> {
 fn skip(view: View<'_>, next: Next) -> Result<(), Fault> {
     view.reader.take_own(next)?;
     if next.header.has(LAST) {
-        view.custody().set_state(message::WHOLE);
+        view.custody().end_residue();
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use nix::poll::PollFlags;
 
 use super::rx::Rx;
 use super::tx::{self, Tx};
-use super::{parts, view};
+use super::{parts, take, view};
 use crate::backend::{Look, Seen};
 use crate::error::Fault;
 use crate::ring::custody::Turn;
@@ -72,19 +72,20 @@ impl view::View<'_> {
         }
     }
 
-    /// Under the lock, after records were taken or none were found: if there is none, takes tokens out.
+    /// Under the lock, after records were taken or none were found: if there is nothing to receive, takes tokens out.
     ///
     /// # Errors
     ///
-    /// What poll(2) and recvfrom(2) report; the socket may then be readable for nothing.
+    /// What poll(2) and recvfrom(2) report; the socket may then be readable for nothing. What is wrong with the ring is
+    /// for the next receive to say, so the socket stays readable for it.
     #[cold]
     pub(super) fn show_readiness(self) -> io::Result<()> {
-        if self.reader.has_record() {
+        if !matches!(self.is_ready(), Ok(false)) {
             return Ok(());
         }
         let number = self.place.event.arm(self.place.number);
         full_fence();
-        if self.reader.has_record() {
+        if !matches!(self.is_ready(), Ok(false)) {
             return Ok(());
         }
         clear(self.place, number)
@@ -119,45 +120,47 @@ impl Rx {
     pub(crate) fn look(&mut self, seen: Seen) -> Result<Look, Fault> {
         self.fate.check()?;
         let Self {
-            end,
-            life_line,
-            partial,
-            ..
+            end, life_line, id, ..
         } = self;
         let view = view::View::new(end);
-        let _guard = match view.reader.control.rx.lock.lock(Patience::Never) {
-            Err(Fault::NotNow) => return Ok(Look::Busy),
+        let mut session = match view.session(Patience::Never) {
+            Err(Fault::NotNow) => {
+                let is_there = take::is_there_without_lock(view)? == Some(true);
+                return Ok(if is_there { Look::Ready } else { Look::Busy });
+            }
             outcome => outcome?,
         };
-        if Hold::of_rx(view.reader.control)
-            .holder_but(partial.id())?
-            .is_some()
-        {
+        if Hold::of_rx(view.reader.control).holder_but(*id)?.is_some() {
             return Ok(Look::Busy);
         }
-        if let Turn::Held(_) = partial.take_turn(view.custody())? {
-            let is_ready = view.is_at_end_for_others(life_line)? || view.reader.has_first()?;
-            return Ok(if is_ready { Look::Ready } else { Look::Busy });
+        match session.take_turn(|| view.is_untaken())? {
+            Turn::Ours => {}
+            Turn::Lost => return Ok(Look::Ready),
+            Turn::Held(_) => {
+                let is_ready = view.is_at_end_for_others(life_line)? || view.reader.has_first()?;
+                return Ok(if is_ready { Look::Ready } else { Look::Busy });
+            }
         }
-        parts::skip_orphaned(view)?;
-        if view.reader.peek()?.is_some() || seen == Seen::HungUp {
+        parts::skip_residue(view)?;
+        if view.is_ready()? || seen == Seen::HungUp {
             return Ok(Look::Ready);
         }
         view.settle_empty()?;
+        let is_inside = session.is_open() || view.reader.peek()?.is_some();
         if life_line.is_gone_by_close(view.place.event, end.socket())?
-            || partial.is_open() && view.left_unfinished() == Some(message::ORPHANED)
+            || is_inside && view.left_unfinished() == Some(message::ORPHANED)
         {
             return Ok(Look::Ready);
         }
         let number = view.place.event.arm(view.place.number);
         full_fence();
-        if view.reader.has_record() {
+        if view.is_ready()? {
             return Ok(Look::Ready);
         }
         if seen == Seen::Ready {
             clear(view.place, number)?;
         }
-        Ok(if partial.is_open() {
+        Ok(if is_inside {
             Look::Inside
         } else {
             Look::NotYet

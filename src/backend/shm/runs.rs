@@ -83,7 +83,7 @@ impl Rx {
         }
         let reader = self.reader();
         let guard = reader.control.rx.lock.lock_at_once()?;
-        if !self.partial.is_at_rest(&reader.control.rx.custody) {
+        if reader.control.rx.custody.state.load(Ordering::Relaxed) != message::WHOLE {
             return None;
         }
         let (read, len) = reader.counted(run::LONGEST)?;

@@ -5,17 +5,17 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::take::{Attempt, take};
+use super::take::{self, Attempt, take};
 use super::view::View;
 use super::{End, parts};
 use crate::backend::lookout::Lookout;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::bearer;
-use crate::ring::custody::{self, Partial, Turn};
+use crate::ring::custody::{Session, Turn};
 use crate::ring::destination::Destination;
-use crate::ring::hold::Hold;
-use crate::ring::lock::Guard;
+use crate::ring::hold::{self, Hold};
+use crate::ring::reader::Extent;
 use crate::segment::layout::message;
 use crate::sys::clock::Patience;
 use crate::sys::holders::Opposite;
@@ -34,12 +34,12 @@ pub(crate) struct Rx {
     pub(super) life_line: LifeLine,
     pub(super) spinner: Spinner,
     pub(super) fate: Fate,
-    /// The parts taken so far of a message that goes in parts.
-    pub(super) partial: Partial,
+    /// What tells this handle from others of its process.
+    pub(super) id: u64,
     /// Position up to which was looked whether anybody wrote what is there.
     pub(super) verified: u64,
     pub(super) stream: Stream,
-    /// Whether a message lent by this end may still hold the side.
+    /// Whether a message lent by this handle may still hold the side.
     pub(super) may_hold: bool,
 }
 
@@ -52,7 +52,7 @@ impl Rx {
             life_line: LifeLine::default(),
             spinner,
             fate: Fate::Open,
-            partial: Partial::new(),
+            id: hold::new_end(),
             verified,
             stream: Stream::default(),
             may_hold: false,
@@ -68,115 +68,29 @@ impl Rx {
             end,
             life_line,
             spinner,
-            partial,
+            id,
             verified,
             ..
         } = self;
-        let view = View::new(end);
-        let mut wait = Wait::new(patience.deadline());
-        let mut woken = Woken::Look;
-        let mut look_after = bearer::FIRST_LOOK;
-        let hold = Hold::of_rx(view.reader.control);
-        let mut has_looked_again = false;
-        let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
-        // Kept from one look to the next only in the middle of a message.
-        let mut kept: Option<Guard<'_>> = None;
-        loop {
-            let guard = match kept.take() {
-                Some(guard) => guard,
-                None => view.reader.control.rx.lock.lock(patience)?,
-            };
-            if wait.settle(view.place) {
-                view.reader.note_fill();
-            }
-            if hold.is_held()
-                && let Some(holder) = hold.holder_but(partial.id())?
-            {
-                hold.wait_for(holder, guard, patience, &mut look_after)?;
-                continue;
-            }
-            if let Turn::Held(holder) = partial.take_turn(view.custody())? {
-                if parts::take_over_if_cut_short(view)? {
-                    kept = Some(guard);
-                    continue;
-                }
-                if view.is_at_end_for_others(life_line)? {
-                    return Err(Fault::Disconnected);
-                }
-                view.custody()
-                    .wait_for(holder, guard, patience, &mut look_after)?;
-                continue;
-            }
-            match take(view, partial, verified, into)? {
-                Attempt::Received(len) => return Ok(len),
-                Attempt::Enough => {
-                    view.reader.check_written()?;
-                    if patience.is_over() {
-                        partial.let_go();
-                        return Err(Fault::NotNow);
-                    }
-                    kept = Some(guard);
-                    continue;
-                }
-                Attempt::Empty => {}
-            }
-            view.settle_empty()?;
-            if woken == Woken::HungUp {
-                life_line.note_gone();
-            }
-            let gone = life_line.is_gone_by_close(view.place.event, end.socket())?
-                || patience.is_over() && view.is_gone(life_line)?;
-            let left = if partial.is_open() {
-                view.left_unfinished()
-            } else {
-                None
-            };
-            if gone || left.is_some() {
-                if view.reader.peek()?.is_some() {
-                    // Sent between the look at the ring and the looks after it. Honest senders do that
-                    // once.
-                    if has_looked_again && patience.is_over() {
-                        partial.let_go();
-                        return Err(Fault::NotNow);
-                    }
-                    has_looked_again = true;
-                    kept = Some(guard);
-                    continue;
-                }
-                if gone {
-                    return Err(partial.end_of_file(view.custody(), view.senders_state()));
-                }
-                partial.close(view.custody());
-                wait.restart();
-                if left == Some(message::ORPHANED) {
-                    return Err(Fault::Aborted);
-                }
-            }
-            if patience.is_over() {
-                partial.let_go();
-                return Err(Fault::NotNow);
-            }
-            let ready = || view.reader.has_record();
-            if !wait.will_sleep() {
-                spinner.begin_at(view.reader.position());
-            }
-            if partial.is_open() {
-                wait.look_after(view.reader.control.tx.sender.process(), SENDER_LOOK)?;
-                woken = wait.step(view.place, None, spinner, ready)?;
-                kept = Some(guard);
-            } else {
-                if wait.will_sleep() && lookout.is_due() {
-                    drop(guard);
-                    wait.watch(lookout.look(end.opposite(|sides| sides.tx))?);
-                    continue;
-                }
-                if lookout.is_alone() {
-                    return Err(Fault::Deadlock);
-                }
-                woken = wait.step(view.place, Some(guard), spinner, ready)?;
-                lookout.forget();
-            }
+        let mut call = Call {
+            view: View::new(end),
+            life_line,
+            spinner,
+            id: *id,
+            patience,
+            wait: Wait::new(patience.deadline()),
+            woken: Woken::Look,
+            look_after: bearer::FIRST_LOOK,
+            lookout: Lookout::new(end.segment.geometry().flags(), patience),
+        };
+        let mut session = None;
+        let outcome = call.recv(&mut session, verified, into);
+        if outcome.is_err()
+            && let Some(session) = &mut session
+        {
+            session.keep(into);
         }
+        outcome
     }
 
     fn poll_open(&mut self, patience: Patience) -> Result<bool, Fault> {
@@ -184,72 +98,298 @@ impl Rx {
             end,
             life_line,
             spinner,
-            partial,
+            id,
             ..
         } = self;
-        let view = View::new(end);
-        let mut wait = Wait::new(patience.deadline());
-        let mut woken = Woken::Look;
-        let mut look_after = bearer::FIRST_LOOK;
-        let mut lookout = Lookout::new(end.segment.geometry().flags(), patience);
-        let hold = Hold::of_rx(view.reader.control);
+        let mut call = Call {
+            view: View::new(end),
+            life_line,
+            spinner,
+            id: *id,
+            patience,
+            wait: Wait::new(patience.deadline()),
+            woken: Woken::Look,
+            look_after: bearer::FIRST_LOOK,
+            lookout: Lookout::new(end.segment.geometry().flags(), patience),
+        };
+        call.poll()
+    }
+}
+
+/// One call that may have to wait.
+struct Call<'a> {
+    view: View<'a>,
+    life_line: &'a mut LifeLine,
+    spinner: &'a mut Spinner,
+    /// The handle's.
+    id: u64,
+    patience: Patience,
+    wait: Wait,
+    woken: Woken,
+    look_after: Duration,
+    lookout: Lookout,
+}
+
+impl<'a> Call<'a> {
+    /// Receives one message. A session that is left behind is inside a message of which fragments may lie in the
+    /// caller's slice.
+    fn recv(
+        &mut self,
+        session: &mut Option<Session<'a, ()>>,
+        verified: &mut u64,
+        into: &mut Destination<'_>,
+    ) -> Result<usize, Fault> {
+        let view = self.view;
+        let mut has_looked_again = false;
+        // What fits the ring is left there until it is whole, but by one who waits for nothing else.
+        let mut streams = self.patience == Patience::FOREVER;
         loop {
-            let guard = view.reader.control.rx.lock.lock(patience)?;
-            wait.settle(view.place);
-            if hold.is_held()
-                && let Some(holder) = hold.holder_but(partial.id())?
-            {
-                hold.wait_for(holder, guard, patience, &mut look_after)?;
-                continue;
+            let current = match session {
+                Some(current) => current,
+                None => match self.begin(into)? {
+                    Begun::Session(begun) => session.insert(begun),
+                    Begun::Received(len) => return Ok(len),
+                    Begun::LookAgain => continue,
+                },
+            };
+            if self.wait.settle(view.place) {
+                view.reader.note_fill();
             }
-            if let Turn::Held(holder) = partial.take_turn(view.custody())? {
-                if view.is_at_end_for_others(life_line)? || view.reader.has_first()? {
+            let growing = match take(view, current, verified, into, streams)? {
+                Attempt::Received(len) => return Ok(len),
+                Attempt::Enough => {
+                    view.reader.check_written()?;
+                    if self.patience.is_over() {
+                        return Err(Fault::NotNow);
+                    }
+                    continue;
+                }
+                Attempt::Growing(at) => Some(at),
+                Attempt::Empty => None,
+            };
+            view.settle_empty()?;
+            if self.woken == Woken::HungUp {
+                self.life_line.note_gone();
+            }
+            let is_inside = current.is_open() || growing.is_some();
+            let gone = self.is_gone()?;
+            let left = is_inside.then(|| view.left_unfinished()).flatten();
+            if gone || left.is_some() {
+                let is_there = match growing {
+                    Some(at) => view.reader.has_record_at(at),
+                    None => view.reader.peek()?.is_some(),
+                };
+                if is_there || growing.is_some() {
+                    // Sent between the look at the ring and the looks after it. Honest senders do that
+                    // once. What will not get whole any more is taken as it is.
+                    streams = true;
+                    if has_looked_again && self.patience.is_over() {
+                        return Err(Fault::NotNow);
+                    }
+                    has_looked_again = true;
+                    continue;
+                }
+                if gone {
+                    return Err(current.end_of_file(view.custody(), view.senders_state()));
+                }
+                current.close(view.custody());
+                self.wait.restart();
+                if left == Some(message::ORPHANED) {
+                    return Err(Fault::Aborted);
+                }
+            }
+            if self.patience.is_over() {
+                return Err(Fault::NotNow);
+            }
+            self.rest(session, growing)?;
+        }
+    }
+
+    fn poll(&mut self) -> Result<bool, Fault> {
+        let view = self.view;
+        loop {
+            let mut session = match view.session(self.patience) {
+                Err(Fault::NotNow) if take::is_there_without_lock(view)? == Some(true) => {
                     return Ok(true);
                 }
-                view.custody()
-                    .wait_for(holder, guard, patience, &mut look_after)?;
+                outcome => outcome?,
+            };
+            self.wait.settle(view.place);
+            if let Some(holder) = Hold::of_rx(view.reader.control).holder_but(self.id)? {
+                self.wait_for_hold(holder, session)?;
                 continue;
             }
-            parts::skip_orphaned(view)?;
-            if view.reader.peek()?.is_some() || woken == Woken::HungUp {
+            match session.take_turn(|| view.is_untaken())? {
+                Turn::Ours => {}
+                Turn::Lost => return Ok(true),
+                Turn::Held(holder) => {
+                    if view.is_at_end_for_others(self.life_line)? || view.reader.has_first()? {
+                        return Ok(true);
+                    }
+                    session.wait_for(holder, self.patience, &mut self.look_after)?;
+                    continue;
+                }
+            }
+            parts::skip_residue(view)?;
+            if view.is_ready()? || self.woken == Woken::HungUp {
                 return Ok(true);
             }
             view.settle_empty()?;
-            if life_line.is_gone_by_close(view.place.event, end.socket())?
-                || patience.is_over() && life_line.look(view.place.event, end.socket())?
-                || partial.is_open() && view.left_unfinished() == Some(message::ORPHANED)
-            {
+            let growing = match view.reader.peek()? {
+                Some(next) if !session.is_open() => match view.reader.extent(next)? {
+                    Extent::Growing(at) => Some(at),
+                    _ => return Ok(true),
+                },
+                Some(_) => return Ok(true),
+                None => None,
+            };
+            let is_inside = session.is_open() || growing.is_some();
+            if self.is_gone()? || is_inside && view.left_unfinished() == Some(message::ORPHANED) {
                 return Ok(true);
             }
-            if patience.is_over() {
+            if self.patience.is_over() {
                 return Ok(false);
             }
-            if partial.is_open() {
-                wait.look_after(view.reader.control.tx.sender.process(), SENDER_LOOK)?;
-            } else if wait.will_sleep() && lookout.is_due() {
-                drop(guard);
-                wait.watch(lookout.look(end.opposite(|sides| sides.tx))?);
-                continue;
-            } else if lookout.is_alone() {
+            if self.lookout.is_alone() {
                 return Ok(true);
             }
-            let ready = || view.reader.has_record();
-            if !wait.will_sleep() {
-                spinner.begin_at(view.reader.position());
+            if session.is_open() {
+                self.look_after_sender()?;
             }
-            woken = wait.step(view.place, Some(guard), spinner, ready)?;
-            lookout.forget();
+            self.rest_without_lock(session, growing)?;
         }
     }
+
+    /// Takes the lock and the turn.
+    fn begin(&mut self, into: &mut Destination<'_>) -> Result<Begun<'a>, Fault> {
+        let view = self.view;
+        let mut session = match view.session(self.patience) {
+            Err(Fault::NotNow) => match take::take_without_lock(view, into)? {
+                Some(len) => return Ok(Begun::Received(len)),
+                None => view.session_in_a_moment(self.patience)?,
+            },
+            outcome => outcome?,
+        };
+        self.wait.settle(view.place);
+        if let Some(holder) = Hold::of_rx(view.reader.control).holder_but(self.id)? {
+            self.wait_for_hold(holder, session)?;
+            return Ok(Begun::LookAgain);
+        }
+        match session.take_turn(|| view.is_untaken())? {
+            Turn::Ours => {}
+            Turn::Lost => {
+                view.custody().report_lost();
+                return Err(Fault::Aborted);
+            }
+            Turn::Held(holder) => {
+                if !parts::take_over_if_cut_short(view)? {
+                    if view.is_at_end_for_others(self.life_line)? {
+                        return Err(Fault::Disconnected);
+                    }
+                    session.wait_for(holder, self.patience, &mut self.look_after)?;
+                    return Ok(Begun::LookAgain);
+                }
+            }
+        }
+        Ok(Begun::Session(session))
+    }
+
+    fn wait_for_hold(&mut self, holder: u32, session: Session<'_, ()>) -> Result<(), Fault> {
+        let hold = Hold::of_rx(self.view.reader.control);
+        hold.wait_for(
+            holder,
+            session.into_guard(),
+            self.patience,
+            &mut self.look_after,
+        )
+    }
+
+    /// Whether every sender is gone, as far as one asks who is going to wait or has no time to.
+    fn is_gone(&mut self) -> Result<bool, Fault> {
+        let view = self.view;
+        Ok(self
+            .life_line
+            .is_gone_by_close(view.place.event, view.end.socket())?
+            || self.patience.is_over() && view.is_gone(self.life_line)?)
+    }
+
+    fn look_after_sender(&mut self) -> Result<(), Fault> {
+        let sender = self.view.reader.control.tx.sender.process();
+        Ok(self.wait.look_after(sender, SENDER_LOOK)?)
+    }
+
+    /// Waits once. One that is inside a message keeps the lock.
+    fn rest(
+        &mut self,
+        session: &mut Option<Session<'a, ()>>,
+        growing: Option<u64>,
+    ) -> Result<(), Fault> {
+        let view = self.view;
+        if session.as_ref().is_some_and(|current| current.is_open()) {
+            if !self.wait.will_sleep() {
+                self.spinner.begin_at(view.reader.position());
+            }
+            self.look_after_sender()?;
+            view.custody().set_waiting(true);
+            let ready = || view.reader.has_record();
+            self.woken = self.wait.step(view.place, None, self.spinner, ready)?;
+            view.custody().set_waiting(false);
+            return Ok(());
+        }
+        match session.take() {
+            Some(session) if self.lookout.is_alone() && growing.is_none() => {
+                drop(session);
+                Err(Fault::Deadlock)
+            }
+            Some(session) => self.rest_without_lock(session, growing),
+            None => Ok(()),
+        }
+    }
+
+    fn rest_without_lock(
+        &mut self,
+        session: Session<'a, ()>,
+        growing: Option<u64>,
+    ) -> Result<(), Fault> {
+        let view = self.view;
+        if !self.wait.will_sleep() {
+            self.spinner.begin_at(view.reader.position());
+        }
+        if growing.is_some() {
+            self.look_after_sender()?;
+        } else if self.wait.will_sleep() && self.lookout.is_due() && !session.is_open() {
+            drop(session);
+            let opposite = view.end.opposite(|sides| sides.tx);
+            self.wait.watch(self.lookout.look(opposite)?);
+            return Ok(());
+        }
+        let ready = || match growing {
+            Some(at) => view.reader.has_record_at(at),
+            None => view.reader.has_record(),
+        };
+        let guard = Some(session.into_guard());
+        self.woken = self.wait.step(view.place, guard, self.spinner, ready)?;
+        self.lookout.forget();
+        Ok(())
+    }
+}
+
+/// How a look under the lock began.
+enum Begun<'a> {
+    /// It is the caller's turn.
+    Session(Session<'a, ()>),
+    /// A message of this length was received without the lock.
+    Received(usize),
+    /// Others were in the way.
+    LookAgain,
 }
 
 impl backend::Rx for Rx {
     fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
         let outcome = self.recv_open(&mut into, patience);
-        match outcome {
-            Ok(len) => self.stream.took(len),
-            Err(_) => self.partial.keep(&into),
+        if let Ok(len) = outcome {
+            self.stream.took(len);
         }
         if matches!(outcome, Err(Fault::Aborted)) {
             self.end.segment.control().rx_tally.count_aborted();
@@ -286,17 +426,6 @@ impl Drop for Rx {
     fn drop(&mut self) {
         if self.may_hold {
             self.give_hold_back(None);
-        }
-        if !self.partial.is_open() {
-            return;
-        }
-        let view = View::new(&self.end);
-        let Ok(_guard) = view.reader.control.rx.lock.lock(custody::farewell()) else {
-            return;
-        };
-        if self.partial.abandon(view.custody()) {
-            // Makes room for the sender; what is wrong with the ring is for others to report.
-            let _ = parts::skip_orphaned(view);
         }
     }
 }

@@ -1,12 +1,17 @@
-//! Taking records under the receivers' lock: what one look at the ring comes to, and copying out.
+//! Taking records: what one look at the ring comes to, and copying out.
+//!
+//! A message that fits the ring is taken when it is whole, by one move of `read`, also where it lies in fragments: so a
+//! call that ends before has taken nothing, and neither has a receiver that is killed. Fragments are taken as they come
+//! of a message that is longer than the ring, and by a receiver that waits without limit ([`parts`](super::parts)).
 
 use super::parts;
 use super::view::View;
 use crate::error::Fault;
-use crate::ring::custody::Partial;
+use crate::ring::custody::Reassembly;
 use crate::ring::destination::Destination;
-use crate::ring::reader::Next;
+use crate::ring::reader::{Extent, Next, Unlocked};
 use crate::ring::record::{FIRST, LAST, PREFIX};
+use crate::segment::layout::message;
 
 /// How often a receiver tries to get a message before others, until it looks at its deadline.
 const OVERTAKEN: u32 = 64;
@@ -15,26 +20,30 @@ const OVERTAKEN: u32 = 64;
 pub(super) enum Attempt {
     /// A message of this length went to its destination.
     Received(usize),
-    /// The ring is empty; so far nothing, or only parts, of a message.
+    /// The ring is empty; so far nothing, or only fragments, of a message.
     Empty,
+    /// A message is there that is not whole yet; its next record will be at this position.
+    Growing(u64),
     /// As much as the ring holds has been taken, and there may be more.
     Enough,
 }
 
-/// Takes records until a message is whole or the ring is empty.
+/// Takes records until a message is whole or the ring is empty. Fragments of a message that fits the ring are taken
+/// before it is whole only by one who `streams`.
 #[inline]
 pub(super) fn take(
     view: View<'_>,
-    partial: &mut Partial,
+    reassembly: &mut Reassembly<()>,
     verified: &mut u64,
     into: &mut Destination<'_>,
+    streams: bool,
 ) -> Result<Attempt, Fault> {
     for _ in 0..OVERTAKEN {
         let Some(next) = view.reader.peek()? else {
             return Ok(Attempt::Empty);
         };
-        if next.header.flags != FIRST | LAST || partial.is_under_way(view.custody()) {
-            return take_in_parts(view, partial, into);
+        if next.header.flags != FIRST | LAST || reassembly.is_under_way(view.custody()) {
+            return take_in_parts(view, reassembly, into, streams);
         }
         verify_now_and_then(view, verified, next)?;
         let len = deliver(view, next, into)?;
@@ -44,6 +53,127 @@ pub(super) fn take(
         }
     }
     Ok(Attempt::Enough)
+}
+
+/// Takes a whole message without the lock, for a call that may not wait for those who have it; `None` where that takes
+/// the lock.
+///
+/// # Errors
+///
+/// [`Fault::NotNow`] when there is nothing to take: no record, or a message that is not whole yet.
+pub(super) fn take_without_lock(
+    view: View<'_>,
+    into: &mut Destination<'_>,
+) -> Result<Option<usize>, Fault> {
+    for _ in 0..OVERTAKEN {
+        let next = match view.reader.peek_unlocked()? {
+            None => continue,
+            Some(Unlocked::Empty) => return Err(Fault::NotNow),
+            Some(Unlocked::Record(next)) => next,
+        };
+        // After `read`, whose last mover has noted it before.
+        if view.custody().state() != message::WHOLE {
+            return Ok(None);
+        }
+        let received = if next.header.flags == FIRST | LAST {
+            let len = deliver(view, next, into)?;
+            view.reader.take(next).then_some(len)
+        } else if next.header.flags & (FIRST | LAST) == FIRST {
+            match view.reader.extent(next)? {
+                Extent::Whole => take_whole(view, next, into)?,
+                Extent::Growing(_) => return Err(Fault::NotNow),
+                Extent::Unclear => return Ok(None),
+                Extent::Moved => None,
+            }
+        } else {
+            return Ok(None);
+        };
+        if received.is_some() {
+            return Ok(received);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a receive would find something to do, for a look without the lock; `None` where only the lock can tell.
+pub(super) fn is_there_without_lock(view: View<'_>) -> Result<Option<bool>, Fault> {
+    let Some(found) = view.reader.peek_unlocked()? else {
+        return Ok(None);
+    };
+    if view.custody().state() != message::WHOLE {
+        return Ok(None);
+    }
+    Ok(match found {
+        Unlocked::Empty => Some(false),
+        Unlocked::Record(next) if next.header.flags & (FIRST | LAST) == FIRST => {
+            match view.reader.extent(next)? {
+                Extent::Whole => Some(true),
+                Extent::Growing(_) => Some(false),
+                Extent::Unclear | Extent::Moved => None,
+            }
+        }
+        Unlocked::Record(_) => Some(true),
+    })
+}
+
+/// Takes a message of which all fragments are there by one move of `read`; `None` when another receiver was faster,
+/// or when the message turns out to have been cut short.
+pub(super) fn take_whole(
+    view: View<'_>,
+    first: Next,
+    into: &mut Destination<'_>,
+) -> Result<Option<usize>, Fault> {
+    let reader = view.reader;
+    // Bounded by the caller's look at the extent.
+    let total = (reader.prefix(first) as usize).min(reader.rules.at_once_max());
+    if !reader.is_still(first.at) {
+        return Ok(None);
+    }
+    let place = match into {
+        Destination::Slice(slice) if slice.len() < total => {
+            return Err(Fault::BufferTooSmall { needed: total });
+        }
+        Destination::Slice(slice) => slice.as_mut_ptr(),
+        Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
+            buffer.clear();
+            buffer
+                .try_reserve(total)
+                .map_err(|error| Fault::Io(error.into()))?;
+            buffer.spare_capacity_mut().as_mut_ptr().cast()
+        }
+    };
+    let mut next = first;
+    let mut filled = 0;
+    loop {
+        let has_prefix = next == first;
+        let len = next.header.len - if has_prefix { PREFIX } else { 0 };
+        if filled + len > total {
+            return Ok(None);
+        }
+        // SAFETY: `filled + len` bytes are there.
+        let to = unsafe { place.add(filled) };
+        // SAFETY: just peeked, and the place is so long.
+        unsafe { reader.copy_out(next, has_prefix, to) };
+        filled += len;
+        if next.header.has(LAST) {
+            break;
+        }
+        next = match reader.following(next) {
+            Ok(Some(following)) if !following.header.has(FIRST) => following,
+            _ => return Ok(None),
+        };
+        if next.end().wrapping_sub(first.at) > reader.rules.capacity() {
+            return Ok(None);
+        }
+    }
+    if filled != total || !reader.take_run(first.at, next.end().wrapping_sub(first.at)) {
+        return Ok(None);
+    }
+    if let Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } = into {
+        // SAFETY: so many bytes are reserved, and the copies have initialised them.
+        unsafe { buffer.set_len(total) };
+    }
+    Ok(Some(total))
 }
 
 /// Looks once round the ring whether anybody has written what was taken, in case a liar has linked its
@@ -109,16 +239,17 @@ pub(super) fn append(
 #[cold]
 fn take_in_parts(
     view: View<'_>,
-    partial: &mut Partial,
+    reassembly: &mut Reassembly<()>,
     into: &mut Destination<'_>,
+    streams: bool,
 ) -> Result<Attempt, Fault> {
     // One ring's worth at a time, so that a fast sender cannot keep a call beyond its deadline.
     let mut budget = view.reader.rules.effort_max();
     while let Some(next) = view.reader.peek()? {
-        let received = parts::take_record(view, partial, next, into)?;
+        let outcome = parts::take_record(view, reassembly, next, into, streams)?;
         view.settle();
-        if let Some(len) = received {
-            return Ok(Attempt::Received(len));
+        if let Some(attempt) = outcome {
+            return Ok(attempt);
         }
         budget = budget.saturating_sub(view.reader.rules.effort(next.header));
         if budget == 0 {

@@ -8,7 +8,10 @@ use super::End;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::bearer;
+use crate::ring::contention::lock_in_a_moment;
 use crate::ring::hold::{self, Hold};
+use crate::ring::latch;
+use crate::ring::lock::Guard;
 use crate::ring::payload::{Payload, Pieces};
 use crate::ring::record::{LAST, PREFIX, Rules, span_of};
 use crate::ring::writer::Writer;
@@ -59,6 +62,27 @@ impl<'a> View<'a> {
             tally: &control.tx_tally,
         };
         Self { end, writer, place }
+    }
+
+    /// Takes the side lock; a call that may not wait waits for another sender's section all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NotNow`] when patience ended, and where the other one is inside a message in fragments, which is until
+    /// receivers make room.
+    fn lock(self, patience: Patience) -> Result<Guard<'a>, Fault> {
+        let tx = &self.writer.control.tx;
+        match tx.lock.lock(patience) {
+            Err(Fault::NotNow) if patience == Patience::Never => {
+                let is_kept = || latch::state(&tx.state, Ordering::Relaxed) == message::WAITING;
+                lock_in_a_moment(&tx.lock, is_kept).map_err(|fault| match fault {
+                    // Whatever room there is, it is not for this call.
+                    Fault::Busy => Fault::NotNow,
+                    fault => fault,
+                })
+            }
+            outcome => outcome,
+        }
     }
 
     /// Whether every receiver is gone, as far as a sender asks that on the hot path: when a close was
@@ -187,7 +211,7 @@ impl Tx {
         let mut wait = Wait::new(patience.deadline());
         let mut woken = Woken::Look;
         loop {
-            let guard = writer.control.tx.lock.lock(patience)?;
+            let guard = view.lock(patience)?;
             wait.settle(view.place);
             if guard.owner_died() {
                 writer.recover()?;
@@ -286,9 +310,12 @@ fn wait_for_room(
         }
         view.prepare_to_wait(wait)?;
         let exactly = wait.will_sleep();
-        woken = wait.step(view.place, None, spinner, || {
+        writer.set_state(message::WAITING);
+        let outcome = wait.step(view.place, None, spinner, || {
             writer.seems_to_have_room(need, exactly)
-        })?;
+        });
+        writer.set_state(message::OPEN);
+        woken = outcome?;
     }
 }
 

@@ -4,11 +4,14 @@ use std::io;
 
 use super::End;
 use crate::error::Fault;
+use crate::ring::contention::lock_in_a_moment;
+use crate::ring::custody::Session;
 use crate::ring::latch;
-use crate::ring::reader::Reader;
-use crate::ring::record::Rules;
+use crate::ring::reader::{Extent, Reader};
+use crate::ring::record::{FIRST, LAST, Rules};
 use crate::segment::layout::{Custody, message};
 use crate::sync::{Ordering, full_fence};
+use crate::sys::clock::Patience;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::Place;
 
@@ -41,6 +44,32 @@ impl<'a> View<'a> {
         Self { end, reader, place }
     }
 
+    /// Takes the side lock, and what this process has of a message in fragments.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NotNow`] when patience ended first.
+    #[inline]
+    pub(super) fn session(self, patience: Patience) -> Result<Session<'a, ()>, Fault> {
+        let rx = &self.reader.control.rx;
+        let guard = rx.lock.lock(patience)?;
+        Session::new(guard, &rx.custody, &self.end.fragments)
+    }
+
+    /// As [`session`](Self::session), for a call that may not wait and has found the lock taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock_in_a_moment`]; [`Fault::NotNow`] at once for a call whose time has passed.
+    pub(super) fn session_in_a_moment(self, patience: Patience) -> Result<Session<'a, ()>, Fault> {
+        if patience != Patience::Never {
+            return Err(Fault::NotNow);
+        }
+        let rx = &self.reader.control.rx;
+        let guard = lock_in_a_moment(&rx.lock, || rx.custody.is_waited_in())?;
+        Session::new(guard, &rx.custody, &self.end.fragments)
+    }
+
     #[inline]
     pub(super) fn custody(self) -> &'a Custody {
         &self.reader.control.rx.custody
@@ -55,6 +84,24 @@ impl<'a> View<'a> {
     pub(super) fn senders_state(self) -> u32 {
         // SYNC: sender-state. Whoever reads the note finds every part published before it.
         latch::state(&self.reader.control.tx.state, Ordering::Acquire)
+    }
+
+    /// Whether nothing has been taken of the message that was begun last.
+    pub(super) fn is_untaken(self) -> bool {
+        self.reader.position() == self.reader.control.rx.begun_at.load(Ordering::Relaxed)
+    }
+
+    /// Whether a receive would find something to do. Under the lock.
+    pub(super) fn is_ready(self) -> Result<bool, Fault> {
+        let custody = self.custody();
+        let Some(next) = self.reader.peek()? else {
+            return Ok(matches!(custody.state(), message::ORPHANED | message::LOST));
+        };
+        let begins = next.header.flags & (FIRST | LAST) == FIRST;
+        if !begins || !matches!(custody.state(), message::WHOLE | message::RESIDUE) {
+            return Ok(true);
+        }
+        Ok(!matches!(self.reader.extent(next)?, Extent::Growing(_)))
     }
 
     /// For a receiver inside a message of which nothing more is in the ring: whether its sender has
