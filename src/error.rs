@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     TooLargeAtOnce { len: usize, max: usize },
     /// The caller's buffer cannot take the next message, which stays.
     BufferTooSmall { needed: usize },
-    /// A sender died inside the message that was being received.
+    /// A message was lost with a process that had sent or received a part of it.
     Aborted,
     /// The next message carries descriptors, which this call cannot hand out; it stays.
     CarriesDescriptors,
@@ -187,8 +187,9 @@ macro_rules! recv_error {
                     /// Length of the waiting message in bytes.
                     needed: usize,
                 },
-                /// A sender died inside the message that was being received. Reported once for
-                /// each such message; the next call receives the message after it.
+                /// The message that was to be received was lost with a process: its sender died inside it, or the
+                /// process that had received a part of it ended or closed its end. Reported once for each such
+                /// message, to one receiver; the next call receives the message after it.
                 Aborted,
                 /// The next message carries descriptors, which only
                 /// [`recv_with_fds`](crate::Receiver::recv_with_fds) and
@@ -204,7 +205,7 @@ macro_rules! recv_error {
                 Self::BufferTooSmall { needed } => {
                     write!(f, "the next message needs a buffer of {needed} bytes")
                 }
-                Self::Aborted => f.write_str("a sender died inside the message"),
+                Self::Aborted => f.write_str("the message was lost with a process that had a part of it"),
                 Self::CarriesDescriptors => {
                     f.write_str("the next message carries descriptors, which this call cannot hand out")
                 }

@@ -23,13 +23,14 @@ use crate::{Connection, Receiver, Sender};
 /// Where it is ready although [`try_recv`](Receiver::try_recv) then says `Empty`:
 /// - for a moment, when a receive has overtaken the last step of the send, or on a kernel pipe when what a killed
 ///   process left is passed over; that call puts it right, so nobody is woken for it twice;
-/// - a message longer than an eighth of the capacity goes in parts, and each part counts: `try_recv` takes what is
-///   there and says `Empty` until the last one came;
-/// - while another handle is in the middle of such a message, or holds the side for a moment.
+/// - a message that does not fit the pipe comes in fragments, and each counts: `try_recv` takes what is there and
+///   says `Empty` until the last one came;
+/// - while another process is in the middle of such a message, or has a message in place;
+/// - on a kernel pipe, whose own readiness is shown, while a message that fits it is there in part.
 ///
 /// Where it is not ready although there is something: a sender was killed after its message had become visible
 /// and before it woke anybody (the next send does, and so does the end of the pipe), or died inside a message in
-/// parts while others live (`Aborted` then shows with the next send).
+/// fragments while others live (`Aborted` then shows with the next send).
 ///
 /// With `EPOLLET` there is an event for each time the pipe becomes non-empty. Call `try_recv` until it says
 /// `Empty` or an error, and share the end with nobody: an event that another holder leaves half used is not

@@ -156,7 +156,8 @@ impl Receiver {
     ///
     /// - [`Disconnected`](RecvError::Disconnected): every sender is gone and every message has been
     ///   received. It stays.
-    /// - [`Aborted`](RecvError::Aborted): a sender died inside this message; the stream goes on.
+    /// - [`Aborted`](RecvError::Aborted): this message was lost with a process that had sent or received a part of it;
+    ///   the stream goes on.
     ///
     /// # Examples
     ///
@@ -177,12 +178,21 @@ impl Receiver {
 
     /// Receives the next message if one is there; never blocks.
     ///
-    /// A message longer than the capacity arrives in parts; this call takes the parts that are
-    /// there, keeps them in this end and reports `Empty` until a later call finds the last one.
+    /// A message that fits the pipe, which is one that [`try_send`](crate::Sender::try_send) can send through an empty one,
+    /// is there when it is whole. A longer one comes in fragments; this call takes those that are there and reports
+    /// `Empty` until a later call finds the last one. Fragments belong to the process: any of its handles and threads
+    /// goes on with them. Other processes get `Empty` meanwhile; if the process closes its last handle or ends before the
+    /// message is whole, one of them gets `Aborted` for it.
+    ///
+    /// The call does not wait for the other side. Where another holder of this end is in the middle of a call, it waits
+    /// for that one, as read(2) waits for a pipe's mutex, unless that one itself waits for the rest of a message.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
+    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty): no message is there, or all that is there belongs to a
+    /// message that another process is receiving or has [in place](Self::recv_in_place). `Io` of the kind `ResourceBusy`
+    /// where another holder of this end has been in the middle of a call for over 100 ms, being stopped, so that this
+    /// one could not look.
     ///
     /// # Examples
     ///
@@ -205,7 +215,8 @@ impl Receiver {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout), not before its time.
-    /// Nothing is lost by it: the parts of a long message that had arrived are kept.
+    /// Nothing is lost by it: a message that fits the pipe stays there until it is whole, and the fragments of a longer
+    /// one are kept as by [`try_recv`](Self::try_recv).
     ///
     /// # Examples
     ///
@@ -289,8 +300,8 @@ impl Receiver {
     /// message is there or the pipe is at its end. `None` waits without limit, `Some(timeout)` no longer than
     /// that, so that `Some(Duration::ZERO)` only looks.
     ///
-    /// A message longer than the capacity counts as there when its first part is. With several
-    /// holders of this end another one may take the message first.
+    /// A message that fits the pipe (see [`try_recv`](Self::try_recv)) is there when it is whole, a longer one when its
+    /// next fragment is. With several holders of this end another one may take the message first.
     ///
     /// # Errors
     ///
@@ -349,8 +360,8 @@ impl Receiver {
 
     /// Makes another handle to this end. Dropping either changes nothing for the other.
     ///
-    /// What this handle has taken already (the rest of a message after a `Read`, the first parts of
-    /// a long one) stays with this handle.
+    /// The rest of a message of which a `Read` has taken a part stays with this handle. The fragments of a message that
+    /// is not whole yet belong to all handles of this process, and whichever receives next goes on with them.
     ///
     /// # Errors
     ///

@@ -57,14 +57,14 @@ pub(crate) mod sealed {
 /// receiver is left, as [`readiness`](Sender::readiness) has it. Ends of both backends may be mixed. Since all that
 /// are ready are told, none can starve another; serve each once before the next call.
 ///
-/// Below is one poll(2) and no polling. Only while another holder of one of the ends is in the middle of a message
-/// longer than an eighth of the capacity, or this one is and its sender has stopped, does it look again by itself,
-/// after 1 ms and then at intervals that double up to 50 ms. Nothing else is paid by ends that are waited for:
+/// Below is one poll(2) and no polling. Only while a message of one of the ends is there in part and its sender has
+/// stopped, or another process is receiving a message that is longer than the pipe, does it look again by itself, after
+/// 1 ms and then at intervals that double up to 50 ms. Nothing else is paid by ends that are waited for:
 /// the descriptor's lasting mode is not entered. For thousands of ends, or very many waits, register the
 /// descriptors with epoll(7) instead: here each call looks at every end.
 ///
-/// As with [`poll`](Receiver::poll), another holder of an end may be faster, and a message in parts counts as there
-/// with its first part.
+/// As with [`poll`](Receiver::poll), another holder of an end may be faster. A message that fits the pipe is there when it is
+/// whole, a longer one with each fragment.
 ///
 /// # Errors
 ///

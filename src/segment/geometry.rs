@@ -19,7 +19,7 @@ use crate::sys::refused::refused;
 const MAGIC: [u8; 8] = *b"shmpipe\0";
 
 /// Version of everything that two processes must agree on.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a segment is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

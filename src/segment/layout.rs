@@ -1,4 +1,4 @@
-//! The byte map of a segment's control part, version 1 (`docs/protocol.md` has it as a table).
+//! The byte map of a segment's control part, version 2 (`docs/protocol.md` has it as a table).
 //!
 //! Every line of 128 bytes has one group of writers, so that the two sides do not take lines from
 //! each other for nothing. A value read from here may have been written by a broken or hostile

@@ -278,7 +278,8 @@ fn a_process_killed_while_it_waits_inside_a_message_loses_it_with_a_report_only(
 }
 
 fn a_senders_death_is_reported_after_another_ones_send_failed_for_want_of_room(backend: Backend) {
-    let sends: [(&str, fn(&mut Sender)); 4] = [
+    type Send = (&'static str, fn(&mut Sender));
+    let sends: [Send; 4] = [
         ("try_send", |tx| {
             let outcome = tx.try_send(&pattern(2, 0, FITS));
             assert!(matches!(outcome, Err(TrySendError::Full)), "{outcome:?}");

@@ -27,7 +27,7 @@ pub(crate) mod at {
 }
 
 /// Every field of the control part: its name, offset and length in bytes.
-pub(crate) const FIELDS: [(&str, usize, usize); 70] = [
+pub(crate) const FIELDS: [(&str, usize, usize); 72] = [
     ("magic", 0x000, 8),
     ("version", 0x008, 4),
     ("kind", 0x00c, 4),
@@ -55,10 +55,12 @@ pub(crate) const FIELDS: [(&str, usize, usize); 70] = [
     ("tx.sender.namespace", 0x0c8, 8),
     ("tx.ticket", 0x0d0, 8),
     ("tx.end", 0x0d8, 8),
+    ("tx.cut", 0x0e0, 8),
     ("rx.lock.word", at::RX_LOCK, 4),
     ("rx.lock.namespace", 0x108, 8),
     ("rx.epoch", 0x110, 4),
     ("rx.read", at::RX_READ, 8),
+    ("rx.begun_at", 0x120, 8),
     ("rx.custody.state", at::RX_CUSTODY_STATE, 4),
     ("rx.custody.holder.id", at::RX_CUSTODY_HOLDER, 4),
     ("rx.custody.holder.birth", 0x140, 8),
