@@ -107,6 +107,12 @@ impl SideLock {
         self.word.load(Ordering::Acquire) & OWNER_DIED != 0
     }
 
+    /// The id of the thread inside, if any.
+    pub(crate) fn owner(&self) -> Option<u32> {
+        let owner = self.word.load(Ordering::Relaxed) & TID_MASK;
+        (owner != 0).then_some(owner)
+    }
+
     /// Whether nobody alive is inside. Acquire: what those who were there did is seen.
     pub(crate) fn is_free(&self) -> bool {
         // SYNC: side-lock. The kernel takes a dead owner's id out.

@@ -17,9 +17,9 @@ on_no_backend! {
 fn a_part_that_becomes_a_last_one_does_not_overflow_its_buffer() {
     let (rx, _tx, stage) = open();
     let mut rx = rx;
-    // A message of 5000 bytes, of whose only part there are 4000.
+    // A message that is longer than the pipe, of whose first part of 5000 bytes there are 4000.
     stage.put(&[
-        &header(FIRST, 5000),
+        &header(FIRST, 1 << 20),
         &stage.cookie,
         &header(PART, 5000),
         &[1; 4000],

@@ -15,6 +15,7 @@ use crate::victim::{Outcome, Receive, Send, drop_in_time};
 
 on_no_backend! {
     time_outs_hold_while_a_stranger_sits_on_the_lock within 60,
+    what_is_there_whole_is_received_while_a_stranger_sits_on_the_lock within 20,
     the_mark_of_a_death_that_was_none_is_taken_for_one within 20,
     time_outs_hold_while_a_stranger_holds_the_message within 60,
     a_view_that_is_dropped_beside_a_squatter_was_received_once within 20,
@@ -28,7 +29,7 @@ const TIMEOUT: Duration = Duration::from_millis(3);
 const LONG: Duration = Duration::from_secs(10);
 
 fn time_outs_hold_while_a_stranger_sits_on_the_lock() {
-    let (rx, tx, stage) = open(Content::Small);
+    let (rx, tx, stage) = open(Content::Nothing);
     let started = Line::new();
     let squatter = fork(|| {
         started.put(u64::from(std::process::id()));
@@ -75,6 +76,18 @@ fn time_outs_hold_while_a_stranger_sits_on_the_lock() {
     assert_eq!(Receive::Block.make(&mut rx), Outcome::Done);
 }
 
+fn what_is_there_whole_is_received_while_a_stranger_sits_on_the_lock() {
+    let (mut rx, _tx, stage) = open(Content::Small);
+    beside_a_squatter(&stage, || {
+        assert!(rx.poll(Some(Duration::ZERO)).unwrap());
+        assert_eq!(rx.try_recv().unwrap().to_vec(), first_message());
+        assert!(rx.poll(Some(TIMEOUT)).unwrap());
+        assert_eq!(rx.recv_timeout(TIMEOUT).unwrap().len(), 0);
+        assert_eq!(rx.try_recv().unwrap().len(), 300);
+        assert_eq!(Receive::Try.make(&mut rx), Outcome::NotNow);
+    });
+}
+
 fn the_mark_of_a_death_that_was_none_is_taken_for_one() {
     let (rx, tx, stage) = open(Content::Small);
     for word in [OWNER_DIED, WAITERS, OWNER_DIED | WAITERS] {
@@ -102,7 +115,13 @@ fn time_outs_hold_while_a_stranger_holds_the_message() {
             let mut end = rx.try_clone().unwrap();
             for call in [Receive::Try, Receive::Poll, Receive::Within(TIMEOUT)] {
                 let outcome = call.make(&mut end);
-                let expected = [Outcome::NotNow, Outcome::Done, Outcome::Corrupted];
+                // The holder may be one that is proven dead.
+                let expected = [
+                    Outcome::NotNow,
+                    Outcome::Done,
+                    Outcome::Corrupted,
+                    Outcome::Aborted,
+                ];
                 assert!(expected.contains(&outcome), "{call:?}: {outcome:?}");
             }
             drop_in_time(end);

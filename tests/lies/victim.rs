@@ -41,8 +41,11 @@ pub(crate) enum Outcome {
 
 use Outcome::{Aborted, Corrupted, Done, End, Misfit, NotNow, Refused};
 
-/// The only refusal of the operating system that a lie can bring about.
+/// What a lie can bring about besides: a call that could not look, and a refusal.
 fn refused(error: &io::Error) -> Outcome {
+    if error.kind() == io::ErrorKind::ResourceBusy {
+        return NotNow;
+    }
     assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
     Refused
 }

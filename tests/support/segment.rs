@@ -213,7 +213,7 @@ impl Image {
     ///
     /// What is wrong.
     pub(crate) fn messages(&self) -> Result<Vec<Seen>, String> {
-        if self.0[..8] != *b"shmpipe\0" || self.u32(0x008) != 1 {
+        if self.0[..8] != *b"shmpipe\0" || self.u32(0x008) != 2 {
             return Err("magic or version".into());
         }
         let (tail, read, head) = (

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use super::shm::{check_parcels, parcel_pair};
+use crate::ring::contention::Stuck;
 use crate::ring::custody::{self, Reassembly};
 use crate::ring::per_process::PerProcess;
 use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
@@ -156,6 +157,8 @@ struct End {
     flags: Flags,
     /// What this process has of a message that it receives in fragments; nothing for a sending end.
     fragments: PerProcess<Reassembly<Payload>>,
+    /// Whom calls that may not wait do not wait for again.
+    stuck: Stuck,
     /// For a sending end, once somebody watches it: what shows room as readiness to read.
     watch: OnceLock<OwnedFd>,
 }
@@ -168,6 +171,7 @@ impl End {
             parcels,
             flags,
             fragments: PerProcess::new(),
+            stuck: Stuck::default(),
             watch: OnceLock::new(),
         })
     }

@@ -84,7 +84,7 @@ impl<'a> Side<'a> {
         let rx = self.shared();
         let guard = match rx.lock.lock(patience) {
             Err(Fault::NotNow) if patience == Patience::Never => {
-                lock_in_a_moment(&rx.lock, || rx.custody.is_waited_in())?
+                lock_in_a_moment(&rx.lock, &self.end.stuck, || rx.custody.is_waited_in())?
             }
             outcome => outcome?,
         };

@@ -96,7 +96,7 @@ impl<'a> Side<'a> {
         let is_kept = || tx.state.load(Ordering::Relaxed) == message::WAITING;
         let guard = match tx.lock.lock(self.patience) {
             Err(Fault::NotNow) if self.patience == Patience::Never => {
-                match lock_in_a_moment(&tx.lock, is_kept) {
+                match lock_in_a_moment(&tx.lock, &self.end.stuck, is_kept) {
                     // Whatever room there is, it is not for this call.
                     Err(Fault::Busy) => Err(Fault::NotNow),
                     outcome => outcome,

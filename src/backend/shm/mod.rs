@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use crate::ring::contention::Stuck;
 use crate::ring::custody::{self, Reassembly};
 use crate::ring::per_process::PerProcess;
 use crate::ring::record::Rules;
@@ -195,6 +196,8 @@ struct End {
     spin: Spin,
     /// What this process has of a message that it receives in fragments; nothing for a sending end.
     fragments: PerProcess<Reassembly<()>>,
+    /// Whom calls that may not wait do not wait for again.
+    stuck: Stuck,
     segment: Arc<Segment>,
 }
 
@@ -224,6 +227,7 @@ impl End {
             others,
             spin,
             fragments: PerProcess::new(),
+            stuck: Stuck::default(),
             segment,
         })
     }

@@ -75,7 +75,7 @@ impl<'a> View<'a> {
         match tx.lock.lock(patience) {
             Err(Fault::NotNow) if patience == Patience::Never => {
                 let is_kept = || latch::state(&tx.state, Ordering::Relaxed) == message::WAITING;
-                lock_in_a_moment(&tx.lock, is_kept).map_err(|fault| match fault {
+                lock_in_a_moment(&tx.lock, &self.end.stuck, is_kept).map_err(|fault| match fault {
                     // Whatever room there is, it is not for this call.
                     Fault::Busy => Fault::NotNow,
                     fault => fault,

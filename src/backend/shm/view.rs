@@ -66,7 +66,7 @@ impl<'a> View<'a> {
             return Err(Fault::NotNow);
         }
         let rx = &self.reader.control.rx;
-        let guard = lock_in_a_moment(&rx.lock, || rx.custody.is_waited_in())?;
+        let guard = lock_in_a_moment(&rx.lock, &self.end.stuck, || rx.custody.is_waited_in())?;
         Session::new(guard, &rx.custody, &self.end.fragments)
     }
 
