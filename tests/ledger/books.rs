@@ -42,7 +42,7 @@ pub(super) struct Books {
     cut: u64,
     /// Lives that were killed inside a receive, each of which may have held one message.
     hands: u64,
-    /// Forked children that ended after a call which may have taken fragments.
+    /// Lives that ended with their process after a call which may have taken fragments.
     inside: u64,
 }
 
@@ -104,10 +104,11 @@ impl Books {
 
     fn add_receives(&mut self, notes: Notes) {
         self.aborted += notes.deaths_told();
-        match notes.ending() {
-            Ending::None => self.hands += u64::from(notes.has_full_hands()),
-            Ending::Thread => {}
-            Ending::Process => self.inside += u64::from(notes.is_inside()),
+        let is_killed = notes.ending() == Ending::None;
+        if is_killed && notes.has_full_hands() {
+            self.hands += 1;
+        } else if notes.ending() != Ending::Thread {
+            self.inside += u64::from(notes.is_inside());
         }
     }
 
@@ -186,7 +187,7 @@ impl fmt::Display for Books {
             "{lives} threads; {sent} sends returned, {received} of these received, {lost} lost ({lost_fitting} of \
              them short); {unreturned} received whose sender was killed before its send returned; {again} received \
              again after a death in place; {aborted} deaths reported; {cut} killed in a send of fragments, {hands} \
-             killed in a receive, {inside} children that ended inside a message"
+             killed in a receive, {inside} that ended with their process after a call inside a message"
         )
     }
 }
