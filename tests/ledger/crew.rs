@@ -68,6 +68,7 @@ impl Crew {
             let calls = Calls {
                 batches: !mortal,
                 reads: profile.reads,
+                waits: true,
             };
             places.push(Place {
                 role: Role::Receives(calls),

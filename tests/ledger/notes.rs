@@ -341,10 +341,14 @@ impl Ledger {
             .map(|word| word.load(Ordering::Acquire))
     }
 
-    /// What each life that has not ended was doing last.
+    /// What each life that has not ended, nor its process, was doing last.
     pub(super) fn doing(self) -> String {
         let mut text = String::new();
-        for notes in self.all().filter(|notes| notes.ending() == Ending::None) {
+        let is_there = |notes: &Notes| {
+            let process = format!("/proc/{}", notes.get(Word::Process));
+            notes.ending() == Ending::None && std::path::Path::new(&process).exists()
+        };
+        for notes in self.all().filter(is_there) {
             let (begun, returned) = notes.sends();
             let doing = (notes.get(Word::Doing) as usize).checked_sub(1);
             let doing = doing.map_or("nothing yet", |at| DOING[at]);

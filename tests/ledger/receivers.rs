@@ -16,6 +16,8 @@ pub(super) struct Calls {
     pub(super) batches: bool,
     /// Reads bytes, so that empty messages do not show.
     pub(super) reads: bool,
+    /// Waits without limit.
+    pub(super) waits: bool,
 }
 
 /// How one call came out.
@@ -51,25 +53,25 @@ impl Receiving {
         self.notes.reach();
         let outcome = match random.below(16) {
             0 if self.calls.batches => self.in_a_batch(rx, random),
-            1 if self.calls.reads => self.by_reading(rx),
+            1 if self.calls.reads && self.calls.waits => self.by_reading(rx),
             2 | 3 => self.in_place(rx, random),
             4 => self.after_a_look(rx, random),
-            5 | 6 => self.into_a_slice(rx, random),
+            5 | 6 if self.calls.waits => self.into_a_slice(rx, random),
             7..=10 => {
                 self.notes.does("try_recv", 0);
                 let outcome = rx.try_recv().map(|message| Entry::recognize(&message));
                 self.tried(outcome)
             }
-            11..=13 => {
+            11 | 12 if self.calls.waits => {
+                self.notes.does("recv", 0);
+                let outcome = rx.recv().map(|message| Entry::recognize(&message));
+                self.waited(outcome)
+            }
+            _ => {
                 self.notes.does("recv_timeout", 0);
                 let outcome = rx.recv_timeout(some_time(random));
                 let outcome = outcome.map(|message| Entry::recognize(&message));
                 self.timed(outcome)
-            }
-            _ => {
-                self.notes.does("recv", 0);
-                let outcome = rx.recv().map(|message| Entry::recognize(&message));
-                self.waited(outcome)
             }
         };
         if outcome == Outcome::Aborted {
@@ -116,7 +118,7 @@ impl Receiving {
     }
 
     fn in_a_batch(&mut self, rx: &mut Receiver, random: &mut Random) -> Outcome {
-        let notes = self.notes;
+        let (notes, waits) = (self.notes, self.calls.waits);
         let mut enter = |batch: Batch<'_>| {
             batch
                 .into_iter()
@@ -124,7 +126,7 @@ impl Receiving {
             Outcome::Took
         };
         match random.below(3) {
-            0 => {
+            0 if waits => {
                 notes.does("recv_batch", 0);
                 rx.recv_batch().map_or_else(ended, &mut enter)
             }
@@ -141,7 +143,7 @@ impl Receiving {
     }
 
     fn in_place(&mut self, rx: &mut Receiver, random: &mut Random) -> Outcome {
-        let notes = self.notes;
+        let (notes, waits) = (self.notes, self.calls.waits);
         let mut enter = |view: View<'_>| {
             let entry = Entry::recognize(&view.to_vec());
             notes.views(entry);
@@ -151,7 +153,7 @@ impl Receiving {
             Outcome::Took
         };
         match random.below(3) {
-            0 => {
+            0 if waits => {
                 notes.does("recv_in_place", 0);
                 rx.recv_in_place().map_or_else(ended, &mut enter)
             }

@@ -35,7 +35,8 @@ pub(super) trait Shared: Sync {
     type Worker;
 
     fn clone_of(&self) -> std::io::Result<Self::Handle>;
-    fn worker(&self, ledger: Ledger) -> Self::Worker;
+    /// A new life, whose receives wait without limit where `waits`.
+    fn worker(&self, ledger: Ledger, waits: bool) -> Self::Worker;
     fn notes(worker: &Self::Worker) -> Notes;
     /// One call; tells whether there is anything left to do for this life.
     fn call(worker: &mut Self::Worker, handle: &mut Self::Handle, random: &mut Random) -> bool;
@@ -60,7 +61,7 @@ impl Shared for Sends {
         self.0.try_clone()
     }
 
-    fn worker(&self, ledger: Ledger) -> Sending {
+    fn worker(&self, ledger: Ledger, _waits: bool) -> Sending {
         Sending::new(ledger)
     }
 
@@ -86,8 +87,9 @@ impl Shared for Receives {
         self.0.try_clone()
     }
 
-    fn worker(&self, ledger: Ledger) -> UntilEnd {
-        UntilEnd(Receiving::new(ledger, self.1), false)
+    fn worker(&self, ledger: Ledger, waits: bool) -> UntilEnd {
+        let calls = Calls { waits, ..self.1 };
+        UntilEnd(Receiving::new(ledger, calls), false)
     }
 
     fn notes(worker: &UntilEnd) -> Notes {
@@ -177,7 +179,7 @@ impl<S: Shared> Lane<'_, S> {
     /// One life of so many calls; tells whether this process has nothing left to do.
     fn one_thread(&self, handle: S::Handle, mut random: Random, calls: u64) -> (S::Handle, bool) {
         let mut handle = handle;
-        let mut worker = self.shared.worker(self.ledger);
+        let mut worker = self.shared.worker(self.ledger, true);
         for _ in 0..calls {
             if random.below(8) == 0 {
                 handle = self.clone_of();
@@ -205,7 +207,8 @@ impl<S: Shared> Lane<'_, S> {
     fn fork_one(&self, handle: &mut S::Handle, mut random: Random) {
         self.ledger.count_fork();
         fork(|| {
-            let mut worker = self.shared.worker(self.ledger);
+            // This process waits for it, and may have fragments of what comes next.
+            let mut worker = self.shared.worker(self.ledger, false);
             let mut clone = self.clone_of();
             for _ in 0..random.below_u64(CHILDS_CALLS) {
                 let handle = match random.below(2) {
