@@ -6,7 +6,6 @@
 
 mod support;
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use shmpipe::{Backend, PipeOptions};
@@ -38,8 +37,8 @@ fn stream(messages: u64, cpus: [usize; 2]) {
 
 /// The system calls of a stream of so many messages, of both processes from start to end.
 fn counted(path: &str, messages: u64) -> u64 {
-    let summary = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("syscalls-{}-{messages}", std::process::id()));
+    let name = format!("shmpipe-syscalls-{}-{messages}", std::process::id());
+    let summary = std::env::temp_dir().join(name);
     let status = Command::new("strace")
         .args(["-f", "-c", "-o"])
         .arg(&summary)

@@ -312,11 +312,10 @@ fn a_long_label_is_cut_in_tables_and_nowhere_else() {
     assert_eq!(shown.chars().count(), 32);
     let start = shown.strip_suffix('…').unwrap();
     assert!(label.starts_with(start));
-    assert_eq!(
-        text_of(&["ls", shown]).lines().count(),
-        2,
-        "what ls shows is a name"
-    );
+    // A note may follow the table, for whom some processes are not readable.
+    let found = text_of(&["ls", shown]);
+    let rows = found.lines().take_while(|line| !line.is_empty()).skip(1);
+    assert_eq!(rows.count(), 1, "what ls shows is a name");
     let top = text_of(&["top", "--plain", "--interval", "0.05", "--filter", &label]);
     assert!(top.contains(shown) && !top.contains(&label), "{top}");
     assert!(text_of(&["stat", &label, "--over", "0.05"]).contains(&label));

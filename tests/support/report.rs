@@ -37,6 +37,11 @@ pub(super) fn last_notes(output: &str) -> String {
         .collect()
 }
 
+/// One paragraph for each thread of each process in the caller's group.
+pub(crate) fn own_group() -> String {
+    group(nix::unistd::getpgrp())
+}
+
 /// One paragraph for each thread of each process in the group.
 pub(super) fn group(group: Pid) -> String {
     let mut text = String::new();

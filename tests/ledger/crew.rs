@@ -1,0 +1,261 @@
+//! The processes of one run, and the hand that kills, stops and replaces them.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use shmpipe::{Backend, PipeOptions, Receiver, RecvError, Sender};
+
+use super::books::Books;
+use super::messages::CAPACITY;
+use super::notes::Ledger;
+use super::receivers::Calls;
+use super::work::{Receives, Sends, work};
+use super::{Profile, Target};
+use crate::support::{Child, Random, fork, own_group};
+
+/// Processes on each side.
+const SIDE: usize = 3;
+
+/// The longest pause between two blows, and that between two looks where there are none.
+const PAUSE: Duration = Duration::from_micros(1500);
+
+/// After this long without a message sent or received somebody hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a place's processes do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Sends,
+    Receives(Calls),
+}
+
+/// The place of one process after another that does the same.
+struct Place {
+    role: Role,
+    /// Whether its processes are killed.
+    mortal: bool,
+    child: Option<Child>,
+}
+
+/// Everything that a run consists of.
+pub(super) struct Crew {
+    profile: Profile,
+    ledger: Ledger,
+    random: Random,
+    ends: (Option<Receiver>, Option<Sender>),
+    places: Vec<Place>,
+    stopped: Option<usize>,
+    /// Processes killed, by what they did.
+    killed: [u64; 2],
+    stops: u64,
+}
+
+impl Crew {
+    pub(super) fn new(backend: Backend, profile: Profile) -> Self {
+        let options = PipeOptions::new().backend(backend).capacity(CAPACITY);
+        let (rx, tx) = options.pipe().unwrap();
+        let mut places = Vec::new();
+        for at in 0..SIDE {
+            let kills = profile.kills;
+            places.push(Place {
+                role: Role::Sends,
+                mortal: matches!(kills, Some(Target::Senders | Target::All)),
+                child: None,
+            });
+            let mortal = matches!(kills, Some(Target::Receivers | Target::All)) && at > 0;
+            // Whoever is killed has one message in its hands, not a batch.
+            let calls = Calls {
+                batches: !mortal,
+                reads: profile.reads,
+                waits: true,
+            };
+            places.push(Place {
+                role: Role::Receives(calls),
+                mortal,
+                child: None,
+            });
+        }
+        Self {
+            profile,
+            ledger: Ledger::new(),
+            random: Random::from_environment(),
+            ends: (Some(rx), Some(tx)),
+            places,
+            stopped: None,
+            killed: [0; 2],
+            stops: 0,
+        }
+    }
+
+    /// Runs until enough was sent and enough were killed, and balances the books.
+    pub(super) fn run(mut self, messages: u64, kills: u64) {
+        let start = Instant::now();
+        (0..self.places.len()).for_each(|at| self.start(at));
+        let mut watch = Watch::new(self.ledger);
+        while self.ledger.progress().0 < messages || self.killed.iter().sum::<u64>() < kills {
+            self.strike();
+            self.look(&mut watch);
+        }
+        self.go_on();
+        self.ledger.end();
+        let (receivers, senders) = (self.ends.0.take(), self.ends.1.take());
+        drop(senders);
+        while self.places.iter().any(|place| place.child.is_some()) {
+            self.look(&mut watch);
+            sleep(PAUSE);
+            self.bury_who_ended();
+        }
+        let mut rx = receivers.expect("the keeper holds a receiver throughout");
+        let rest = rx.recv().map(|message| message.len());
+        let books = Books::of(self.ledger, self.profile.reads);
+        self.print(&books, start.elapsed());
+        assert!(
+            matches!(rest, Err(RecvError::Disconnected)),
+            "{rest:?} was left"
+        );
+        books.balance(self.profile.deaths(), self.killed[1]);
+    }
+
+    fn print(&self, books: &Books, elapsed: Duration) {
+        let [forks, starved, refused] = self.ledger.troubles();
+        let ([senders, receivers], stops) = (self.killed, self.stops);
+        println!("{books}");
+        println!(
+            "{senders} sending and {receivers} receiving processes killed, {stops} stopped, {forks} forked, {starved} \
+             changes of the number of descriptors, {refused} clones refused; {} ms",
+            elapsed.as_millis()
+        );
+    }
+
+    fn start(&mut self, at: usize) {
+        let (ends, place) = (&mut self.ends, &mut self.places[at]);
+        let (role, ledger, troubles) = (place.role, self.ledger, self.profile.troubles);
+        let seed = self.random.word();
+        place.child = Some(fork(|| match role {
+            Role::Sends => {
+                ends.0.take();
+                let tx = ends.1.take().expect("the keeper holds both ends");
+                work(&Sends(tx), ledger, troubles, seed);
+            }
+            Role::Receives(calls) => {
+                ends.1.take();
+                let rx = ends.0.take().expect("the keeper holds both ends");
+                work(&Receives(rx, calls), ledger, troubles, seed);
+            }
+        }));
+    }
+
+    /// One blow at one process, if the profile has any.
+    fn strike(&mut self) {
+        // Chooses a moment; nothing depends on how long it is.
+        let longest = PAUSE.as_micros() as u64;
+        sleep(Duration::from_micros(self.random.below_u64(longest)));
+        let mortals = (0..self.places.len()).filter(|&at| self.places[at].mortal);
+        let mortals: Vec<usize> = mortals.collect();
+        if mortals.is_empty() {
+            return;
+        }
+        let at = self.random.pick(&mortals);
+        match (self.random.below(6), self.stopped) {
+            (0, None) if self.profile.stops => {
+                self.child(at).stop();
+                self.stopped = Some(at);
+                self.stops += 1;
+            }
+            (0, Some(_)) => self.go_on(),
+            _ => self.kill(at),
+        }
+    }
+
+    fn child(&self, at: usize) -> &Child {
+        let child = self.places[at].child.as_ref();
+        child.expect("places are empty at the end only")
+    }
+
+    fn go_on(&mut self) {
+        if let Some(at) = self.stopped.take() {
+            self.child(at).cont();
+        }
+    }
+
+    fn kill(&mut self, at: usize) {
+        if self.stopped == Some(at) {
+            self.stopped = None;
+        }
+        let receives = usize::from(self.places[at].role != Role::Sends);
+        let child = self.places[at].child.take();
+        child.expect("places are empty at the end only").kill();
+        self.killed[receives] += 1;
+        self.start(at);
+    }
+
+    /// Panics when somebody has failed, or when all have come to a stop.
+    fn look(&self, watch: &mut Watch) {
+        for child in self.places.iter().filter_map(|place| place.child.as_ref()) {
+            if let Some((status, code)) = ended(child)
+                && (code != 0 || !self.ledger.is_over())
+            {
+                panic!(
+                    "process {} ended: {status:?}\n{}",
+                    child.pid(),
+                    self.ledger.doing()
+                );
+            }
+        }
+        if watch.is_stalled() {
+            let doing = self.ledger.doing();
+            panic!(
+                "nothing sent or received for {PATIENCE:?}\n{doing}{}",
+                own_group()
+            );
+        }
+    }
+
+    fn bury_who_ended(&mut self) {
+        for place in &mut self.places {
+            if place
+                .child
+                .as_ref()
+                .is_some_and(|child| ended(child).is_some())
+            {
+                place.child.take().expect("looked at above").join();
+            }
+        }
+    }
+}
+
+/// How a child ended, if it has; it is left to be waited for.
+fn ended(child: &Child) -> Option<(WaitStatus, i32)> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    match waitid(Id::Pid(child.pid()), flags).expect("a child that was not waited for") {
+        WaitStatus::StillAlive => None,
+        status @ WaitStatus::Exited(_, code) => Some((status, code)),
+        status => Some((status, -1)),
+    }
+}
+
+/// Whether messages still come and go.
+struct Watch {
+    ledger: Ledger,
+    last: (u64, u64),
+    since: Instant,
+}
+
+impl Watch {
+    fn new(ledger: Ledger) -> Self {
+        Self {
+            ledger,
+            last: ledger.progress(),
+            since: Instant::now(),
+        }
+    }
+
+    fn is_stalled(&mut self) -> bool {
+        let now = self.ledger.progress();
+        if now != self.last {
+            (self.last, self.since) = (now, Instant::now());
+        }
+        self.since.elapsed() > PATIENCE
+    }
+}
