@@ -143,7 +143,9 @@ pub(crate) struct Custody {
 pub(crate) struct Bearer {
     /// Process id; 0 is nobody. Written last; also a futex word.
     pub(crate) id: AtomicU32,
-    /// What tells that process from others of the same id.
+    /// Random number that it has drawn, by which with its id it knows itself.
+    pub(crate) token: AtomicU32,
+    /// What tells others that process from earlier and later ones of the same id; 0 where it is unknown.
     pub(crate) birth: AtomicU64,
     /// The pid namespace in which the id means something.
     pub(crate) namespace: AtomicU64,
@@ -213,6 +215,7 @@ const _: () = {
     assert!(offset_of!(RxSide, unused) == 32);
     assert!(offset_of!(RxSide, custody) == 48);
     assert!(size_of::<Bearer>() == 24);
+    assert!(offset_of!(Bearer, token) == 4);
     assert!(offset_of!(TxSide, sender) == 56);
     assert!(offset_of!(TxSide, ticket) == 80);
     assert!(offset_of!(TxSide, end) == 88);

@@ -78,6 +78,36 @@ pub(crate) fn own() -> Option<u32> {
     (link.to_str()?.parse() == Ok(id)).then_some(id)
 }
 
+/// What proc_pid_stat(5) says of a process, to everybody who sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stat {
+    /// Of its main thread, as a letter.
+    state: u8,
+    /// `PF_` flags of linux/sched.h.
+    flags: u64,
+    /// Its threads, with a main thread that has ended.
+    threads: u64,
+    /// When it was started, in clock ticks since the machine was.
+    pub(crate) start: u64,
+}
+
+impl Stat {
+    /// Of the process of this id; none where it has ended or cannot be seen.
+    pub(crate) fn of(id: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // The second field is a name in brackets, which may hold anything.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        // Fields are counted from 1 there, and the third is the first here.
+        let number = |field: usize| fields.get(field - 3)?.parse().ok();
+        Some(Self {
+            state: *fields.first()?.as_bytes().first()?,
+            flags: number(9)?,
+            threads: number(20)?,
+            start: number(22)?,
+        })
+    }
+}
+
 /// Whether a process that cannot be looked into is nevertheless one of this user, and so may have been handed
 /// a descriptor by ordinary means.
 pub(crate) fn is_of_this_user(id: u32) -> bool {
