@@ -57,6 +57,9 @@ pub(crate) struct TxSide {
     pub(crate) ticket: AtomicU64,
     /// Which of the holder's ends it is.
     pub(crate) end: AtomicU64,
+    /// 1 once a sender has been handed over other than by fork(2). Written without the lock, for good; read by
+    /// receivers that look for a deadlock.
+    pub(crate) handed: AtomicU32,
 }
 
 /// The receivers' line. Everything but the lock word is written under the lock only.
@@ -219,6 +222,7 @@ const _: () = {
     assert!(offset_of!(TxSide, sender) == 56);
     assert!(offset_of!(TxSide, ticket) == 80);
     assert!(offset_of!(TxSide, end) == 88);
+    assert!(offset_of!(TxSide, handed) == 96);
     assert!(size_of::<Flow>() == 16);
     assert!(size_of::<Tally>() == 64);
     assert!(offset_of!(Custody, holder) == 8);

@@ -305,6 +305,20 @@ pub(crate) fn watch_any(id: u32) -> Option<OwnedFd> {
     open(id).ok()
 }
 
+/// As [`watch_any`], telling what is wrong if there is none.
+///
+/// # Errors
+///
+/// What poll(2) reports.
+pub(crate) fn watch_living(id: u32) -> io::Result<Life> {
+    Ok(match open(id) {
+        Ok(fd) if has_died(fd.as_fd())? => Life::Dead,
+        Ok(fd) => Life::Alive(fd),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Life::Dead,
+        Err(_) => Life::Unknown,
+    })
+}
+
 /// Whether the calling process has one thread, as far as /proc tells.
 pub(crate) fn is_single_threaded() -> bool {
     std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)

@@ -309,10 +309,10 @@ fn a_death_of_a_raw_clone_inside_a_message_is_reported(backend: Backend) {
         let sender = raw_clone(|| tx.send(&pattern(1, 0, LARGE)).unwrap());
         sender.until_asleep();
         sender.kill();
-        // The lock that it died with is found out by the mark alone.
-        tx.send_timeout(&pattern(1, 1, 100), LONG).unwrap();
+        // The lock that it died with tells of its death, by the kernel's mark alone.
         let outcome = rx.recv_timeout(LONG).map(|message| message.len());
         assert!(matches!(outcome, Err(RecvTimeoutError::Aborted)), "{outcome:?}");
+        tx.send_timeout(&pattern(1, 1, 100), LONG).unwrap();
         check(&rx.recv_timeout(LONG).unwrap(), 1, 1, 100);
     }
 }

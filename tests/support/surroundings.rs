@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{chroot, geteuid, getegid};
+use nix::unistd::{Pid, chroot, getegid, geteuid};
 
 use super::{calls, fork, skipped, with_fd_limit};
 
@@ -71,4 +71,10 @@ pub(crate) fn in_a_namespace_of_its_own(work: impl FnOnce()) {
         .join();
     })
     .join();
+}
+
+/// Whether the main thread of a process has ended, as /proc shows it.
+pub(crate) fn has_ended(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"));
+    stat.is_ok_and(|stat| stat.rsplit_once(')').expect("proc_pid_stat(5)").1.starts_with(" Z"))
 }
