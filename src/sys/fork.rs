@@ -133,7 +133,10 @@ mod tests {
             let page = OwnPage::get().unwrap();
             (ptr::from_ref(page).addr(), page.generation())
         });
-        assert_eq!(there.join().unwrap(), (ptr::from_ref(here).addr(), generation));
+        assert_eq!(
+            there.join().unwrap(),
+            (ptr::from_ref(here).addr(), generation)
+        );
         assert_eq!(here.known_generation(), generation);
     }
 }

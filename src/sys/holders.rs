@@ -134,7 +134,9 @@ impl Opposite {
         let Some(stat) = Stat::of(id) else {
             return true;
         };
-        let is_older = self.forked_since.is_some_and(|made| stat.is_from_before(made));
+        let is_older = self
+            .forked_since
+            .is_some_and(|made| stat.is_from_before(made));
         !(stat.has_ended() || stat.is_of_the_kernel() || is_older)
     }
 }
@@ -237,7 +239,10 @@ pub(crate) fn shows_all() -> bool {
         return false;
     };
     // The last one at a place is the one that is seen.
-    let Some(mount) = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/proc")) else {
+    let Some(mount) = mounts
+        .lines()
+        .rfind(|line| line.split(' ').nth(4) == Some("/proc"))
+    else {
         return false;
     };
     let hides = |option: &str| {

@@ -285,7 +285,8 @@ fn has_no_thread_left(pid: libc::pid_t) -> bool {
         iov_len: 1,
     };
     // SAFETY: both vectors are live; nothing can be read from address 0 of a process that has memory.
-    let outcome = unsafe { libc::process_vm_readv(pid, &raw const here, 1, &raw const nowhere, 1, 0) };
+    let outcome =
+        unsafe { libc::process_vm_readv(pid, &raw const here, 1, &raw const nowhere, 1, 0) };
     let main_has_ended = outcome < 0 && nix::errno::Errno::last() == nix::errno::Errno::ESRCH;
     // A link for each thread, and two more. Threads of others come from threads only, so the order of the looks is right.
     const ONE_THREAD: u64 = 3;

@@ -193,7 +193,11 @@ fn register(parents: *mut RobustListHead) -> io::Result<*mut RobustListHead> {
             return Ok(head);
         }
     }
-    let head = if parents.is_null() { own_list() } else { parents };
+    let head = if parents.is_null() {
+        own_list()
+    } else {
+        parents
+    };
     let length = size_of::<RobustListHead>();
     // SAFETY: the list lies in this thread's own memory, which the C library frees only when the kernel has done with
     // the thread.

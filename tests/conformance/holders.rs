@@ -183,6 +183,10 @@ fn with_another_user(hidden: bool, work: impl FnOnce()) {
             let options = Some("hidepid=2");
             nix::mount::mount(none, "/proc", none, MsFlags::MS_REMOUNT, options).unwrap();
         }
+        // What was there before a pipe is known by its start, of which clock ticks are told.
+        let rest = fork(|| Line::new().wait());
+        rest.until_asleep();
+        rest.kill();
         work();
     });
 }
@@ -355,16 +359,21 @@ fn a_process_whose_main_thread_has_ended_is_a_holder(backend: Backend) {
 }
 
 fn a_deadlock_is_told_whatever_zombies_there_are(backend: Backend) {
+    let is_superuser = nix::unistd::geteuid().is_root();
     in_a_namespace_of_its_own(|| {
         let zombies = [fork(|| ()), fork(|| ())];
-        if nix::unistd::geteuid().is_root() {
+        if is_superuser {
             become_ordinary();
         }
         let (mut rx, _tx) = open_detecting(backend);
         let zombies = zombies.into_iter().chain([fork(|| ())]);
         let zombies: Vec<_> = zombies.collect();
         for zombie in &zombies {
-            waitid(Id::Pid(zombie.pid()), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+            waitid(
+                Id::Pid(zombie.pid()),
+                WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT,
+            )
+            .unwrap();
         }
         assert_deadlock(&mut rx);
         zombies.into_iter().for_each(crate::support::Child::join);

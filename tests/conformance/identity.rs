@@ -41,7 +41,10 @@ fn a_thread_goes_on_with_what_another_has_taken_without_a_descriptor(backend: Ba
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let outcome = without_spare_descriptors(|| rx.recv_timeout(SHORT).map(|_| ()));
-            assert!(matches!(outcome, Err(RecvTimeoutError::Timeout)), "{outcome:?}");
+            assert!(
+                matches!(outcome, Err(RecvTimeoutError::Timeout)),
+                "{outcome:?}"
+            );
         });
     });
     sender.cont();
@@ -123,7 +126,10 @@ fn others_receive_after_one_inside_a_message_was_killed_that_had_no_descriptor(b
     let ready = Line::new();
     let holder = fork(|| {
         let outcome = without_spare_descriptors(|| rx.recv_timeout(SHORT).map(|_| ()));
-        assert!(matches!(outcome, Err(RecvTimeoutError::Timeout)), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(RecvTimeoutError::Timeout)),
+            "{outcome:?}"
+        );
         ready.signal();
         Line::new().wait();
     });
@@ -311,7 +317,10 @@ fn a_death_of_a_raw_clone_inside_a_message_is_reported(backend: Backend) {
         sender.kill();
         // The lock that it died with tells of its death, by the kernel's mark alone.
         let outcome = rx.recv_timeout(LONG).map(|message| message.len());
-        assert!(matches!(outcome, Err(RecvTimeoutError::Aborted)), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(RecvTimeoutError::Aborted)),
+            "{outcome:?}"
+        );
         tx.send_timeout(&pattern(1, 1, 100), LONG).unwrap();
         check(&rx.recv_timeout(LONG).unwrap(), 1, 1, 100);
     }

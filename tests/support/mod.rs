@@ -41,7 +41,8 @@ pub(crate) use sanitizer::not_under_a_sanitizer;
 pub(crate) use seccomp::{Calls, calls};
 pub(crate) use shared::{shared_counter, shared_counters};
 pub(crate) use surroundings::{
-    has_ended, in_a_namespace_of_its_own, privileged, without_pidfds, without_proc, without_spare_descriptors,
+    has_ended, in_a_namespace_of_its_own, privileged, without_pidfds, without_proc,
+    without_spare_descriptors,
 };
 
 /// Whether the long form of the tests was asked for with `SHMPIPE_LONG=1`.

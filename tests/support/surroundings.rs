@@ -45,7 +45,9 @@ pub(crate) fn without_pidfds() {
 
 /// Runs `work` while no descriptor at all can be made.
 pub(crate) fn without_spare_descriptors<T>(work: impl FnOnce() -> T) -> T {
-    let lowest_free = fs::File::open("/").expect("a descriptor to spare").as_raw_fd();
+    let lowest_free = fs::File::open("/")
+        .expect("a descriptor to spare")
+        .as_raw_fd();
     with_fd_limit(u64::try_from(lowest_free).expect("a number"), work)
 }
 
@@ -76,5 +78,10 @@ pub(crate) fn in_a_namespace_of_its_own(work: impl FnOnce()) {
 /// Whether the main thread of a process has ended, as /proc shows it.
 pub(crate) fn has_ended(process: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"));
-    stat.is_ok_and(|stat| stat.rsplit_once(')').expect("proc_pid_stat(5)").1.starts_with(" Z"))
+    stat.is_ok_and(|stat| {
+        stat.rsplit_once(')')
+            .expect("proc_pid_stat(5)")
+            .1
+            .starts_with(" Z")
+    })
 }
