@@ -397,4 +397,45 @@ mod tests {
         assert_eq!(process.id, std::process::id());
         assert!(matches!(process.watch().unwrap(), Life::Alive(_)));
     }
+
+    #[test]
+    fn what_is_found_out_late_makes_no_other_process() {
+        let us = Process::current().unwrap();
+        assert_eq!(us, Process { birth: 0, ..us });
+        let earlier = Process {
+            token: us.token ^ 1,
+            ..us
+        };
+        assert_ne!(us, earlier);
+        assert!(matches!(earlier.watch().unwrap(), Life::Dead));
+    }
+
+    #[test]
+    fn a_start_time_is_compared_with_a_start_time() {
+        let us = Process::current().unwrap();
+        let start = start_time(us.id).unwrap();
+        for (birth, is_alive) in [(0, true), (start, true), (start + 1, false)] {
+            let noted = Process { birth, ..us };
+            let life = noted.watch().unwrap();
+            assert_eq!(matches!(life, Life::Alive(_)), is_alive, "{birth:#x}");
+        }
+    }
+
+    #[test]
+    fn a_bare_id_tells_of_a_death() {
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let id = child.id();
+        let pid = libc::pid_t::try_from(id).unwrap();
+        assert!(!seems_dead(id) && !is_ended_child(id) && !has_no_thread_left(pid));
+        let watch = open(id).unwrap();
+        drop(child.stdin.take());
+        socket::wait(watch.as_fd(), PollFlags::POLLIN, None, Deadline::NEVER).unwrap();
+        // It has ended, and nobody has waited for it.
+        assert!(is_ended_child(id) && has_no_thread_left(pid) && !is_unused(pid));
+        child.wait().unwrap();
+        assert!(is_unused(pid) && seems_dead(id) && !is_ended_child(id));
+    }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use shmpipe::{Backend, RecvTimeoutError, Sender};
+use nix::unistd::Pid;
+use shmpipe::{Backend, RecvTimeoutError, SendTimeoutError, Sender};
 
 use crate::ends::{LARGE, SHORT, assert_at_end, open};
 use crate::support::{
-    Child, Line, check, fork, on_both_backends, pattern, privileged, raw_clone, skipped,
+    Child, Line, check, fork, has_ended, on_both_backends, pattern, privileged, raw_clone, skipped,
     without_pidfds, without_proc, without_spare_descriptors,
 };
 
@@ -22,6 +23,7 @@ on_both_backends! {
     others_receive_after_one_inside_a_message_was_killed_that_had_no_descriptor,
     others_go_on_after_a_death_where_nobody_has_proc_or_pidfds,
     a_holder_that_nobody_has_waited_for_is_dead,
+    a_holder_whose_main_thread_has_ended_is_alive,
     threads_and_children_without_proc_share_a_side,
     threads_and_children_without_proc_and_pidfds_share_a_side,
     two_pid_namespaces_without_proc_are_never_one,
@@ -208,6 +210,42 @@ fn a_holder_that_nobody_has_waited_for_is_dead(backend: Backend) {
         drop(holder);
         check(&rx.recv_timeout(LONG).unwrap(), 1, 1, 100);
     });
+}
+
+fn a_holder_whose_main_thread_has_ended_is_alive(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    let mut others = tx.try_clone().unwrap();
+    let (ready, go) = (Line::new(), Line::new());
+    let holder = fork(|| {
+        let main = Pid::this();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !has_ended(main) {
+                    std::thread::yield_now();
+                }
+                let mut slot = tx.reserve(100).unwrap();
+                slot.copy_from_slice(&pattern(1, 0, 100));
+                ready.put(u64::from(slot.is_in_place()));
+                go.wait();
+                slot.commit().unwrap();
+                // SAFETY: ends the process as a forked child has to.
+                unsafe { libc::_exit(0) };
+            });
+            // SAFETY: ends this thread alone; its stack, which the other one uses, stays.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        });
+    });
+    if ready.take() == 1 {
+        let message = pattern(2, 0, 100);
+        let outcome = without_spare_descriptors(|| others.send_timeout(&message, 3 * SHORT));
+        assert!(
+            matches!(outcome, Err(SendTimeoutError::Timeout)),
+            "{outcome:?}"
+        );
+    }
+    go.signal();
+    check(&rx.recv_timeout(LONG).unwrap(), 1, 0, 100);
+    holder.join();
 }
 
 fn a_thread_and_a_child_share(backend: Backend) {
