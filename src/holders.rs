@@ -1,7 +1,6 @@
 //! Who holds the other side of a pipe.
 
 use std::io;
-use std::path::Path;
 
 use crate::backend::{Rx as _, Tx as _};
 use crate::sys::holders::{self, Opposite};
@@ -118,12 +117,9 @@ pub(crate) fn of_both(receiver: &Receiver, sender: &Sender) -> io::Result<Vec<Ho
 
 /// The processes that hold any of these.
 fn all(opposites: &[Opposite]) -> io::Result<Vec<Holder>> {
-    let holds = |id: &u32| {
-        let process = format!("/proc/{id}");
-        let path = Path::new(&process);
-        opposites
-            .iter()
-            .any(|side| side.is_held_by(path) == Some(true))
+    let holds = |&id: &u32| {
+        let is_held = |side: &Opposite| side.is_held_by(id) == Some(true);
+        opposites.iter().any(is_held)
     };
     let ids = holders::processes()?.into_iter().filter(holds);
     Ok(ids

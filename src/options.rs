@@ -217,8 +217,10 @@ impl PipeOptions {
     /// [`holders`](Receiver::holders), and again whenever a process ends that held a sender; nothing wakes up
     /// periodically, and a busy pipe pays nothing.
     ///
-    /// It errs on the side of waiting: where a process cannot be looked into, or one holds a sender and closes
-    /// it without ending. It would be wrong about a sender that no process has, being on its way through a
+    /// It errs on the side of waiting: where one holds a sender and closes it without ending, where /proc hides
+    /// processes (`hidepid`), and where a process of another user cannot be looked into. Such a one counts as no
+    /// holder if it is older than the pipe and no sender was ever handed over other than by `fork`; else a look is
+    /// made again when it ends. It would be wrong about a sender that no process has, being on its way through a
     /// socket, and about one outside of this pid namespace; leave it off where there are such.
     ///
     /// # Examples

@@ -4,12 +4,11 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use crate::segment::geometry::Flags;
 use crate::sys::clock::Patience;
 use crate::sys::holders::{self, Opposite};
-use crate::sys::process;
+use crate::sys::process::{self, Life};
 
 /// One blocked call's knowledge of who else holds the other side.
 pub(super) struct Lookout {
@@ -52,8 +51,8 @@ impl Lookout {
         self.found = Found::Nothing;
     }
 
-    /// Looks who holds the other side. Somebody else's end, which the descriptor tells of, is the time to
-    /// look again.
+    /// Looks who holds the other side. The end of another holder, or of one that may be one and cannot be looked into,
+    /// of which the descriptor tells, is the time to look again.
     ///
     /// # Errors
     ///
@@ -63,24 +62,33 @@ impl Lookout {
         let Some(own) = holders::own() else {
             return Ok(None);
         };
-        let is_ours = opposite.is_held_by(Path::new("/proc/self")) == Some(true);
+        let is_ours = opposite.is_held_by(own) == Some(true);
         if !is_ours || !process::is_single_threaded() {
             return Ok(None);
         }
-        let mut is_certain = true;
+        let mut is_certain = holders::shows_all();
+        let mut doubtful = None;
         for id in holders::processes()?.into_iter().filter(|&id| id != own) {
-            match opposite.is_held_by(Path::new(&format!("/proc/{id}"))) {
+            match opposite.is_held_by(id) {
+                Some(false) => {}
                 Some(true) => match process::watch_any(id) {
                     Some(watch) => return Ok(Some(watch)),
                     None => is_certain = false,
                 },
-                Some(false) => {}
-                None => is_certain = is_certain && !holders::is_of_this_user(id),
+                None if opposite.may_be_held_by(id) => match process::watch_living(id)? {
+                    Life::Dead => {}
+                    Life::Alive(watch) => {
+                        is_certain = false;
+                        doubtful = Some(watch);
+                    }
+                    Life::Unknown => is_certain = false,
+                },
+                None => {}
             }
         }
         if is_certain {
             self.found = Found::OnlyUs;
         }
-        Ok(None)
+        Ok(doubtful)
     }
 }

@@ -20,6 +20,7 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 impl Bearer {
     /// Writes `process` down. Under the lock of the side whose line it is.
     pub(crate) fn note(&self, process: Process) {
+        self.token.store(process.token, Ordering::Relaxed);
         self.birth.store(process.birth, Ordering::Relaxed);
         self.namespace.store(process.namespace, Ordering::Relaxed);
         self.id.store(process.id, Ordering::Relaxed);
@@ -34,6 +35,7 @@ impl Bearer {
     pub(crate) fn process(&self) -> Option<Process> {
         let process = Process {
             id: self.id.load(Ordering::Relaxed),
+            token: self.token.load(Ordering::Relaxed),
             birth: self.birth.load(Ordering::Relaxed),
             namespace: self.namespace.load(Ordering::Relaxed),
         };

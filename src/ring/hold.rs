@@ -188,6 +188,7 @@ mod tests {
     fn bearer() -> Bearer {
         Bearer {
             id: AtomicU32::new(0),
+            token: AtomicU32::new(0),
             birth: AtomicU64::new(0),
             namespace: AtomicU64::new(0),
         }

@@ -22,6 +22,7 @@ use crate::segment::layout::SideLock;
 use crate::sync::{AtomicU32, Ordering, spin_hint};
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::futex::{self, OWNER_DIED, TID_MASK, WAITERS};
+use crate::sys::process::name_of_namespace;
 use crate::sys::thread::{Pending, Thread};
 
 /// How many looks a contender takes before it sleeps or gives up: a side is held for some tens of
@@ -94,8 +95,9 @@ impl SideLock {
             Err(other) if other != ours => Err(Fault::Io(io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!(
-                    "this side of the pipe is used in pid namespace {other} and cannot be shared with \
-                     {ours}"
+                    "this side of the pipe is used in pid namespace {} and cannot be shared with {}",
+                    name_of_namespace(other),
+                    name_of_namespace(ours)
                 ),
             ))),
             _ => Ok(()),

@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::error::Fault;
 use crate::sync::{AtomicU64, Ordering};
-use crate::sys::thread::fork_generation;
+use crate::sys::fork::fork_generation;
 
 /// Set in the word while a thread has the state; the process's fork generation is above it.
 const TAKEN: u64 = 1;

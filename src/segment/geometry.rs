@@ -125,7 +125,7 @@ pub(crate) struct Geometry {
     tx: u64,
     /// Length in bytes over which a message is refused.
     limit: u64,
-    /// When it was made: `CLOCK_MONOTONIC` in nanoseconds. For observers only.
+    /// When it was made: `CLOCK_MONOTONIC` in nanoseconds. For observers, and for who looks for a deadlock.
     created: u64,
     /// As in [`Side`]: `inode`.
     rx_inode: u64,
@@ -271,7 +271,6 @@ impl Geometry {
     }
 
     /// When it was made: `CLOCK_MONOTONIC` in nanoseconds, or whatever a liar says.
-    #[cfg(feature = "observe")]
     pub(crate) fn created(&self) -> u64 {
         self.created
     }

@@ -60,6 +60,9 @@ pub(crate) struct TxSide {
     /// Position of the record that follows the last message that was cut short. Written before that record is
     /// published, so whoever sees the record counted in `tail` sees it (`SYNC: count-records`).
     pub(crate) cut: AtomicU64,
+    /// 1 once a sender has been handed over other than by fork(2). Written without the lock, for good; read by
+    /// receivers that look for a deadlock.
+    pub(crate) handed: AtomicU32,
 }
 
 /// The receivers' line. Everything but the lock word is written under the lock only.
@@ -149,7 +152,9 @@ pub(crate) struct Custody {
 pub(crate) struct Bearer {
     /// Process id; 0 is nobody. Written last; also a futex word.
     pub(crate) id: AtomicU32,
-    /// What tells that process from others of the same id.
+    /// Random number that it has drawn, by which with its id it knows itself.
+    pub(crate) token: AtomicU32,
+    /// What tells others that process from earlier and later ones of the same id; 0 where it is unknown.
     pub(crate) birth: AtomicU64,
     /// The pid namespace in which the id means something.
     pub(crate) namespace: AtomicU64,
@@ -233,10 +238,12 @@ const _: () = {
     assert!(offset_of!(RxSide, begun_at) == 32);
     assert!(offset_of!(RxSide, custody) == 48);
     assert!(size_of::<Bearer>() == 24);
+    assert!(offset_of!(Bearer, token) == 4);
     assert!(offset_of!(TxSide, sender) == 56);
     assert!(offset_of!(TxSide, ticket) == 80);
     assert!(offset_of!(TxSide, end) == 88);
     assert!(offset_of!(TxSide, cut) == 96);
+    assert!(offset_of!(TxSide, handed) == 104);
     assert!(size_of::<Flow>() == 16);
     assert!(size_of::<Tally>() == 64);
     assert!(offset_of!(Custody, holder) == 8);

@@ -11,7 +11,6 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonym
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::refused::refused;
-use crate::sync::AtomicU32;
 
 /// The size of a page in bytes, a power of two.
 pub(crate) fn page_size() -> usize {
@@ -258,13 +257,13 @@ impl Drop for SharedPage {
     }
 }
 
-/// Maps a word that reads 0 in a forked child until the child writes it (`MADV_WIPEONFORK`, Linux
+/// Maps a page that reads 0 in a forked child until the child writes it (`MADV_WIPEONFORK`, Linux
 /// 4.14). It is never unmapped.
 ///
 /// # Errors
 ///
 /// What mmap(2) and madvise(2) report.
-pub(crate) fn wiped_on_fork() -> io::Result<NonNull<AtomicU32>> {
+pub(crate) fn wiped_on_fork() -> io::Result<NonNull<u8>> {
     let length = NonZeroUsize::new(page_size()).ok_or(io::ErrorKind::InvalidData)?;
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: a new private mapping at an address of the kernel's choice.

@@ -6,6 +6,7 @@
 pub(crate) mod clock;
 #[cfg_attr(loom, path = "loom/cpus.rs")]
 pub(crate) mod cpus;
+pub(crate) mod fork;
 #[cfg_attr(loom, path = "loom/futex.rs")]
 pub(crate) mod futex;
 pub(crate) mod holders;

@@ -1,19 +1,23 @@
 //! Who the calling thread is, for locks that must survive their owner.
 //!
 //! The kernel knows, for each thread, the head of a list of robust futexes (set_robust_list(2),
-//! Documentation/locking/robust-futex-ABI.rst). glibc registers it; this module finds it and writes
-//! its `list_op_pending` field only: the one lock that the thread is taking, holding or releasing.
+//! Documentation/locking/robust-futex-ABI.rst). The C library registers it, and where it has not this module does; it
+//! writes the `list_op_pending` field only: the one lock that the thread is taking, holding or releasing.
 //! When the thread dies the kernel looks at that word, and if it holds the thread's id sets
 //! `FUTEX_OWNER_DIED` in it and wakes a waiter. No pointer ever lies in shared memory.
+//!
+//! A thread has thread-local storage of its own; one made by clone(2) without, which shares its maker's, is none that
+//! Rust code can run in.
 
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::AtomicPtr;
 
-use super::futex;
+use super::fork::OwnPage;
 use super::refused::refused;
+use super::{futex, process};
 use crate::sync::{AtomicU32, Ordering, kill_point};
 
 /// `struct robust_list_head` of linux/futex.h.
@@ -30,7 +34,7 @@ pub(crate) struct Thread {
     id: u32,
     /// The kernel's robust list head of this very thread, so never used by another one.
     head: *mut RobustListHead,
-    /// Inode of the pid namespace that the id belongs to; 1 where it is unknown, never 0.
+    /// As in [`Process`](process::Process).
     namespace: u64,
     _not_send: PhantomData<*mut ()>,
 }
@@ -48,58 +52,41 @@ impl Thread {
     ///
     /// # Errors
     ///
-    /// `Unsupported` where the C library registered no robust list for this thread, or what
-    /// get_robust_list(2) reports.
+    /// As [`process::namespace`], or what get_robust_list(2) and set_robust_list(2) report.
     #[inline]
     pub(crate) fn current() -> io::Result<Self> {
-        let generation = fork_generation()?;
+        let generation = OwnPage::get()?.generation();
         let (known, thread) = CURRENT.get();
         if known == generation {
             return Ok(thread);
         }
-        Self::look_up(generation)
+        // In a forked child it has the address of this thread's list, as it was in the parent.
+        Self::look_up(generation, thread.head)
     }
 
     /// The calling thread, if it has been asked for before in this process.
     #[inline(always)]
     pub(crate) fn known() -> Option<Self> {
-        // SYNC: fork-page
-        let page = PAGE.load(Ordering::Acquire);
-        if page.is_null() {
-            return None;
-        }
-        // SAFETY: as in `fork_generation`.
-        let page = unsafe { &*page };
+        let page = OwnPage::known()?;
         let (known, thread) = CURRENT.get();
         // In a forked child the page reads 0, which no thread has as its generation but one that was
         // never asked for.
-        (known != 0 && known == page.load(Ordering::Relaxed)).then_some(thread)
+        (known != 0 && known == page.known_generation()).then_some(thread)
     }
 
     #[cold]
-    fn look_up(generation: u32) -> io::Result<Self> {
-        let mut head: *mut RobustListHead = ptr::null_mut();
-        let mut length = 0usize;
-        // SAFETY: both out-parameters are live; the call writes one pointer and one length.
-        let outcome =
-            unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
-        if outcome != 0 {
-            return Err(refused("get_robust_list(2)", io::Error::last_os_error()));
-        }
-        if head.is_null() || length != size_of::<RobustListHead>() {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "this thread has no robust futex list: it was not made by the C library",
-            ));
-        }
+    fn look_up(generation: u32, parents: *mut RobustListHead) -> io::Result<Self> {
+        let head = match registered()? {
+            Some(head) => head,
+            None => register(parents)?,
+        };
         // SAFETY: gettid has no preconditions.
         let id = unsafe { libc::gettid() };
         let id = id.unsigned_abs() & futex::TID_MASK;
-        let namespace = super::process::namespace().max(1);
         let thread = Self {
             id,
             head,
-            namespace,
+            namespace: process::namespace()?,
             _not_send: PhantomData,
         };
         CURRENT.set((generation, thread));
@@ -179,61 +166,93 @@ impl Pending {
     }
 }
 
+/// The list that the kernel knows for this thread.
+fn registered() -> io::Result<Option<*mut RobustListHead>> {
+    let mut head: *mut RobustListHead = ptr::null_mut();
+    let mut length = 0usize;
+    // SAFETY: both out-parameters are live; the call writes one pointer and one length.
+    let outcome =
+        unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
+    if outcome != 0 {
+        return Err(refused("get_robust_list(2)", io::Error::last_os_error()));
+    }
+    // The kernel takes lists of this length only.
+    Ok((!head.is_null()).then_some(head))
+}
+
+/// Registers a list for a thread of which the kernel knows none: in a child of clone(2) that of the same thread in the
+/// `parents` memory, which is the C library's own; with a C library that does so when it first needs one, that one; else
+/// one of ours.
+///
+/// The list has to stay for good, since the C library goes on using its own one once it has registered that.
+#[cold]
+fn register(parents: *mut RobustListHead) -> io::Result<*mut RobustListHead> {
+    if cfg!(target_env = "musl") {
+        lock_a_robust_mutex();
+        if let Some(head) = registered()? {
+            return Ok(head);
+        }
+    }
+    let head = if parents.is_null() {
+        own_list()
+    } else {
+        parents
+    };
+    let length = size_of::<RobustListHead>();
+    // SAFETY: the list lies in this thread's own memory, which the C library frees only when the kernel has done with
+    // the thread.
+    let outcome = unsafe { libc::syscall(libc::SYS_set_robust_list, head, length) };
+    if outcome != 0 {
+        return Err(refused("set_robust_list(2)", io::Error::last_os_error()));
+    }
+    Ok(head)
+}
+
+/// This thread's own list, empty.
+fn own_list() -> *mut RobustListHead {
+    thread_local! {
+        static OWN: UnsafeCell<RobustListHead> = const {
+            let null = ptr::null_mut();
+            UnsafeCell::new(RobustListHead { list: null, futex_offset: 0, list_op_pending: null })
+        };
+    }
+    let head = OWN.with(UnsafeCell::get);
+    let own = RobustListHead {
+        // A list without entries ends where it begins.
+        list: head.cast(),
+        futex_offset: 0,
+        list_op_pending: ptr::null_mut(),
+    };
+    // SAFETY: the place is this thread's, and the kernel does not know it yet.
+    unsafe { head.write(own) };
+    head
+}
+
+/// Takes and releases a robust mutex of this thread alone, for which musl registers its list if it has not yet. From
+/// then on it does so no more, which would replace what is registered here.
+fn lock_a_robust_mutex() {
+    const ROBUST: libc::c_int = 1;
+    let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+    let mut mutex = MaybeUninit::<libc::pthread_mutex_t>::uninit();
+    // SAFETY: the call initialises the attributes.
+    unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) };
+    // SAFETY: they are initialised.
+    unsafe { libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), ROBUST) };
+    // SAFETY: the call initialises the mutex, which does not move until it is destroyed.
+    unsafe { libc::pthread_mutex_init(mutex.as_mut_ptr(), attributes.as_ptr()) };
+    // SAFETY: it is initialised.
+    if unsafe { libc::pthread_mutex_lock(mutex.as_mut_ptr()) } == 0 {
+        // SAFETY: this thread has just locked it.
+        unsafe { libc::pthread_mutex_unlock(mutex.as_mut_ptr()) };
+    }
+    // SAFETY: nobody has it locked.
+    unsafe { libc::pthread_mutex_destroy(mutex.as_mut_ptr()) };
+    // SAFETY: they are initialised, and used no more.
+    unsafe { libc::pthread_mutexattr_destroy(attributes.as_mut_ptr()) };
+}
+
 fn compiler_fence() {
     core::sync::atomic::compiler_fence(Ordering::SeqCst);
-}
-
-/// Number of this process among its forked ancestors: differs from the parent's in a child, however
-/// it was forked. Never 0.
-///
-/// One page is wiped in a child by the kernel (`MADV_WIPEONFORK`, madvise(2)); a wiped page means
-/// that this process is new. The page is found without a lock: one that another thread held at the
-/// moment of a fork would stay locked in the child.
-///
-/// # Errors
-///
-/// What mapping the page reports, at the first call in a process.
-#[inline]
-pub(crate) fn fork_generation() -> io::Result<u32> {
-    // SYNC: fork-page
-    let page = PAGE.load(Ordering::Acquire);
-    if page.is_null() {
-        return first_generation();
-    }
-    // SAFETY: the page is mapped for good before it is put there, and only used as this atomic.
-    let page = unsafe { &*page };
-    match page.load(Ordering::Relaxed) {
-        0 => Ok(new_generation(page)),
-        generation => Ok(generation),
-    }
-}
-
-/// The page that a fork wipes; null before its first use.
-static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
-
-#[cold]
-fn first_generation() -> io::Result<u32> {
-    let page = super::memory::wiped_on_fork()?.as_ptr();
-    // SYNC: fork-page. Another thread may have been first; then ours is a page lost.
-    let winner = PAGE.compare_exchange(ptr::null_mut(), page, Ordering::AcqRel, Ordering::Acquire);
-    let page = winner.err().unwrap_or(page);
-    // SAFETY: as in `fork_generation`.
-    Ok(new_generation(unsafe { &*page }))
-}
-
-#[cold]
-fn new_generation(page: &AtomicU32) -> u32 {
-    match page.load(Ordering::Relaxed) {
-        0 => {}
-        known => return known,
-    }
-    // Ordinary memory, so a child goes on counting where its parent was.
-    static LAST: AtomicU32 = AtomicU32::new(0);
-    let generation = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-    match page.compare_exchange(0, generation, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(_) => generation,
-        Err(other_thread) => other_thread,
-    }
 }
 
 #[cfg(test)]

@@ -4,12 +4,17 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::mount::MsFlags;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, getpid};
 use shmpipe::{
     Backend, Holder, PipeOptions, Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError,
 };
 
 use crate::ends::{SHORT, assert_at_end, open, open_duplex};
-use crate::support::{Line, ends_well, fork, fork_apart, on_both_backends, thread};
+use crate::support::{
+    Line, ends_well, fork, fork_apart, in_a_namespace_of_its_own, on_both_backends, skipped, thread,
+};
 
 on_both_backends! {
     the_own_process_is_a_holder_where_it_has_the_other_side,
@@ -27,6 +32,12 @@ on_both_backends! {
     a_pipe_without_the_option_waits,
     the_option_goes_with_an_end_that_is_handed_over,
     a_command_that_was_not_dropped_is_found_to_be_a_deadlock,
+    a_process_whose_main_thread_has_ended_is_a_holder,
+    a_deadlock_is_told_whatever_zombies_there_are,
+    a_deadlock_is_told_beside_an_older_process_that_cannot_be_looked_into,
+    a_sender_in_a_process_that_cannot_be_looked_into_is_no_deadlock,
+    a_sender_in_a_process_that_cannot_be_seen_is_no_deadlock,
+    a_sender_handed_to_an_older_process_that_cannot_be_looked_into_is_no_deadlock,
 }
 
 fn ids(holders: std::io::Result<Vec<Holder>>) -> Vec<u32> {
@@ -151,9 +162,48 @@ fn open_detecting(backend: Backend) -> (Receiver, Sender) {
     options.pipe().unwrap()
 }
 
-/// Runs `work` in a process of one thread.
+/// Runs `work` in a process of one thread, which can look into every other one that it sees.
 fn alone(work: impl FnOnce()) {
-    fork(work).join();
+    if nix::unistd::geteuid().is_root() {
+        fork(work).join();
+    } else {
+        in_a_namespace_of_its_own(work);
+    }
+}
+
+/// Runs `work` where the superuser and an ordinary user are the only ones, and are not the same; `hidden` hides from the
+/// latter whatever is not his.
+fn with_another_user(hidden: bool, work: impl FnOnce()) {
+    if !nix::unistd::geteuid().is_root() {
+        return skipped("not the superuser, who alone can become another user");
+    }
+    in_a_namespace_of_its_own(|| {
+        if hidden {
+            let none = None::<&str>;
+            let options = Some("hidepid=2");
+            nix::mount::mount(none, "/proc", none, MsFlags::MS_REMOUNT, options).unwrap();
+        }
+        // What was there before a pipe is known by its start, of which clock ticks are told.
+        let rest = fork(|| Line::new().wait());
+        rest.until_asleep();
+        rest.kill();
+        work();
+    });
+}
+
+/// Gives up the superuser's rights, for good.
+fn become_ordinary() {
+    const NOBODY: u32 = 65534;
+    let (user, group) = (NOBODY.into(), NOBODY.into());
+    nix::unistd::setresgid(group, group, group).unwrap();
+    nix::unistd::setresuid(user, user, user).unwrap();
+    nix::sys::prctl::set_dumpable(true).unwrap();
+}
+
+/// Sends through `tx` when the process `receiver` has been asleep for a while.
+fn send_to_a_sleeper(tx: &mut Sender, receiver: Pid) {
+    crate::support::until_asleep(&[(receiver, receiver)]);
+    tx.send(b"no deadlock").unwrap();
 }
 
 fn assert_deadlock(rx: &mut Receiver) {
@@ -273,5 +323,133 @@ fn a_command_that_was_not_dropped_is_found_to_be_a_deadlock(backend: Backend) {
         drop(command);
         assert_at_end(&mut rx);
         ends_well(child);
+    });
+}
+
+fn a_process_whose_main_thread_has_ended_is_a_holder(backend: Backend) {
+    alone(|| {
+        let (mut rx, mut tx) = open_detecting(backend);
+        let (receiver, ready) = (getpid(), Line::new());
+        let mut parents = Some(tx.try_clone().unwrap());
+        let child = fork(|| {
+            drop(parents.take());
+            let main = Pid::this();
+            let told = &ready;
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    while !crate::support::has_ended(main) {
+                        std::thread::yield_now();
+                    }
+                    told.signal();
+                    send_to_a_sleeper(&mut tx, receiver);
+                    // SAFETY: ends the process as a forked child has to.
+                    unsafe { libc::_exit(0) };
+                });
+                // SAFETY: ends this thread alone; its stack, which the other one uses, stays.
+                unsafe { libc::syscall(libc::SYS_exit, 0) };
+            });
+        });
+        ready.wait();
+        let child_id = child.pid().as_raw().unsigned_abs();
+        assert_eq!(ids(rx.holders()), [own(), child_id]);
+        assert_eq!(&*rx.recv().unwrap(), b"no deadlock");
+        child.join();
+        assert_deadlock(&mut rx);
+    });
+}
+
+fn a_deadlock_is_told_whatever_zombies_there_are(backend: Backend) {
+    let is_superuser = nix::unistd::geteuid().is_root();
+    in_a_namespace_of_its_own(|| {
+        let zombies = [fork(|| ()), fork(|| ())];
+        if is_superuser {
+            become_ordinary();
+        }
+        let (mut rx, _tx) = open_detecting(backend);
+        let zombies = zombies.into_iter().chain([fork(|| ())]);
+        let zombies: Vec<_> = zombies.collect();
+        for zombie in &zombies {
+            waitid(
+                Id::Pid(zombie.pid()),
+                WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT,
+            )
+            .unwrap();
+        }
+        assert_deadlock(&mut rx);
+        zombies.into_iter().for_each(crate::support::Child::join);
+    });
+}
+
+fn a_deadlock_is_told_beside_an_older_process_that_cannot_be_looked_into(backend: Backend) {
+    with_another_user(false, || {
+        let older = fork(|| Line::new().wait());
+        older.until_asleep();
+        fork(|| {
+            become_ordinary();
+            let (mut rx, _tx) = open_detecting(backend);
+            assert_deadlock(&mut rx);
+        })
+        .join();
+        older.kill();
+    });
+}
+
+fn a_receiver_waits_for_the_superusers_sender(backend: Backend) {
+    let (mut rx, mut tx) = open_detecting(backend);
+    let receiver = getpid();
+    let (go, mut parents) = (Line::new(), Some(tx.try_clone().unwrap()));
+    let superusers = fork(|| {
+        drop(parents.take());
+        send_to_a_sleeper(&mut tx, receiver);
+        go.wait();
+        crate::support::until_asleep(&[(receiver, receiver)]);
+    });
+    become_ordinary();
+    assert_eq!(&*rx.recv().unwrap(), b"no deadlock");
+    go.signal();
+    // What is left is a deadlock, told when the doubtful one has ended; of one that cannot be seen nothing is told.
+    if crate::support::has_ended(superusers.pid()) || std::fs::exists("/proc/1").unwrap() {
+        assert!(matches!(rx.recv(), Err(RecvError::Deadlock)));
+    }
+    drop(tx);
+}
+
+fn a_sender_in_a_process_that_cannot_be_looked_into_is_no_deadlock(backend: Backend) {
+    with_another_user(false, || {
+        fork(|| a_receiver_waits_for_the_superusers_sender(backend)).join();
+    });
+}
+
+fn a_sender_in_a_process_that_cannot_be_seen_is_no_deadlock(backend: Backend) {
+    with_another_user(true, || {
+        fork(|| a_receiver_waits_for_the_superusers_sender(backend)).join();
+    });
+}
+
+fn a_sender_handed_to_an_older_process_that_cannot_be_looked_into_is_no_deadlock(backend: Backend) {
+    with_another_user(false, || {
+        let options = PipeOptions::new().backend(backend).descriptors(true);
+        let (mut way, mut out) = options.pipe().unwrap();
+        let (told, told_back) = (Line::new(), Line::new());
+        let older = fork(|| {
+            let (_, mut tx) = way.recv_with_end::<Sender>().unwrap();
+            let receiver = Pid::from_raw(i32::try_from(told.take()).unwrap());
+            told_back.signal();
+            send_to_a_sleeper(&mut tx, receiver);
+            told.wait();
+        });
+        older.until_asleep();
+        fork(|| {
+            become_ordinary();
+            let (mut rx, tx) = open_detecting(backend);
+            let _own = tx.try_clone().unwrap();
+            out.send_with_end(b"", tx).unwrap();
+            told.put(u64::from(own()));
+            told_back.wait();
+            assert_eq!(&*rx.recv().unwrap(), b"no deadlock");
+        })
+        .join();
+        told.signal();
+        older.join();
     });
 }

@@ -28,6 +28,7 @@ mod fork;
 mod handover;
 mod harness;
 mod holders;
+mod identity;
 mod idle;
 mod in_place;
 mod inherit;

@@ -27,7 +27,7 @@ pub(crate) mod at {
 }
 
 /// Every field of the control part: its name, offset and length in bytes.
-pub(crate) const FIELDS: [(&str, usize, usize); 72] = [
+pub(crate) const FIELDS: [(&str, usize, usize); 75] = [
     ("magic", 0x000, 8),
     ("version", 0x008, 4),
     ("kind", 0x00c, 4),
@@ -51,11 +51,13 @@ pub(crate) const FIELDS: [(&str, usize, usize); 72] = [
     ("tx.messages", 0x0a8, 8),
     ("tx.bytes", 0x0b0, 8),
     ("tx.sender.id", 0x0b8, 4),
+    ("tx.sender.token", 0x0bc, 4),
     ("tx.sender.birth", 0x0c0, 8),
     ("tx.sender.namespace", 0x0c8, 8),
     ("tx.ticket", 0x0d0, 8),
     ("tx.end", 0x0d8, 8),
     ("tx.cut", 0x0e0, 8),
+    ("tx.handed", 0x0e8, 4),
     ("rx.lock.word", at::RX_LOCK, 4),
     ("rx.lock.namespace", 0x108, 8),
     ("rx.epoch", 0x110, 4),
@@ -63,6 +65,7 @@ pub(crate) const FIELDS: [(&str, usize, usize); 72] = [
     ("rx.begun_at", 0x120, 8),
     ("rx.custody.state", at::RX_CUSTODY_STATE, 4),
     ("rx.custody.holder.id", at::RX_CUSTODY_HOLDER, 4),
+    ("rx.custody.holder.token", 0x13c, 4),
     ("rx.custody.holder.birth", 0x140, 8),
     ("rx.custody.holder.namespace", 0x148, 8),
     ("rx.custody.end", 0x150, 8),

@@ -28,12 +28,28 @@ pub(crate) fn fork(work: impl FnOnce()) -> Child {
     // SAFETY: the child runs `work` and then `_exit`; the only other thread of a test's process is
     // the harness's, asleep in a channel, and glibc makes its allocator usable after fork.
     let outcome = unsafe { nix::unistd::fork() };
-    match outcome.expect("fork") {
-        ForkResult::Parent { child } => Child {
-            pid: child,
-            reaped: false,
-        },
-        ForkResult::Child => {
+    let child = match outcome.expect("fork") {
+        ForkResult::Parent { child } => Some(child),
+        ForkResult::Child => None,
+    };
+    run(child, parent, work)
+}
+
+/// As [`fork`], by clone(2) and past the C library, which so has not set the child's thread up.
+pub(crate) fn raw_clone(work: impl FnOnce()) -> Child {
+    let parent = nix::unistd::getpid();
+    // SAFETY: as in `fork`; the child goes on on a copy of this stack.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    assert!(pid >= 0, "clone: {}", std::io::Error::last_os_error());
+    let child = (pid > 0).then(|| Pid::from_raw(i32::try_from(pid).expect("a process id")));
+    run(child, parent, work)
+}
+
+/// In the parent, the child; in the child, runs `work`.
+fn run(child: Option<Pid>, parent: Pid, work: impl FnOnce()) -> Child {
+    match child {
+        Some(pid) => Child { pid, reaped: false },
+        None => {
             prctl::set_pdeathsig(Signal::SIGKILL).expect("SIGKILL is a signal");
             // Where the parent died before it could be watched there is nobody to work for; from
             // within a pid namespace of one's own it is seen as 0. A panic has been printed by the

@@ -23,11 +23,12 @@ mod sanitizer;
 mod seccomp;
 pub(crate) mod segment;
 mod shared;
+mod surroundings;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod trace;
 
 pub(crate) use asleep::{Thread, gettid, switches, thread, until_asleep};
-pub(crate) use child::{Child, fork, fork_apart};
+pub(crate) use child::{Child, fork, fork_apart, raw_clone};
 pub(crate) use cpus::{Others, pin_to, two_cpus};
 pub(crate) use fds::{Held, Holdings, holdings, mappings, open_fds, with_fd_limit};
 pub(crate) use isolate::{RUNNING_BODY, found, isolated, limit, run_body, skipped};
@@ -39,6 +40,10 @@ pub(crate) use report::{doing, own_group};
 pub(crate) use sanitizer::not_under_a_sanitizer;
 pub(crate) use seccomp::{Calls, calls};
 pub(crate) use shared::{shared_counter, shared_counters};
+pub(crate) use surroundings::{
+    has_ended, in_a_namespace_of_its_own, privileged, without_pidfds, without_proc,
+    without_spare_descriptors,
+};
 
 /// Whether the long form of the tests was asked for with `SHMPIPE_LONG=1`.
 pub(crate) fn long() -> bool {

@@ -91,7 +91,7 @@ pub(crate) fn attach_rx(
     let side = geometry.sides().rx;
     check_pipe(&pipe, (side.identity, false))?;
     check_parcels(parcels.as_ref(), side, "reading")?;
-    Ok(Rx::new(attach(memfd, pipe, parcels, geometry.flags())?))
+    Ok(Rx::new(attach(memfd, pipe, parcels, geometry)?))
 }
 
 /// As [`attach_rx`] for a sending end.
@@ -108,20 +108,22 @@ pub(crate) fn attach_tx(
     let side = geometry.sides().tx;
     check_pipe(&pipe, (side.identity, true))?;
     check_parcels(parcels.as_ref(), side, "writing")?;
-    Ok(Tx::new(attach(memfd, pipe, parcels, geometry.flags())?))
+    let end = attach(memfd, pipe, parcels, geometry)?;
+    end.page.note_handing_over();
+    Ok(Tx::new(end))
 }
 
 fn attach(
     memfd: OwnedFd,
     pipe: OwnedFd,
     parcels: Option<OwnedFd>,
-    flags: Flags,
+    geometry: Geometry,
 ) -> io::Result<Arc<End>> {
     Thread::current()?;
     // A blocking end would block beyond time-outs; the flag is the open file's, for all its holders.
     pipe::set_nonblocking(pipe.as_fd())?;
-    let page = Arc::new(Page::attach(memfd)?);
-    Ok(End::new(page, pipe, parcels, flags))
+    let page = Arc::new(Page::attach(memfd, geometry)?);
+    Ok(End::new(page, pipe, parcels, geometry.flags()))
 }
 
 fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
@@ -188,9 +190,10 @@ impl End {
     fn opposite(&self) -> io::Result<Opposite> {
         let found = pipe::identify(self.pipe())?;
         let (inode, is_writer) = found.ok_or_else(|| invalid("no end of a pipe".into()))?;
-        Ok(Opposite::Pipe {
-            inode,
-            is_writer: !is_writer,
+        let opposite = Opposite::pipe(inode, !is_writer);
+        Ok(match self.page.forked_since() {
+            Some(made) => opposite.forked_since(made),
+            None => opposite,
         })
     }
 

@@ -3,6 +3,7 @@
 use core::mem::offset_of;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
@@ -57,6 +58,8 @@ pub(super) struct TxSide {
     /// Messages that were cut short and have been closed by a frame that says so. Added to after that frame was
     /// written (Release, `SYNC: cut`); read by receivers (Acquire).
     pub(super) cuts: AtomicU64,
+    /// As `handed` of [`crate::segment::layout::TxSide`].
+    handed: AtomicU32,
 }
 
 /// The receivers' words, written under their lock, and by the kernel on behalf of its owner.
@@ -84,6 +87,8 @@ pub(super) struct Page {
     page: SharedPage,
     /// Kept open for handing over; `None` where memfd was refused, when only `fork` shares the page.
     memfd: Option<OwnedFd>,
+    /// When it was made, on `CLOCK_MONOTONIC`.
+    made: Duration,
 }
 
 impl Page {
@@ -94,10 +99,6 @@ impl Page {
             Err(error) if crate::backend::shm::is_refused(&error) => None,
             Err(error) => return Err(error),
         };
-        let page = Self {
-            page: SharedPage::new(memfd.as_ref())?,
-            memfd,
-        };
         let geometry = Geometry::new(
             Kind::KernelPage,
             page_size(),
@@ -107,6 +108,11 @@ impl Page {
                 ..wanted
             },
         );
+        let page = Self {
+            page: SharedPage::new(memfd.as_ref())?,
+            memfd,
+            made: Duration::from_nanos(geometry.created()),
+        };
         // SAFETY: the page begins with room for it, and nobody else has the page yet.
         unsafe { page.page.as_ptr().cast::<Geometry>().write(geometry) };
         let shared = page.shared();
@@ -116,12 +122,13 @@ impl Page {
     }
 
     /// Maps a page that was handed over and has passed the checks of [`Geometry::of`].
-    pub(super) fn attach(memfd: OwnedFd) -> io::Result<Self> {
+    pub(super) fn attach(memfd: OwnedFd, geometry: Geometry) -> io::Result<Self> {
         // A hole would be filled at the first access, or not at all, which is a SIGBUS.
         fill_holes(&memfd, page_size())?;
         Ok(Self {
             page: SharedPage::new(Some(&memfd))?,
             memfd: Some(memfd),
+            made: Duration::from_nanos(geometry.created()),
         })
     }
 
@@ -149,6 +156,17 @@ impl Page {
         // SAFETY: page-aligned, a page long, mapped while `self` lives; every field is an atomic,
         // for which any bit pattern is valid.
         unsafe { self.page.as_ptr().cast::<Shared>().as_ref() }
+    }
+
+    /// From now on senders may be anywhere, and not only in forks of those who have one.
+    pub(super) fn note_handing_over(&self) {
+        self.shared().tx.handed.store(1, Ordering::Relaxed);
+    }
+
+    /// When the pipe was made, if senders have gone to others by fork(2) alone since.
+    pub(super) fn forked_since(&self) -> Option<Duration> {
+        let is_handed = self.shared().tx.handed.load(Ordering::Relaxed) != 0;
+        (!is_handed).then_some(self.made)
     }
 
     pub(super) fn cookie(&self) -> u64 {

@@ -345,6 +345,7 @@ impl backend::Tx for Tx {
     }
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        self.end.page.note_handing_over();
         self.end.to_fds()
     }
 

@@ -7,6 +7,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ring::contention::Stuck;
 use crate::ring::custody::{self, Reassembly};
@@ -16,7 +17,7 @@ use crate::ring::storage::Storage;
 use crate::segment::Segment;
 use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
 use crate::segment::layout::{Control, Event};
-use crate::sync::kill_point;
+use crate::sync::{Ordering, kill_point};
 use crate::sys::{futex, holders::Opposite, inherited, parcels, socket, thread::Thread};
 use crate::wait::spin::Spin;
 
@@ -127,7 +128,9 @@ pub(crate) fn attach_tx(
     let side = geometry.sides().tx;
     check_socket(&socket, side.identity, "sending")?;
     check_parcels(parcels.as_ref(), side, "sending")?;
-    Ok(Tx::new(attach(memfd, socket, parcels, geometry, SENDING)?))
+    let end = attach(memfd, socket, parcels, geometry, SENDING)?;
+    end.note_handing_over();
+    Ok(Tx::new(end))
 }
 
 /// Whether the socket for parcels, where there is one, is that of this side.
@@ -240,9 +243,20 @@ impl End {
         Ok([memfd, socket].into_iter().chain(parcels).collect())
     }
 
+    /// From now on senders may be anywhere, and not only in forks of those who have one.
+    fn note_handing_over(&self) {
+        self.control().tx.handed.store(1, Ordering::Relaxed);
+    }
+
     /// How the holders of the other side are known.
     fn opposite(&self, of: fn(Sides) -> Side) -> Opposite {
-        Opposite::Socket(of(self.segment.geometry().sides()).inode)
+        let geometry = self.segment.geometry();
+        let opposite = Opposite::socket(of(geometry.sides()).inode);
+        let made = Duration::from_nanos(geometry.created());
+        match self.control().tx.handed.load(Ordering::Relaxed) {
+            0 => opposite.forked_since(made),
+            _ => opposite,
+        }
     }
 
     #[inline(always)]

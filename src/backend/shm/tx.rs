@@ -353,6 +353,7 @@ impl backend::Tx for Tx {
     }
 
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        self.end.note_handing_over();
         self.end.to_fds()
     }
 

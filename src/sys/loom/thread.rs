@@ -94,8 +94,3 @@ pub(crate) fn die() {
         }
     }
 }
-
-/// Nobody forks.
-pub(crate) fn fork_generation() -> io::Result<u32> {
-    Ok(1)
-}
