@@ -294,7 +294,8 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// What the operating system reports; a corrupted pipe counts as ready.
+    /// What the operating system reports, and [`Interrupted`](RecvError::Interrupted) and
+    /// [`Reentrant`](RecvError::Reentrant) by their kinds; a corrupted pipe counts as ready.
     ///
     /// # Examples
     ///
@@ -322,7 +323,9 @@ impl Receiver {
         };
         match outcome {
             Ok(ready) => Ok(ready),
-            Err(Fault::Io(error)) => Err(error),
+            Err(fault @ (Fault::Io(_) | Fault::Interrupted | Fault::Reentrant)) => {
+                Err(RecvError::from(fault).into())
+            }
             Err(_) => Ok(true),
         }
     }

@@ -6,7 +6,7 @@ use crate::error::Fault;
 use crate::segment::layout::Bearer;
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys::clock::Patience;
-use crate::sys::futex;
+use crate::sys::{futex, interrupt};
 use crate::sys::process::Process;
 
 /// One who is kept out by a holder looks whether the holder has died after this time, and then at intervals that
@@ -44,7 +44,7 @@ impl Bearer {
     ///
     /// # Errors
     ///
-    /// [`Fault::NotNow`] when patience ended.
+    /// [`Fault::NotNow`] when patience ended, [`Fault::Interrupted`] when the hook ended it.
     pub(crate) fn wait_while(
         &self,
         id: u32,
@@ -54,6 +54,7 @@ impl Bearer {
         if patience.is_over() {
             return Err(Fault::NotNow);
         }
+        interrupt::ask()?;
         let deadline = patience.deadline().at_most(*look_after);
         if futex::wait(self.word(), id, deadline).is_err() {
             std::thread::sleep(FIRST_LOOK);

@@ -45,6 +45,7 @@ mod poll;
 mod readiness;
 mod readiness_shared;
 mod receivers;
+mod reentrance;
 mod refused;
 mod sandboxed;
 mod seccomp;

@@ -318,6 +318,9 @@ impl backend::Rx for Rx {
     fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
         self.fate.check()?;
         let outcome = self.recv_open(into, patience);
+        if outcome.is_err() {
+            self.partial.let_go();
+        }
         if matches!(outcome, Err(Fault::Aborted)) {
             self.end.page.shared().rx_tally.count_aborted();
         }

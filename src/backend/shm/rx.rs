@@ -249,7 +249,10 @@ impl backend::Rx for Rx {
         let outcome = self.recv_open(&mut into, patience);
         match outcome {
             Ok(len) => self.stream.took(len),
-            Err(_) => self.partial.keep(&into),
+            Err(_) => {
+                self.partial.keep(&into);
+                self.partial.let_go();
+            }
         }
         if matches!(outcome, Err(Fault::Aborted)) {
             self.end.segment.control().rx_tally.count_aborted();
