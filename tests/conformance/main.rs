@@ -32,6 +32,7 @@ mod idle;
 mod in_place;
 mod inherit;
 mod inherit_refused;
+mod interrupted;
 mod labels;
 mod large;
 mod limits;
