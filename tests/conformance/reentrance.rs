@@ -15,11 +15,11 @@ use crate::ends::{FILLER, LARGE, SHORT, assert_empty_but_alive, drain, fill, ope
 use crate::support::{Child, check, fork, on_both_backends, pattern, shared_counters};
 
 on_both_backends! {
-    a_handlers_long_send_elsewhere_inside_a_long_send_shuts_nobody_out_when_it_is_killed,
+    a_handlers_long_send_elsewhere_inside_a_long_send_shuts_nobody_out_when_it_is_killed within 20,
     a_handlers_sends_on_its_threads_own_side_are_refused_in_time,
     a_handlers_receives_inside_its_threads_long_receive_are_refused_in_time,
     a_handler_whose_thread_is_inside_nothing_sends_and_waits_as_anybody,
-    a_handler_that_commits_a_slot_inside_a_long_send_gives_its_side_back,
+    a_handler_that_commits_a_slot_inside_a_long_send_gives_its_side_back within 20,
     a_handler_that_drops_a_view_inside_a_long_send_has_received_it_once,
     a_child_that_a_handler_forks_inside_a_long_send_sends_as_any_other,
     handlers_at_any_moment_of_short_sends_lose_nothing within 120,

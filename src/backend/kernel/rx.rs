@@ -107,7 +107,7 @@ impl Rx {
             if partial.is_open() {
                 stay.fall_asleep(tally);
                 kept = Some(guard);
-                wait_inside(side, patience)?;
+                wait_inside(side, patience).inspect_err(|_| stay.break_off(tally))?;
             } else if lookout.is_due() {
                 drop(guard);
                 watch = lookout.look(end.opposite()?)?;
@@ -117,7 +117,8 @@ impl Rx {
                 stay.fall_asleep(tally);
                 drop(guard);
                 let also = watch.as_ref().map(AsFd::as_fd);
-                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
+                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())
+                    .inspect_err(|_| stay.break_off(tally))?;
                 lookout.forget();
             }
         }
@@ -157,7 +158,7 @@ impl Rx {
             if partial.is_open() {
                 stay.fall_asleep(tally);
                 drop(guard);
-                wait_inside(side, patience)?;
+                wait_inside(side, patience).inspect_err(|_| stay.break_off(tally))?;
             } else if lookout.is_due() {
                 drop(guard);
                 watch = lookout.look(end.opposite()?)?;
@@ -167,7 +168,8 @@ impl Rx {
                 stay.fall_asleep(tally);
                 drop(guard);
                 let also = watch.as_ref().map(AsFd::as_fd);
-                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
+                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())
+                    .inspect_err(|_| stay.break_off(tally))?;
                 lookout.forget();
             }
         }
