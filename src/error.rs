@@ -55,7 +55,8 @@ impl From<nix::Error> for Fault {
 const DISCONNECTED_SEND: &str = "every receiver is gone";
 const DISCONNECTED_RECV: &str = "every sender is gone";
 const CORRUPTED: &str = "the pipe's shared memory holds an impossible value";
-const REENTRANT: &str = "this thread is inside another call, which its signal handler or hook interrupted";
+const REENTRANT: &str =
+    "this thread is inside another call, which its signal handler or hook interrupted";
 
 /// Declares one public error enum with its `Display`, `Error` and conversions.
 macro_rules! error_enum {

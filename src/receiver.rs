@@ -157,6 +157,8 @@ impl Receiver {
     /// - [`Disconnected`](RecvError::Disconnected): every sender is gone and every message has been
     ///   received. It stays.
     /// - [`Aborted`](RecvError::Aborted): a sender died inside this message; the stream goes on.
+    /// - [`Interrupted`](RecvError::Interrupted): the hook of an [`Interrupt`](crate::Interrupt) ended the call.
+    /// - [`Reentrant`](RecvError::Reentrant): a signal handler called while its thread is inside another call.
     ///
     /// # Examples
     ///

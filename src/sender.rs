@@ -98,6 +98,8 @@ impl Sender {
     ///   messages in 2 µs may send three more): those sends succeed, as a write(2) just before the
     ///   death would. A receiver that is dropped is noticed at once.
     /// - [`TooLarge`](SendError::TooLarge): over [`max_message`](crate::PipeOptions::max_message).
+    /// - [`Interrupted`](SendError::Interrupted): the hook of an [`Interrupt`](crate::Interrupt) ended the call.
+    /// - [`Reentrant`](SendError::Reentrant): a signal handler called while its thread is inside another call.
     ///
     /// # Examples
     ///
@@ -126,6 +128,7 @@ impl Sender {
     ///   once (`max` says how much that is, a little less than the [`capacity`](Self::capacity)), so that only
     ///   a send that blocks can send it.
     /// - [`Disconnected`](TrySendError::Disconnected): no receiver is left.
+    /// - [`Reentrant`](TrySendError::Reentrant), as for [`send`](Self::send).
     ///
     /// # Examples
     ///

@@ -6,8 +6,8 @@ use crate::error::Fault;
 use crate::segment::layout::Bearer;
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys::clock::Patience;
-use crate::sys::{futex, interrupt};
 use crate::sys::process::Process;
+use crate::sys::{futex, interrupt};
 
 /// One who is kept out by a holder looks whether the holder has died after this time, and then at intervals that
 /// double up to [`LAST_LOOK`]. The holder wakes the others when it goes on, but nothing can wake them for both that

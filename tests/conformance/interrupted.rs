@@ -12,14 +12,12 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use shmpipe::{
-    Backend, Interrupt, Receiver, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, Sender, TryRecvError,
+    Backend, Interrupt, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
+    TryRecvError,
 };
 
 use crate::ends::{FILLER, LARGE, SHORT, assert_empty_but_alive, drain, fill, open};
-use crate::support::{
-    Child, check, fork, on_both_backends, pattern, shared_counter, thread,
-};
+use crate::support::{Child, check, fork, on_both_backends, pattern, shared_counter, thread};
 
 on_both_backends! {
     every_way_of_receiving_is_interrupted_and_the_message_that_comes_after_is_received within 20,
@@ -166,10 +164,7 @@ fn a_wait_for_many_is_interrupted(backend: Backend) {
         interrupted(|| shmpipe::wait(&mut [&mut rx, &mut full], Some(LONG)));
     });
     tx.send(b"there").unwrap();
-    assert_eq!(
-        shmpipe::wait(&mut [&mut rx, &mut full], None).unwrap(),
-        [0]
-    );
+    assert_eq!(shmpipe::wait(&mut [&mut rx, &mut full], None).unwrap(), [0]);
     drain(&mut full_rx, 1, 0..held, FILLER);
 }
 
@@ -481,7 +476,10 @@ fn a_hook_may_use_pipes_and_is_not_asked_by_its_own_calls(backend: Backend) {
     let hook = |expected: Result<usize, ErrorKind>| {
         let mut rx = other_rx.take().expect("asked once");
         let outcome = rx.recv_timeout(SHORT).map(|message| message.len());
-        assert_eq!(outcome.map_err(|error| io::Error::from(error).kind()), expected);
+        assert_eq!(
+            outcome.map_err(|error| io::Error::from(error).kind()),
+            expected
+        );
         other_rx.set(Some(rx));
         true
     };

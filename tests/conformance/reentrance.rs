@@ -352,7 +352,10 @@ fn handlers_at_any_moment_of_short_sends_lose_nothing(backend: Backend) {
     let (mut numbered, mut by_handlers) = (0, 0);
     let sent = loop {
         // The other pipe must not fill up.
-        while other_rx.try_recv().is_ok_and(|message| &*message == b"other pipe") {
+        while other_rx
+            .try_recv()
+            .is_ok_and(|message| &*message == b"other pipe")
+        {
             by_handlers += 1;
         }
         match &*rx.recv().unwrap() {
@@ -398,7 +401,8 @@ fn a_thread_killed_in_any_handler_shuts_nobody_out(backend: Backend) {
         victim.kill();
         for (rx, tx) in [(&mut rx, &mut tx), (&mut other_rx, &mut other_tx)] {
             while rx.try_recv().is_ok() {}
-            tx.send_timeout(b"after it", Duration::from_secs(30)).unwrap();
+            tx.send_timeout(b"after it", Duration::from_secs(30))
+                .unwrap();
             assert_eq!(&*rx.recv().unwrap(), b"after it");
         }
     }
