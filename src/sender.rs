@@ -90,6 +90,9 @@ impl Sender {
     /// A message longer than the pipe's capacity is received while it is still being sent, so the
     /// call then returns only when a receiver has taken most of it. An empty message is a message.
     ///
+    /// Other holders of this end wait while one is inside a call, and for long where that one is starved of CPU time
+    /// (`docs/safety.md`, "Priorities").
+    ///
     /// # Errors
     ///
     /// - [`Disconnected`](SendError::Disconnected): no receiver is left (as `EPIPE` of write(2),
