@@ -138,6 +138,8 @@ macro_rules! error_enum {
                     Fault::Corrupted => Self::Corrupted,
                     Fault::Reentrant => Self::Reentrant,
                     $(Fault::Interrupted => Self::$interrupted,)?
+                    #[allow(unreachable_patterns, reason = "for calls that never sleep")]
+                    Fault::Interrupted => Self::Io(io::ErrorKind::Interrupted.into()),
                     Fault::Io(error) | Fault::Untold(error) => Self::Io(error),
                     $(Fault::NotNow => Self::$quiet,)?
                     $($fault)*

@@ -108,19 +108,23 @@ impl<'a> Interrupt<'a> {
     /// # Examples
     ///
     /// ```
+    /// use std::cell::Cell;
     /// use std::io::Write;
     /// use std::os::fd::AsFd;
     ///
     /// let (mut rx, _tx) = shmpipe::pipe()?;
-    /// let (wake, mut handlers) = std::io::pipe()?;
-    /// let interrupt = shmpipe::Interrupt::new(&|| true).woken_by(wake.as_fd());
-    /// std::thread::scope(|scope| {
-    ///     let blocked = scope.spawn(move || interrupt_free(&mut rx));
-    ///     blocked.join().unwrap();
-    /// });
-    /// # fn interrupt_free(_rx: &mut shmpipe::Receiver) {}
-    /// # handlers.write_all(b"!")?;
-    /// # let _ = interrupt;
+    /// let (wake, handler) = std::io::pipe()?;
+    /// let asked = Cell::new(0);
+    /// let hook = || {
+    ///     if asked.replace(1) == 0 {
+    ///         (&handler).write_all(b"!").unwrap(); // as by a signal handler that comes too early
+    ///         return false;
+    ///     }
+    ///     true
+    /// };
+    /// let interrupt = shmpipe::Interrupt::new(&hook).woken_by(wake.as_fd());
+    /// let outcome = interrupt.during(|| rx.recv().map(drop));
+    /// assert!(matches!(outcome, Err(shmpipe::RecvError::Interrupted)));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use = "nothing is interrupted outside of `during`"]
