@@ -145,7 +145,7 @@ fn every_way_of_sending_into_a_full_pipe_is_interrupted_and_nothing_is_sent(back
         interrupted(|| tx.send_timeout(&[7; FILLER], LONG));
         interrupted(|| tx.send(&[7; LARGE]));
         interrupted(|| tx.send_vectored(&[io::IoSlice::new(&[7; FILLER])]));
-        interrupted(|| tx.send_batch(&[[7; FILLER]]));
+        interrupted(|| tx.send_batch([[7; FILLER]]));
         interrupted(|| tx.write(&[7; FILLER]));
     });
     drain(&mut rx, 1, 0..held, FILLER);

@@ -171,7 +171,7 @@ fn a_handlers_sends_on_its_threads_own_side_are_refused_in_time(backend: Backend
             let start = Instant::now();
             books().note(tx.send_timeout(b"lost otherwise", Duration::from_secs(3600)));
             books().note(tx.send_timeout(&[7; LARGE], Duration::from_secs(3600)));
-            books().note(tx.send_batch(&[b"lost otherwise"; 3]));
+            books().note(tx.send_batch([b"lost otherwise"; 3]));
             assert!(start.elapsed() < Duration::from_secs(60));
         });
     });
