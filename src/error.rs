@@ -26,6 +26,10 @@ pub(crate) enum Fault {
     CarriesDescriptors,
     /// Nobody but the caller could end the wait.
     Deadlock,
+    /// A signal handler's call, or one of an interrupt hook, inside another call of its thread.
+    Reentrant,
+    /// The interrupt hook ended the wait.
+    Interrupted,
     /// The shared memory holds a value that no correct peer writes.
     Corrupted,
     /// The operating system refused.
@@ -35,8 +39,12 @@ pub(crate) enum Fault {
 }
 
 impl From<io::Error> for Fault {
+    /// Calls that a signal ends are made again, so the kind says that the hook of `sys::interrupt` wanted it.
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        match error.kind() {
+            io::ErrorKind::Interrupted => Self::Interrupted,
+            _ => Self::Io(error),
+        }
     }
 }
 
@@ -50,11 +58,14 @@ const DISCONNECTED_SEND: &str = "every receiver is gone";
 const DISCONNECTED_RECV: &str = "every sender is gone";
 const BUSY: &str = "another holder of this end has been in the middle of a call for over 100 ms";
 const CORRUPTED: &str = "the pipe's shared memory holds an impossible value";
+const REENTRANT: &str =
+    "this thread is inside another call, which its signal handler or hook interrupted";
 
 /// Declares one public error enum with its `Display`, `Error` and conversions.
 macro_rules! error_enum {
     (
         $(#[$meta:meta])* $name:ident, timeless: [$($quiet:ident: $quiet_doc:literal, $quiet_text:literal, $quiet_kind:ident)?],
+        interrupted: [$($interrupted:ident)?],
         disconnected: $disconnected:ident, $disconnected_kind:ident,
         { $($body:tt)* }, display($f:ident): { $($display:tt)* }, kind: { $($kind:tt)* }, fault: { $($fault:tt)* }
     ) => {
@@ -66,6 +77,15 @@ macro_rules! error_enum {
             /// Every end of the opposite side, in every process, is gone.
             Disconnected,
             $($body)*
+            $(
+            /// The hook of an [`Interrupt`](crate::Interrupt) ended the call. Nothing is lost: nothing of the
+            /// message was sent, or what has arrived of it is kept for the next receive.
+            $interrupted,)?
+            /// The call was made inside another one of its thread, by a signal handler or by the hook of an
+            /// [`Interrupt`](crate::Interrupt), and would have had to wait for its own thread, or to hide from the
+            /// kernel what that is in the middle of. Nothing was sent or received. Told by every kind of call, at
+            /// once; the same call succeeds when the other one is through.
+            Reentrant,
             /// The pipe's shared memory holds a value that no correct peer writes. The end stays
             /// unusable: every later call returns the same.
             Corrupted,
@@ -79,6 +99,8 @@ macro_rules! error_enum {
                     $(Self::$quiet => $f.write_str($quiet_text),)?
                     Self::Disconnected => $f.write_str($disconnected),
                     Self::Corrupted => $f.write_str(CORRUPTED),
+                    Self::Reentrant => $f.write_str(REENTRANT),
+                    $(Self::$interrupted => $f.write_str("the interrupt hook ended the call"),)?
                     Self::Io(error) => error.fmt($f),
                     $($display)*
                 }
@@ -100,6 +122,8 @@ macro_rules! error_enum {
                     $($name::$quiet => io::ErrorKind::$quiet_kind,)?
                     $name::Disconnected => io::ErrorKind::$disconnected_kind,
                     $name::Corrupted => io::ErrorKind::InvalidData,
+                    $name::Reentrant => io::ErrorKind::Deadlock,
+                    $($name::$interrupted => io::ErrorKind::Interrupted,)?
                     $($kind)*
                     $name::Io(_) => {
                         let $name::Io(inner) = error else { unreachable!() };
@@ -115,6 +139,10 @@ macro_rules! error_enum {
                 match fault {
                     Fault::Disconnected => Self::Disconnected,
                     Fault::Corrupted => Self::Corrupted,
+                    Fault::Reentrant => Self::Reentrant,
+                    $(Fault::Interrupted => Self::$interrupted,)?
+                    #[allow(unreachable_patterns, reason = "for calls that never sleep")]
+                    Fault::Interrupted => Self::Io(io::ErrorKind::Interrupted.into()),
                     Fault::Io(error) | Fault::Untold(error) => Self::Io(error),
                     Fault::Busy => Self::Io(io::Error::new(io::ErrorKind::ResourceBusy, BUSY)),
                     $(Fault::NotNow => Self::$quiet,)?
@@ -128,9 +156,9 @@ macro_rules! error_enum {
 }
 
 macro_rules! send_error {
-    ($(#[$meta:meta])* $name:ident [$($quiet:tt)*] at once: [$($at_once:ident)?]) => {
+    ($(#[$meta:meta])* $name:ident [$($quiet:tt)*] at once: [$($at_once:ident)?] $($interrupted:ident)?) => {
         error_enum! {
-            $(#[$meta])* $name, timeless: [$($quiet)*],
+            $(#[$meta])* $name, timeless: [$($quiet)*], interrupted: [$($interrupted)?],
             disconnected: DISCONNECTED_SEND, BrokenPipe,
             {
                 /// The message is over the limit that was set by
@@ -177,9 +205,9 @@ macro_rules! send_error {
 }
 
 macro_rules! recv_error {
-    ($(#[$meta:meta])* $name:ident [$($quiet:tt)*]) => {
+    ($(#[$meta:meta])* $name:ident [$($quiet:tt)*] $($interrupted:ident)?) => {
         error_enum! {
-            $(#[$meta])* $name, timeless: [$($quiet)*],
+            $(#[$meta])* $name, timeless: [$($quiet)*], interrupted: [$($interrupted)?],
             disconnected: DISCONNECTED_RECV, UnexpectedEof,
             {
                 /// The caller's buffer is smaller than the next message, which stays in the pipe.
@@ -232,8 +260,8 @@ macro_rules! recv_error {
 send_error! {
     /// Why [`Sender::send`](crate::Sender::send) failed.
     ///
-    /// As an [`io::Error`] its kinds are `BrokenPipe`, `InvalidInput` and `InvalidData`.
-    SendError [] at once: []
+    /// As an [`io::Error`] its kinds are `BrokenPipe`, `InvalidInput`, `InvalidData`, `Interrupted` and `Deadlock`.
+    SendError [] at once: [] Interrupted
 }
 send_error! {
     /// Why [`Sender::try_send`](crate::Sender::try_send) failed.
@@ -243,13 +271,13 @@ send_error! {
 send_error! {
     /// Why [`Sender::send_timeout`](crate::Sender::send_timeout) failed.
     SendTimeoutError [Timeout: "No room came in time; nothing was sent.", "timed out waiting for room in the pipe", TimedOut]
-    at once: []
+    at once: [] Interrupted
 }
 recv_error! {
     /// Why [`Receiver::recv`](crate::Receiver::recv) failed.
     ///
-    /// As an [`io::Error`] its kinds are `UnexpectedEof`, `InvalidInput` and `InvalidData`.
-    RecvError []
+    /// As an [`io::Error`] its kinds are `UnexpectedEof`, `InvalidInput`, `InvalidData`, `Interrupted` and `Deadlock`.
+    RecvError [] Interrupted
 }
 recv_error! {
     /// Why [`Receiver::try_recv`](crate::Receiver::try_recv) failed.
@@ -257,5 +285,5 @@ recv_error! {
 }
 recv_error! {
     /// Why [`Receiver::recv_timeout`](crate::Receiver::recv_timeout) failed.
-    RecvTimeoutError [Timeout: "No message came in time.", "timed out waiting for a message", TimedOut]
+    RecvTimeoutError [Timeout: "No message came in time.", "timed out waiting for a message", TimedOut] Interrupted
 }

@@ -158,6 +158,8 @@ impl Receiver {
     ///   received. It stays.
     /// - [`Aborted`](RecvError::Aborted): this message was lost with a process that had sent or received a part of it;
     ///   the stream goes on.
+    /// - [`Interrupted`](RecvError::Interrupted): the hook of an [`Interrupt`](crate::Interrupt) ended the call.
+    /// - [`Reentrant`](RecvError::Reentrant): a signal handler called while its thread is inside another call.
     ///
     /// # Examples
     ///
@@ -305,7 +307,8 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// What the operating system reports; a corrupted pipe counts as ready.
+    /// What the operating system reports, and [`Interrupted`](RecvError::Interrupted) and
+    /// [`Reentrant`](RecvError::Reentrant) by their kinds; a corrupted pipe counts as ready.
     ///
     /// # Examples
     ///
@@ -333,7 +336,9 @@ impl Receiver {
         };
         match outcome {
             Ok(ready) => Ok(ready),
-            Err(Fault::Io(error)) => Err(error),
+            Err(fault @ (Fault::Io(_) | Fault::Interrupted | Fault::Reentrant)) => {
+                Err(RecvError::from(fault).into())
+            }
             Err(_) => Ok(true),
         }
     }

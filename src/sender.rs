@@ -90,6 +90,9 @@ impl Sender {
     /// A message longer than the pipe's capacity is received while it is still being sent, so the
     /// call then returns only when a receiver has taken most of it. An empty message is a message.
     ///
+    /// Other holders of this end wait while one is inside a call, and for long where that one is starved of CPU time
+    /// (`docs/safety.md`, "Priorities").
+    ///
     /// # Errors
     ///
     /// - [`Disconnected`](SendError::Disconnected): no receiver is left (as `EPIPE` of write(2),
@@ -98,6 +101,8 @@ impl Sender {
     ///   messages in 2 µs may send three more): those sends succeed, as a write(2) just before the
     ///   death would. A receiver that is dropped is noticed at once.
     /// - [`TooLarge`](SendError::TooLarge): over [`max_message`](crate::PipeOptions::max_message).
+    /// - [`Interrupted`](SendError::Interrupted): the hook of an [`Interrupt`](crate::Interrupt) ended the call.
+    /// - [`Reentrant`](SendError::Reentrant): a signal handler called while its thread is inside another call.
     ///
     /// # Examples
     ///
@@ -126,6 +131,7 @@ impl Sender {
     ///   once (`max` says how much that is, a little less than the [`capacity`](Self::capacity)), so that only
     ///   a send that blocks can send it.
     /// - [`Disconnected`](TrySendError::Disconnected): no receiver is left.
+    /// - [`Reentrant`](TrySendError::Reentrant), as for [`send`](Self::send).
     ///
     /// # Examples
     ///

@@ -68,7 +68,8 @@ pub(crate) mod sealed {
 ///
 /// # Errors
 ///
-/// What the operating system reports; a corrupted pipe counts as ready. With an empty list and no time-out it waits
+/// What the operating system reports, `Interrupted` by the hook of an [`Interrupt`](crate::Interrupt), and `Deadlock`
+/// for a signal handler that is refused ([`Reentrant`](crate::RecvError::Reentrant)); a corrupted pipe counts as ready. With an empty list and no time-out it waits
 /// for good, as poll(2).
 ///
 /// # Examples
@@ -151,7 +152,7 @@ fn poll(ends: &[&mut dyn Waitable], looks: &[Look], until: Deadline) -> io::Resu
 fn told(outcome: Result<Look, Fault>) -> io::Result<Look> {
     match outcome {
         Ok(look) => Ok(look),
-        Err(Fault::Io(error)) => Err(error),
+        Err(fault @ (Fault::Io(_) | Fault::Reentrant)) => Err(crate::RecvError::from(fault).into()),
         Err(Fault::NotNow) => Ok(Look::Busy),
         Err(_) => Ok(Look::Ready),
     }

@@ -81,7 +81,7 @@ impl Receiver {
             return self.gather(patience);
         }
         let has_left_nothing = self.unread == 0 && self.deferred.is_none();
-        if has_left_nothing && let Some(count) = self.recv_run(patience) {
+        if has_left_nothing && let Some(count) = self.recv_run(patience)? {
             return Ok(Batch::of_run(Records::new(&self.buffer, count)));
         }
         // What is there is no whole message, or nothing and never will be.
@@ -90,17 +90,19 @@ impl Receiver {
     }
 
     /// Takes a run out of shared memory, waiting for one. `None` where something else is there, or patience ended.
-    fn recv_run(&mut self, patience: Patience) -> Option<usize> {
+    fn recv_run(&mut self, patience: Patience) -> Result<Option<usize>, Fault> {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
-            return None;
+            return Ok(None);
         };
         let may_wait = !patience.is_over();
         let at_once = rx.recv_run(&mut self.buffer, may_wait);
         if at_once.is_some() || !may_wait {
-            return at_once;
+            return Ok(at_once);
         }
-        let is_ready = matches!(rx.poll(patience), Ok(true));
-        is_ready.then(|| rx.recv_run(&mut self.buffer, false))?
+        let is_ready = rx.poll(patience)?;
+        Ok(is_ready
+            .then(|| rx.recv_run(&mut self.buffer, false))
+            .flatten())
     }
 
     /// Takes one message after the other, as long as there are any, and puts them one behind the other.

@@ -118,7 +118,7 @@ impl Receiver {
     fn recv_in_place_within(&mut self, patience: Patience) -> Result<View<'_>, Fault> {
         let has_left_nothing = self.unread == 0 && self.deferred.is_none();
         let loan = if has_left_nothing {
-            self.lend(patience)
+            self.lend(patience)?
         } else {
             None
         };
@@ -137,17 +137,16 @@ impl Receiver {
     }
 
     /// Waits for a message and lends it; `None` where that cannot be in place, or patience ended.
-    fn lend(&mut self, patience: Patience) -> Option<Loan> {
+    fn lend(&mut self, patience: Patience) -> Result<Option<Loan>, Fault> {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
-            return None;
+            return Ok(None);
         };
         let may_wait = !patience.is_over();
         let at_once = rx.lend(may_wait);
         if at_once.is_some() || !may_wait {
-            return at_once;
+            return Ok(at_once);
         }
-        let is_ready = matches!(rx.poll(patience), Ok(true));
-        is_ready.then(|| rx.lend(false))?
+        Ok(rx.poll(patience)?.then(|| rx.lend(false)).flatten())
     }
 }
 

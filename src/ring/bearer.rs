@@ -6,8 +6,8 @@ use crate::error::Fault;
 use crate::segment::layout::Bearer;
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys::clock::Patience;
-use crate::sys::futex;
 use crate::sys::process::Process;
+use crate::sys::{futex, interrupt};
 
 /// One who is kept out by a holder looks whether the holder has died after this time, and then at intervals that
 /// double up to [`LAST_LOOK`]. The holder wakes the others when it goes on, but nothing can wake them for both that
@@ -46,7 +46,7 @@ impl Bearer {
     ///
     /// # Errors
     ///
-    /// [`Fault::NotNow`] when patience ended.
+    /// [`Fault::NotNow`] when patience ended, [`Fault::Interrupted`] when the hook ended it.
     pub(crate) fn wait_while(
         &self,
         id: u32,
@@ -56,6 +56,7 @@ impl Bearer {
         if patience.is_over() {
             return Err(Fault::NotNow);
         }
+        interrupt::ask()?;
         let deadline = patience.deadline().at_most(*look_after);
         if futex::wait(self.word(), id, deadline).is_err() {
             std::thread::sleep(FIRST_LOOK);

@@ -534,5 +534,5 @@ fn check_fits(total: u64, into: &Destination<'_>) -> Result<(), Fault> {
 
 /// The patience of a farewell.
 pub(crate) fn farewell() -> Patience {
-    Patience::Until(Deadline::after(FAREWELL))
+    Patience::Unasked(Deadline::after(FAREWELL))
 }

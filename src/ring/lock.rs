@@ -6,6 +6,9 @@
 //! the take-back, the kernel marks the word `OWNER_DIED` and wakes a waiter. The next owner learns
 //! it from [`Guard::owner_died`] and finds nothing to repair, only to look at.
 //!
+//! A thread announces one word at a time. A signal handler that comes while its thread is inside a lock, of whatever
+//! pipe, is refused any other, and the same one ([`Fault::Reentrant`]).
+//!
 //! Who sleeps, and why no sleeper is forgotten:
 //! - A waiter sets `WAITERS` and sleeps only while the word has an owner.
 //! - An unlock clears the owner and leaves `WAITERS`, so whoever takes the lock next inherits the
@@ -22,6 +25,7 @@ use crate::segment::layout::SideLock;
 use crate::sync::{AtomicU32, Ordering, spin_hint};
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::futex::{self, OWNER_DIED, TID_MASK, WAITERS};
+use crate::sys::interrupt;
 use crate::sys::process::name_of_namespace;
 use crate::sys::thread::{Pending, Thread};
 
@@ -37,14 +41,15 @@ impl SideLock {
     ///
     /// # Errors
     ///
-    /// [`Fault::NotNow`] when patience ended; `Io` where this thread cannot own a robust lock.
+    /// [`Fault::NotNow`] when patience ended, [`Fault::Interrupted`] when the hook ended it; [`Fault::Reentrant`] for a signal handler whose thread is inside a lock;
+    /// `Io` where this thread cannot own a robust lock.
     #[inline]
     pub(crate) fn lock(&self, patience: Patience) -> Result<Guard<'_>, Fault> {
         let thread = Thread::current()?;
         if self.namespace.load(Ordering::Relaxed) != thread.namespace() {
             self.settle_namespace(thread)?;
         }
-        let pending = thread.announce(&self.word);
+        let pending = thread.announce(&self.word).ok_or(Fault::Reentrant)?;
         // SYNC: side-lock
         let taken =
             self.word
@@ -60,20 +65,20 @@ impl SideLock {
         }
     }
 
-    /// Takes the lock if it is free and its last owner lives.
+    /// Takes the lock if it is free, its last owner lives, and this thread is inside no other.
     #[inline(always)]
     pub(crate) fn lock_at_once(&self) -> Option<Guard<'_>> {
         let thread = Thread::known()?;
         if self.namespace.load(Ordering::Relaxed) != thread.namespace() {
             return None;
         }
-        let pending = thread.announce(&self.word);
+        let pending = thread.announce(&self.word)?;
         // SYNC: side-lock
         let taken =
             self.word
                 .compare_exchange(0, thread.id(), Ordering::Acquire, Ordering::Relaxed);
         if taken.is_err() {
-            pending.restore();
+            pending.take_back();
             return None;
         }
         Some(Guard {
@@ -151,7 +156,9 @@ impl SideLock {
                 continue;
             }
             let deadline = match patience {
-                Patience::Until(deadline) if !deadline.passed() => deadline,
+                Patience::Until(deadline) | Patience::Unasked(deadline) if !deadline.passed() => {
+                    deadline
+                }
                 _ => {
                     if slept != 0 {
                         self.pass_on_the_wake();
@@ -160,10 +167,20 @@ impl SideLock {
                     return Err(Fault::NotNow);
                 }
             };
+            if !is_free
+                && !matches!(patience, Patience::Unasked(_))
+                && let Err(interruption) = interrupt::ask()
+            {
+                if slept != 0 {
+                    self.pass_on_the_wake();
+                }
+                guard.abandon();
+                return Err(interruption.into());
+            }
             // Nobody would wake one who sleeps on a word without an owner.
             if !is_free && self.mark_waiters(seen) {
                 slept = WAITERS;
-                sleep(&self.word, seen | WAITERS, deadline);
+                sleep(&self.word, seen | WAITERS, interrupt::soon(deadline));
             }
         }
     }
@@ -248,7 +265,7 @@ impl Guard<'_> {
     /// Takes back the announcement of a lock that was never taken.
     fn abandon(mut self) {
         if let Some(pending) = self.pending.take() {
-            pending.restore();
+            pending.take_back();
         }
     }
 }
@@ -258,7 +275,7 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if let Some(pending) = self.pending.take() {
             self.lock.unlock(pending.thread().id());
-            pending.restore();
+            pending.take_back();
         }
     }
 }

@@ -89,11 +89,14 @@ impl Tally {
         add(&self.blocked, nanoseconds(blocked));
     }
 
-    /// Nobody sleeps any more, unless somebody else has begun to since. Under the side's lock.
+    /// Nobody sleeps any more, unless somebody else has begun to since. Needs no lock: one swap finds that out.
     pub(crate) fn note_awake(&self, since: Duration) {
-        if self.since.load(Ordering::Relaxed) == nanoseconds(since) {
-            self.since.store(0, Ordering::Relaxed);
-        }
+        let _ = self.since.compare_exchange(
+            nanoseconds(since),
+            0,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) enum Patience {
     Never,
     /// Until the deadline, which may be never.
     Until(Deadline),
+    /// Likewise, without asking the interrupt hook: for what is put in order on the way out.
+    Unasked(Deadline),
 }
 
 impl Patience {
@@ -70,7 +72,7 @@ impl Patience {
     pub(crate) fn deadline(self) -> Deadline {
         match self {
             Self::Never => Deadline(Some(Duration::ZERO)),
-            Self::Until(deadline) => deadline,
+            Self::Until(deadline) | Self::Unasked(deadline) => deadline,
         }
     }
 
@@ -78,7 +80,7 @@ impl Patience {
     pub(crate) fn is_over(self) -> bool {
         match self {
             Self::Never => true,
-            Self::Until(deadline) => deadline.passed(),
+            Self::Until(deadline) | Self::Unasked(deadline) => deadline.passed(),
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod holders;
 pub(crate) mod inherited;
+pub(crate) mod interrupt;
 #[cfg(loom)]
 #[path = "loom/kernel.rs"]
 pub(crate) mod kernel;

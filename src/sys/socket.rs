@@ -13,6 +13,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use nix::sys::time::TimeSpec;
 
 use super::clock::{Deadline, to_timespec};
+use super::interrupt;
 use super::refused::refused;
 use crate::sync::kill_point;
 
@@ -158,24 +159,36 @@ pub(crate) struct Readiness {
 ///
 /// # Errors
 ///
-/// What poll(2) reports, `EINTR` apart.
+/// What poll(2) reports, `EINTR` apart; of the kind `Interrupted` where a hook says so.
 pub(crate) fn wait(
     fd: BorrowedFd<'_>,
     events: PollFlags,
     also: Option<BorrowedFd<'_>>,
     deadline: Deadline,
 ) -> io::Result<Readiness> {
+    let mut is_wake_heard = true;
     loop {
-        let second = PollFd::new(also.unwrap_or(fd), PollFlags::POLLIN);
-        let mut watched = [PollFd::new(fd, events), second];
-        let count = if also.is_some() { 2 } else { 1 };
+        let wake = interrupt::ask_and_watch(deadline)?.filter(|_| is_wake_heard);
+        let [second, third] = [also.or(wake), also.and(wake)];
+        let also_readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut watched = [
+            PollFd::new(fd, events),
+            also_readable(second.unwrap_or(fd)),
+            also_readable(third.unwrap_or(fd)),
+        ];
+        let count = 1 + [second, third].iter().flatten().count();
         let timeout = deadline
             .remaining()
             .map(|left| TimeSpec::from(to_timespec(left)));
         let outcome = ppoll(&mut watched[..count], timeout, None);
         kill_point();
         let found = match outcome {
-            Ok(_) => watched[0].revents().unwrap_or(PollFlags::empty()),
+            Ok(1) if wake.is_some() && shown(&watched[count - 1]) != PollFlags::empty() => {
+                // To ask again. One that is readable no more is of no use.
+                is_wake_heard = shown(&watched[count - 1]).intersects(PollFlags::POLLIN);
+                continue;
+            }
+            Ok(_) => shown(&watched[0]),
             Err(Errno::EINTR) if deadline.passed() => PollFlags::empty(),
             Err(Errno::EINTR) => continue,
             Err(errno) => return Err(refused("ppoll(2)", errno)),
@@ -192,7 +205,7 @@ pub(crate) fn wait(
 ///
 /// # Errors
 ///
-/// What poll(2) reports, `EINTR` apart.
+/// As [`wait`].
 pub(crate) fn wait_many(
     fds: &[(BorrowedFd<'_>, PollFlags)],
     deadline: Deadline,
@@ -201,7 +214,11 @@ pub(crate) fn wait_many(
         .iter()
         .map(|&(fd, events)| PollFd::new(fd, events))
         .collect();
+    let mut is_wake_heard = true;
     loop {
+        watched.truncate(fds.len());
+        let wake = interrupt::ask_and_watch(deadline)?.filter(|_| is_wake_heard);
+        watched.extend(wake.map(|wake| PollFd::new(wake, PollFlags::POLLIN)));
         let timeout = deadline
             .remaining()
             .map(|left| TimeSpec::from(to_timespec(left)));
@@ -209,14 +226,18 @@ pub(crate) fn wait_many(
         kill_point();
         match outcome {
             Err(Errno::EINTR) if !deadline.passed() => {}
+            Ok(1) if wake.is_some() && shown(&watched[fds.len()]) != PollFlags::empty() => {
+                is_wake_heard = shown(&watched[fds.len()]).intersects(PollFlags::POLLIN);
+            }
             Err(errno) if errno != Errno::EINTR => return Err(refused("ppoll(2)", errno)),
             outcome => {
                 let found = |(at, &(_, events)): (&PollFd<'_>, &(_, PollFlags))| {
                     // Interrupted at its end it has shown nothing.
-                    let shown = at
-                        .revents()
-                        .filter(|_| outcome.is_ok())
-                        .unwrap_or(PollFlags::empty());
+                    let shown = if outcome.is_ok() {
+                        shown(at)
+                    } else {
+                        PollFlags::empty()
+                    };
                     Readiness {
                         ready: shown.intersects(events),
                         hung_up: shown.intersects(hang_up()),
@@ -226,6 +247,10 @@ pub(crate) fn wait_many(
             }
         }
     }
+}
+
+fn shown(at: &PollFd<'_>) -> PollFlags {
+    at.revents().unwrap_or(PollFlags::empty())
 }
 
 fn hang_up() -> PollFlags {

@@ -40,11 +40,26 @@ pub(crate) struct Thread {
 }
 
 thread_local! {
-    /// The thread's identity and the fork generation in which it was read; generation 0 is none.
-    static CURRENT: Cell<(u32, Thread)> = const {
+    static CURRENT: Known = const {
         let nobody = Thread { id: 0, head: ptr::null_mut(), namespace: 1, _not_send: PhantomData };
-        Cell::new((0, nobody))
+        Known { generation: Cell::new(0), thread: Cell::new(nobody) }
     };
+}
+
+/// The thread's identity and the fork generation in which it was read; generation 0 is none.
+///
+/// The identity is written first, so that a signal handler in between finds no half of it.
+struct Known {
+    generation: Cell<u32>,
+    thread: Cell<Thread>,
+}
+
+impl Known {
+    fn set(&self, generation: u32, thread: Thread) {
+        self.thread.set(thread);
+        compiler_fence();
+        self.generation.set(generation);
+    }
 }
 
 impl Thread {
@@ -56,22 +71,25 @@ impl Thread {
     #[inline]
     pub(crate) fn current() -> io::Result<Self> {
         let generation = OwnPage::get()?.generation();
-        let (known, thread) = CURRENT.get();
-        if known == generation {
-            return Ok(thread);
-        }
-        // In a forked child it has the address of this thread's list, as it was in the parent.
-        Self::look_up(generation, thread.head)
+        CURRENT.with(|current| {
+            if current.generation.get() == generation {
+                return Ok(current.thread.get());
+            }
+            // In a forked child it has the address of this thread's list, as it was in the parent.
+            Self::look_up(generation, current.thread.get().head)
+        })
     }
 
     /// The calling thread, if it has been asked for before in this process.
     #[inline(always)]
     pub(crate) fn known() -> Option<Self> {
         let page = OwnPage::known()?;
-        let (known, thread) = CURRENT.get();
-        // In a forked child the page reads 0, which no thread has as its generation but one that was
-        // never asked for.
-        (known != 0 && known == page.known_generation()).then_some(thread)
+        CURRENT.with(|current| {
+            let known = current.generation.get();
+            // In a forked child the page reads 0, which no thread has as its generation but one that was
+            // never asked for.
+            (known != 0 && known == page.known_generation()).then(|| current.thread.get())
+        })
     }
 
     #[cold]
@@ -89,7 +107,13 @@ impl Thread {
             namespace: process::namespace()?,
             _not_send: PhantomData,
         };
-        CURRENT.set((generation, thread));
+        CURRENT.with(|current| {
+            if current.generation.get() != 0 {
+                // What a signal handler that forked was inside of, and this thread is not. The C library leaves it.
+                thread.set_pending(ptr::null_mut());
+            }
+            current.set(generation, thread);
+        });
         Ok(thread)
     }
 
@@ -105,35 +129,38 @@ impl Thread {
         self.namespace
     }
 
-    /// Announces to the kernel that this thread may from now on own `word`, and returns what was
-    /// announced before, for [`Pending::restore`].
+    /// Announces to the kernel that this thread may from now on own `word`. `None` where another announcement is in
+    /// place: this is a signal handler, and the thread is inside a lock that the kernel has to know of.
+    ///
+    /// That lock may be the same one, that of another pipe, or a robust mutex of the C library or of another copy of
+    /// this crate. There is one place for all of them, so none may be replaced. A handler that comes between the look
+    /// and the store is through with its own announcements when the thread goes on, and has taken them back.
     #[inline]
-    pub(crate) fn announce(self, word: &AtomicU32) -> Pending {
+    pub(crate) fn announce(self, word: &AtomicU32) -> Option<Pending> {
         // SAFETY: the kernel gave this head for the calling thread, `Thread` never leaves it, and
         // the C library keeps it for the thread's life.
         let offset = unsafe { (*self.head).futex_offset };
         // The kernel adds the offset to the announced address to find the futex word.
         let entry = ptr::from_ref(word).addr().wrapping_sub(offset as usize);
-        let previous = self.swap_pending(ptr::without_provenance_mut(entry));
-        Pending {
-            thread: self,
-            previous,
+        if !self.pending().is_null() {
+            return None;
         }
+        self.set_pending(ptr::without_provenance_mut(entry));
+        Some(Pending { thread: self })
     }
 
-    /// Replaces `list_op_pending`; likewise [`set_pending`](Self::set_pending). Volatile, because its reader is the kernel at this thread's
+    /// What is announced. Volatile, since a signal handler may have changed it.
+    #[inline]
+    fn pending(self) -> *mut libc::c_void {
+        // SAFETY: as in `announce`; only the address of the field is taken.
+        let field = unsafe { &raw const (*self.head).list_op_pending };
+        // SAFETY: the field is valid for this thread and written by no other.
+        unsafe { field.read_volatile() }
+    }
+
+    /// Replaces `list_op_pending`. Volatile, because its reader is the kernel at this thread's
     /// death, which can come between any two instructions; the fences keep the compiler from moving
     /// the lock's own accesses across it.
-    #[inline]
-    fn swap_pending(self, entry: *mut libc::c_void) -> *mut libc::c_void {
-        // SAFETY: as in `announce`; only the address of the field is taken.
-        let field = unsafe { &raw mut (*self.head).list_op_pending };
-        // SAFETY: the field is valid for this thread and written by no other.
-        let previous = unsafe { field.read_volatile() };
-        self.set_pending(entry);
-        previous
-    }
-
     #[inline]
     fn set_pending(self, entry: *mut libc::c_void) {
         // SAFETY: as in `announce`; only the address of the field is taken.
@@ -149,7 +176,6 @@ impl Thread {
 /// An announcement that must be taken back after the lock is released.
 pub(crate) struct Pending {
     thread: Thread,
-    previous: *mut libc::c_void,
 }
 
 impl Pending {
@@ -159,10 +185,10 @@ impl Pending {
         self.thread
     }
 
-    /// Puts back what had been announced before.
+    /// Takes the announcement back.
     #[inline]
-    pub(crate) fn restore(self) {
-        self.thread.set_pending(self.previous);
+    pub(crate) fn take_back(self) {
+        self.thread.set_pending(ptr::null_mut());
     }
 }
 
@@ -263,7 +289,7 @@ mod tests {
     fn an_announcement_is_seen_by_the_kernel_and_taken_back() {
         let thread = Thread::current().unwrap();
         let word = AtomicU32::new(0);
-        let pending = thread.announce(&word);
+        let pending = thread.announce(&word).unwrap();
         // SAFETY: this thread's own head.
         let announced = unsafe { (*thread.head).list_op_pending };
         // SAFETY: as above.
@@ -272,9 +298,22 @@ mod tests {
             announced.addr().wrapping_add(offset as usize),
             ptr::from_ref(&word).addr()
         );
-        pending.restore();
+        pending.take_back();
         // SAFETY: as above.
         assert!(unsafe { (*thread.head).list_op_pending }.is_null());
+    }
+
+    #[test]
+    fn an_announcement_in_place_is_left_alone() {
+        let thread = Thread::current().unwrap();
+        let (word, another) = (AtomicU32::new(0), AtomicU32::new(0));
+        let pending = thread.announce(&word).unwrap();
+        let announced = thread.pending();
+        assert!(thread.announce(&another).is_none());
+        assert!(thread.announce(&word).is_none());
+        assert_eq!(thread.pending(), announced);
+        pending.take_back();
+        thread.announce(&another).unwrap().take_back();
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Wait {
     ///
     /// # Errors
     ///
-    /// What poll(2) reports.
+    /// What poll(2) reports; [`Fault::Interrupted`].
     pub(crate) fn step(
         &mut self,
         place: Place<'_>,
@@ -185,7 +185,8 @@ impl Wait {
             .look_after
             .map_or(self.deadline, |span| self.deadline.at_most(span));
         let also = self.also.as_ref().map(AsFd::as_fd);
-        let found = socket::wait(place.socket, PollFlags::POLLIN, also, deadline)?;
+        let found = socket::wait(place.socket, PollFlags::POLLIN, also, deadline)
+            .inspect_err(|_| self.stay.break_off(place.tally))?;
         if !found.hung_up && !found.ready && also.is_some() && !deadline.passed() {
             // The process has died.
             self.also = None;

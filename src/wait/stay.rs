@@ -41,6 +41,15 @@ impl Stay {
         event.rung_after(self.since?)
     }
 
+    /// For a call that ends in its sleep, without the lock: nobody sees it asleep any more, and what it has waited is
+    /// not counted.
+    #[cold]
+    pub(crate) fn break_off(&mut self, tally: &Tally) {
+        if let Some(since) = self.since.take() {
+            tally.note_awake(since);
+        }
+    }
+
     /// Writes down what has been waited, under the lock; tells whether any of it was a sleep.
     #[inline]
     pub(crate) fn settle(&mut self, tally: &Tally) -> bool {
@@ -86,6 +95,19 @@ mod tests {
         assert!(tally.activity.load(Ordering::Relaxed) >= since);
         assert!(!stay.settle(&tally), "it was written down once");
         assert_eq!(tally.sleeps.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_sleep_that_is_broken_off_is_seen_no_more() {
+        let (mut stay, tally) = (Stay::default(), Tally::default());
+        stay.fall_asleep(&tally);
+        stay.break_off(&tally);
+        assert_eq!(tally.since.load(Ordering::Relaxed), 0);
+        // Somebody else's stays.
+        stay.fall_asleep(&tally);
+        tally.since.store(1, Ordering::Relaxed);
+        stay.break_off(&tally);
+        assert_eq!(tally.since.load(Ordering::Relaxed), 1);
     }
 
     #[test]

@@ -48,6 +48,11 @@ fn each_send_error_becomes_the_io_error_that_a_pipe_gives() {
     assert_eq!(kind(SendError::Corrupted), ErrorKind::InvalidData);
     assert_eq!(kind(TrySendError::Corrupted), ErrorKind::InvalidData);
     assert_eq!(kind(SendTimeoutError::Corrupted), ErrorKind::InvalidData);
+    assert_eq!(kind(SendError::Reentrant), ErrorKind::Deadlock);
+    assert_eq!(kind(TrySendError::Reentrant), ErrorKind::Deadlock);
+    assert_eq!(kind(SendTimeoutError::Reentrant), ErrorKind::Deadlock);
+    assert_eq!(kind(SendError::Interrupted), ErrorKind::Interrupted);
+    assert_eq!(kind(SendTimeoutError::Interrupted), ErrorKind::Interrupted);
 }
 
 fn each_receive_error_becomes_the_io_error_that_a_pipe_gives() {
@@ -69,6 +74,11 @@ fn each_receive_error_becomes_the_io_error_that_a_pipe_gives() {
     assert_eq!(kind(RecvError::Corrupted), ErrorKind::InvalidData);
     assert_eq!(kind(TryRecvError::Corrupted), ErrorKind::InvalidData);
     assert_eq!(kind(RecvTimeoutError::Corrupted), ErrorKind::InvalidData);
+    assert_eq!(kind(RecvError::Reentrant), ErrorKind::Deadlock);
+    assert_eq!(kind(TryRecvError::Reentrant), ErrorKind::Deadlock);
+    assert_eq!(kind(RecvTimeoutError::Reentrant), ErrorKind::Deadlock);
+    assert_eq!(kind(RecvError::Interrupted), ErrorKind::Interrupted);
+    assert_eq!(kind(RecvTimeoutError::Interrupted), ErrorKind::Interrupted);
 }
 
 fn emfile() -> io::Error {
@@ -117,6 +127,10 @@ fn each_text_is_lower_case_without_full_stop() {
         Box::new(TrySendError::TooLarge { len: 2, max: 1 }),
         Box::new(TrySendError::TooLargeAtOnce { len: 2, max: 1 }),
         Box::new(SendTimeoutError::Timeout),
+        Box::new(SendError::Reentrant),
+        Box::new(SendError::Interrupted),
+        Box::new(RecvError::Reentrant),
+        Box::new(RecvError::Interrupted),
         Box::new(RecvError::Disconnected),
         Box::new(RecvError::Aborted),
         Box::new(RecvError::Corrupted),

@@ -61,7 +61,8 @@ impl Tx {
             if !side.has_room()? {
                 stay.fall_asleep(tally);
                 drop(guard);
-                side.wait_for_room()?;
+                side.wait_for_room()
+                    .inspect_err(|_| stay.break_off(tally))?;
                 continue;
             }
             let ticket = tx.ticket.load(Ordering::Relaxed).wrapping_add(1);

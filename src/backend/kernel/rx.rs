@@ -125,7 +125,7 @@ impl<'a> Call<'a> {
             if current.is_open() {
                 self.stay.fall_asleep(self.tally());
                 custody.set_waiting(true);
-                wait_inside(side, self.patience)?;
+                self.wait_inside()?;
                 custody.set_waiting(false);
             } else if self.lookout.is_alone() {
                 return Err(Fault::Deadlock);
@@ -166,7 +166,7 @@ impl<'a> Call<'a> {
             } else if session.is_open() {
                 self.stay.fall_asleep(self.tally());
                 drop(session);
-                wait_inside(side, self.patience)?;
+                self.wait_inside()?;
             } else if self.lookout.is_alone() {
                 return Ok(true);
             } else {
@@ -208,7 +208,8 @@ impl<'a> Call<'a> {
         drop(session);
         let also = self.watch.as_ref().map(AsFd::as_fd);
         let deadline = self.patience.deadline();
-        socket::wait(end.pipe(), PollFlags::POLLIN, also, deadline)?;
+        socket::wait(end.pipe(), PollFlags::POLLIN, also, deadline)
+            .inspect_err(|_| self.stay.break_off(self.tally()))?;
         self.lookout.forget();
         Ok(())
     }
@@ -217,8 +218,14 @@ impl<'a> Call<'a> {
     fn wait_for_growth(&mut self) -> Result<(), Fault> {
         let deadline = self.patience.deadline().at_most(self.growth_look);
         self.growth_look = (self.growth_look * 2).min(GROWTH_LOOKS.1);
-        socket::wait(self.side.pipe(), PollFlags::empty(), None, deadline)?;
+        socket::wait(self.side.pipe(), PollFlags::empty(), None, deadline)
+            .inspect_err(|_| self.stay.break_off(self.tally()))?;
         Ok(())
+    }
+
+    /// Waits for more of the message that this process is inside.
+    fn wait_inside(&mut self) -> Result<(), Fault> {
+        wait_inside(self.side, self.patience).inspect_err(|_| self.stay.break_off(self.tally()))
     }
 }
 

@@ -78,7 +78,8 @@ impl Tx {
             }
             // Others may send while we wait for room.
             drop(guard);
-            side.wait_for_room()?;
+            side.wait_for_room()
+                .inspect_err(|_| stay.break_off(&shared.tx_tally))?;
         }
     }
 }

@@ -73,6 +73,10 @@ impl Tx {
     /// Publishes what was written in place and gives the side back.
     pub(crate) fn commit(&mut self, loan: Loan) -> Result<(), Fault> {
         let outcome = self.commit_open(loan);
+        if outcome.is_err() {
+            // One who could not have the lock holds the side still.
+            self.give_back();
+        }
         self.may_hold = false;
         self.fate.seal(outcome)
     }

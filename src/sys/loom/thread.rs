@@ -39,17 +39,18 @@ impl Thread {
         0
     }
 
-    pub(crate) fn announce(self, word: &AtomicU32) -> Pending {
-        Pending {
-            thread: self,
-            previous: PENDING.with(|pending| pending.replace(word)),
+    pub(crate) fn announce(self, word: &AtomicU32) -> Option<Pending> {
+        let is_inside = PENDING.with(|pending| !pending.get().is_null());
+        if is_inside {
+            return None;
         }
+        PENDING.with(|pending| pending.set(word));
+        Some(Pending { thread: self })
     }
 }
 
 pub(crate) struct Pending {
     thread: Thread,
-    previous: *const AtomicU32,
 }
 
 impl Pending {
@@ -57,8 +58,8 @@ impl Pending {
         self.thread
     }
 
-    pub(crate) fn restore(self) {
-        PENDING.with(|pending| pending.set(self.previous));
+    pub(crate) fn take_back(self) {
+        PENDING.with(|pending| pending.set(ptr::null()));
     }
 }
 

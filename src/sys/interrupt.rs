@@ -1,0 +1,235 @@
+//! The hook by which an embedder ends calls that sleep: asked before each sleep and after each signal.
+//!
+//! It knows nothing of who sleeps and why. A call that the hook ends is given up as one whose time is over.
+
+use std::cell::Cell;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+use std::{fmt, io, mem, ptr};
+
+use super::clock::Deadline;
+
+/// Longest sleep in futex(2) of a thread that has a hook, which can be woken there by a signal but by no descriptor.
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
+thread_local! {
+    /// What the calling thread's sleeps have to ask; null for nothing.
+    static CURRENT: Cell<*const Interrupt<'static>> = const { Cell::new(ptr::null()) };
+}
+
+/// A hook that can end the blocking calls of a thread, as an interpreter needs it for Ctrl-C.
+///
+/// A handled signal does not end a call: the wait goes on with the same deadline. Within [`during`](Self::during) a
+/// hook is asked instead, before each sleep and after each signal that ended one, and where it says `true` the call
+/// ends with `Interrupted` ([`io::ErrorKind::Interrupted`]). It is asked on the thread that called, by every wait:
+/// for a message, for room, for another sender's or receiver's turn, in [`poll`](crate::Receiver::poll),
+/// [`wait`](crate::wait) and [`Slot::commit`](crate::Slot::commit). Calls that need not sleep, `try_` calls and drops
+/// never ask, and calls outside of `during` pay nothing.
+///
+/// Nothing is lost: a message that was being sent is taken back whole, also a long one that has been received in
+/// part, and of one that was being received the fragments are kept for the next receive.
+///
+/// # Signals that come too early
+///
+/// A signal that comes after the hook was asked and before the sleep ends no sleep, and the hook would be asked only
+/// after the next one. With a descriptor by [`woken_by`](Self::woken_by) nothing is too early: while it is readable
+/// no call sleeps, and the hook is asked. Let the handler write to an eventfd(2) or a pipe. In Python that is
+/// `signal.set_wakeup_fd`. The hook reads the descriptor empty before it says `false`; one that leaves it readable is
+/// asked again and again.
+///
+/// One sleep cannot watch a descriptor: that of a call that waits for another sender or receiver to get out of the
+/// way, which futex(2) does. It is ended by a signal too, and beside that the hook is asked each 50 ms.
+///
+/// # What the hook may do
+///
+/// It may take as long as it likes, but a call inside a long message keeps its side meanwhile, and others wait. It may
+/// use pipes; such a call ends with `Reentrant` where the call that asks is in the middle of a message or of waiting
+/// for its turn, and does not ask the hook itself. A panic in it ends the process.
+///
+/// Loops of the standard library make a call again that ended with `Interrupted`: [`read_exact`](io::Read::read_exact),
+/// [`read_to_end`](io::Read::read_to_end), [`io::copy`], [`write_all`](io::Write::write_all). They end only where the
+/// hook sees to it by other means: use [`recv`](crate::Receiver::recv), [`send`](crate::Sender::send), or a single
+/// `read` and `write`.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// static STOP: AtomicBool = AtomicBool::new(false); // set by a handler of SIGINT, say
+///
+/// let (mut rx, _tx) = shmpipe::pipe()?;
+/// # STOP.store(true, Ordering::Relaxed);
+/// let outcome = shmpipe::Interrupt::new(&|| STOP.load(Ordering::Relaxed)).during(|| rx.recv().map(drop));
+/// assert!(matches!(outcome, Err(shmpipe::RecvError::Interrupted)));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// A binding keeps what the interpreter raised for after the call:
+///
+/// ```
+/// use std::cell::Cell;
+///
+/// # fn check_signals() -> Result<(), String> { Err("KeyboardInterrupt".into()) }
+/// # let (mut rx, _tx) = shmpipe::pipe()?;
+/// let raised = Cell::new(None);
+/// let hook = || match check_signals() {
+///     Ok(()) => false,
+///     Err(error) => {
+///         raised.set(Some(error));
+///         true
+///     }
+/// };
+/// let outcome = shmpipe::Interrupt::new(&hook).during(|| rx.recv().map(drop));
+/// assert!(outcome.is_err());
+/// assert_eq!(raised.take().as_deref(), Some("KeyboardInterrupt"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Interrupt<'a> {
+    hook: &'a dyn Fn() -> bool,
+    wake: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> Interrupt<'a> {
+    /// Calls end where `hook` says `true`.
+    ///
+    /// # Examples
+    ///
+    /// See [`Interrupt`].
+    #[must_use = "nothing is interrupted outside of `during`"]
+    pub fn new(hook: &'a dyn Fn() -> bool) -> Self {
+        Self { hook, wake: None }
+    }
+
+    /// Has the hook asked also when `wake` becomes, or is, readable: see
+    /// [above](Interrupt#signals-that-come-too-early).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::io::Write;
+    /// use std::os::fd::AsFd;
+    ///
+    /// let (mut rx, _tx) = shmpipe::pipe()?;
+    /// let (wake, handler) = std::io::pipe()?;
+    /// let asked = Cell::new(0);
+    /// let hook = || {
+    ///     if asked.replace(1) == 0 {
+    ///         (&handler).write_all(b"!").unwrap(); // as by a signal handler that comes too early
+    ///         return false;
+    ///     }
+    ///     true
+    /// };
+    /// let interrupt = shmpipe::Interrupt::new(&hook).woken_by(wake.as_fd());
+    /// let outcome = interrupt.during(|| rx.recv().map(drop));
+    /// assert!(matches!(outcome, Err(shmpipe::RecvError::Interrupted)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use = "nothing is interrupted outside of `during`"]
+    pub fn woken_by(mut self, wake: BorrowedFd<'a>) -> Self {
+        self.wake = Some(wake);
+        self
+    }
+
+    /// Makes `calls`, whose sleeps on this thread ask the hook. Inside another `during` this one alone is asked.
+    ///
+    /// # Examples
+    ///
+    /// See [`Interrupt`].
+    pub fn during<R>(&self, calls: impl FnOnce() -> R) -> R {
+        let _until_here = Replaced::by(ptr::from_ref(self).cast());
+        calls()
+    }
+}
+
+impl fmt::Debug for Interrupt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupt")
+            .field("wake", &self.wake)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Puts back what there was to ask before.
+struct Replaced(*const Interrupt<'static>);
+
+impl Replaced {
+    fn by(current: *const Interrupt<'static>) -> Self {
+        Self(CURRENT.replace(current))
+    }
+}
+
+impl Drop for Replaced {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
+}
+
+/// What the calling thread's sleeps have to ask.
+#[inline]
+fn current() -> Option<&'static Interrupt<'static>> {
+    // SAFETY: null, or what a `during` further up on this thread's stack borrows until it has put back what was there
+    // before. No caller of this module keeps it beyond its own call.
+    unsafe { CURRENT.get().as_ref() }
+}
+
+/// Asks whether the calling thread's call is to end; before a sleep, and after each one that a signal ended.
+///
+/// # Errors
+///
+/// Of the kind `Interrupted`, when it is.
+#[inline]
+pub(crate) fn ask() -> io::Result<()> {
+    current().map_or(Ok(()), ask_hook)
+}
+
+#[cold]
+fn ask_hook(interrupt: &Interrupt<'_>) -> io::Result<()> {
+    // A call that the hook makes asks nobody.
+    let _while_asked = Replaced::by(ptr::null());
+    let no_panic = EndsTheProcess;
+    let is_to_end = (interrupt.hook)();
+    mem::forget(no_panic);
+    if is_to_end {
+        Err(io::ErrorKind::Interrupted.into())
+    } else {
+        Ok(())
+    }
+}
+
+/// What a hook interrupts is in the middle of something that others see, which no unwinding puts right.
+struct EndsTheProcess;
+
+impl Drop for EndsTheProcess {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
+/// As [`ask`], unless it is no sleep since `deadline` has passed; gives the descriptor that the sleep watches beside its
+/// own, for as long as it lasts.
+///
+/// # Errors
+///
+/// As [`ask`].
+#[inline]
+pub(crate) fn ask_and_watch(deadline: Deadline) -> io::Result<Option<BorrowedFd<'static>>> {
+    match current() {
+        Some(interrupt) if !deadline.passed() => {
+            ask_hook(interrupt)?;
+            Ok(interrupt.wake)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The deadline of a sleep that can watch no descriptor: it ends soon enough to ask again.
+#[inline]
+pub(crate) fn soon(deadline: Deadline) -> Deadline {
+    match current() {
+        Some(_) => deadline.at_most(LAST_LOOK),
+        None => deadline,
+    }
+}
