@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shmpipe::{Backend, RecvTimeoutError, SendError, SendTimeoutError, Sender};
+use shmpipe::{Backend, Message, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender};
 
 use crate::ends::{CAPACITY, FILLER, LARGE, assert_broken, assert_empty_but_alive, fill, open};
 use crate::support::Random;
@@ -21,7 +21,7 @@ on_both_backends! {
 }
 
 /// One receiver sleeps inside a large message, for whose sender it has to wait; the others wait for
-/// their turn. The rest of that message is gone with the dead, and the next goes to one of the others.
+/// their turn. The rest of that message is gone with the dead, which one of them is told, and what follows is theirs.
 fn a_receiver_that_waits_for_its_turn_goes_on_after_the_one_before_it_was_killed(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let sender = fork(|| {
@@ -32,10 +32,16 @@ fn a_receiver_that_waits_for_its_turn_goes_on_after_the_one_before_it_was_killed
     sender.stop(); // so that the victim takes a part and then sleeps
     let victim = fork(|| drop(rx.recv()));
     victim.until_asleep();
-    let received = Line::new();
+    let (received, reports) = (Line::new(), shared_counter());
     let others = [0, 1].map(|_| {
         fork(|| {
-            let message = rx.recv().unwrap();
+            let message = match rx.recv().map(Message::into_vec) {
+                Err(RecvError::Aborted) => {
+                    reports.fetch_add(1, Ordering::Relaxed);
+                    rx.recv().unwrap().into_vec()
+                }
+                outcome => outcome.unwrap(),
+            };
             let (_, number) = identify(&message);
             check(&message, 1, number, FILLER);
             received.put(number);
@@ -48,6 +54,7 @@ fn a_receiver_that_waits_for_its_turn_goes_on_after_the_one_before_it_was_killed
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 2]);
     others.into_iter().for_each(Child::join);
+    assert_eq!(reports.load(Ordering::Relaxed), 1);
     sender.join();
     assert_empty_but_alive(&mut rx);
 }
@@ -76,7 +83,10 @@ fn a_stopped_receiver_killed_inside_a_large_message_lets_the_one_that_waits_go_o
     });
     holds.wait();
     victim.stop();
-    let other = fork(|| check(&rx.recv().unwrap(), 1, 1, FILLER));
+    let other = fork(|| {
+        assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
+        check(&rx.recv().unwrap(), 1, 1, FILLER);
+    });
     sender.cont();
     // The pipe is full again, and only the dead one's successor may empty it.
     sender.until_asleep();

@@ -50,6 +50,7 @@ pub(super) struct Sums {
     pub(super) hands: u64,
     /// Messages whose sender was killed before its send returned, and that were received.
     pub(super) unreturned: u64,
+    /// Reports of a message that was lost with its sender, or with a receiver that had a part of it.
     pub(super) aborted: u64,
     /// Senders killed inside a message so long that it may have gone in parts.
     pub(super) cut: u64,
@@ -149,8 +150,8 @@ impl Books {
             "{lost} lost and {hands} receivers killed that may have had one"
         );
         assert!(
-            aborted <= cut,
-            "{aborted} deaths told of {cut} senders killed inside a message"
+            aborted <= cut + hands,
+            "{aborted} losses reported of {cut} senders killed inside a message and {hands} receivers with one"
         );
         self.sums
     }
