@@ -20,6 +20,7 @@ mod connection;
 mod ends;
 
 pub use ends::SendEndError;
+pub(crate) use ends::{MAX_END_CAPACITY, put_together};
 
 impl Sender {
     /// Sends `message` and copies of `fds` with it, whole or not at all, blocking while the pipe is full.
