@@ -39,9 +39,10 @@ pub(super) fn look(processes: &Processes, pipes: &mut [Sighting]) -> Vec<KernelP
     for (&inode, held) in &processes.pipes {
         let carried = pipes.iter_mut().find(|pipe| pipe.carrier == Some(inode));
         if let Some(carried) = carried {
-            if let (Ok(look), Some((capacity, fill))) =
-                (&mut carried.pipe.look, measure(processes, held, inode, place))
-            {
+            if let (Ok(look), Some((capacity, fill))) = (
+                &mut carried.pipe.look,
+                measure(processes, held, inode, place),
+            ) {
                 look.capacity = Some(capacity);
                 look.fill = fill;
             }

@@ -17,6 +17,7 @@ mod capacity;
 mod combined;
 mod death;
 mod descriptors;
+mod dumps;
 mod duplex;
 mod end_of_file;
 mod environment;

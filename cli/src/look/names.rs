@@ -89,8 +89,15 @@ mod tests {
             "a\u{fffd}[2Jb\u{fffd}\u{fffd}c"
         );
         assert_eq!(printable("größe 5"), "größe 5");
-        for hidden in "\u{7f}\u{9b}\u{ad}\u{61c}\u{200b}\u{200d}\u{2028}\u{2029}\u{2060}\u{feff}\u{e0041}".chars() {
-            assert_eq!(printable(&format!("a{hidden}b")), "a\u{fffd}b", "{hidden:?}");
+        for hidden in
+            "\u{7f}\u{9b}\u{ad}\u{61c}\u{200b}\u{200d}\u{2028}\u{2029}\u{2060}\u{feff}\u{e0041}"
+                .chars()
+        {
+            assert_eq!(
+                printable(&format!("a{hidden}b")),
+                "a\u{fffd}b",
+                "{hidden:?}"
+            );
         }
     }
 
