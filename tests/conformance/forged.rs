@@ -33,7 +33,7 @@ on_both_backends! {
 }
 
 #[track_caller]
-fn assert_refused<T>(outcome: io::Result<T>, kind: ErrorKind, words: &str) {
+pub(crate) fn assert_refused<T>(outcome: io::Result<T>, kind: ErrorKind, words: &str) {
     let Err(error) = outcome else {
         panic!("taken, where {words:?} was expected");
     };
@@ -211,7 +211,7 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK
     .union(SealFlag::F_SEAL_SEAL);
 
 /// Descriptors of a sending end.
-fn parts(backend: Backend) -> (OwnedFd, OwnedFd) {
+pub(crate) fn parts(backend: Backend) -> (OwnedFd, OwnedFd) {
     let mut fds = open(backend).1.into_fds().unwrap();
     let life_line = fds.pop().unwrap();
     (fds.pop().unwrap(), life_line)
