@@ -19,7 +19,10 @@ use crate::{
 mod connection;
 mod ends;
 
+pub(crate) use ends::MAX_END_CAPACITY;
 pub use ends::SendEndError;
+#[cfg(feature = "tokio")]
+pub(crate) use ends::put_together;
 
 impl Sender {
     /// Sends `message` and copies of `fds` with it, whole or not at all, blocking while the pipe is full.

@@ -7,6 +7,7 @@ use std::{fmt, io, ptr};
 
 use crate::backend::{Rx, kernel, shm};
 use crate::error::Fault;
+use crate::parcels::MAX_END_CAPACITY;
 use crate::ring::destination::Destination;
 use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, Message, Messages, RecvError, RecvTimeoutError, TryRecvError};
@@ -44,6 +45,8 @@ pub struct Receiver {
     pub(crate) unread: usize,
     /// An error that `read` met after it had bytes to return; reported by the next call.
     pub(crate) deferred: Option<Fault>,
+    /// The largest capacity in bytes of an end that a message may carry.
+    pub(crate) max_end_capacity: usize,
 }
 
 pub(crate) enum Flavor {
@@ -58,6 +61,7 @@ impl Receiver {
             buffer: Vec::new(),
             unread: 0,
             deferred: None,
+            max_end_capacity: MAX_END_CAPACITY,
         }
     }
 
@@ -67,6 +71,7 @@ impl Receiver {
             buffer: Vec::new(),
             unread: 0,
             deferred: None,
+            max_end_capacity: MAX_END_CAPACITY,
         }
     }
 
@@ -376,9 +381,13 @@ impl Receiver {
     ///
     /// See [`Sender::try_clone`](crate::Sender::try_clone).
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(match &self.flavor {
+        let clone = match &self.flavor {
             Flavor::SharedMemory(rx) => Self::shared_memory(rx.try_clone()?),
             Flavor::Kernel(rx) => Self::kernel(rx.try_clone()?),
+        };
+        Ok(Self {
+            max_end_capacity: self.max_end_capacity,
+            ..clone
         })
     }
 

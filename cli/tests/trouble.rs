@@ -25,18 +25,25 @@ fn a_lying_pipe_is_an_unreadable_row_and_the_others_are_shown() {
     use nix::sys::memfd::{MFdFlags, memfd_create};
     let (good, bad) = (label("good"), label("bad"));
     let _ends = open(Backend::SharedMemory, &good);
-    let name = format!("shmpipe:{bad}\u{1b}[31m");
+    let steering = "\u{1b}[31m\u{7f}\u{9b}1m\u{61c}\u{200b}\u{2028}\u{2029}\u{e0041}";
+    let name = format!("shmpipe:{bad}{steering}");
     let forged = memfd_create(name.as_str(), MFdFlags::MFD_ALLOW_SEALING).unwrap();
     nix::unistd::ftruncate(&forged, 8192).unwrap();
     let text = text_of(&["ls"]);
     assert!(text.contains(&good), "{text}");
     let row = text.lines().find(|line| line.contains(&bad)).unwrap();
     assert!(row.contains("unreadable: "), "{row}");
-    assert!(
-        !text.contains('\u{1b}'),
-        "a name that would steer the terminal"
-    );
-    checked(&text_of(&["ls", "--json"]));
+    let steers = |text: &str| {
+        let is_left = |char: &char| steering.contains(*char) && !char.is_ascii_graphic();
+        text.chars().find(is_left)
+    };
+    assert_eq!(steers(&text), None, "{text:?}");
+    let json = text_of(&["ls", "--json"]);
+    assert_eq!(steers(&json), None, "{json:?}");
+    let value = checked(&json);
+    let labels = value["pipes"].as_array().unwrap().iter();
+    let whole = format!("{bad}{steering}");
+    assert!(labels.into_iter().any(|pipe| pipe["label"] == *whole));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::os::fd::AsFd;
 
-use super::processes::{Descriptor, Processes};
+use super::processes::{Descriptor, Place, Processes};
 use super::survey::Sighting;
 use super::{Holders, Presence};
 use crate::sys::pipe;
@@ -33,12 +33,16 @@ pub struct KernelPipe {
 /// `pipes`, which are not listed by themselves.
 pub(super) fn look(processes: &Processes, pipes: &mut [Sighting]) -> Vec<KernelPipe> {
     let mut found = Vec::new();
+    let Some(place) = Place::of_pipes() else {
+        return found;
+    };
     for (&inode, held) in &processes.pipes {
         let carried = pipes.iter_mut().find(|pipe| pipe.carrier == Some(inode));
         if let Some(carried) = carried {
-            if let (Ok(look), Some((capacity, fill))) =
-                (&mut carried.pipe.look, measure(processes, held, inode))
-            {
+            if let (Ok(look), Some((capacity, fill))) = (
+                &mut carried.pipe.look,
+                measure(processes, held, inode, place),
+            ) {
                 look.capacity = Some(capacity);
                 look.fill = fill;
             }
@@ -48,7 +52,7 @@ pub(super) fn look(processes: &Processes, pipes: &mut [Sighting]) -> Vec<KernelP
             let pid = processes.all[held.process].pid;
             pipes.iter().any(|sighting| sighting.pipe.is_held_by(pid))
         });
-        if is_near && let Some((capacity, fill)) = measure(processes, held, inode) {
+        if is_near && let Some((capacity, fill)) = measure(processes, held, inode, place) {
             let (writers, readers) = sides(processes, held, Presence::Unknown);
             found.push(KernelPipe {
                 inode,
@@ -64,9 +68,14 @@ pub(super) fn look(processes: &Processes, pipes: &mut [Sighting]) -> Vec<KernelP
 }
 
 /// Capacity and fill, through the first descriptor that can be opened.
-fn measure(processes: &Processes, held: &[Descriptor], inode: u64) -> Option<(u64, u64)> {
+fn measure(
+    processes: &Processes,
+    held: &[Descriptor],
+    inode: u64,
+    place: Place,
+) -> Option<(u64, u64)> {
     held.iter().find_map(|held| {
-        let file = processes.open(held, inode).ok()??;
+        let file = processes.open(held, inode, place).ok()??;
         let capacity = pipe::capacity(file.as_fd()).ok()?;
         let fill = pipe::queued(file.as_fd()).ok()?;
         Some((capacity as u64, fill as u64))

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::fstat;
 
 use super::Process;
 use crate::segment::label;
@@ -53,6 +56,55 @@ impl Info {
 
     pub(super) fn is_writer(self) -> bool {
         self.flags & libc::O_ACCMODE == libc::O_WRONLY
+    }
+}
+
+/// Where a file is and of which kind, as far as all that memfd_create(2) or pipe(2) makes has it in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// `mnt_id`, of a mount that nobody can reach by a path.
+    mount: u64,
+    device: u64,
+    /// `S_IFMT` of the mode.
+    kind: libc::mode_t,
+}
+
+impl Place {
+    /// That of all memory that memfd_create(2) makes; `None` where this process is refused any.
+    pub(super) fn of_memory() -> Option<Self> {
+        let memory = memfd_create(c"observer", MFdFlags::MFD_CLOEXEC).ok()?;
+        Self::of_own(&memory)
+    }
+
+    /// That of all pipes.
+    pub(super) fn of_pipes() -> Option<Self> {
+        let (reader, _writer) = io::pipe().ok()?;
+        Self::of_own(&reader)
+    }
+
+    fn of_own(file: &impl AsFd) -> Option<Self> {
+        let number = file.as_fd().as_raw_fd().unsigned_abs();
+        Self::of(file, Info::read("self", number)?.mount)
+    }
+
+    /// That of a file, if it is on this mount. Of others nothing is asked: a file system of somebody's own might not
+    /// answer.
+    fn of(file: &impl AsFd, mount: u64) -> Option<Self> {
+        let number = file.as_fd().as_raw_fd().unsigned_abs();
+        if Info::read("self", number)?.mount != mount {
+            return None;
+        }
+        let found = fstat(file).ok()?;
+        Some(Self {
+            mount,
+            device: found.st_dev,
+            kind: found.st_mode & libc::S_IFMT,
+        })
+    }
+
+    /// Whether a descriptor was seen on the same mount.
+    pub(super) fn has(&self, memory: &Memory) -> bool {
+        self.mount == memory.mount
     }
 }
 
@@ -133,12 +185,21 @@ impl Processes {
         });
     }
 
-    /// Opens for reading what a descriptor refers to, if that is still the file with this inode.
+    /// Opens for reading what a descriptor refers to, if that is still the file with this inode, of the kind and in
+    /// the place of `model`.
+    ///
+    /// The holder can put any file in its place at any moment (dup2(2)). Opening a file can have effects, ask a server
+    /// that never answers, or read what the holder may not; so nothing is opened that is not of the kernel's own.
     ///
     /// # Errors
     ///
     /// What open(2) reports, except that the descriptor or its process is gone.
-    pub(super) fn open(&self, held: &Descriptor, inode: u64) -> io::Result<Option<File>> {
+    pub(super) fn open(
+        &self,
+        held: &Descriptor,
+        inode: u64,
+        model: Place,
+    ) -> io::Result<Option<File>> {
         let link = format!("/proc/{}/fd/{}", self.all[held.process].pid, held.fd);
         // Such a descriptor names a file and opens nothing (open(2), O_PATH), so what it names can be made sure of.
         let named = match File::options()
@@ -151,7 +212,9 @@ impl Processes {
             Err(error) => return Err(error),
         };
         let fd = named.as_raw_fd().unsigned_abs();
-        if Info::read("self", fd).is_none_or(|info| info.inode != inode) {
+        if Info::read("self", fd).is_none_or(|info| info.inode != inode)
+            || Place::of(&named, model.mount) != Some(model)
+        {
             return Ok(None);
         }
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -202,6 +265,46 @@ mod tests {
         assert_eq!(inode("socket:[42]", "socket:["), Some(42));
         assert_eq!(inode("/tmp/socket:[42]", "socket:["), None);
         assert_eq!(inode("socket:[x]", "socket:["), None);
+    }
+
+    /// A descriptor can be another file by the time that it is opened, and files of all mounts share their numbers.
+    #[test]
+    fn a_file_that_has_taken_the_place_of_a_pipes_is_not_opened() {
+        let found = Processes::list().unwrap();
+        let us = std::process::id();
+        let process = found.all.iter().position(|process| process.pid == us);
+        let file = File::open("/proc/self/exe").unwrap();
+        let held = Descriptor {
+            process: process.unwrap(),
+            fd: file.as_raw_fd().unsigned_abs(),
+        };
+        let inode = fstat(&file).unwrap().st_ino;
+        for model in [Place::of_memory(), Place::of_pipes()] {
+            let model = model.expect("this process may make both");
+            assert!(found.open(&held, inode, model).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn memory_and_pipes_are_opened_each_as_what_it_is() {
+        let memory = memfd_create(c"observed", MFdFlags::MFD_CLOEXEC).unwrap();
+        let (reader, _writer) = io::pipe().unwrap();
+        let found = Processes::list().unwrap();
+        let us = std::process::id();
+        let process = found.all.iter().position(|process| process.pid == us);
+        let models = [Place::of_memory().unwrap(), Place::of_pipes().unwrap()];
+        for (own, file) in [memory.as_fd(), reader.as_fd()].into_iter().enumerate() {
+            let held = Descriptor {
+                process: process.unwrap(),
+                fd: file.as_raw_fd().unsigned_abs(),
+            };
+            let inode = fstat(file).unwrap().st_ino;
+            for (other, &model) in models.iter().enumerate() {
+                let opened = found.open(&held, inode, model).unwrap();
+                assert_eq!(opened.is_some(), own == other, "{file:?} as {model:?}");
+            }
+            assert!(found.open(&held, inode + 1, models[own]).unwrap().is_none());
+        }
     }
 
     #[test]

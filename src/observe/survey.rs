@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsRawFd;
-
-use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::kernel_pipes::{self, KernelPipe};
-use super::processes::{Info, Memory, Processes};
+use super::processes::{Memory, Place, Processes};
 use super::sockets::Sockets;
 use super::{Holders, Look, Presence, Process, State, Unreadable, look};
 use crate::Backend;
@@ -157,18 +154,18 @@ impl Survey {
     }
 
     fn of(processes: Processes, with_kernel_pipes: bool) -> io::Result<Self> {
-        let shared = mount_of_memory();
+        let place = Place::of_memory();
         let mut by_inode: BTreeMap<u64, Vec<&Memory>> = BTreeMap::new();
         for memory in &processes.memories {
             // Whatever else is called so is none of ours and might not answer.
-            if shared.is_none_or(|mount| mount == memory.mount) {
+            if place.is_none_or(|place| place.has(memory)) {
                 by_inode.entry(memory.inode).or_default().push(memory);
             }
         }
         let mut sockets = None;
         let mut sightings = Vec::new();
         for (inode, memories) in by_inode {
-            let found = look_through(&processes, inode, &memories);
+            let found = look_through(&processes, inode, &memories, place);
             let is_ring =
                 matches!(&found, Ok((geometry, _)) if geometry.kind() == Some(Kind::Ring));
             if is_ring && sockets.is_none() {
@@ -210,10 +207,15 @@ fn look_through(
     processes: &Processes,
     inode: u64,
     memories: &[&Memory],
+    place: Option<Place>,
 ) -> Result<(Geometry, Look), Option<Unreadable>> {
+    let Some(place) = place else {
+        let why = "no memfd can be made to compare it with, so it is not opened";
+        return Err(Some(Unreadable(why.into())));
+    };
     let mut refused = None;
     for memory in memories {
-        let file = match processes.open(&memory.held, inode) {
+        let file = match processes.open(&memory.held, inode, place) {
             Ok(Some(file)) => file,
             Ok(None) => continue,
             Err(error) => {
@@ -226,12 +228,6 @@ fn look_through(
         return Ok((geometry, look));
     }
     Err(refused)
-}
-
-/// The mount that all memory of memfd_create(2) is on.
-fn mount_of_memory() -> Option<u64> {
-    let memory = memfd_create(c"observer", MFdFlags::MFD_CLOEXEC).ok()?;
-    Some(Info::read("self", memory.as_raw_fd().unsigned_abs())?.mount)
 }
 
 fn sight(

@@ -149,4 +149,9 @@ impl Connection {
     ) -> Result<(Message<'_>, E), RecvTimeoutError> {
         self.halves_mut().0.recv_with_end_timeout(timeout)
     }
+
+    /// As [`Receiver::set_max_end_capacity`](crate::Receiver::set_max_end_capacity).
+    pub fn set_max_end_capacity(&mut self, bytes: usize) {
+        self.halves_mut().0.set_max_end_capacity(bytes);
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use std::{error, fmt};
 
 use crate::error::Fault;
+use crate::segment::geometry::{Geometry, invalid};
 use crate::sys::clock::{Deadline, Patience};
 use crate::{
     End, Message, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
@@ -167,14 +168,15 @@ impl Receiver {
     /// # Errors
     ///
     /// As [`recv_with_fds`](Self::recv_with_fds), and [`Io`](RecvError::Io): `InvalidData` or `InvalidInput` for a
-    /// message that carries no end or one of another kind, else what making an end of descriptors reports
+    /// message that carries no end, one of another kind, or one that is larger than this receiver
+    /// [takes](Self::set_max_end_capacity); else what making an end of descriptors reports
     /// ([`from_fds`](Self::from_fds)). That message is gone, and what it carried is closed.
     ///
     /// # Examples
     ///
     /// See [`Sender::send_with_end`].
     pub fn recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), RecvError> {
-        Ok(put_together(self.recv_parcel(Patience::FOREVER)?)?)
+        self.with_end(Patience::FOREVER).map_err(RecvError::from)
     }
 
     /// As [`recv_with_end`](Self::recv_with_end), but never blocks.
@@ -197,7 +199,7 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), TryRecvError> {
-        Ok(put_together(self.recv_parcel(Patience::Never)?)?)
+        self.with_end(Patience::Never).map_err(TryRecvError::from)
     }
 
     /// As [`recv_with_end`](Self::recv_with_end), blocking no longer than `timeout`.
@@ -221,14 +223,61 @@ impl Receiver {
         timeout: Duration,
     ) -> Result<(Message<'_>, E), RecvTimeoutError> {
         let patience = Patience::Until(Deadline::after(timeout));
-        Ok(put_together(self.recv_parcel(patience)?)?)
+        self.with_end(patience).map_err(RecvTimeoutError::from)
+    }
+
+    fn with_end<E: End>(&mut self, patience: Patience) -> Result<(Message<'_>, E), Fault> {
+        let max_capacity = self.max_end_capacity;
+        let (message, fds) = self.recv_parcel(patience)?;
+        Ok((message, put_together(fds, max_capacity)?))
+    }
+
+    /// Sets the largest capacity in bytes that an end may have to be received with a message through this handle, and
+    /// its later clones; 64 MiB at first. A larger one is an error of [`recv_with_end`](Self::recv_with_end).
+    ///
+    /// Whoever sent an end can give its memory back to the system behind the receiver's back. Then the receiver pays
+    /// for it again as it uses the end, up to the capacity. A receiver with little memory, a cgroup's for instance,
+    /// sets a lower limit, and one that is sent large pipes by a sender that it trusts a higher one. Kernel pipes
+    /// have a limit of their own, and none here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Backend, PipeOptions, Receiver};
+    ///
+    /// let (mut rx, mut tx) = PipeOptions::new().descriptors(true).pipe()?;
+    /// rx.set_max_end_capacity(1 << 20);
+    /// let large = PipeOptions::new().backend(Backend::SharedMemory).capacity(2 << 20);
+    /// tx.send_with_end(b"", large.pipe()?.0)?;
+    /// let error = rx.recv_with_end::<Receiver>().unwrap_err();
+    /// assert!(error.to_string().contains("2097152 bytes"), "{error}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_max_end_capacity(&mut self, bytes: usize) {
+        self.max_end_capacity = bytes;
     }
 }
 
-fn put_together<E: End>(
-    (message, fds): (Message<'_>, Vec<OwnedFd>),
-) -> Result<(Message<'_>, E), Fault> {
+/// The largest capacity in bytes of an end in a message, where the receiver says nothing else.
+pub(crate) const MAX_END_CAPACITY: usize = 64 << 20;
+
+/// Makes an end of descriptors that came with a message.
+///
+/// # Errors
+///
+/// `InvalidData` for a ring of more than `max_capacity` bytes; else as [`Sender::from_fds`].
+pub(crate) fn put_together<E: End>(fds: Vec<OwnedFd>, max_capacity: usize) -> io::Result<E> {
+    // The capacity is that of a sealed size, so it is the same when the end is made.
+    let too_large = |fd: &OwnedFd| {
+        let capacity = Geometry::of(fd).ok()?.capacity();
+        (capacity > max_capacity).then_some(capacity)
+    };
+    if let Some(capacity) = fds.iter().find_map(too_large) {
+        return Err(invalid(format!(
+            "an end with a capacity of {capacity} bytes came, and this receiver takes up to {max_capacity} bytes \
+             (set_max_end_capacity)"
+        )));
+    }
     // SAFETY: just received, so nobody else's; checked like all descriptors from strangers.
-    let end = unsafe { E::put_together(fds) }?;
-    Ok((message, end))
+    unsafe { E::put_together(fds) }
 }

@@ -63,8 +63,10 @@ impl Flags {
     pub(crate) const UNFILLED: Self = Self(4);
     /// The memory is of huge pages.
     pub(crate) const HUGE: Self = Self(8);
+    /// Core dumps leave the memory out.
+    pub(crate) const UNDUMPED: Self = Self(16);
     pub(crate) const NONE: Self = Self(0);
-    const KNOWN: Self = Self(15);
+    const KNOWN: Self = Self(31);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 == flag.0

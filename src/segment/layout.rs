@@ -4,16 +4,36 @@
 //! each other for nothing. A value read from here may have been written by a broken or hostile
 //! peer: it is loaded once and checked before it is used.
 
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+
 use crossbeam_utils::CachePadded;
 
 use super::geometry::Geometry;
 use crate::sync::{AtomicU32, AtomicU64};
 
+/// The place of a `T` that is not reached through a reference to what is around it.
+///
+/// A peer can write there at any moment, which a `T` behind a `&` may not suffer. The description is read from the
+/// file into private memory instead.
+#[repr(transparent)]
+pub(crate) struct Untouched<T>(UnsafeCell<MaybeUninit<T>>);
+
+// SAFETY: nothing reads or writes through it.
+unsafe impl<T> Sync for Untouched<T> {}
+
+#[cfg(loom)]
+impl<T> Default for Untouched<T> {
+    fn default() -> Self {
+        Self(UnsafeCell::new(MaybeUninit::uninit()))
+    }
+}
+
 /// The control part.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Control {
-    geometry: CachePadded<Geometry>,
+    geometry: CachePadded<Untouched<Geometry>>,
     /// What the senders share among themselves.
     pub(crate) tx: CachePadded<TxSide>,
     /// What the receivers share among themselves.
@@ -81,7 +101,7 @@ pub(crate) struct RxSide {
     /// [`message::INSIDE`], and only compared with `read`.
     pub(crate) begun_at: AtomicU64,
     /// 0; nobody reads it.
-    pub(crate) unused: AtomicU64,
+    unused: Untouched<u64>,
     /// Who is inside a message that is received in parts.
     pub(crate) custody: Custody,
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use crate::sys::memory::{DoubleMapping, Pages, fill_holes, page_size, sealed_memfd};
+use crate::sys::memory::{DoubleMapping, Pages, page_size, refuse_holes, sealed_memfd};
 use crate::sys::pages::{fill_tables, huge_page_size, make_huge};
 use geometry::{Flags, Geometry, Kind, Sides, Wanted};
 use label::{RING, memory_name};
@@ -53,6 +53,7 @@ impl Segment {
             // Page tables of small pages would be thrown away with them.
             are_filled: are_filled && !huge,
             alignment,
+            are_dumped: !wanted.flags.has(Flags::UNDUMPED),
         };
         let segment = Self::map(memfd, geometry, pages)?;
         if huge {
@@ -66,17 +67,21 @@ impl Segment {
 
     /// Maps a segment that was handed over and has passed the checks of [`Geometry::of`].
     ///
+    /// Takes no memory but page tables: whoever claims a size has paid for it, and pages are mapped as they are
+    /// touched, whatever the flags say.
+    ///
     /// # Errors
     ///
-    /// What allocating or mapping its pages reports.
+    /// `InvalidData` for one with holes; what mapping its pages reports.
     pub(crate) fn attach(memfd: OwnedFd, geometry: Geometry) -> io::Result<Self> {
-        // A hole would be filled at the first access, or not at all, which is a SIGBUS.
-        fill_holes(&memfd, geometry.control() + geometry.capacity())?;
+        refuse_holes(&memfd, geometry.control() + geometry.capacity())?;
         // Its maker has made it of huge pages; they show as such only at addresses that are aligned like them.
         let huge = geometry.flags().has(Flags::HUGE).then(huge_page_size);
         let pages = Pages {
-            are_filled: !geometry.flags().has(Flags::UNFILLED),
+            // A peer could punch holes after the check, and filling the tables would fill those.
+            are_filled: false,
             alignment: huge.flatten().unwrap_or_else(page_size),
+            are_dumped: !geometry.flags().has(Flags::UNDUMPED),
         };
         Self::map(memfd, geometry, pages)
     }
@@ -113,8 +118,7 @@ impl Segment {
     #[inline]
     pub(crate) fn control(&self) -> &Control {
         // SAFETY: page-aligned, at least `size_of::<Control>()` long, mapped while `self` lives;
-        // every field behind it is an atomic, for which any bit pattern is valid; the geometry is
-        // only ever read from the file.
+        // every field behind it is an atomic, for which any bit pattern is valid, or `Untouched`.
         unsafe { self.mapping.as_ptr().cast::<Control>().as_ref() }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 use memmap2::MmapOptions;
@@ -67,27 +67,31 @@ pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<O
     Ok(fd)
 }
 
-/// Fills the holes of a memfd that was handed over, so that no access has to; an honest one has none.
+/// Makes sure that the maker of a memfd that was handed over has paid for all of it; an honest one has.
+///
+/// Holes that are punched after this look are filled by whoever touches them, one page for each access
+/// (`docs/safety.md`).
 ///
 /// # Errors
 ///
-/// `OutOfMemory` when more is missing than the memory at hand: its length is whatever its maker claims.
-pub(crate) fn fill_holes(fd: &OwnedFd, length: usize) -> io::Result<()> {
+/// `InvalidData` for a file with holes.
+pub(crate) fn refuse_holes(fd: &OwnedFd, length: usize) -> io::Result<()> {
     const BLOCK: u64 = 512; // the unit of st_blocks, inode(7)
-    let allocated = nix::sys::stat::fstat(fd)?.st_blocks.unsigned_abs() * BLOCK;
-    let missing = (length as u64).saturating_sub(allocated);
-    if let Some(available) = available_memory()
-        && missing > available
-    {
+    // Pages that were swapped out count. Those of a huge page count even beyond the end of the file.
+    let allocated = nix::sys::stat::fstat(fd)?
+        .st_blocks
+        .unsigned_abs()
+        .saturating_mul(BLOCK);
+    if allocated < length as u64 {
+        let number = fd.as_raw_fd();
         return Err(io::Error::new(
-            io::ErrorKind::OutOfMemory,
-            format!("{missing} bytes of a segment are beyond the {available} bytes of free memory"),
+            io::ErrorKind::InvalidData,
+            format!(
+                "the memfd {number} has holes: it claims {length} bytes, and {allocated} bytes are allocated"
+            ),
         ));
     }
-    if missing == 0 {
-        return Ok(());
-    }
-    allocate(fd, length)
+    Ok(())
 }
 
 /// Makes sure that every page of the first `length` bytes is there (fallocate(2)).
@@ -136,6 +140,8 @@ pub(crate) struct Pages {
     pub(crate) are_filled: bool,
     /// What the start is aligned to, a power of two of at least a page.
     pub(crate) alignment: usize,
+    /// A core dump of this process holds them (core(5)); once, although they are mapped twice.
+    pub(crate) are_dumped: bool,
 }
 
 // SAFETY: plain shared memory; what is done with it is the business of those who hold the mapping.
@@ -160,6 +166,11 @@ impl DoubleMapping {
         map_over(start, control + data, fd, 0, pages)?;
         let second = start.wrapping_add(control + data);
         map_over(second, data, fd, control, pages)?;
+        // Without it a dump is larger and no worse.
+        let _ = keep_from_dumps(second, data);
+        if !pages.are_dumped {
+            keep_from_dumps(start, control + data)?;
+        }
         Ok(Self {
             range,
             start: NonNull::new(start).expect("mmap gave an address"),
@@ -211,6 +222,14 @@ fn map_over(
     Ok(())
 }
 
+/// Leaves a range of the caller's own mapping out of core dumps (`MADV_DONTDUMP`).
+fn keep_from_dumps(start: *mut u8, length: usize) -> io::Result<()> {
+    let start = NonNull::new(start).ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: the advice changes nothing that a program can see of its memory.
+    unsafe { madvise(start.cast(), length, MmapAdvise::MADV_DONTDUMP) }
+        .map_err(|errno| refused("madvise(2), MADV_DONTDUMP", errno))
+}
+
 /// One page that this process shares with its forked children and with nobody else, zeroed and never
 /// given back. What the kernel backend locks with where memfd is refused.
 pub(crate) struct SharedPage {
@@ -228,7 +247,7 @@ impl SharedPage {
     pub(crate) fn new(fd: Option<&OwnedFd>) -> io::Result<Self> {
         let length = NonZeroUsize::new(page_size()).ok_or(io::ErrorKind::InvalidData)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
+        let flags = MapFlags::MAP_SHARED;
         let start = match fd {
             // SAFETY: a new mapping at an address of the kernel's choice.
             Some(fd) => unsafe { mmap(None, length, protection, flags, fd.as_fd(), 0) },

@@ -5,8 +5,9 @@
 //! flag, the descriptor's own is all there is.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -60,6 +61,49 @@ pub(crate) fn queued(pipe: BorrowedFd<'_>) -> io::Result<usize> {
     Errno::result(outcome).map_err(|errno| refused("ioctl(2), FIONREAD", errno))?;
     kill_point();
     Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Whether a descriptor that a stranger handed over is of a pipe that pipe2(2) has made. One that is opened by a name
+/// may lie in a file system that never answers, and may let transfers wait.
+///
+/// # Errors
+///
+/// What statx(2) and, for the first descriptor that is a pipe, pipe2(2) report.
+pub(crate) fn has_no_name(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    // A file system is not asked for what may have changed, since it may be the stranger's own.
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: an empty path that lives for good, and a live buffer of the right type.
+    let outcome = unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            libc::STATX_TYPE,
+            found.as_mut_ptr(),
+        )
+    };
+    Errno::result(outcome).map_err(|errno| refused("statx(2) of a pipe", errno))?;
+    // SAFETY: integers alone, zeroed, and written by the call.
+    let found = unsafe { found.assume_init() };
+    let is_pipe = u32::from(found.stx_mode) & libc::S_IFMT == libc::S_IFIFO;
+    let device = libc::makedev(found.stx_dev_major, found.stx_dev_minor);
+    Ok(is_pipe && device == device_of_pipes()?)
+}
+
+/// The device of all pipes without a name.
+fn device_of_pipes() -> io::Result<u64> {
+    // No lock, as in `sys::thread`: a fork could leave it locked. Asking twice does no harm.
+    static DEVICE: AtomicU64 = AtomicU64::new(0);
+    match DEVICE.load(Ordering::Relaxed) {
+        0 => {
+            let (own, _) = pair()?;
+            let device = nix::sys::stat::fstat(&own)?.st_dev;
+            DEVICE.store(device, Ordering::Relaxed);
+            Ok(device)
+        }
+        device => Ok(device),
+    }
 }
 
 /// What a descriptor that claims to be an end of a pipe is: the pipe's inode, which both ends share, and

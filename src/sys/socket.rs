@@ -29,7 +29,7 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Lets nobody send descriptors to `socket` (`SO_PASSRIGHTS`, Linux 6.16): closing one that came with a
 /// token could take as long as its sender likes. Older kernels cannot be asked.
-fn refuse_descriptors(socket: BorrowedFd<'_>) {
+pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) {
     const SO_PASSRIGHTS: libc::c_int = 83;
     let no: libc::c_int = 0;
     let length = libc::socklen_t::try_from(size_of_val(&no)).expect("a small number");

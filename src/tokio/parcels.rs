@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use super::{Connection, Receiver, Sender};
 use crate::end::End;
 use crate::error::Fault;
+use crate::parcels::put_together;
 use crate::sys::clock::Patience;
 use crate::{Message, RecvError, SendError};
 
@@ -52,10 +53,16 @@ impl Receiver {
     ///
     /// See [`Sender::send_with_end`].
     pub async fn recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), RecvError> {
+        let max_capacity = self.receiver.max_end_capacity;
         let (message, fds) = self.recv_with_fds().await?;
-        // SAFETY: just received, so nobody else's; checked like all descriptors from strangers.
-        let end = unsafe { E::put_together(fds) }.map_err(RecvError::Io)?;
+        let end = put_together(fds, max_capacity).map_err(RecvError::Io)?;
         Ok((message, end))
+    }
+
+    /// As [`Receiver::set_max_end_capacity`](crate::Receiver::set_max_end_capacity). An end for tasks begins with what
+    /// was set for the blocking one that it is made of.
+    pub fn set_max_end_capacity(&mut self, bytes: usize) {
+        self.receiver.set_max_end_capacity(bytes);
     }
 }
 
@@ -170,6 +177,11 @@ impl Connection {
     /// As there.
     pub async fn recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), RecvError> {
         self.receiver.recv_with_end().await
+    }
+
+    /// As [`Receiver::set_max_end_capacity`].
+    pub fn set_max_end_capacity(&mut self, bytes: usize) {
+        self.receiver.set_max_end_capacity(bytes);
     }
 
     /// As [`Sender::send_with_fds`].

@@ -190,24 +190,29 @@ impl Spinner {
             let now = clock::now();
             self.spent = now.saturating_sub(began);
             if is_ready || end.passed_at(now) {
-                let has_paid = is_ready && self.spent <= self.pays;
-                if is_probe {
-                    self.probe_every = if has_paid {
-                        PROBE_EVERY
-                    } else {
-                        (self.probe_every * 2).min(PROBE_SELDOM)
-                    };
-                }
-                self.budget = if has_paid {
-                    (self.budget * 2).clamp(SHORTEST, LONGEST)
-                } else if self.budget >= SHORTEST * 2 {
-                    self.budget / 2
-                } else {
-                    Duration::ZERO
-                };
+                self.learn(is_probe, is_ready);
                 return is_ready;
             }
         }
+    }
+
+    /// Makes the next waits longer or shorter by one that took [`spent`](Self::spent).
+    fn learn(&mut self, is_probe: bool, is_ready: bool) {
+        let has_paid = is_ready && self.spent <= self.pays;
+        if is_probe {
+            self.probe_every = if has_paid {
+                PROBE_EVERY
+            } else {
+                (self.probe_every * 2).min(PROBE_SELDOM)
+            };
+        }
+        self.budget = if has_paid {
+            (self.budget * 2).clamp(SHORTEST, LONGEST)
+        } else if self.budget >= SHORTEST * 2 {
+            self.budget / 2
+        } else {
+            Duration::ZERO
+        };
     }
 
     fn is_time_to_probe(&self) -> bool {
@@ -291,9 +296,36 @@ mod tests {
     fn a_probe_that_does_not_pay_makes_the_next_one_rarer() {
         let mut spinner = Spinner::new(Spin::Adaptive);
         (spinner.budget, spinner.since_probe) = (Duration::ZERO, PROBE_EVERY);
-        let start = clock::now();
-        spinner.spin(Deadline::NEVER, || clock::now() - start > PAYS * 2);
+        // As if it had taken so long; how long it takes is the machine's business.
+        let (_, is_probe) = spinner.next_budget();
+        spinner.spent = PAYS * 2;
+        spinner.learn(is_probe, true);
         assert_eq!(spinner.probe_every, PROBE_EVERY * 2);
         assert_eq!(spinner.budget, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_probe_that_pays_makes_the_next_ones_as_frequent_as_they_were() {
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        (spinner.budget, spinner.probe_every) = (Duration::ZERO, PROBE_SELDOM);
+        spinner.spent = PAYS;
+        spinner.learn(true, true);
+        assert_eq!(spinner.probe_every, PROBE_EVERY);
+        assert_eq!(spinner.budget, SHORTEST);
+    }
+
+    #[test]
+    fn a_spin_ends_when_it_is_ready_or_when_its_time_is_over() {
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        let looks = Cell::new(0);
+        let ready_at = |last| {
+            looks.set(looks.get() + 1);
+            looks.get() == last
+        };
+        assert!(spinner.spin(Deadline::NEVER, || ready_at(3)));
+        assert_eq!(looks.get(), 3);
+        let began = clock::now();
+        assert!(!spinner.spin(Deadline::NEVER, || false));
+        assert!(clock::now() - began >= spinner.budget);
     }
 }

@@ -51,6 +51,15 @@ impl Stream {
     /// For one who has found none: looks for a moment where the peer runs beside us, and tells whether there is one
     /// now. `event` knows where the peer ran last.
     pub(crate) fn look(&mut self, event: &Event, ready: impl Fn() -> bool) -> bool {
+        self.look_after(step_back, event, ready)
+    }
+
+    fn look_after(
+        &mut self,
+        step_back: impl FnOnce(),
+        event: &Event,
+        ready: impl Fn() -> bool,
+    ) -> bool {
         if cfg!(loom) || !cpus::can_run_beside_us(event.peer_cpu()) {
             return false;
         }
@@ -86,23 +95,34 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
-    fn first_look_comes_late(stream: &mut Stream) -> bool {
+    /// Whether there was a look, and before each of them a step back.
+    fn steps_back_first(stream: &mut Stream) -> bool {
+        let (has_stepped, looks) = (Cell::new(false), Cell::new(0));
+        let event = Event::unused();
+        stream.look_after(
+            || has_stepped.set(looks.get() == 0),
+            &event,
+            || {
+                looks.set(looks.get() + 1);
+                true
+            },
+        );
+        assert_eq!(looks.get(), 1);
+        has_stepped.get()
+    }
+
+    #[test]
+    fn a_step_back_takes_its_time() {
         let start = clock::ticks();
-        let first = Cell::new(None);
-        stream.look(&Event::unused(), || {
-            first.set(first.get().or(Some(clock::ticks())));
-            true
-        });
-        first
-            .get()
-            .is_some_and(|at| at.wrapping_sub(start) >= STEP_TICKS)
+        step_back();
+        assert!(clock::ticks().wrapping_sub(start) >= STEP_TICKS);
     }
 
     #[test]
     fn one_who_meets_a_stream_steps_back_before_it_looks() {
         let mut stream = Stream::default();
         (0..MOST).for_each(|_| stream.found());
-        assert!(first_look_comes_late(&mut stream));
+        assert!(steps_back_first(&mut stream));
     }
 
     #[test]
@@ -122,7 +142,7 @@ mod tests {
             stream.found();
             stream.took(SHORT + 1);
         }
-        assert!(!first_look_comes_late(&mut stream));
+        assert!(!steps_back_first(&mut stream));
     }
 
     #[test]

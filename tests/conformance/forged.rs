@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, pipe};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socket,
@@ -24,6 +24,7 @@ on_both_backends! {
     foreign_files_are_refused,
     sockets_of_another_kind_are_refused,
     a_claimed_size_without_the_memory_is_refused,
+    a_segment_with_a_hole_is_refused,
     nobody_can_send_descriptors_to_an_end,
     memory_that_is_not_sealed_is_refused,
     each_impossible_value_of_a_header_is_refused,
@@ -32,7 +33,7 @@ on_both_backends! {
 }
 
 #[track_caller]
-fn assert_refused<T>(outcome: io::Result<T>, kind: ErrorKind, words: &str) {
+pub(crate) fn assert_refused<T>(outcome: io::Result<T>, kind: ErrorKind, words: &str) {
     let Err(error) = outcome else {
         panic!("taken, where {words:?} was expected");
     };
@@ -129,18 +130,62 @@ fn sockets_of_another_kind_are_refused(backend: Backend) {
     }
 }
 
-/// A file of holes that claims to be larger than all memory.
+/// A file of holes costs its maker nothing; whoever attached to it would pay for all that it claims.
 fn a_claimed_size_without_the_memory_is_refused(backend: Backend) {
     if backend == Backend::Kernel {
-        return; // its page is always a page
+        return; // its page is always a page, and holds the header
+    }
+    for capacity in [1_u64 << 28, 1 << 40] {
+        let (memfd, life_line) = parts(backend);
+        let (mut header, _) = header(&memfd);
+        header[0x18..0x20].copy_from_slice(&capacity.to_le_bytes());
+        let forged = forged(&header, page_of(&memfd) + capacity as i64, SEALS);
+        let witness = forged.try_clone().unwrap();
+        let before = blocks(&witness);
+        assert_refused(
+            sender([forged, life_line]),
+            ErrorKind::InvalidData,
+            "bytes are allocated",
+        );
+        assert_eq!(blocks(&witness), before, "memory was taken for {capacity}");
+    }
+}
+
+/// One page of many is missing.
+fn a_segment_with_a_hole_is_refused(backend: Backend) {
+    if backend == Backend::Kernel {
+        return; // a page without a header is no segment in any case
     }
     let (memfd, life_line) = parts(backend);
-    let (mut header, _) = header(&memfd);
-    let capacity: u64 = 1 << 40;
-    header[0x18..0x20].copy_from_slice(&capacity.to_le_bytes());
-    let forged = forged(&header, 4096 + capacity as i64, SEALS);
-    let outcome = sender([forged, life_line]);
-    assert_refused(outcome, ErrorKind::OutOfMemory, "bytes of free memory");
+    let witness = memfd.try_clone().unwrap();
+    let (page, before) = (page_of(&witness), blocks(&witness));
+    punch(&witness, page, page);
+    assert!(blocks(&witness) < before);
+    assert_refused(
+        sender([memfd, life_line]),
+        ErrorKind::InvalidData,
+        "bytes are allocated",
+    );
+    // Filled by who made it, it is one again.
+    let (memfd, life_line) = parts(backend);
+    punch(&memfd, page, page);
+    fallocate(&memfd, FallocateFlags::empty(), page, page).unwrap();
+    sender([memfd, life_line]).unwrap();
+}
+
+/// The control part is one page.
+fn page_of(memfd: impl AsFd) -> i64 {
+    header(memfd).1 - CAPACITY as i64
+}
+
+fn punch(memfd: impl AsFd, offset: i64, len: i64) {
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    fallocate(memfd, flags, offset, len).unwrap();
+}
+
+/// What is allocated, in units of 512 bytes.
+fn blocks(memfd: impl AsFd) -> i64 {
+    nix::sys::stat::fstat(memfd).unwrap().st_blocks
 }
 
 /// Closing one that came along could take as long as its sender likes.
@@ -166,7 +211,7 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK
     .union(SealFlag::F_SEAL_SEAL);
 
 /// Descriptors of a sending end.
-fn parts(backend: Backend) -> (OwnedFd, OwnedFd) {
+pub(crate) fn parts(backend: Backend) -> (OwnedFd, OwnedFd) {
     let mut fds = open(backend).1.into_fds().unwrap();
     let life_line = fds.pop().unwrap();
     (fds.pop().unwrap(), life_line)
@@ -221,7 +266,7 @@ fn each_impossible_value_of_a_header_is_refused(backend: Backend) {
         (16, 0_u32.to_le_bytes().to_vec(), "control part has 0"),
         (16, 4097_u32.to_le_bytes().to_vec(), "control part has 4097"),
         (16, u32::MAX.to_le_bytes().to_vec(), "control part"),
-        (20, 16_u32.to_le_bytes().to_vec(), "flags 0x10"),
+        (20, 32_u32.to_le_bytes().to_vec(), "flags 0x20"),
         (20, u32::MAX.to_le_bytes().to_vec(), "unknown flags"),
         // Another kind of segment than its size bears out.
         (

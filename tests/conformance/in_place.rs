@@ -14,7 +14,7 @@ use crate::ends::{
     CAPACITY, FILLER, LARGE, SHORT, assert_at_end, assert_breaks, assert_empty_but_alive, fill,
     open, open_duplex,
 };
-use crate::support::{Line, check, fork, fork_apart, on_both_backends, pattern, thread};
+use crate::support::{Line, check, fork, fork_apart, leaking, on_both_backends, pattern, thread};
 
 on_both_backends! {
     a_slot_is_sent_by_its_commit,
@@ -354,10 +354,10 @@ fn a_sender_killed_with_a_slot_blocks_nobody(backend: Backend) {
 
 fn a_slot_that_was_leaked_is_as_dropped(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
-    mem::forget(tx.reserve(100).unwrap());
+    mem::forget(leaking(|| tx.reserve(100).unwrap()));
     tx.send(&pattern(1, 0, 50)).unwrap();
     check(&rx.recv().unwrap(), 1, 0, 50);
-    mem::forget(tx.reserve(100).unwrap());
+    mem::forget(leaking(|| tx.reserve(100).unwrap()));
     let mut other = tx.try_clone().unwrap();
     drop(tx);
     other.try_send(&pattern(1, 1, 50)).unwrap();
@@ -440,11 +440,11 @@ fn a_receiver_killed_with_a_view_leaves_the_message(backend: Backend) {
 fn a_view_that_was_leaked_was_not_received(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     tx.send(&pattern(1, 0, 100)).unwrap();
-    mem::forget(rx.recv_in_place().unwrap());
+    mem::forget(leaking(|| rx.recv_in_place().unwrap()));
     if is_in_place(backend) {
         check(&rx.recv().unwrap(), 1, 0, 100);
         tx.send(&pattern(1, 1, 100)).unwrap();
-        mem::forget(rx.recv_in_place().unwrap());
+        mem::forget(leaking(|| rx.recv_in_place().unwrap()));
         let mut other = rx.try_clone().unwrap();
         drop(rx);
         check(&other.try_recv().unwrap(), 1, 1, 100);

@@ -35,8 +35,7 @@ pub(crate) const TASKS: Tasks = &[
     ("one message", one_message),
     ("a program of its own", a_program_of_its_own),
     ("within the limit", within_the_limit),
-    ("filled", super::pages::filled),
-    ("empty", super::pages::empty),
+    ("prefault", super::pages::prefault),
     #[cfg(feature = "serde")]
     ("serde", super::serde_handed::lengths),
     ("typed", super::typed_handed::squares),

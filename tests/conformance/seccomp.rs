@@ -76,7 +76,7 @@ fn cases() -> Vec<Case> {
     let case = |calls: Calls, shm, kernel| Case { calls, shm, kernel };
     let fcntl = |command: i32| calls(libc::SYS_fcntl).with(1, command);
     let mmap = |length: usize, flags: i32| calls(libc::SYS_mmap).with(1, length).with(3, flags);
-    let page = mmap(CONTROL, libc::MAP_SHARED | libc::MAP_POPULATE);
+    let page = mmap(CONTROL, libc::MAP_SHARED);
     // Of a path, as /proc/self/ns/pid; of a descriptor it is a part of what looks into /proc here.
     let stat = calls(libc::SYS_newfstatat).with(0, libc::AT_FDCWD.cast_unsigned());
     let memfd = |call, name| case(call, Error(name), ErrorOfWant(name));
@@ -122,6 +122,11 @@ fn cases() -> Vec<Case> {
         case(calls(libc::SYS_sched_yield), Works, Works),
         case(stat, Works, Works),
         case(calls(libc::SYS_fstatfs), Works, Works),
+        case(
+            calls(libc::SYS_madvise).with(2, libc::MADV_DONTDUMP),
+            Works,
+            Works,
+        ),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
 
-use shmpipe::{Backend, Connection, Receiver, RecvError, SendError, Sender};
+use shmpipe::{Backend, Connection, PipeOptions, Receiver, RecvError, SendError, Sender};
 
 use crate::ends::{assert_at_end, assert_breaks, assert_broken, assert_empty_but_alive, open};
 use crate::parcels::{null, open_carrying, options};
@@ -17,6 +17,8 @@ on_both_backends! {
     an_end_travels_through_its_own_pipe,
     an_end_that_nobody_receives_is_closed_with_the_pipe,
     an_end_of_another_kind_is_an_error_and_closed,
+    a_larger_end_than_the_receiver_takes_is_an_error_and_closed,
+    a_connection_is_no_larger_than_the_receiver_takes_either,
     the_error_tells_how_many_descriptors_came_for_which_end,
     descriptors_stay_flat_over_many_journeys,
 }
@@ -65,6 +67,55 @@ fn a_connection_travels_to_another_process_and_works_there(backend: Backend) {
     }
     drop(mine);
     child.join();
+}
+
+fn a_larger_end_than_the_receiver_takes_is_an_error_and_closed(backend: Backend) {
+    const MIB: usize = 1 << 20;
+    let (rx, mut tx) = open_carrying(backend);
+    let before = (open_fds(), mappings());
+    // Over what is set, and over what holds where nothing is.
+    let ring = PipeOptions::new().backend(Backend::SharedMemory);
+    for (set, capacity) in [(Some(MIB), 2 * MIB), (None, 128 * MIB)] {
+        let mut rx = rx.try_clone().unwrap();
+        if let Some(bytes) = set {
+            rx.set_max_end_capacity(bytes);
+        }
+        // Clones take as much.
+        for mut rx in [rx.try_clone().unwrap(), rx] {
+            let (travelling, mut end) = ring.clone().capacity(capacity).pipe().unwrap();
+            tx.send_with_end(b"", travelling).unwrap();
+            match rx.recv_with_end::<Receiver>() {
+                Err(RecvError::Io(error)) => {
+                    assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+                    let text = error.to_string();
+                    assert!(text.contains(&format!("{capacity} bytes")), "{text}");
+                    assert!(text.contains("set_max_end_capacity"), "{text}");
+                }
+                outcome => panic!("{outcome:?}"),
+            }
+            assert_breaks(&mut end);
+            drop(end);
+            // One of just as much is taken.
+            let (travelling, mut end) = ring.clone().capacity(set.unwrap_or(MIB)).pipe().unwrap();
+            tx.send_with_end(b"", travelling).unwrap();
+            let (_, mut arrived) = rx.recv_with_end::<Receiver>().unwrap();
+            end.send(b"through it").unwrap();
+            assert_eq!(&*arrived.recv().unwrap(), b"through it");
+        }
+    }
+    assert_eq!((open_fds(), mappings()), before);
+}
+
+fn a_connection_is_no_larger_than_the_receiver_takes_either(backend: Backend) {
+    let (mut near, mut far) = options(backend).duplex().unwrap();
+    far.set_max_end_capacity(65_536);
+    let ring = PipeOptions::new().backend(Backend::SharedMemory);
+    for (capacity, is_taken) in [(65_536, true), (131_072, false)] {
+        let (left, _right) = ring.clone().capacity(capacity).duplex().unwrap();
+        near.send_with_end(b"", left).unwrap();
+        let outcome = far.recv_with_end::<Connection>();
+        assert_eq!(outcome.is_ok(), is_taken, "{outcome:?}");
+    }
 }
 
 fn ends_of_the_other_backend_travel_too(backend: Backend) {

@@ -225,7 +225,7 @@ fn limit_capacity_and_version_are_told(backend: Backend) {
     let options = shmpipe::PipeOptions::new().backend(backend).label(&label);
     let (_rx, tx) = options.capacity(100_000).max_message(77).pipe().unwrap();
     let look = look(&label);
-    assert_eq!((look.limit, look.version), (Some(77), 1));
+    assert_eq!((look.limit, look.version), (Some(77), 2));
     assert_eq!(look.capacity, Some(tx.capacity() as u64));
     assert_eq!(look.backend, backend);
 }

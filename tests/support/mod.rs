@@ -37,7 +37,7 @@ pub(crate) use pattern::{check, identify, pattern};
 pub(crate) use program::{Tasks, ends_well, program, run_task};
 pub(crate) use random::{Random, mixed};
 pub(crate) use report::{doing, own_group};
-pub(crate) use sanitizer::not_under_a_sanitizer;
+pub(crate) use sanitizer::{leaking, not_under_a_sanitizer};
 pub(crate) use seccomp::{Calls, calls};
 pub(crate) use shared::{shared_counter, shared_counters};
 pub(crate) use surroundings::{

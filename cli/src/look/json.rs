@@ -3,11 +3,14 @@
 //! Times are seconds, sizes bytes; what is not known is null. A field may be added, none changes its meaning as
 //! long as `format` is 1.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 use shmpipe::Backend;
 use shmpipe::observe::{Holders, KernelPipe, Look, Pipe, Presence, Process, Side, Survey};
 
 use super::rates::Rates;
+use super::steering::steers;
 use super::units::fullness;
 
 /// Version of the format.
@@ -233,7 +236,34 @@ fn processes(processes: &[Process]) -> Vec<ProcessEntry> {
     processes.iter().map(entry).collect()
 }
 
-/// As one line of text.
+/// As one line of text, which is safe to look at on a terminal too: what would steer one is escaped.
 pub(crate) fn line(value: &impl Serialize) -> std::io::Result<String> {
-    Ok(serde_json::to_string(value)? + "\n")
+    let text = serde_json::to_string(value)?;
+    let mut line = String::with_capacity(text.len() + 1);
+    for char in text.chars() {
+        if steers(char) {
+            // Only inside of strings, where six characters stand for a unit of UTF-16 (RFC 8259, section 7).
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                let _ = write!(line, "\\u{unit:04x}");
+            }
+        } else {
+            line.push(char);
+        }
+    }
+    line.push('\n');
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_escaped_so_that_a_terminal_shows_it_and_a_parser_gets_it_back() {
+        let text = "ä\u{7f}\u{9b}31m\u{61c}\u{2028}\u{200b}\u{e0041}\n\u{1b}\"";
+        let line = line(&text).unwrap();
+        let expected = r#""ä\u007f\u009b31m\u061c\u2028\u200b\udb40\udc41\n\u001b\"""#;
+        assert_eq!(line, format!("{expected}\n"));
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+    }
 }

@@ -3,4 +3,5 @@
 pub(crate) mod json;
 pub(crate) mod names;
 pub(crate) mod rates;
+pub(crate) mod steering;
 pub(crate) mod units;

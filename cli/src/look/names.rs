@@ -2,21 +2,21 @@
 
 use shmpipe::observe::{Holders, Pipe, Presence, Process, Side};
 
+use super::steering::steers;
+
 /// Characters of a pipe's label in a table.
 const TITLE: usize = 32;
 
-/// `text` without what would move a cursor, colour a screen or turn the writing direction.
+/// `text` with a mark in place of each character that [steers](steers) or hides.
 pub(crate) fn printable(text: &str) -> String {
-    let turns = |char| matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
-    text.chars()
-        .map(|char| {
-            if char.is_control() || turns(char) {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                char
-            }
-        })
-        .collect()
+    let shown = |char| {
+        if steers(char) {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            char
+        }
+    };
+    text.chars().map(shown).collect()
 }
 
 /// A pipe's label, or its inode where it has none.
@@ -89,6 +89,16 @@ mod tests {
             "a\u{fffd}[2Jb\u{fffd}\u{fffd}c"
         );
         assert_eq!(printable("größe 5"), "größe 5");
+        for hidden in
+            "\u{7f}\u{9b}\u{ad}\u{61c}\u{200b}\u{200d}\u{2028}\u{2029}\u{2060}\u{feff}\u{e0041}"
+                .chars()
+        {
+            assert_eq!(
+                printable(&format!("a{hidden}b")),
+                "a\u{fffd}b",
+                "{hidden:?}"
+            );
+        }
     }
 
     #[test]

@@ -128,8 +128,10 @@ fn attach(
 
 fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
     let (inode, is_writer) = expected;
-    let is_ours = pipe::identify(pipe.as_fd())?
-        .is_some_and(|found| found.1 == is_writer && (inode == 0 || found.0 == inode));
+    // Nothing else is asked of it before it is known to be the kernel's own.
+    let is_ours = pipe::has_no_name(pipe.as_fd())?
+        && pipe::identify(pipe.as_fd())?
+            .is_some_and(|found| found.1 == is_writer && (inode == 0 || found.0 == inode));
     if !is_ours {
         let side = if is_writer { "writing" } else { "reading" };
         let fd = pipe.as_raw_fd();

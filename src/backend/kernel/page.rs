@@ -9,15 +9,15 @@ use crossbeam_utils::CachePadded;
 
 use crate::segment::geometry::{Geometry, Kind, Sides, Wanted};
 use crate::segment::label::{KERNEL_PAGE, memory_name};
-use crate::segment::layout::{Bearer, Custody, Flow, SideLock, Tally};
+use crate::segment::layout::{Bearer, Custody, Flow, SideLock, Tally, Untouched};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock;
-use crate::sys::memory::{SharedPage, fill_holes, page_size, sealed_memfd};
+use crate::sys::memory::{SharedPage, page_size, refuse_holes, sealed_memfd};
 
 /// The shared words.
 #[repr(C)]
 pub(crate) struct Shared {
-    _geometry: CachePadded<Geometry>,
+    _geometry: CachePadded<Untouched<Geometry>>,
     pub(super) tx: CachePadded<TxSide>,
     pub(super) rx: CachePadded<RxSide>,
     /// The pipe's trailer; written before anybody else can see the page, and never 0 in any byte.
@@ -123,8 +123,7 @@ impl Page {
 
     /// Maps a page that was handed over and has passed the checks of [`Geometry::of`].
     pub(super) fn attach(memfd: OwnedFd, geometry: Geometry) -> io::Result<Self> {
-        // A hole would be filled at the first access, or not at all, which is a SIGBUS.
-        fill_holes(&memfd, page_size())?;
+        refuse_holes(&memfd, page_size())?;
         Ok(Self {
             page: SharedPage::new(Some(&memfd))?,
             memfd: Some(memfd),
@@ -154,7 +153,7 @@ impl Page {
             assert!(offset_of!(Shared, rx_tally) == 0x280);
         };
         // SAFETY: page-aligned, a page long, mapped while `self` lives; every field is an atomic,
-        // for which any bit pattern is valid.
+        // for which any bit pattern is valid, or `Untouched`.
         unsafe { self.page.as_ptr().cast::<Shared>().as_ref() }
     }
 

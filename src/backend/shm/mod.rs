@@ -152,6 +152,8 @@ fn attach(
     others: fn(&Segment) -> &Event,
 ) -> io::Result<Arc<End>> {
     check_system()?;
+    // Its maker has done so, unless it is a liar.
+    socket::refuse_descriptors(socket.as_fd());
     let segment = Arc::new(Segment::attach(memfd, geometry)?);
     Ok(End::new(segment, socket, parcels, others, Spin::default()))
 }

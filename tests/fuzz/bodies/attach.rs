@@ -4,7 +4,7 @@
 
 use std::os::fd::OwnedFd;
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
@@ -12,9 +12,11 @@ use shmpipe::{Backend, PipeOptions, Receiver, Sender};
 
 use crate::input::Input;
 
-/// Longest memfd; an attached one takes all of its memory.
+/// Longest memfd; one that is not sparse takes all of its memory.
 const LONGEST: usize = 1 << 17;
-const HEADER: usize = 64;
+const HEADER: usize = 96;
+/// Of the first byte of the input: the memfd is left with holes.
+const SPARSE: u8 = 8;
 
 pub(crate) fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
@@ -75,6 +77,10 @@ fn forge(model: &OwnedFd, input: &mut Input<'_>, choice: u8) -> OwnedFd {
     let memfd = memfd_create(c"shmpipe", MFdFlags::MFD_ALLOW_SEALING).expect("a memfd");
     ftruncate(&memfd, i64::try_from(len).expect("small")).expect("an unsealed memfd");
     pwrite(&memfd, &content[..content.len().min(len)], 0).expect("within the file");
+    if choice & SPARSE == 0 && len > 0 {
+        let len = i64::try_from(len).expect("small");
+        fallocate(&memfd, FallocateFlags::empty(), 0, len).expect("little memory");
+    }
     // Seals that exclude each other are refused, which leaves none.
     let _ = fcntl(&memfd, FcntlArg::F_ADD_SEALS(seals));
     memfd
