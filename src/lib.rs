@@ -61,6 +61,7 @@ pub use options::{Backend, PipeOptions, duplex, pipe};
 pub use parcels::SendEndError;
 pub use receiver::{Receiver, View};
 pub use sender::{Sender, Slot};
+pub use sys::refused::raw_os_error;
 pub use wait::spin::Spin;
 pub use waiting::{Waitable, wait};
 

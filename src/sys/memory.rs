@@ -10,6 +10,7 @@ use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous};
 use nix::sys::resource::{Resource, getrlimit};
 
+use super::descriptors::beyond_standard_streams;
 use super::refused::refused;
 use crate::sync::AtomicU32;
 
@@ -106,7 +107,7 @@ fn memfd(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
         let fd = unsafe { libc::memfd_create(name.as_ptr(), flags) };
         if fd >= 0 {
             // SAFETY: the call has just made this descriptor, and nobody else has it.
-            return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+            return beyond_standard_streams(unsafe { OwnedFd::from_raw_fd(fd) });
         }
         let error = io::Error::last_os_error();
         if error.raw_os_error() != Some(libc::EINVAL) {

@@ -6,6 +6,7 @@
 pub(crate) mod clock;
 #[cfg_attr(loom, path = "loom/cpus.rs")]
 pub(crate) mod cpus;
+pub(crate) mod descriptors;
 #[cfg_attr(loom, path = "loom/futex.rs")]
 pub(crate) mod futex;
 pub(crate) mod holders;
@@ -19,6 +20,8 @@ pub(crate) mod parcels;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod refused;
+#[cfg(not(loom))]
+pub(crate) mod select;
 #[cfg_attr(loom, path = "loom/socket.rs")]
 pub(crate) mod socket;
 #[cfg_attr(loom, path = "loom/thread.rs")]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
+use super::descriptors::beyond_standard_streams;
 use super::{clock::Deadline, socket, thread};
 use crate::sync::kill_point;
 
@@ -130,7 +131,7 @@ fn open(id: u32) -> io::Result<OwnedFd> {
     }
     kill_point();
     // SAFETY: the call has just made this descriptor, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    beyond_standard_streams(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Number of the process behind `fd` that no other one will have, as far as this kernel gives one.

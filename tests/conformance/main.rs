@@ -65,6 +65,7 @@ mod stream;
 mod stream_buffered;
 mod stream_digest;
 mod stream_reads;
+mod surroundings;
 mod threads;
 mod timeouts;
 mod travelling;
