@@ -34,6 +34,7 @@ mod segment;
 mod sender;
 #[cfg(feature = "serde")]
 pub mod serde;
+mod surroundings;
 mod sync;
 mod sys;
 #[cfg(feature = "tokio")]

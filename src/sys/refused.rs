@@ -50,6 +50,13 @@ pub(crate) fn named(step: impl fmt::Display, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), Refused { step, error })
 }
 
+/// As [`named`], of another kind than the cause's.
+#[cold]
+pub(crate) fn named_as(kind: io::ErrorKind, step: impl fmt::Display, error: io::Error) -> io::Error {
+    let step = step.to_string();
+    io::Error::new(kind, Refused { step, error })
+}
+
 /// Says how many descriptors this process may have (getrlimit(2)).
 fn descriptor_limit() -> String {
     use nix::sys::resource::{Resource, getrlimit};

@@ -238,7 +238,7 @@ fn an_end_that_cannot_be_duplicated_comes_back(backend: Backend) {
     // All numbers below are taken by the two pipes.
     let refused = with_fd_limit(8, || tx.try_send_with_end(b"", travelling).err()).unwrap();
     assert_eq!(
-        io::Error::from(refused.error).raw_os_error(),
+        refused.error.raw_os_error(),
         Some(libc::EMFILE)
     );
     let mut back = refused.end;
