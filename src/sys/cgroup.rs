@@ -172,8 +172,14 @@ mod tests {
 
         /// A group's limit and usage.
         fn group(&self, version: &Version, folder: &str, limit: &str, usage: u64) {
-            self.write(&format!("{folder}/{}", version.limit), &format!("{limit}\n"));
-            self.write(&format!("{folder}/{}", version.usage), &format!("{usage}\n"));
+            self.write(
+                &format!("{folder}/{}", version.limit),
+                &format!("{limit}\n"),
+            );
+            self.write(
+                &format!("{folder}/{}", version.usage),
+                &format!("{usage}\n"),
+            );
         }
 
         fn headroom(&self) -> Option<u64> {

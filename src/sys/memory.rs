@@ -61,7 +61,10 @@ pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<O
     {
         return Err(io::Error::new(
             io::ErrorKind::OutOfMemory,
-            format!("a segment of {length} bytes is beyond the {available} bytes of free memory"),
+            format!(
+                "a segment of {length} bytes is beyond the {available} bytes that are free in the system and in \
+                 this process's memory cgroup"
+            ),
         ));
     }
     let (longest, _) = getrlimit(Resource::RLIMIT_FSIZE)

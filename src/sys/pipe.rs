@@ -187,7 +187,10 @@ pub(crate) fn write(pipe: BorrowedFd<'_>, from: &[IoSlice<'_>]) -> io::Result<Op
                 } else {
                     "pwritev2(2)"
                 };
-                return Err(refused(format_args!("writing to the pipe by {call}"), errno));
+                return Err(refused(
+                    format_args!("writing to the pipe by {call}"),
+                    errno,
+                ));
             }
         }
     }

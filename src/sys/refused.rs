@@ -52,7 +52,11 @@ pub(crate) fn named(step: impl fmt::Display, error: io::Error) -> io::Error {
 
 /// As [`named`], of another kind than the cause's.
 #[cold]
-pub(crate) fn named_as(kind: io::ErrorKind, step: impl fmt::Display, error: io::Error) -> io::Error {
+pub(crate) fn named_as(
+    kind: io::ErrorKind,
+    step: impl fmt::Display,
+    error: io::Error,
+) -> io::Error {
     let step = step.to_string();
     io::Error::new(kind, Refused { step, error })
 }
@@ -150,7 +154,10 @@ mod tests {
         let error = refused("a step", io::Error::from_raw_os_error(libc::EMFILE));
         assert_eq!(raw_os_error(&error), Some(libc::EMFILE));
         let text = error.to_string();
-        assert!(text.starts_with("a step, where RLIMIT_NOFILE is "), "{text}");
+        assert!(
+            text.starts_with("a step, where RLIMIT_NOFILE is "),
+            "{text}"
+        );
         assert!(text.contains(&limit.to_string()), "{text}");
         let error = refused("a step", io::Error::from_raw_os_error(libc::ENFILE));
         assert_eq!(raw_os_error(&error), Some(libc::ENFILE));
@@ -172,7 +179,10 @@ mod tests {
         let errors = [
             io::Error::from_raw_os_error(libc::EPERM),
             refused("a step", io::Error::from_raw_os_error(libc::EPERM)),
-            refused("x", refused("a step", io::Error::from_raw_os_error(libc::EMFILE))),
+            refused(
+                "x",
+                refused("a step", io::Error::from_raw_os_error(libc::EMFILE)),
+            ),
             io::Error::new(io::ErrorKind::FileTooLarge, "too long"),
             refused("a step", io::Error::new(io::ErrorKind::InvalidData, "bad")),
         ];

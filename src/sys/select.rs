@@ -87,7 +87,12 @@ fn index(fd: BorrowedFd<'_>) -> usize {
 }
 
 /// pselect6(2) with the thread's own signal mask.
-fn select(end: usize, readable: &mut Set, writable: &mut Set, deadline: Deadline) -> nix::Result<()> {
+fn select(
+    end: usize,
+    readable: &mut Set,
+    writable: &mut Set,
+    deadline: Deadline,
+) -> nix::Result<()> {
     let mut timeout = deadline.remaining().map(to_timespec);
     let timeout = timeout.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
     // SAFETY: both sets have a bit for each number below `end`, the time-out is live or null, and there is neither a
@@ -193,7 +198,11 @@ mod tests {
         socket::send_token(right.as_fd(), 7).unwrap();
         assert_eq!(shown(&left, IN), (true, false));
         assert_eq!(shown(&left, NOTHING), (false, false));
-        assert_eq!(socket::peek_token(right.as_fd()).unwrap(), None, "the look sends nothing");
+        assert_eq!(
+            socket::peek_token(right.as_fd()).unwrap(),
+            None,
+            "the look sends nothing"
+        );
         drop(right);
         assert_eq!(shown(&left, IN), (true, true));
         assert_eq!(shown(&left, NOTHING), (false, true));

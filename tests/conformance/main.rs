@@ -14,6 +14,7 @@ mod batches;
 mod blocking;
 mod broken_pipe;
 mod capacity;
+mod causes;
 mod combined;
 mod death;
 mod descriptors;

@@ -173,7 +173,7 @@ fn a_pipe_that_runs_out_of_address_space_at_any_step_leaks_nothing(backend: Back
 }
 
 /// As `ulimit -f`, in a child: a longer file is refused with a signal that ends the process.
-fn where_files_are_short(work: impl FnOnce()) {
+pub(crate) fn where_files_are_short(work: impl FnOnce()) {
     let child = fork(|| {
         let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
         setrlimit(Resource::RLIMIT_FSIZE, 1000, hard).unwrap();

@@ -1,6 +1,7 @@
-//! Poor surroundings: a process that may open nothing, has no standard streams, or may write short files only.
+//! Poor surroundings: a process that may open nothing, or that has no standard streams.
 //!
-//! Calls that a filter refuses are in `seccomp.rs` and `sandboxed.rs`; steps that run out of something in `refused.rs`.
+//! Calls that a filter refuses are in `seccomp.rs` and `sandboxed.rs`; steps that run out of something in `refused.rs`;
+//! what the errors say in `causes.rs`.
 
 use std::time::{Duration, Instant};
 

@@ -75,13 +75,7 @@ pub(crate) fn pair(
             wanted.flags,
             fallback.clone(),
         )),
-        Tx::new(End::new(
-            page,
-            writer,
-            tx_parcels,
-            wanted.flags,
-            fallback,
-        )),
+        Tx::new(End::new(page, writer, tx_parcels, wanted.flags, fallback)),
     ))
 }
 
