@@ -155,7 +155,9 @@ impl PipeOptions {
         self
     }
 
-    /// Sets the backend; there is then no fall-back, and `SHMPIPE_BACKEND` is not read.
+    /// Sets the backend; there is then no fall-back, and `SHMPIPE_BACKEND` is not read. That is the strict mode: where
+    /// shared memory is refused, it is an error that says why. `SHMPIPE_BACKEND=shm` is as strict. Where neither
+    /// chooses, [`fallback_reason`](Sender::fallback_reason) tells what became of the default.
     ///
     /// # Examples
     ///
@@ -271,9 +273,9 @@ impl PipeOptions {
     /// - `PermissionDenied`: a kernel pipe larger than `/proc/sys/fs/pipe-max-size` was asked for
     ///   without `CAP_SYS_RESOURCE`; `InvalidInput` where it is larger than 2^30 bytes in any case.
     /// - Whatever memfd_create(2), mmap(2), socketpair(2) or pipe2(2) reports, `EMFILE` first of
-    ///   all. The text names the call and the kind is that of the error; its number is in
-    ///   [`source`](std::error::Error::source), except that of `EMFILE` and `ENFILE`, for which no
-    ///   kind stands: they are the error itself. Nothing stays open after an error.
+    ///   all. The text names the call and the kind is that of the error; its number is
+    ///   what [`shmpipe::raw_os_error`](crate::raw_os_error) finds. `EMFILE` comes with the limit, and with how many
+    ///   descriptors a pipe takes. Nothing stays open after an error.
     ///
     /// # Examples
     ///

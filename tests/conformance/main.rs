@@ -24,6 +24,7 @@ mod environment;
 mod errors;
 mod event_loops;
 mod exec;
+mod filtered;
 mod forged;
 mod fork;
 mod handover;

@@ -39,7 +39,7 @@ pub(crate) use program::{Tasks, ends_well, program, run_task};
 pub(crate) use random::{Random, mixed};
 pub(crate) use report::doing;
 pub(crate) use sanitizer::not_under_a_sanitizer;
-pub(crate) use seccomp::{Calls, calls};
+pub(crate) use seccomp::{Calls, allow_only, calls};
 pub(crate) use shared::{shared_counter, shared_counters};
 
 /// Whether the long form of the tests was asked for with `SHMPIPE_LONG=1`.
