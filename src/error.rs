@@ -66,11 +66,10 @@ macro_rules! error_enum {
     (
         $(#[$meta:meta])* $name:ident, timeless: [$($quiet:ident: $quiet_doc:literal, $quiet_text:literal, $quiet_kind:ident)?],
         interrupted: [$($interrupted:ident)?],
-        disconnected: $disconnected:ident, $disconnected_kind:ident,
-        { $($body:tt)* }, display($f:ident): { $($display:tt)* }, kind: { $($kind:tt)* }, fault: { $($fault:tt)* }
+        disconnected: $disconnected:ident, $disconnected_kind:ident, $disconnected_number:expr,
+        { $($body:tt)* }, display($f:ident): { $($display:tt)* }, kind: { $($kind:tt)* }, name: { $($named:tt)* }, fault: { $($fault:tt)* }
     ) => {
         $(#[$meta])*
-        #[derive(Debug)]
         #[non_exhaustive]
         pub enum $name {
             $(#[doc = $quiet_doc] $quiet,)?
@@ -107,6 +106,46 @@ macro_rules! error_enum {
             }
         }
 
+        /// The variant's name and what `Display` says: what `main` returns is shown by `Debug`.
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}: {self}", self.name())
+            }
+        }
+
+        impl $name {
+            /// The number that the operating system gave (errno(3)), as [`raw_os_error`](crate::raw_os_error) finds
+            /// it; `EPIPE` for a broken pipe, and none where no system call was refused.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = concat!("use shmpipe::", stringify!($name), ";")]
+            ///
+            /// let error = std::io::Error::from_raw_os_error(24); // EMFILE
+            #[doc = concat!("assert_eq!(", stringify!($name), "::Io(error).raw_os_error(), Some(24));")]
+            #[doc = concat!("assert_eq!(", stringify!($name), "::Corrupted.raw_os_error(), None);")]
+            /// ```
+            pub fn raw_os_error(&self) -> Option<i32> {
+                match self {
+                    Self::Disconnected => $disconnected_number,
+                    other => crate::sys::refused::raw_os_error(other),
+                }
+            }
+
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$quiet => stringify!($quiet),)?
+                    Self::Disconnected => "Disconnected",
+                    Self::Corrupted => "Corrupted",
+                    Self::Reentrant => "Reentrant",
+                    $(Self::$interrupted => stringify!($interrupted),)?
+                    Self::Io(_) => "Io",
+                    $($named)*
+                }
+            }
+        }
+
         impl std::error::Error for $name {
             fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
                 match self {
@@ -130,7 +169,13 @@ macro_rules! error_enum {
                         return inner;
                     }
                 };
-                io::Error::new(kind, error)
+                match error {
+                    // As std's own, which is a number and no more.
+                    $name::Disconnected if let Some(number) = $disconnected_number => {
+                        io::Error::from_raw_os_error(number)
+                    }
+                    error => io::Error::new(kind, error),
+                }
             }
         }
 
@@ -159,7 +204,7 @@ macro_rules! send_error {
     ($(#[$meta:meta])* $name:ident [$($quiet:tt)*] at once: [$($at_once:ident)?] $($interrupted:ident)?) => {
         error_enum! {
             $(#[$meta])* $name, timeless: [$($quiet)*], interrupted: [$($interrupted)?],
-            disconnected: DISCONNECTED_SEND, BrokenPipe,
+            disconnected: DISCONNECTED_SEND, BrokenPipe, Some(libc::EPIPE),
             {
                 /// The message is over the limit that was set by
                 /// [`max_message`](crate::PipeOptions::max_message), or, carrying descriptors, longer than one
@@ -196,6 +241,10 @@ macro_rules! send_error {
                 $name::TooLarge { .. } => io::ErrorKind::InvalidInput,
                 $($name::$at_once { .. } => io::ErrorKind::InvalidInput,)?
             },
+            name: {
+                Self::TooLarge { .. } => "TooLarge",
+                $(Self::$at_once { .. } => stringify!($at_once),)?
+            },
             fault: {
                 Fault::TooLarge { len, max } => Self::TooLarge { len, max },
                 $(Fault::TooLargeAtOnce { len, max } => Self::$at_once { len, max },)?
@@ -208,7 +257,7 @@ macro_rules! recv_error {
     ($(#[$meta:meta])* $name:ident [$($quiet:tt)*] $($interrupted:ident)?) => {
         error_enum! {
             $(#[$meta])* $name, timeless: [$($quiet)*], interrupted: [$($interrupted)?],
-            disconnected: DISCONNECTED_RECV, UnexpectedEof,
+            disconnected: DISCONNECTED_RECV, UnexpectedEof, None,
             {
                 /// The caller's buffer is smaller than the next message, which stays in the pipe.
                 BufferTooSmall {
@@ -246,6 +295,12 @@ macro_rules! recv_error {
                 $name::Aborted => io::ErrorKind::InvalidData,
                 $name::CarriesDescriptors => io::ErrorKind::InvalidInput,
                 $name::Deadlock => io::ErrorKind::Deadlock,
+            },
+            name: {
+                Self::BufferTooSmall { .. } => "BufferTooSmall",
+                Self::Aborted => "Aborted",
+                Self::CarriesDescriptors => "CarriesDescriptors",
+                Self::Deadlock => "Deadlock",
             },
             fault: {
                 Fault::BufferTooSmall { needed } => Self::BufferTooSmall { needed },

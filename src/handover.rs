@@ -10,6 +10,8 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::backend::{kernel, shm};
 use crate::segment::geometry::{Flags, Geometry, Kind};
+use crate::sys::descriptors::beyond_standard_streams;
+use crate::sys::refused::refused;
 use crate::{Connection, Receiver, Sender};
 
 /// Descriptors of one end of a one-way pipe; one more where messages carry descriptors.
@@ -203,14 +205,15 @@ impl Connection {
     }
 }
 
-/// Takes the descriptors, and makes them close-on-exec. One more than [`MOST`] is enough to know, and a caller's
+/// Takes the descriptors, and makes them close-on-exec; one that has the number of a standard stream is moved. One more than [`MOST`] is enough to know, and a caller's
 /// endless iterator is not ours to exhaust.
 fn collect(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Vec<OwnedFd>> {
     let fds: Vec<OwnedFd> = fds.into_iter().take(MOST + 1).collect();
     for fd in &fds {
-        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
+            .map_err(|errno| refused("fcntl(2), F_SETFD", errno))?;
     }
-    Ok(fds)
+    fds.into_iter().map(beyond_standard_streams).collect()
 }
 
 fn wrong_number(what: &str, expected: usize, found: usize) -> io::Error {

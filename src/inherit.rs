@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::{fmt, io};
 
 use crate::end::Parts;
+use crate::sys::descriptors;
 use crate::sys::inherited::{self, Inherited};
 use crate::sys::refused::refused;
 use crate::{Connection, Receiver, Sender};
@@ -294,7 +295,7 @@ impl Claim {
         if distinct.len() != numbers.len() {
             return Err(invalid("a descriptor is named twice".into()));
         }
-        if let Some(low) = numbers.iter().find(|&&number| number < inherited::FIRST) {
+        if let Some(low) = numbers.iter().find(|&&number| number < descriptors::FIRST) {
             return Err(invalid(format!("descriptor {low} is a standard stream")));
         }
         Ok(Self { numbers, inode })

@@ -34,6 +34,7 @@ mod segment;
 mod sender;
 #[cfg(feature = "serde")]
 pub mod serde;
+mod surroundings;
 mod sync;
 mod sys;
 #[cfg(feature = "tokio")]
@@ -62,6 +63,7 @@ pub use parcels::SendEndError;
 pub use receiver::{Receiver, View};
 pub use sender::{Sender, Slot};
 pub use sys::interrupt::Interrupt;
+pub use sys::refused::raw_os_error;
 pub use wait::spin::Spin;
 pub use waiting::{Waitable, wait};
 

@@ -1,9 +1,11 @@
 //! How a pipe is made: `pipe`, `duplex`, and the builder behind both.
 
+use std::sync::Arc;
 use std::{fmt, io};
 
 use crate::backend::{kernel, shm};
 use crate::segment::geometry::{Flags, Wanted};
+use crate::sys::refused::{named, raw_os_error};
 use crate::{Connection, Receiver, Sender, Spin};
 
 /// What carries the bytes of a pipe.
@@ -153,7 +155,9 @@ impl PipeOptions {
         self
     }
 
-    /// Sets the backend; there is then no fall-back, and `SHMPIPE_BACKEND` is not read.
+    /// Sets the backend; there is then no fall-back, and `SHMPIPE_BACKEND` is not read. That is the strict mode: where
+    /// shared memory is refused, it is an error that says why. `SHMPIPE_BACKEND=shm` is as strict. Where neither
+    /// chooses, [`fallback_reason`](Sender::fallback_reason) tells what became of the default.
     ///
     /// # Examples
     ///
@@ -271,9 +275,9 @@ impl PipeOptions {
     /// - `PermissionDenied`: a kernel pipe larger than `/proc/sys/fs/pipe-max-size` was asked for
     ///   without `CAP_SYS_RESOURCE`; `InvalidInput` where it is larger than 2^30 bytes in any case.
     /// - Whatever memfd_create(2), mmap(2), socketpair(2) or pipe2(2) reports, `EMFILE` first of
-    ///   all. The text names the call and the kind is that of the error; its number is in
-    ///   [`source`](std::error::Error::source), except that of `EMFILE` and `ENFILE`, for which no
-    ///   kind stands: they are the error itself. Nothing stays open after an error.
+    ///   all. The text names the call and the kind is that of the error; its number is
+    ///   what [`shmpipe::raw_os_error`](crate::raw_os_error) finds. `EMFILE` comes with the limit, and with how many
+    ///   descriptors a pipe takes. Nothing stays open after an error.
     ///
     /// # Examples
     ///
@@ -285,6 +289,24 @@ impl PipeOptions {
     /// assert_eq!(error.to_string(), "a capacity of 0 bytes cannot hold a message");
     /// ```
     pub fn pipe(&self) -> io::Result<(Receiver, Sender)> {
+        let outcome = match self.chosen_backend()? {
+            Some(backend) => self.made_on(backend, None),
+            None => match self.made_on(Backend::SharedMemory, None) {
+                Err(error) if shm::is_refused(&error) => {
+                    self.made_on(Backend::Kernel, Some(Arc::new(error)))
+                }
+                outcome => outcome,
+            },
+        };
+        outcome.map_err(|error| self.explained(error))
+    }
+
+    /// A pipe on that backend; why it is not on the other one, where that was tried.
+    fn made_on(
+        &self,
+        backend: Backend,
+        fallback: Option<Arc<io::Error>>,
+    ) -> io::Result<(Receiver, Sender)> {
         let limit = self.max_message.unwrap_or(usize::MAX);
         let wanted = Wanted {
             capacity: self.checked_capacity()?,
@@ -292,25 +314,37 @@ impl PipeOptions {
             label: self.checked_label()?,
             flags: self.flags,
         };
-        let shared = || {
-            let (rx, tx) = shm::pair(wanted, self.spin)?;
-            Ok((
-                Receiver::shared_memory(rx),
-                Sender::shared_memory(tx, limit),
-            ))
-        };
-        let kernel = || {
-            let (rx, tx) = kernel::pair(wanted, self.capacity.is_some())?;
-            Ok((Receiver::kernel(rx), Sender::kernel(tx, limit)))
-        };
-        match self.chosen_backend()? {
-            Some(Backend::SharedMemory) => shared(),
-            Some(Backend::Kernel) => kernel(),
-            None => match shared() {
-                Err(error) if shm::is_refused(&error) => kernel(),
-                outcome => outcome,
-            },
+        match backend {
+            Backend::SharedMemory => {
+                let (rx, tx) = shm::pair(wanted, self.spin)?;
+                Ok((
+                    Receiver::shared_memory(rx),
+                    Sender::shared_memory(tx, limit),
+                ))
+            }
+            Backend::Kernel => {
+                let (rx, tx) = kernel::pair(wanted, self.capacity.is_some(), fallback)?;
+                Ok((Receiver::kernel(rx), Sender::kernel(tx, limit)))
+            }
         }
+    }
+
+    /// Says of a want of descriptors how many there must be.
+    #[cold]
+    fn explained(&self, error: io::Error) -> io::Error {
+        if raw_os_error(&error) != Some(libc::EMFILE) {
+            return error;
+        }
+        let (each, both) = if self.flags.has(Flags::PARCELS) {
+            (3, 5)
+        } else {
+            (2, 3)
+        };
+        let step = format_args!(
+            "a pipe takes {both} descriptors in the process that makes it, twice as many where it goes both ways, \
+             and {each} or twice as many in one that is handed an end"
+        );
+        named(step, error)
     }
 
     /// Makes a two-way pipe: two one-way pipes, crossed.
@@ -331,8 +365,8 @@ impl PipeOptions {
     /// ```
     pub fn duplex(&self) -> io::Result<(Connection, Connection)> {
         let (left_rx, right_tx) = self.pipe()?;
-        let options = self.clone().backend(left_rx.backend());
-        let (right_rx, left_tx) = options.pipe()?;
+        let second = self.made_on(left_rx.backend(), left_rx.fallback().cloned());
+        let (right_rx, left_tx) = second.map_err(|error| self.explained(error))?;
         Ok((
             Connection::new(left_rx, left_tx),
             Connection::new(right_rx, right_tx),

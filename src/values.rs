@@ -37,6 +37,29 @@ macro_rules! sender_of_values {
                 self.inner.backend()
             }
 
+            /// Why this is a kernel pipe although none was chosen, as
+            /// [`Sender::fallback_reason`](crate::Sender::fallback_reason).
+            ///
+            /// # Examples
+            ///
+            /// See there.
+            pub fn fallback_reason(&self) -> Option<&io::Error> {
+                self.inner.fallback_reason()
+            }
+
+            /// Does now what would be done once, as [`Sender::warm_up`](crate::Sender::warm_up).
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            ///
+            /// # Examples
+            ///
+            /// See there.
+            pub fn warm_up(&self) -> io::Result<()> {
+                self.inner.warm_up()
+            }
+
             /// The processes that hold a receiver of this pipe, as [`Sender::holders`](crate::Sender::holders).
             ///
             /// # Errors
@@ -112,6 +135,29 @@ macro_rules! receiver_of_values {
             /// See [`Backend`](crate::Backend).
             pub fn backend(&self) -> Backend {
                 self.inner.backend()
+            }
+
+            /// Why this is a kernel pipe although none was chosen, as
+            /// [`Sender::fallback_reason`](crate::Sender::fallback_reason).
+            ///
+            /// # Examples
+            ///
+            /// See there.
+            pub fn fallback_reason(&self) -> Option<&io::Error> {
+                self.inner.fallback_reason()
+            }
+
+            /// Does now what would be done once, as [`Sender::warm_up`](crate::Sender::warm_up).
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            ///
+            /// # Examples
+            ///
+            /// See there.
+            pub fn warm_up(&self) -> io::Result<()> {
+                self.inner.warm_up()
             }
 
             /// The processes that hold a sender of this pipe, as [`Receiver::holders`](crate::Receiver::holders).

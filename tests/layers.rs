@@ -26,6 +26,7 @@ const LAYERS: [&[&str]; 7] = [
         "parcels",
         "receiver",
         "sender",
+        "surroundings",
     ],
     &["serde", "typed", "values"],
 ];

@@ -23,6 +23,11 @@ pub(crate) fn can_run_beside_us(cpu: u32) -> bool {
     cpu != current() && quota_is_over_one_cpu()
 }
 
+/// Asks now for what is asked once.
+pub(crate) fn warm_up() {
+    quota_is_over_one_cpu();
+}
+
 /// Whether the cgroup's quota leaves us more than one CPU. Asked once, since it reads files; where the
 /// first caller was bound to one CPU the quota cannot be told and counts as enough.
 fn quota_is_over_one_cpu() -> bool {

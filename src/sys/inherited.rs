@@ -6,10 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
+use super::descriptors;
 use super::refused::refused;
-
-/// Standard input, output and error are below.
-pub(crate) const FIRST: RawFd = 3;
 
 /// Lets the program that this process is about to become keep `fd`. For a forked child: it allocates
 /// nothing.
@@ -44,11 +42,7 @@ pub(crate) fn look_at(number: RawFd) -> io::Result<Inherited> {
     if flags & libc::FD_CLOEXEC != 0 {
         return Ok(Inherited::Own);
     }
-    // SAFETY: as above; it makes a new descriptor and changes nothing about the old one.
-    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, FIRST) };
-    let copy = Errno::result(copy).map_err(|errno| refused("fcntl(2), F_DUPFD_CLOEXEC", errno))?;
-    // SAFETY: the call has just made this descriptor, and nobody else has it.
-    Ok(Inherited::Open(unsafe { OwnedFd::from_raw_fd(copy) }))
+    Ok(Inherited::Open(descriptors::copy(number)?))
 }
 
 /// Closes an inherited descriptor of which [`look_at`] has made a copy.

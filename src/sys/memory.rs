@@ -10,6 +10,7 @@ use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous};
 use nix::sys::resource::{Resource, getrlimit};
 
+use super::descriptors::beyond_standard_streams;
 use super::refused::refused;
 
 /// The size of a page in bytes, a power of two.
@@ -19,8 +20,14 @@ pub(crate) fn page_size() -> usize {
     usize::try_from(size).expect("sysconf(3) always knows the page size")
 }
 
-/// Memory in bytes that the kernel believes can be had without swapping (proc_meminfo(5)).
+/// Memory in bytes that can be had without swapping, in the whole system and in this process's memory cgroup.
 fn available_memory() -> Option<u64> {
+    let bounds = [available_in_the_system(), super::cgroup::headroom()];
+    bounds.into_iter().flatten().min()
+}
+
+/// What the kernel believes can be had without swapping (proc_meminfo(5)).
+fn available_in_the_system() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text
         .lines()
@@ -29,23 +36,34 @@ fn available_memory() -> Option<u64> {
     kib.checked_mul(1024)
 }
 
+/// What a mapped segment of `length` bytes takes in all: a page table entry for each page of both views, and the
+/// kernel's own books.
+fn with_tables(length: usize) -> u64 {
+    let length = length as u64;
+    length.saturating_add(length / 128)
+}
+
 /// Makes a memfd of `length` zero bytes named `name`, allocates its pages and seals its size.
 ///
 /// # Errors
 ///
-/// `OutOfMemory` when `length` is beyond the memory at hand: allocating pages one by one would else
-/// call the OOM killer before it failed. `FileTooLarge` when it is beyond `RLIMIT_FSIZE`, for which
+/// `OutOfMemory` when `length` is beyond the memory at hand, of the system or of the memory cgroup: allocating
+/// pages one by one would else call the OOM killer before it failed. A short one is not compared, since that reads
+/// several files. `FileTooLarge` when it is beyond `RLIMIT_FSIZE`, for which
 /// ftruncate(2) would end the process by SIGXFSZ. Otherwise what memfd_create(2), ftruncate(2),
 /// fallocate(2) and fcntl(2) report.
 pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<OwnedFd> {
-    const WORTH_A_LOOK: usize = 64 << 20;
+    const WORTH_A_LOOK: usize = 1 << 20;
     if length > WORTH_A_LOOK
         && let Some(available) = available_memory()
-        && length as u64 > available
+        && with_tables(length) > available
     {
         return Err(io::Error::new(
             io::ErrorKind::OutOfMemory,
-            format!("a segment of {length} bytes is beyond the {available} bytes of free memory"),
+            format!(
+                "a segment of {length} bytes is beyond the {available} bytes that are free in the system and in \
+                 this process's memory cgroup"
+            ),
         ));
     }
     let (longest, _) = getrlimit(Resource::RLIMIT_FSIZE)
@@ -109,7 +127,7 @@ fn memfd(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
         let fd = unsafe { libc::memfd_create(name.as_ptr(), flags) };
         if fd >= 0 {
             // SAFETY: the call has just made this descriptor, and nobody else has it.
-            return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+            return beyond_standard_streams(unsafe { OwnedFd::from_raw_fd(fd) });
         }
         let error = io::Error::last_os_error();
         if error.raw_os_error() != Some(libc::EINVAL) {

@@ -3,9 +3,11 @@
 //! Nothing here knows what a ring or a pipe end is; everything above goes through these wrappers. For the model
 //! checker, files in `loom/` stand in for what sleeps, wakes, or tells threads apart.
 
+pub(crate) mod cgroup;
 pub(crate) mod clock;
 #[cfg_attr(loom, path = "loom/cpus.rs")]
 pub(crate) mod cpus;
+pub(crate) mod descriptors;
 pub(crate) mod fork;
 #[cfg_attr(loom, path = "loom/futex.rs")]
 pub(crate) mod futex;
@@ -21,7 +23,21 @@ pub(crate) mod parcels;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod refused;
+#[cfg(not(loom))]
+pub(crate) mod select;
 #[cfg_attr(loom, path = "loom/socket.rs")]
 pub(crate) mod socket;
 #[cfg_attr(loom, path = "loom/thread.rs")]
 pub(crate) mod thread;
+
+/// Finds out once what a process and its calling thread ask of the system at their first calls.
+///
+/// # Errors
+///
+/// As [`thread::Thread::current`] and [`process::Process::current`].
+pub(crate) fn warm_up() -> std::io::Result<()> {
+    thread::Thread::current()?;
+    process::Process::current()?;
+    cpus::warm_up();
+    Ok(())
+}

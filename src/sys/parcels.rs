@@ -14,6 +14,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair,
 };
 
+use super::descriptors::{beyond_standard_streams, both_beyond_standard_streams};
 use super::refused::refused;
 use crate::sync::kill_point;
 
@@ -33,8 +34,9 @@ const SCM_PIDFD: libc::c_int = 4;
 /// Makes a connected pair, close-on-exec, the receivers' end first.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC;
-    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
-        .map_err(|errno| refused("socketpair(2) for descriptors", errno))
+    let made = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
+        .map_err(|errno| refused("socketpair(2) for descriptors", errno))?;
+    both_beyond_standard_streams(made)
 }
 
 /// What became of a packet that was to be sent.
@@ -128,6 +130,8 @@ pub(crate) fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<Packet>> {
         // End-of-file, or an empty packet of a liar; as none it stays, and what came with it is closed.
         return Ok(None);
     }
+    let fds = fds.into_iter().map(beyond_standard_streams);
+    let fds = fds.collect::<io::Result<Vec<_>>>()?;
     // A packet of another length is none of ours: no message has the ticket 0.
     let is_ours = length == PACKET;
     let word = |at: usize| {

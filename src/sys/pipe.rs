@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
+use super::descriptors::both_beyond_standard_streams;
 use super::refused::refused;
 use crate::sync::kill_point;
 
@@ -24,8 +25,9 @@ const RWF_NOSIGNAL: libc::c_int = 0x100;
 
 /// Makes a pipe, reader first, close-on-exec and non-blocking.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-        .map_err(|errno| refused("pipe2(2)", errno))
+    let made = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .map_err(|errno| refused("pipe2(2)", errno))?;
+    both_beyond_standard_streams(made)
 }
 
 /// The largest capacity in bytes that can be asked for: a power of two, in a C int.
@@ -136,30 +138,67 @@ pub(crate) unsafe fn read(
     pipe: BorrowedFd<'_>,
     targets: &[libc::iovec],
 ) -> io::Result<Option<usize>> {
-    let count = libc::c_int::try_from(targets.len()).map_err(|_| Errno::EINVAL)?;
     loop {
-        // An offset of -1 reads at the beginning, as readv(2).
         // SAFETY: the caller vouches for the targets.
-        let mut outcome = unsafe {
-            libc::preadv2(
-                pipe.as_raw_fd(),
-                targets.as_ptr(),
-                count,
-                -1,
-                libc::RWF_NOWAIT,
-            )
-        };
-        if outcome == -1 && is_refused_flag(Errno::last()) {
-            // SAFETY: as above.
-            outcome = unsafe { libc::readv(pipe.as_raw_fd(), targets.as_ptr(), count) };
-        }
-        let outcome = Errno::result(outcome);
-        kill_point();
+        let (outcome, call) = unsafe { read_once(pipe, targets) };
         match outcome {
-            Ok(len) => return Ok(Some(len.unsigned_abs())),
+            Ok(len) => return Ok(Some(len)),
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => return Ok(None),
-            Err(errno) => return Err(refused("readv(2) of the pipe", errno)),
+            Err(errno) => return Err(refused(format_args!("{call} of the pipe"), errno)),
+        }
+    }
+}
+
+/// One transfer, and the call that made it or that was refused.
+///
+/// # Safety
+///
+/// Each target is valid for writes of its length, or is not mapped at all.
+unsafe fn read_once(
+    pipe: BorrowedFd<'_>,
+    targets: &[libc::iovec],
+) -> (nix::Result<usize>, &'static str) {
+    let mut call = "preadv2(2)";
+    let Ok(count) = libc::c_int::try_from(targets.len()) else {
+        return (Err(Errno::EINVAL), call);
+    };
+    // An offset of -1 reads at the beginning, as readv(2).
+    // SAFETY: the caller vouches for the targets.
+    let mut outcome = unsafe {
+        libc::preadv2(
+            pipe.as_raw_fd(),
+            targets.as_ptr(),
+            count,
+            -1,
+            libc::RWF_NOWAIT,
+        )
+    };
+    if outcome == -1 && is_refused_flag(Errno::last()) {
+        call = "preadv2(2) and then readv(2)";
+        // SAFETY: as above.
+        outcome = unsafe { libc::readv(pipe.as_raw_fd(), targets.as_ptr(), count) };
+    }
+    let outcome = Errno::result(outcome);
+    kill_point();
+    (outcome.map(isize::unsigned_abs), call)
+}
+
+/// Whether the pipe is empty for good, by the reading end; false for what cannot be read.
+///
+/// A read to memory that is not there tells it at one moment and takes nothing: the kernel looks for bytes and for
+/// writers before it looks where they are to go.
+pub(crate) fn is_at_end(reader: BorrowedFd<'_>) -> io::Result<bool> {
+    let nowhere = [target(std::ptr::without_provenance_mut(1), 1)];
+    loop {
+        // SAFETY: no byte of the first page is mapped (mmap_min_addr), which the kernel finds out by itself.
+        match unsafe { read_once(reader, &nowhere) } {
+            (Ok(length), _) => return Ok(length == 0),
+            (Err(Errno::EINTR), _) => {}
+            (Err(Errno::EFAULT | Errno::EAGAIN), _) => return Ok(false),
+            (Err(errno), call) => {
+                return Err(refused(format_args!("{call} of the pipe"), errno));
+            }
         }
     }
 }
@@ -186,7 +225,17 @@ pub(crate) fn write(pipe: BorrowedFd<'_>, from: &[IoSlice<'_>]) -> io::Result<Op
                 NO_FLAG.store(true, Ordering::Relaxed);
             }
             Err(Errno::EPIPE) => return Err(Errno::EPIPE.into()),
-            Err(errno) => return Err(refused("writing to the pipe", errno)),
+            Err(errno) => {
+                let call = if NO_FLAG.load(Ordering::Relaxed) {
+                    "pwritev2(2) and then writev(2)"
+                } else {
+                    "pwritev2(2)"
+                };
+                return Err(refused(
+                    format_args!("writing to the pipe by {call}"),
+                    errno,
+                ));
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
+use super::descriptors::beyond_standard_streams;
 use super::fork::{self, OwnPage};
 use super::refused::refused;
 use super::{clock, clock::Deadline, holders, socket};
@@ -334,7 +335,7 @@ fn open(id: u32) -> io::Result<OwnedFd> {
     }
     kill_point();
     // SAFETY: the call has just made this descriptor, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    beyond_standard_streams(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Number of the process behind `fd` that no other one will have, where this kernel gives one.

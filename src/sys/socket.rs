@@ -13,15 +13,18 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use nix::sys::time::TimeSpec;
 
 use super::clock::{Deadline, to_timespec};
+use super::descriptors::both_beyond_standard_streams;
 use super::interrupt;
 use super::refused::refused;
+use super::select;
 use crate::sync::kill_point;
 
 /// Makes a connected pair, close-on-exec.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC;
-    let (left, right) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
+    let made = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
         .map_err(|errno| refused("socketpair(2)", errno))?;
+    let (left, right) = both_beyond_standard_streams(made)?;
     refuse_descriptors(left.as_fd());
     refuse_descriptors(right.as_fd());
     Ok((left, right))
@@ -191,6 +194,7 @@ pub(crate) fn wait(
             Ok(_) => shown(&watched[0]),
             Err(Errno::EINTR) if deadline.passed() => PollFlags::empty(),
             Err(Errno::EINTR) => continue,
+            Err(Errno::EINVAL) => return wait_without_poll(fd, events, also, deadline),
             Err(errno) => return Err(refused("ppoll(2)", errno)),
         };
         return Ok(Readiness {
@@ -198,6 +202,19 @@ pub(crate) fn wait(
             hung_up: found.intersects(hang_up()),
         });
     }
+}
+
+/// As [`wait`] where `RLIMIT_NOFILE` is lower than the number of descriptors, which poll(2) calls `EINVAL`.
+#[cold]
+fn wait_without_poll(
+    fd: BorrowedFd<'_>,
+    events: PollFlags,
+    also: Option<BorrowedFd<'_>>,
+    deadline: Deadline,
+) -> io::Result<Readiness> {
+    let also = also.map(|also| (also, PollFlags::POLLIN));
+    let fds: Vec<_> = [(fd, events)].into_iter().chain(also).collect();
+    Ok(select::wait_many(&fds, deadline)?[0])
 }
 
 /// Waits by poll(2) until one of many descriptors is ready for its events or hung up, or until `deadline`; tells
@@ -229,6 +246,7 @@ pub(crate) fn wait_many(
             Ok(1) if wake.is_some() && shown(&watched[fds.len()]) != PollFlags::empty() => {
                 is_wake_heard = shown(&watched[fds.len()]).intersects(PollFlags::POLLIN);
             }
+            Err(Errno::EINVAL) => return select::wait_many(fds, deadline),
             Err(errno) if errno != Errno::EINTR => return Err(refused("ppoll(2)", errno)),
             outcome => {
                 let found = |(at, &(_, events)): (&PollFd<'_>, &(_, PollFlags))| {

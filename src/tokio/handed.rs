@@ -54,6 +54,30 @@ macro_rules! goes_as_its_blocking_end {
             pub fn backend(&self) -> Backend {
                 self.$by.backend()
             }
+
+            /// Why this is a kernel pipe although none was chosen, as
+            /// [`Sender::fallback_reason`](crate::Sender::fallback_reason).
+            ///
+            /// # Examples
+            ///
+            /// See there.
+            pub fn fallback_reason(&self) -> Option<&io::Error> {
+                self.$by.fallback_reason()
+            }
+
+            /// Does now what would be done once, as [`Sender::warm_up`](crate::Sender::warm_up).
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            ///
+            /// # Examples
+            ///
+            /// See there.
+            pub fn warm_up(&self) -> io::Result<()> {
+                $(self.$part.warm_up()?;)+
+                Ok(())
+            }
         }
 
         /// It travels as the blocking end does; who receives it chooses which of the two it is there. Receiving one

@@ -1,6 +1,6 @@
 //! Pauses of a task without a thread, and without tokio's own timers, which a runtime need not have.
 
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, RawFd};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
+
+use crate::sys::descriptors::beyond_standard_streams;
 
 /// The first pause; each one is twice as long as the one before.
 const FIRST: Duration = Duration::from_millis(1);
@@ -39,6 +41,9 @@ impl Pause {
         Handle::try_current().ok()?;
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).ok()?;
+        let timer = beyond_standard_streams(timer.into()).ok()?;
+        // SAFETY: the timer's own descriptor, or a copy of it, and nobody else's.
+        let timer = unsafe { TimerFd::from_raw_fd(timer.into_raw_fd()) };
         // SAFETY: the timer's descriptor stays open and the same until the registration is gone.
         let timer =
             unsafe { AsyncFd::register_with_interest(Timer(timer), Interest::READABLE) }.ok()?;

@@ -54,6 +54,30 @@ macro_rules! connection_of_values {
                 self.sender.backend()
             }
 
+            /// Why this is a kernel pipe although none was chosen, as
+            /// [`Sender::fallback_reason`](crate::Sender::fallback_reason).
+            ///
+            /// # Examples
+            ///
+            /// See there.
+            pub fn fallback_reason(&self) -> Option<&io::Error> {
+                self.sender.fallback_reason()
+            }
+
+            /// Does now what would be done once, as [`Sender::warm_up`](crate::Sender::warm_up).
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            ///
+            /// # Examples
+            ///
+            /// See there.
+            pub fn warm_up(&self) -> io::Result<()> {
+                self.receiver.warm_up()?;
+                self.sender.warm_up()
+            }
+
             /// The processes that hold the other end, or one half of it, as [`Connection::holders`](crate::Connection::holders).
             ///
             /// # Errors

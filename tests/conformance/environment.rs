@@ -23,7 +23,7 @@ on_no_backend! {
 }
 
 /// Runs `work` in a child where the variable has `value`.
-fn with_variable(value: &[u8], work: impl FnOnce()) {
+pub(crate) fn with_variable(value: &[u8], work: impl FnOnce()) {
     let child = fork(|| {
         set_variable(value);
         work();

@@ -207,7 +207,7 @@ fn a_receiver_without_room_for_the_descriptors_leaves_all_where_it_is(backend: B
             let Err(RecvError::Io(error)) = rx.recv_with_fds() else {
                 panic!("ten were opened where five fit")
             };
-            assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+            assert_eq!(shmpipe::raw_os_error(&error), Some(libc::EMFILE), "{error}");
         }
     });
     assert_eq!(open_fds(), before);

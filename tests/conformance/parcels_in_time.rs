@@ -237,10 +237,7 @@ fn an_end_that_cannot_be_duplicated_comes_back(backend: Backend) {
     let (mut end, travelling) = open(backend);
     // All numbers below are taken by the two pipes.
     let refused = with_fd_limit(8, || tx.try_send_with_end(b"", travelling).err()).unwrap();
-    assert_eq!(
-        io::Error::from(refused.error).raw_os_error(),
-        Some(libc::EMFILE)
-    );
+    assert_eq!(refused.error.raw_os_error(), Some(libc::EMFILE));
     let mut back = refused.end;
     back.send(b"still an end").unwrap();
     assert_eq!(&*end.recv().unwrap(), b"still an end");

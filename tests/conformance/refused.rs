@@ -43,7 +43,7 @@ fn made_step_by_step<T>(make: impl Fn() -> io::Result<T>) -> T {
             }
             Err(error) => {
                 assert_eq!(
-                    error.raw_os_error(),
+                    shmpipe::raw_os_error(&error),
                     Some(libc::EMFILE),
                     "room for {room}: {error}"
                 );
@@ -81,7 +81,7 @@ fn a_clone_that_runs_out_of_descriptors_at_any_step_leaks_nothing(backend: Backe
         for room in 0..8 {
             if let Err(error) = with_fd_limit(least + room, make) {
                 assert_eq!(
-                    error.raw_os_error(),
+                    shmpipe::raw_os_error(&error),
                     Some(libc::EMFILE),
                     "room for {room}: {error}"
                 );
@@ -173,7 +173,7 @@ fn a_pipe_that_runs_out_of_address_space_at_any_step_leaks_nothing(backend: Back
 }
 
 /// As `ulimit -f`, in a child: a longer file is refused with a signal that ends the process.
-fn where_files_are_short(work: impl FnOnce()) {
+pub(crate) fn where_files_are_short(work: impl FnOnce()) {
     let child = fork(|| {
         let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
         setrlimit(Resource::RLIMIT_FSIZE, 1000, hard).unwrap();

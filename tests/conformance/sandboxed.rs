@@ -32,6 +32,7 @@ const REFUSALS: [i32; 3] = [libc::EPERM, libc::EACCES, libc::ENOSYS];
 fn assert_names(error: &io::Error, name: &str, errno: i32) {
     let plain = io::Error::from_raw_os_error(errno);
     assert_eq!(error.kind(), plain.kind(), "{error}");
+    assert_eq!(shmpipe::raw_os_error(error), Some(errno), "{error}");
     let text = error.to_string();
     assert!(
         text.contains(name) && text.contains(&plain.to_string()),

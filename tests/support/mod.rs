@@ -15,6 +15,7 @@ mod cpus;
 mod fds;
 mod isolate;
 mod line;
+mod memory_group;
 mod pattern;
 mod program;
 mod random;
@@ -33,12 +34,13 @@ pub(crate) use cpus::{Others, pin_to, two_cpus};
 pub(crate) use fds::{Held, Holdings, holdings, mappings, open_fds, with_fd_limit};
 pub(crate) use isolate::{RUNNING_BODY, found, isolated, limit, run_body, skipped};
 pub(crate) use line::Line;
+pub(crate) use memory_group::MemoryGroup;
 pub(crate) use pattern::{check, identify, pattern};
 pub(crate) use program::{Tasks, ends_well, program, run_task};
 pub(crate) use random::{Random, mixed};
 pub(crate) use report::{doing, own_group};
 pub(crate) use sanitizer::{leaking, not_under_a_sanitizer};
-pub(crate) use seccomp::{Calls, calls};
+pub(crate) use seccomp::{Calls, allow_only, calls};
 pub(crate) use shared::{shared_counter, shared_counters};
 pub(crate) use surroundings::{
     has_ended, in_a_namespace_of_its_own, privileged, without_pidfds, without_proc,

@@ -6,6 +6,7 @@ use libc::{c_long, sock_filter, sock_fprog};
 
 const SECCOMP_RET_ALLOW: u32 = 0x7fff_0000;
 const SECCOMP_RET_ERRNO: u32 = 0x0005_0000;
+const SECCOMP_RET_KILL_PROCESS: u32 = 0x8000_0000;
 
 /// Where the arguments start in seccomp_data, and how long each is.
 const ARGUMENTS: u32 = 16;
@@ -63,6 +64,19 @@ impl Calls {
         }
         install(&mut filter);
     }
+}
+
+/// Has every call that is not one of these kill the process, from now on.
+pub(crate) fn allow_only(numbers: &[c_long]) {
+    let mut filter = vec![load(0)];
+    for &number in numbers {
+        // The jump over the verdict is taken where the number is another one.
+        let mut test = unless_equal(u32::try_from(number).unwrap());
+        test.jf = 1;
+        filter.extend([test, give(SECCOMP_RET_ALLOW)]);
+    }
+    filter.push(give(SECCOMP_RET_KILL_PROCESS));
+    install(&mut filter);
 }
 
 fn install(filter: &mut [sock_filter]) {

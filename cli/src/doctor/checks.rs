@@ -157,10 +157,7 @@ pub(super) fn is_over_file_size(error: &io::Error) -> bool {
 
 /// Whether an error tells of a want that no fall-back helps against.
 fn is_short_of_something(error: &io::Error) -> bool {
-    let source = error
-        .get_ref()
-        .and_then(|inner| inner.source()?.downcast_ref::<io::Error>());
-    let errno = source.unwrap_or(error).raw_os_error().map(Errno::from_raw);
+    let errno = shmpipe::raw_os_error(error).map(Errno::from_raw);
     matches!(
         errno,
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOSPC)

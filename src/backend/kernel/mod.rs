@@ -16,7 +16,7 @@ use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
 use crate::sys::holders::Opposite;
 use crate::sys::refused::named;
 use crate::sys::thread::Thread;
-use crate::sys::{pipe, socket};
+use crate::sys::{descriptors, pipe, socket};
 use page::Page;
 use reading::Payload;
 
@@ -31,12 +31,17 @@ mod tx;
 pub(crate) use rx::Rx;
 pub(crate) use tx::Tx;
 
-/// Makes both ends of one direction; the capacity is only a wish unless it was `asked` for.
+/// Makes both ends of one direction; the capacity is only a wish unless it was `asked` for. `fallback` is why it is
+/// not the other backend, where that was tried.
 ///
 /// # Errors
 ///
 /// What the operating system reports; nothing stays open then.
-pub(crate) fn pair(wanted: Wanted<'_>, asked: bool) -> io::Result<(Rx, Tx)> {
+pub(crate) fn pair(
+    wanted: Wanted<'_>,
+    asked: bool,
+    fallback: Option<Arc<io::Error>>,
+) -> io::Result<(Rx, Tx)> {
     // A thread that cannot own a robust lock is found out here and not in the first send.
     Thread::current()?;
     let (reader, writer) = pipe::pair()?;
@@ -72,8 +77,9 @@ pub(crate) fn pair(wanted: Wanted<'_>, asked: bool) -> io::Result<(Rx, Tx)> {
             reader,
             rx_parcels,
             wanted.flags,
+            fallback.clone(),
         )),
-        Tx::new(End::new(page, writer, tx_parcels, wanted.flags)),
+        Tx::new(End::new(page, writer, tx_parcels, wanted.flags, fallback)),
     ))
 }
 
@@ -123,7 +129,7 @@ fn attach(
     // A blocking end would block beyond time-outs; the flag is the open file's, for all its holders.
     pipe::set_nonblocking(pipe.as_fd())?;
     let page = Arc::new(Page::attach(memfd, geometry)?);
-    Ok(End::new(page, pipe, parcels, geometry.flags()))
+    Ok(End::new(page, pipe, parcels, geometry.flags(), None))
 }
 
 fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
@@ -152,6 +158,20 @@ fn refused_capacity(capacity: usize, error: io::Error) -> io::Error {
     named(step, error)
 }
 
+impl Rx {
+    /// Why the pipe is not of shared memory, where that was tried first.
+    pub(crate) fn fallback(&self) -> Option<&Arc<io::Error>> {
+        self.end.fallback.as_ref()
+    }
+}
+
+impl Tx {
+    /// As [`Rx::fallback`].
+    pub(crate) fn fallback(&self) -> Option<&Arc<io::Error>> {
+        self.end.fallback.as_ref()
+    }
+}
+
 /// What all handles of this process to one side share.
 struct End {
     page: Arc<Page>,
@@ -163,12 +183,20 @@ struct End {
     fragments: PerProcess<Reassembly<Payload>>,
     /// Whom calls that may not wait do not wait for again.
     stuck: Stuck,
+    /// Why the pipe is not of shared memory, where that was tried first by this process.
+    fallback: Option<Arc<io::Error>>,
     /// For a sending end, once somebody watches it: what shows room as readiness to read.
     watch: OnceLock<OwnedFd>,
 }
 
 impl End {
-    fn new(page: Arc<Page>, pipe: OwnedFd, parcels: Option<OwnedFd>, flags: Flags) -> Arc<Self> {
+    fn new(
+        page: Arc<Page>,
+        pipe: OwnedFd,
+        parcels: Option<OwnedFd>,
+        flags: Flags,
+        fallback: Option<Arc<io::Error>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             page,
             pipe,
@@ -176,16 +204,16 @@ impl End {
             flags,
             fragments: PerProcess::new(),
             stuck: Stuck::default(),
+            fallback,
             watch: OnceLock::new(),
         })
     }
 
     /// Copies of the descriptors for another process: the page, the pipe, and the socket for parcels.
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
-        let page = self.page.memfd()?.try_clone()?;
-        let pipe = self.pipe.try_clone()?;
-        let parcels = self.parcels.as_ref().map(OwnedFd::try_clone).transpose()?;
-        Ok([page, pipe].into_iter().chain(parcels).collect())
+        let own = [self.page.memfd()?, &self.pipe];
+        let all = own.into_iter().chain(&self.parcels);
+        all.map(|fd| descriptors::copy(fd.as_raw_fd())).collect()
     }
 
     /// How the holders of the other side are known.

@@ -13,6 +13,7 @@ use crate::segment::layout::{Bearer, Custody, Flow, SideLock, Tally, Untouched};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock;
 use crate::sys::memory::{SharedPage, page_size, refuse_holes, sealed_memfd};
+use crate::sys::refused::{copied, named_as};
 
 /// The shared words.
 #[repr(C)]
@@ -85,8 +86,8 @@ pub(super) struct RxSide {
 /// The page, mapped.
 pub(super) struct Page {
     page: SharedPage,
-    /// Kept open for handing over; `None` where memfd was refused, when only `fork` shares the page.
-    memfd: Option<OwnedFd>,
+    /// Kept open for handing over; why there is none where it was refused, when only `fork` shares the page.
+    memfd: io::Result<OwnedFd>,
     /// When it was made, on `CLOCK_MONOTONIC`.
     made: Duration,
 }
@@ -95,9 +96,8 @@ impl Page {
     /// Makes a page and its cookie, for the pipe whose inode `sides` has and that has got this capacity.
     pub(super) fn create(sides: Sides, capacity: usize, wanted: Wanted<'_>) -> io::Result<Self> {
         let memfd = match sealed_memfd(&memory_name(KERNEL_PAGE, wanted.label), page_size()) {
-            Ok(fd) => Some(fd),
-            Err(error) if crate::backend::shm::is_refused(&error) => None,
-            Err(error) => return Err(error),
+            Err(error) if !crate::backend::shm::is_refused(&error) => return Err(error),
+            outcome => outcome,
         };
         let geometry = Geometry::new(
             Kind::KernelPage,
@@ -109,7 +109,7 @@ impl Page {
             },
         );
         let page = Self {
-            page: SharedPage::new(memfd.as_ref())?,
+            page: SharedPage::new(memfd.as_ref().ok())?,
             memfd,
             made: Duration::from_nanos(geometry.created()),
         };
@@ -126,7 +126,7 @@ impl Page {
         refuse_holes(&memfd, page_size())?;
         Ok(Self {
             page: SharedPage::new(Some(&memfd))?,
-            memfd: Some(memfd),
+            memfd: Ok(memfd),
             made: Duration::from_nanos(geometry.created()),
         })
     }
@@ -135,12 +135,13 @@ impl Page {
     ///
     /// # Errors
     ///
-    /// `Unsupported` where memfd was refused.
+    /// `Unsupported` where it was refused, with the cause.
     pub(super) fn memfd(&self) -> io::Result<&OwnedFd> {
-        self.memfd.as_ref().ok_or_else(|| {
-            io::Error::new(
+        self.memfd.as_ref().map_err(|cause| {
+            named_as(
                 io::ErrorKind::Unsupported,
-                "memfd_create(2) was refused, so this pipe can only be inherited by fork",
+                "this kernel pipe can only be inherited by fork, since it has no memfd to hand over",
+                copied(cause),
             )
         })
     }

@@ -21,6 +21,7 @@ use crate::backend::{Look, Seen};
 use crate::error::Fault;
 use crate::ring::custody::Turn;
 use crate::sys::clock::Patience;
+use crate::sys::descriptors::beyond_standard_streams;
 use crate::sys::refused::refused;
 
 impl Rx {
@@ -67,6 +68,7 @@ impl Tx {
         }
         let watch = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .map_err(|errno| refused("epoll_create1(2)", errno))?;
+        let watch = Epoll(beyond_standard_streams(watch.0)?);
         watch
             .add(self.end.pipe(), EpollEvent::new(EpollFlags::EPOLLOUT, 0))
             .map_err(|errno| refused("epoll_ctl(2) of the pipe", errno))?;

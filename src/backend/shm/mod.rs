@@ -18,7 +18,9 @@ use crate::segment::Segment;
 use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
 use crate::segment::layout::{Control, Event};
 use crate::sync::{Ordering, kill_point};
-use crate::sys::{futex, holders::Opposite, inherited, parcels, socket, thread::Thread};
+use crate::sys::{
+    descriptors, futex, holders::Opposite, inherited, parcels, socket, thread::Thread,
+};
 use crate::wait::spin::Spin;
 
 mod at_once;
@@ -239,10 +241,11 @@ impl End {
 
     /// Copies of the descriptors for another process: the memfd, the life-line, and the socket for parcels.
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
-        let memfd = self.segment.memfd().try_clone_to_owned()?;
-        let socket = self.socket().try_clone_to_owned()?;
-        let parcels = self.parcels.as_ref().map(OwnedFd::try_clone).transpose()?;
-        Ok([memfd, socket].into_iter().chain(parcels).collect())
+        let own = [self.segment.memfd(), self.socket()];
+        let all = own
+            .into_iter()
+            .chain(self.parcels.as_ref().map(OwnedFd::as_fd));
+        all.map(|fd| descriptors::copy(fd.as_raw_fd())).collect()
     }
 
     /// From now on senders may be anywhere, and not only in forks of those who have one.
