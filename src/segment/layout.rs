@@ -49,8 +49,8 @@ pub(crate) struct TxSide {
     pub(crate) head_seen: AtomicU64,
     /// What has been sent.
     pub(crate) flow: Flow,
-    /// Who is sending, or last sent, a message in parts; a hint whose death to watch for. In `HELD` and `AWAITED`
-    /// the holder, on whose id others sleep.
+    /// Who is sending, or last sent, a message in parts; a hint whose death to watch for. In `HELD`, `AWAITED`
+    /// and `SENDING` the holder, on whose id others sleep.
     pub(crate) sender: Bearer,
     /// Ticket of the last message with descriptors, or of one whose sender died before it was there. Written
     /// before the descriptors are sent (Release, `SYNC: ticket`); read by receivers (Acquire).
@@ -183,6 +183,8 @@ pub(crate) mod message {
     pub(crate) const HELD: u32 = 4;
     /// As `HELD`, and others wait for it.
     pub(crate) const AWAITED: u32 = 5;
+    /// One is under way in steps; between two of them its end keeps the side to itself, as in `HELD`.
+    pub(crate) const SENDING: u32 = 6;
     /// The bits of a state.
     pub(crate) const STATES: u32 = 0xff;
     /// Beside the state: somebody watches the side through its descriptor. Set by any of its holders, without

@@ -37,6 +37,7 @@ mod handed;
 mod parcels;
 mod pause;
 mod receiver;
+mod registered;
 mod sender;
 mod watch;
 

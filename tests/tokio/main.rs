@@ -5,6 +5,8 @@ mod support;
 
 mod cancelling;
 mod deaths;
+mod forks;
+mod long;
 mod messages;
 mod sharing;
 mod streams;

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 
 use crossbeam_utils::CachePadded;
 
+use crate::ring::hold::Hold;
 use crate::segment::geometry::{Geometry, Kind, Sides, Wanted};
 use crate::segment::label::{KERNEL_PAGE, memory_name};
 use crate::segment::layout::{Bearer, Custody, Flow, SideLock, Tally};
@@ -54,6 +55,15 @@ pub(super) struct TxSide {
     pub(super) flow: Flow,
     /// As `ticket` of [`crate::segment::layout::TxSide`].
     pub(super) ticket: AtomicU64,
+    /// As `end` of [`crate::segment::layout::TxSide`].
+    pub(super) end: AtomicU64,
+}
+
+impl TxSide {
+    /// The note of an end that sends a message in steps.
+    pub(super) fn hold(&self) -> Hold<'_> {
+        Hold::of_kernel_tx(&self.state, &self.sender, &self.end)
+    }
 }
 
 /// The receivers' words, written under their lock, and by the kernel on behalf of its owner.

@@ -93,11 +93,8 @@ impl<'a> Side<'a> {
     /// For a receiver inside a message of which nothing more was in the pipe: whether its sender has
     /// died or taken it back, `ORPHANED` or `WITHDRAWN`, and nothing has come since.
     pub(super) fn left_unfinished(self) -> Result<Option<u32>, Fault> {
-        let left = if self.end.page.shared().tx.lock.owner_has_died() {
-            message::ORPHANED
-        } else {
-            self.senders_state()
-        };
+        let tx = &self.end.page.shared().tx;
+        let left = tx.hold().left_to_receivers(tx.lock.owner_has_died());
         let is_left = left == message::ORPHANED || left == message::WITHDRAWN;
         Ok((is_left && pipe::queued(self.end.pipe())? == 0).then_some(left))
     }

@@ -30,6 +30,8 @@ mod parts;
 mod readiness;
 mod runs;
 mod rx;
+#[cfg(feature = "tokio")]
+mod steps;
 mod take;
 mod tx;
 mod view;
