@@ -10,6 +10,7 @@ mod long;
 mod messages;
 mod sharing;
 mod streams;
+mod surroundings;
 
 use std::time::Duration;
 
