@@ -193,6 +193,9 @@ impl Sender {
         };
         if outcome.is_pending() {
             self.taken = Some(message);
+        } else if mem::take(&mut self.progress).has_begun {
+            // The reactor is gone.
+            self.sender.take_back();
         }
         outcome
     }
