@@ -130,6 +130,15 @@ impl Sender {
         Ok(self.send_parcel(message, fds, patience)?)
     }
 
+    /// The socket in which the descriptors of messages travel, where the pipe carries any.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn parcels(&self) -> Option<BorrowedFd<'_>> {
+        match &self.flavor {
+            sender::Flavor::SharedMemory(tx) => tx.parcels(),
+            sender::Flavor::Kernel(tx) => tx.parcels(),
+        }
+    }
+
     pub(crate) fn send_parcel(
         &mut self,
         message: &[u8],

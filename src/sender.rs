@@ -11,6 +11,8 @@ use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 
 mod batch;
 mod slot;
+#[cfg(feature = "tokio")]
+mod steps;
 mod stream;
 mod vectored;
 

@@ -72,6 +72,19 @@ pub(crate) enum Look {
     Busy,
 }
 
+/// How far a message has come that is sent in steps.
+#[cfg(feature = "tokio")]
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Whether the pipe has the beginning of it, and the end holds its side.
+    pub(crate) has_begun: bool,
+    /// Bytes of it in fragments that the pipe has whole.
+    pub(crate) sent: usize,
+    /// In a kernel pipe: length of the fragment that is under way, 0 between two, and how much of its frame is written.
+    pub(crate) fragment: usize,
+    pub(crate) written: usize,
+}
+
 /// Whether the end can still be used; the other two stay.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {

@@ -1,10 +1,11 @@
 //! A side that one of its ends keeps to itself between two calls, for a message that it writes or reads in
-//! place.
+//! place, or sends in steps.
 //!
 //! The end notes its process as the *holder* under the side's lock and lets go of the lock. The others of the side
 //! find the note and wait. That a holder is dead is proven as in [`custody`](super::custody), by its process's
 //! number, which is never used twice, and not by time. Whoever finds a dead one takes the note away; there is
-//! nothing to repair, since what was written in place was not published, and what was read was not consumed.
+//! nothing to repair, since what was written in place was not published, and what was read was not consumed. Of a
+//! message in steps the state then says what became of it, as of any message in fragments.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::latch;
 use super::lock::Guard;
 use super::reader;
 use crate::error::Fault;
-use crate::segment::layout::{Bearer, Control, message};
+use crate::segment::layout::{Bearer, Control, Tally, message};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock::Patience;
 use crate::sys::futex;
@@ -21,13 +22,15 @@ use crate::sys::process::{Life, Process};
 /// One side's note, for calls under its lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Hold<'a> {
-    /// `LENDING`, `HELD` or `AWAITED` of [`message`] while there is a holder; anything else belongs to others.
+    /// `LENDING`, `HELD`, `AWAITED` or `SENDING` of [`message`] while there is a holder; anything else belongs to others.
     state: &'a AtomicU32,
     holder: &'a Bearer,
     /// Which of the holder's ends it is; [`NO_END`] when that has let go.
     end: &'a AtomicU64,
     /// The receivers' position, of which the mark belongs to the holder.
     read: Option<&'a AtomicU64>,
+    /// Where a message that never became whole is counted.
+    tally: Option<&'a Tally>,
 }
 
 impl<'a> Hold<'a> {
@@ -39,6 +42,22 @@ impl<'a> Hold<'a> {
             holder: &tx.sender,
             end: &tx.end,
             read: None,
+            tally: Some(&control.tx_tally),
+        }
+    }
+
+    /// The senders' note of a kernel pipe, whose backend counts for itself.
+    pub(crate) fn of_kernel_tx(
+        state: &'a AtomicU32,
+        holder: &'a Bearer,
+        end: &'a AtomicU64,
+    ) -> Self {
+        Self {
+            state,
+            holder,
+            end,
+            read: None,
+            tally: None,
         }
     }
 
@@ -50,6 +69,7 @@ impl<'a> Hold<'a> {
             holder: &custody.holder,
             end: &custody.end,
             read: Some(&control.rx.read),
+            tally: None,
         }
     }
 
@@ -57,7 +77,10 @@ impl<'a> Hold<'a> {
     #[inline]
     pub(crate) fn is_held(self) -> bool {
         let state = latch::state(self.state, Ordering::Relaxed);
-        matches!(state, message::LENDING | message::HELD | message::AWAITED)
+        matches!(
+            state,
+            message::LENDING | message::HELD | message::AWAITED | message::SENDING
+        )
     }
 
     /// Makes `end` of this process the holder of a side that is `WHOLE`. Until [`is_lent`](Self::is_lent) whoever takes
@@ -67,16 +90,54 @@ impl<'a> Hold<'a> {
     ///
     /// What finding out about the own process reports; nobody holds the side then.
     pub(crate) fn take(self, end: u64) -> Result<(), Fault> {
+        self.take_for(end, message::LENDING)
+    }
+
+    /// As [`take`](Self::take), for a message in steps; whatever became of the message before it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn take_to_send(self, end: u64) -> Result<(), Fault> {
+        self.take_for(end, message::SENDING)
+    }
+
+    fn take_for(self, end: u64, state: u32) -> Result<(), Fault> {
         let process = Process::current()?;
         self.end.store(end, Ordering::Relaxed);
         self.holder.note(process);
-        latch::set_state(self.state, message::LENDING, Ordering::Relaxed);
+        latch::set_state(self.state, state, Ordering::Relaxed);
         Ok(())
     }
 
     /// The last thing before the lock is released: from now on the side is the holder's without it.
     pub(crate) fn is_lent(self) {
         latch::set_state(self.state, message::HELD, Ordering::Relaxed);
+    }
+
+    /// Whether `end` of this process is inside a message in steps.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_our_message(self, end: u64) -> bool {
+        latch::state(self.state, Ordering::Relaxed) == message::SENDING && self.is_ours(end)
+    }
+
+    /// What has become of the message under way as receivers see it; `owner_died` is what the lock's mark said before.
+    pub(crate) fn left_to_receivers(self, owner_died: bool) -> u32 {
+        // SYNC: sender-state. Whoever reads the note finds every fragment published before it.
+        match latch::state(self.state, Ordering::Acquire) {
+            // The owner of the lock that died may have been another sender.
+            message::SENDING if self.has_let_go() => message::WITHDRAWN,
+            message::SENDING if self.holder_is_dead() => message::ORPHANED,
+            message::SENDING => message::SENDING,
+            _ if owner_died => message::ORPHANED,
+            state => state,
+        }
+    }
+
+    fn holder_is_dead(self) -> bool {
+        let holder = self.holder.process();
+        holder.is_some_and(|holder| matches!(holder.watch(), Ok(Life::Dead)))
     }
 
     /// Whether the holder is `end` of this process; not so for its copy in a forked child.
@@ -86,15 +147,35 @@ impl<'a> Hold<'a> {
             && Process::current().is_ok_and(|us| self.holder.process() == Some(us))
     }
 
-    /// The side belongs to all again.
+    /// The side belongs to all again; a message in steps that is not whole is taken back.
     pub(crate) fn give_back(self) {
+        self.give_back_as(message::WITHDRAWN);
+    }
+
+    /// The last step of a message is done.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn message_is_whole(self) {
+        self.give_back_as(message::WHOLE);
+    }
+
+    /// As [`give_back`](Self::give_back), where a message in steps was `left` so.
+    fn give_back_as(self, left: u32) {
         // First, so that it is not left behind by one who is killed here.
         if let Some(read) = self.read {
             reader::unmark(read);
         }
-        let is_awaited = latch::state(self.state, Ordering::Relaxed) == message::AWAITED;
-        latch::set_state(self.state, message::WHOLE, Ordering::Relaxed);
+        let state = latch::state(self.state, Ordering::Relaxed);
+        let (is_awaited, left) = match state {
+            // It is long, so a call in vain is little beside it.
+            message::SENDING => (true, left),
+            _ => (state == message::AWAITED, message::WHOLE),
+        };
+        // SYNC: sender-state
+        latch::set_state(self.state, left, Ordering::Release);
         self.holder.clear();
+        if let Some(tally) = self.tally.filter(|_| left != message::WHOLE) {
+            tally.count_aborted();
+        }
         if is_awaited {
             futex::wake(self.holder.word(), i32::MAX);
         }
@@ -134,16 +215,19 @@ impl<'a> Hold<'a> {
             return Ok(None);
         }
         let died_under_the_lock = latch::state(self.state, Ordering::Relaxed) == message::LENDING;
-        if !died_under_the_lock
-            && !self.is_ours(end)
-            && !self.has_let_go()
-            && let Some(holder) = self.holder.process()
+        if died_under_the_lock || self.is_ours(end) || self.has_let_go() {
+            self.give_back();
+            return Ok(None);
+        }
+        if let Some(holder) = self.holder.process()
             && !matches!(holder.watch()?, Life::Dead)
         {
-            latch::set_state(self.state, message::AWAITED, Ordering::Relaxed);
+            if latch::state(self.state, Ordering::Relaxed) == message::HELD {
+                latch::set_state(self.state, message::AWAITED, Ordering::Relaxed);
+            }
             return Ok(Some(holder.id));
         }
-        self.give_back();
+        self.give_back_as(message::ORPHANED);
         Ok(None)
     }
 
@@ -162,6 +246,16 @@ impl<'a> Hold<'a> {
         drop(guard);
         self.holder.wait_while(holder, patience, look_after)
     }
+}
+
+/// For a slot, or a message in steps, whose side is not held by this end: `what` is a copy in a forked child.
+pub(crate) fn not_the_holder(what: &str) -> Fault {
+    Fault::Io(std::io::Error::new(
+        std::io::ErrorKind::Unsupported,
+        format!(
+            "this {what} belongs to the process that made it, and this one is its forked child"
+        ),
+    ))
 }
 
 /// Names no end: beside a holder, that it has let go.
@@ -202,6 +296,7 @@ mod tests {
             holder: &holder,
             end: &end_word,
             read: None,
+            tally: None,
         };
         hold.take(end).unwrap();
         hold.is_lent();

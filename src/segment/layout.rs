@@ -69,8 +69,8 @@ pub(crate) struct TxSide {
     pub(crate) head_seen: AtomicU64,
     /// What has been sent.
     pub(crate) flow: Flow,
-    /// Who is sending, or last sent, a message in parts; a hint whose death to watch for. In `HELD` and `AWAITED`
-    /// the holder, on whose id others sleep.
+    /// Who is sending, or last sent, a message in parts; a hint whose death to watch for. In `HELD`, `AWAITED`
+    /// and `SENDING` the holder, on whose id others sleep.
     pub(crate) sender: Bearer,
     /// Ticket of the last message with descriptors, or of one whose sender died before it was there. Written
     /// before the descriptors are sent (Release, `SYNC: ticket`); read by receivers (Acquire).
@@ -228,6 +228,8 @@ pub(crate) mod message {
     /// As `OPEN` for senders and `INSIDE` for receivers; the owner of the lock waits, and keeps it, until the other side
     /// goes on.
     pub(crate) const WAITING: u32 = 10;
+    /// Senders only: one is under way in steps; between two of them its end keeps the side to itself, as in `HELD`.
+    pub(crate) const SENDING: u32 = 11;
     /// The bits of a state.
     pub(crate) const STATES: u32 = 0xff;
     /// Beside the state: somebody watches the side through its descriptor. Set by any of its holders, without

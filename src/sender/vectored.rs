@@ -79,20 +79,35 @@ impl Sender {
 
     /// As [`write`](io::Write::write) of all `pieces`.
     pub(super) fn write_pieces(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let message = Pieces::up_to(pieces, self.limit);
+        let written = self.write_up_to(pieces, usize::MAX, Patience::FOREVER);
+        written.map_err(|fault| SendError::from(fault).into())
+    }
+
+    /// As [`write_pieces`](Self::write_pieces), of as much as has room when the descriptor says so; never blocks.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn write_ready_pieces(&mut self, pieces: &[IoSlice<'_>]) -> Result<usize, Fault> {
+        let most = self.ready_len();
+        self.write_up_to(pieces, most, Patience::Never)
+    }
+
+    fn write_up_to(
+        &mut self,
+        pieces: &[IoSlice<'_>],
+        most: usize,
+        patience: Patience,
+    ) -> Result<usize, Fault> {
+        let message = Pieces::up_to(pieces, self.limit.min(most));
         let is_empty = pieces.iter().all(|piece| piece.is_empty());
         if is_empty {
             return Ok(0);
         }
         if message.len() == 0 {
-            return Err(SendError::TooLarge {
+            return Err(Fault::TooLarge {
                 len: Pieces::up_to(pieces, usize::MAX).len(),
                 max: self.limit,
-            }
-            .into());
+            });
         }
-        self.send_pieces(message, Patience::FOREVER)
-            .map_err(SendError::from)?;
+        self.send_pieces(message, patience)?;
         Ok(message.len())
     }
 }

@@ -1,6 +1,6 @@
 //! The end of a two-way pipe for tasks.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -63,7 +63,7 @@ impl Connection {
         (self.receiver, self.sender)
     }
 
-    /// As [`Receiver::recv`].
+    /// As [`Receiver::recv`]; cancel safe.
     ///
     /// # Errors
     ///
@@ -81,13 +81,9 @@ impl Connection {
         self.receiver.try_recv()
     }
 
-    /// As [`Sender::send`].
+    /// As [`Sender::send`]; cancel safe.
     ///
     /// # Errors
-    ///
-    /// As there.
-    ///
-    /// # Panics
     ///
     /// As there.
     ///
@@ -196,6 +192,18 @@ impl AsyncWrite for Connection {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.sender().poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.sender().poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.sender.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

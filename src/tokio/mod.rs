@@ -12,9 +12,20 @@
 //!
 //! # Dropped futures
 //!
-//! A dropped [`recv`](Receiver::recv) has taken no message: it takes one only in the poll that returns it. Parts of
-//! a long one stay in the end for the next call. A dropped [`send`](Sender::send) has sent nothing, except for
-//! messages that are too long to be sent at once; see there.
+//! Every call is cancel safe. A dropped [`recv`](Receiver::recv) has taken no message: it takes one only in the poll that
+//! returns it. Parts of a long one stay in the end for the next call. A dropped [`send`](Sender::send) has sent nothing,
+//! however long the message. So a time-out is `tokio::time::timeout` around either, and `select!` may drop both. The byte
+//! streams are as safe as tokio says of its `read` and `write`; `read_exact` and `write_all` are not.
+//!
+//! No call of these ends takes a thread of the runtime's pool for blocking work.
+//!
+//! # Forks
+//!
+//! A runtime does not survive fork(2): the child has none of its threads, and shares its epoll(7) instance with the
+//! parent. A child may drop its copies of these ends; that takes nothing from the parent. Waiting in one fails with
+//! `Unsupported`, and so does its `try_clone`. What a child can use is the blocking end of it, by `into_blocking()`, also
+//! for an end in a runtime of its own. A child must not go on with its copy of the parent's runtime, whatever it does
+//! there: it would take the events that the parent waits for.
 //!
 //! # Examples
 //!
@@ -37,6 +48,7 @@ mod handed;
 mod parcels;
 mod pause;
 mod receiver;
+mod registered;
 mod sender;
 mod watch;
 

@@ -1,12 +1,15 @@
 //! Messages that carry descriptors or ends, between tasks.
 
 use std::future::poll_fn;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
-use tokio::task::coop::consume_budget;
-use tokio::task::spawn_blocking;
+use nix::poll::PollFlags;
+use tokio::io::Interest;
 
+use super::registered::Registered;
+use super::watch::{self, Step};
 use super::{Connection, Receiver, Sender};
 use crate::end::End;
 use crate::error::Fault;
@@ -29,12 +32,12 @@ impl Receiver {
     pub async fn recv_with_fds(&mut self) -> Result<(Message<'_>, Vec<OwnedFd>), RecvError> {
         let (start, fds) = poll_fn(|cx| {
             let Self { watch, receiver } = self;
-            let attempt = || match receiver.recv_parcel(Patience::Never) {
-                Ok((message, fds)) => Some(Ok((message.start(), fds))),
-                Err(Fault::NotNow | Fault::Busy) => None,
-                Err(fault) => Some(Err(RecvError::from(fault))),
+            let attempt = || {
+                let outcome = receiver.recv_parcel(Patience::Never);
+                Step::of(outcome.map(|(message, fds)| (message.start(), fds)))
             };
-            Poll::Ready(ready!(watch.poll(cx, attempt)).map_err(RecvError::Io)?)
+            let outcome = ready!(watch.poll(cx, attempt)).map_err(RecvError::Io)?;
+            Poll::Ready(outcome.map_err(RecvError::from))
         })
         .await?;
         Ok((Message::new(&mut self.receiver.buffer, start), fds))
@@ -69,17 +72,15 @@ impl Receiver {
 impl Sender {
     /// Sends `message` and copies of `fds` with it, whole or not at all; waits while the pipe is full.
     ///
-    /// Where there is room it is sent at once. Else copies of all of it wait on the runtime's pool for blocking work,
-    /// as a [long message](Self::send) does: a future that is dropped then still sends it, and the next send on this
-    /// end comes after it.
+    /// Cancel safe: a future that is dropped before it has returned has sent nothing.
     ///
     /// # Errors
     ///
-    /// As [`Sender::send_with_fds`](crate::Sender::send_with_fds).
+    /// As [`Sender::send_with_fds`](crate::Sender::send_with_fds), and as [`send`](Self::send) in a forked child.
     ///
     /// # Panics
     ///
-    /// Outside of a runtime, where the pipe is full.
+    /// Outside of a runtime, where the pipe is full of descriptors for the first time.
     ///
     /// # Examples
     ///
@@ -106,25 +107,49 @@ impl Sender {
         if fds.is_empty() {
             return self.send(message).await;
         }
-        consume_budget().await;
-        poll_fn(|cx| self.poll_settle(cx)).await?;
-        match self.sender.send_parcel(message, fds, Patience::Never) {
-            Err(Fault::NotNow) => {}
-            outcome => return Ok(outcome?),
+        poll_fn(|cx| self.poll_taken(cx)).await?;
+        poll_fn(|cx| self.poll_send_parcel(cx, message, fds)).await
+    }
+
+    fn poll_send_parcel(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Poll<Result<(), SendError>> {
+        loop {
+            let Self {
+                watch,
+                packet_room,
+                sender,
+                ..
+            } = self;
+            let mut packets_are_full = false;
+            let attempt = || match Step::of(sender.send_parcel(message, fds, Patience::Never)) {
+                // There is no room for the descriptors, or for the message, which `watch` tells of.
+                Step::InVain if !has_packet_room(sender) => {
+                    packets_are_full = true;
+                    Step::Done(Err(Fault::NotNow))
+                }
+                step => step,
+            };
+            let outcome = ready!(watch.poll(cx, attempt)).map_err(SendError::Io)?;
+            if !packets_are_full {
+                return Poll::Ready(outcome.map_err(SendError::from));
+            }
+            if packet_room.is_none() {
+                *packet_room = PacketRoom::of(sender).map_err(SendError::Io)?;
+            }
+            if let Some(room) = packet_room {
+                ready!(room.poll(cx)).map_err(SendError::Io)?;
+            }
         }
-        let message = message.to_vec();
-        let fds = fds.iter().map(BorrowedFd::try_clone_to_owned);
-        let fds: Vec<OwnedFd> = fds.collect::<Result<_, _>>().map_err(SendError::Io)?;
-        let mut sender = self.sender.try_clone().map_err(SendError::Io)?;
-        self.long = Some(spawn_blocking(move || {
-            let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-            sender.send_with_fds(&message, &fds)
-        }));
-        poll_fn(|cx| self.poll_long(cx)).await
     }
 
     /// Sends `message` and a whole end with it, one for tasks or a blocking one; waits while the pipe is full, as
     /// [`send_with_fds`](Self::send_with_fds).
+    ///
+    /// Cancel safe as far as the pipe goes; the end is closed with a future that is dropped.
     ///
     /// # Errors
     ///
@@ -132,7 +157,7 @@ impl Sender {
     ///
     /// # Panics
     ///
-    /// Outside of a runtime, where the pipe is full.
+    /// As there.
     ///
     /// # Examples
     ///
@@ -157,6 +182,38 @@ impl Sender {
         drop(end);
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         self.send_with_fds(message, &borrowed).await
+    }
+}
+
+/// Whether poll(2) shows room for descriptors in flight; where the pipe carries none, too.
+fn has_packet_room(sender: &crate::Sender) -> bool {
+    sender
+        .parcels()
+        .is_none_or(|socket| watch::is_ready(socket, PollFlags::POLLOUT).unwrap_or(true))
+}
+
+/// The descriptor that shows room for descriptors in flight.
+#[derive(Debug)]
+pub(super) struct PacketRoom(Registered<OwnedFd>);
+
+impl PacketRoom {
+    fn of(sender: &crate::Sender) -> io::Result<Option<Self>> {
+        let Some(socket) = sender.parcels() else {
+            return Ok(None);
+        };
+        let copy = socket.try_clone_to_owned()?;
+        Ok(Some(Self(Registered::new(copy, Interest::WRITABLE)?)))
+    }
+
+    /// Waits until there is room, for whoever is first.
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let mut guard = ready!(self.0.poll_write_ready(cx))?;
+            if watch::is_ready(self.0.as_fd(), PollFlags::POLLOUT)? {
+                return Poll::Ready(Ok(()));
+            }
+            guard.clear_ready();
+        }
     }
 }
 

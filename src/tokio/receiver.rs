@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::watch::Watch;
+use super::watch::{Step, Watch};
 use crate::error::Fault;
 use crate::sys::clock::Patience;
 use crate::{Message, RecvError, TryRecvError};
@@ -115,21 +115,19 @@ impl Receiver {
     ///
     /// As there.
     pub fn try_clone(&self) -> io::Result<Self> {
+        self.watch.check_process()?;
         Self::from_blocking(self.receiver.try_clone()?)
     }
 
     /// Has the next message in the buffer of the end when it is ready; tells where in it.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, RecvError>> {
         let Self { watch, receiver } = self;
-        let attempt = || match receiver.recv_within(Patience::Never) {
-            Ok(message) => Some(Ok(message.start())),
-            Err(Fault::NotNow | Fault::Busy) => None,
-            Err(fault) => Some(Err(fault.into())),
+        let attempt = || {
+            let outcome = receiver.recv_within(Patience::Never);
+            Step::of(outcome.map(|message| message.start()))
         };
-        Poll::Ready(match ready!(watch.poll(cx, attempt)) {
-            Ok(outcome) => outcome,
-            Err(error) => Err(RecvError::Io(error)),
-        })
+        let outcome = ready!(watch.poll(cx, attempt)).map_err(RecvError::Io)?;
+        Poll::Ready(outcome.map_err(RecvError::from))
     }
 }
 
@@ -169,14 +167,12 @@ impl AsyncRead for Receiver {
             return Poll::Ready(Ok(()));
         }
         let slice = buf.initialize_unfilled();
-        let attempt = || match read_now(receiver, slice) {
-            Ok(len) => Some(Ok(len)),
-            Err(Fault::NotNow | Fault::Busy) => None,
-            Err(Fault::Disconnected) => Some(Ok(0)),
-            Err(fault) => Some(Err(io::Error::from(RecvError::from(fault)))),
-        };
-        let len = ready!(watch.poll(cx, attempt))??;
-        buf.advance(len);
+        let attempt = || Step::of(read_now(receiver, slice));
+        match ready!(watch.poll(cx, attempt))? {
+            Ok(len) => buf.advance(len),
+            Err(Fault::Disconnected) => {}
+            Err(fault) => return Poll::Ready(Err(RecvError::from(fault).into())),
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -1,15 +1,17 @@
 //! The sending end for tasks.
 
-use std::future::{Future, poll_fn};
-use std::io;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_sink::Sink;
 use tokio::io::AsyncWrite;
-use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::watch::Watch;
+use super::parcels::PacketRoom;
+use super::watch::{Step, Watch};
+use crate::backend::Progress;
 use crate::error::Fault;
 use crate::sys::clock::Patience;
 use crate::{SendError, TrySendError};
@@ -26,12 +28,13 @@ use crate::{SendError, TrySendError};
 #[derive(Debug)]
 pub struct Sender {
     // Closed before the sender, which announces the close.
-    watch: Watch,
+    pub(super) watch: Watch,
+    /// Shows room for descriptors, once there was none.
+    pub(super) packet_room: Option<PacketRoom>,
     pub(super) sender: crate::Sender,
-    /// What the sink has taken and not sent.
+    /// What the sink has taken and not sent, and how far it has come where it is long.
     taken: Option<Vec<u8>>,
-    /// A message on its way that is long, or carries descriptors.
-    pub(super) long: Option<JoinHandle<Result<(), SendError>>>,
+    progress: Progress,
 }
 
 impl Sender {
@@ -51,14 +54,16 @@ impl Sender {
     pub fn from_blocking(sender: crate::Sender) -> io::Result<Self> {
         Ok(Self {
             watch: Watch::new(sender.readiness()?)?,
+            packet_room: None,
             sender,
             taken: None,
-            long: None,
+            progress: Progress::default(),
         })
     }
 
-    /// Gives the blocking end back. A message that a sink has taken and not flushed is lost; a long one on its way
-    /// comes before what the blocking end sends, if that has begun.
+    /// Gives the blocking end back. A message that a sink has taken and not flushed is not sent.
+    ///
+    /// In a forked child too, which can use a copy of this end in no other way.
     ///
     /// # Examples
     ///
@@ -72,27 +77,26 @@ impl Sender {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn into_blocking(self) -> crate::Sender {
+    pub fn into_blocking(mut self) -> crate::Sender {
+        self.sender.take_back();
         self.sender
     }
 
     /// Sends `message` whole; waits while the pipe is full.
     ///
-    /// A message that fits one record (up to 8 bytes less than an eighth of the capacity, at most 256 KiB; on a
-    /// kernel pipe 4080 bytes) is cancel safe: a future that is dropped before it has returned has sent nothing.
+    /// Cancel safe: a future that is dropped before it has returned has sent nothing, so after a time-out the message
+    /// can be sent again.
     ///
-    /// A longer one needs a thread for as long as the receiver takes, since the sender's side is held by a thread;
-    /// it is copied and sent on the runtime's pool for blocking work. A future that is dropped once it has begun
-    /// still sends it whole, and the next send on this end comes after it. Shutting a runtime down waits for it
-    /// ([`Runtime::shutdown_background`](::tokio::runtime::Runtime::shutdown_background) does not).
+    /// A message that does not fit one record (up to 8 bytes less than an eighth of the capacity, at most 256 KiB; on
+    /// a kernel pipe 4080 bytes) goes in fragments, as there is room. From its first fragment to its last this end
+    /// keeps all other senders of the pipe waiting, in this process and in others, also while the task does not run;
+    /// a future that is dropped meanwhile takes the message back. No thread waits. So never wait for another sender
+    /// of the pipe while holding such a future without polling it.
     ///
     /// # Errors
     ///
-    /// As [`Sender::send`](crate::Sender::send).
-    ///
-    /// # Panics
-    ///
-    /// For a long message outside of a runtime.
+    /// As [`Sender::send`](crate::Sender::send). `Io` (`Unsupported`) in a forked child of the process that made the
+    /// end.
     ///
     /// # Examples
     ///
@@ -109,23 +113,25 @@ impl Sender {
     /// # }
     /// ```
     pub async fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
-        poll_fn(|cx| self.poll_settle(cx)).await?;
+        poll_fn(|cx| self.poll_taken(cx)).await?;
         if message.len() <= self.sender.ready_len() {
             return poll_fn(|cx| self.poll_send(cx, message)).await;
         }
-        self.begin_long(message.to_vec())?;
-        poll_fn(|cx| self.poll_long(cx)).await
+        let mut sending = Sending {
+            end: self,
+            progress: Progress::default(),
+        };
+        poll_fn(|cx| sending.poll(cx, message)).await
     }
 
     /// Sends `message` if there is room for all of it now.
     ///
     /// # Errors
     ///
-    /// As [`Sender::try_send`](crate::Sender::try_send); also [`Full`](TrySendError::Full) while an earlier message
-    /// of this end is still on its way.
+    /// As [`Sender::try_send`](crate::Sender::try_send); also [`Full`](TrySendError::Full) while a message that the
+    /// sink has taken is not flushed.
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
-        let is_on_its_way = self.long.as_ref().is_some_and(|long| !long.is_finished());
-        if is_on_its_way || self.taken.is_some() {
+        if self.taken.is_some() {
             return Err(TrySendError::Full);
         }
         self.sender.try_send(message)
@@ -141,65 +147,77 @@ impl Sender {
     ///
     /// As there.
     pub fn try_clone(&self) -> io::Result<Self> {
+        self.watch.check_process()?;
         Self::from_blocking(self.sender.try_clone()?)
     }
 
     /// Sends a message that fits one record.
     fn poll_send(&mut self, cx: &mut Context<'_>, message: &[u8]) -> Poll<Result<(), SendError>> {
         let Self { watch, sender, .. } = self;
-        let attempt = || match sender.send_within(message, Patience::Never) {
-            Err(Fault::NotNow) => None,
-            outcome => Some(outcome.map_err(SendError::from)),
+        let attempt = || Step::of(sender.send_within(message, Patience::Never));
+        let outcome = ready!(watch.poll(cx, attempt)).map_err(SendError::Io)?;
+        Poll::Ready(outcome.map_err(SendError::from))
+    }
+
+    /// Sends a message that does not fit one record.
+    fn poll_long(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: &[u8],
+        progress: &mut Progress,
+    ) -> Poll<Result<(), SendError>> {
+        let Self { watch, sender, .. } = self;
+        let mut sent = progress.sent;
+        let attempt = || match sender.send_step(message, progress) {
+            Err(Fault::NotNow) if progress.sent != mem::replace(&mut sent, progress.sent) => {
+                Step::Further
+            }
+            outcome => Step::of(outcome),
         };
-        Poll::Ready(ready!(watch.poll(cx, attempt)).map_err(SendError::Io)?)
-    }
-
-    /// Hands a long message to the pool.
-    fn begin_long(&mut self, message: Vec<u8>) -> Result<(), SendError> {
-        if message.len() > self.sender.limit {
-            return Err(SendError::TooLarge {
-                len: message.len(),
-                max: self.sender.limit,
-            });
-        }
-        let mut sender = self.sender.try_clone().map_err(SendError::Io)?;
-        self.long = Some(spawn_blocking(move || sender.send(&message)));
-        Ok(())
-    }
-
-    /// Waits for the long message on its way.
-    pub(super) fn poll_long(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        let Some(long) = &mut self.long else {
-            return Poll::Ready(Ok(()));
-        };
-        let outcome = ready!(Pin::new(long).poll(cx));
-        self.long = None;
-        // It does not panic; it is cancelled where the runtime was shut down before it began.
-        Poll::Ready(outcome.unwrap_or_else(|error| Err(SendError::Io(error.into()))))
-    }
-
-    /// Waits until all is sent that was begun before. Nobody has waited for the outcome of that, and what would
-    /// fail again is told by what comes next.
-    pub(super) fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        let _ = ready!(self.poll_long(cx));
-        self.poll_taken(cx)
+        let outcome = ready!(watch.poll(cx, attempt)).map_err(SendError::Io)?;
+        Poll::Ready(outcome.map_err(SendError::from))
     }
 
     /// Sends what the sink has taken.
-    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        ready!(self.poll_long(cx))?;
+    pub(super) fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let Some(message) = self.taken.take() else {
             return Poll::Ready(Ok(()));
         };
-        if message.len() > self.sender.ready_len() {
-            self.begin_long(message)?;
-            return self.poll_long(cx);
-        }
-        let outcome = self.poll_send(cx, &message);
+        let outcome = if message.len() <= self.sender.ready_len() {
+            self.poll_send(cx, &message)
+        } else {
+            let mut progress = mem::take(&mut self.progress);
+            let outcome = self.poll_long(cx, &message, &mut progress);
+            self.progress = progress;
+            outcome
+        };
         if outcome.is_pending() {
             self.taken = Some(message);
+        } else if mem::take(&mut self.progress).has_begun {
+            // The reactor is gone.
+            self.sender.take_back();
         }
         outcome
+    }
+}
+
+/// A long message on its way, which is taken back when this is dropped before it is whole.
+struct Sending<'a> {
+    end: &'a mut Sender,
+    progress: Progress,
+}
+
+impl Sending<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>, message: &[u8]) -> Poll<Result<(), SendError>> {
+        self.end.poll_long(cx, message, &mut self.progress)
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if self.progress.has_begun {
+            self.end.sender.take_back();
+        }
     }
 }
 
@@ -235,23 +253,28 @@ impl Sink<Vec<u8>> for Sender {
 
 impl AsyncWrite for Sender {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_settle(cx))?;
-        let limit = self.sender.limit.min(self.sender.ready_len());
-        let part = &buf[..buf.len().min(limit)];
-        if part.is_empty() {
-            let (len, max) = (buf.len(), limit);
-            return Poll::Ready(if buf.is_empty() {
-                Ok(0)
-            } else {
-                Err(SendError::TooLarge { len, max }.into())
-            });
-        }
-        ready!(self.poll_send(cx, part))?;
-        Poll::Ready(Ok(part.len()))
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    /// As one message, or the first bytes of all pieces where they are longer.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_taken(cx))?;
+        let Self { watch, sender, .. } = &mut *self;
+        let attempt = || Step::of(sender.write_ready_pieces(bufs));
+        let outcome = ready!(watch.poll(cx, attempt))?;
+        Poll::Ready(outcome.map_err(|fault| SendError::from(fault).into()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,24 +3,46 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use nix::poll::PollFlags;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::task::coop::poll_proceed;
 
 use super::pause::Pause;
+use super::registered::Registered;
+use crate::error::Fault;
 use crate::sys::clock::Deadline;
 use crate::sys::socket;
 
 /// Tries in a row that were in vain although the descriptor was ready, from which on there are pauses in between.
 const AT_ONCE: u32 = 64;
 
+/// What came of a try.
+pub(super) enum Step<T> {
+    /// All that was to be done.
+    Done(T),
+    /// Some of it.
+    Further,
+    /// Nothing: it would block.
+    InVain,
+}
+
+impl<T> Step<Result<T, Fault>> {
+    /// Of a call that does all or nothing.
+    pub(super) fn of(outcome: Result<T, Fault>) -> Self {
+        match outcome {
+            Err(Fault::NotNow | Fault::Busy) => Self::InVain,
+            outcome => Self::Done(outcome),
+        }
+    }
+}
+
 /// A watched descriptor. It is a copy: an epoll instance takes the one that all handles of a process share only
 /// once.
 #[derive(Debug)]
 pub(super) struct Watch {
-    fd: AsyncFd<OwnedFd>,
+    fd: Registered<OwnedFd>,
     /// Tries in a row that were in vain although the descriptor was ready, up to [`AT_ONCE`].
     in_vain: u32,
     /// Between such tries from then on.
@@ -29,14 +51,20 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        let fd = fd.try_clone_to_owned()?;
-        // SAFETY: an `OwnedFd` that goes in here stays open and the same until the registration is gone.
-        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
         Ok(Self {
-            fd,
+            fd: Registered::new(fd.try_clone_to_owned()?, Interest::READABLE)?,
             in_vain: 0,
             pause: None,
         })
+    }
+
+    /// As [`Registered::check_process`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(super) fn check_process(&self) -> io::Result<()> {
+        self.fd.check_process()
     }
 
     /// Tries, and tries again whenever the descriptor has become ready.
@@ -48,35 +76,43 @@ impl Watch {
     pub(super) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut attempt: impl FnMut() -> Option<T>,
+        mut attempt: impl FnMut() -> Step<T>,
     ) -> Poll<io::Result<T>> {
         // A pipe that is never empty must not keep the other tasks from running.
         let budget = ready!(poll_proceed(cx));
-        if let Some(done) = attempt() {
-            budget.made_progress();
-            self.go_on();
-            return Poll::Ready(Ok(done));
+        self.check_process()?;
+        match attempt() {
+            Step::Done(done) => {
+                budget.made_progress();
+                self.go_on();
+                return Poll::Ready(Ok(done));
+            }
+            Step::Further => self.go_on(),
+            Step::InVain => {}
         }
         loop {
             let mut guard = ready!(self.fd.poll_read_ready(cx))?;
-            if let Some(done) = attempt() {
+            let step = attempt();
+            if let Step::Done(done) = step {
                 drop(guard);
                 budget.made_progress();
                 self.go_on();
                 return Poll::Ready(Ok(done));
             }
-            let now = Deadline::after(std::time::Duration::ZERO);
-            let fd = self.fd.get_ref().as_fd();
-            let state = socket::wait(fd, PollFlags::POLLIN, None, now)?;
-            if state.ready || state.hung_up {
-                drop(guard);
+            let is_ready = is_ready(self.fd.as_fd(), PollFlags::POLLIN)?;
+            if !is_ready {
+                guard.clear_ready();
+            }
+            drop(guard);
+            if !is_ready || matches!(step, Step::Further) {
+                self.go_on();
+            }
+            if is_ready {
                 if !self.pauses(cx) {
                     cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;
             }
-            guard.clear_ready();
-            self.go_on();
         }
     }
 
@@ -97,4 +133,11 @@ impl Watch {
         }
         self.pause.as_mut().is_some_and(|pause| pause.poll(cx))
     }
+}
+
+/// Whether poll(2) shows the descriptor as ready now, or its other side as gone.
+pub(super) fn is_ready(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<bool> {
+    let now = Deadline::after(Duration::ZERO);
+    let state = socket::wait(fd, flags, None, now)?;
+    Ok(state.ready || state.hung_up)
 }

@@ -7,7 +7,7 @@
 //! whose send returned, none twice, each in order, whoever sleeps is woken, and end-of-file or a broken
 //! pipe at the end.
 //!
-//! `RUSTFLAGS="--cfg shmpipe_kill_points" cargo test --test kill_points --target-dir target/kill-points`
+//! `RUSTFLAGS="--cfg shmpipe_kill_points" cargo test --features tokio --test kill_points --target-dir target/kill-points`
 
 #![cfg(shmpipe_kill_points)]
 
@@ -17,5 +17,7 @@ mod support;
 mod parcels;
 mod receivers;
 mod senders;
+#[cfg(feature = "tokio")]
+mod tasks;
 mod walk;
 mod watched;

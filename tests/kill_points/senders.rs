@@ -35,18 +35,18 @@ on_both_backends! {
 
 /// Small, so that a pipe is soon full.
 const CAPACITY: usize = 16 * 1024;
-const LARGE: usize = 3 * CAPACITY;
+pub(crate) const LARGE: usize = 3 * CAPACITY;
 /// Long enough for every phase of a wait to begin.
 const SHORT: Duration = Duration::from_millis(2);
 
 /// What the victim sends through, counting the sends that returned.
-struct Talk {
-    tx: Sender,
-    returned: &'static AtomicU64,
+pub(crate) struct Talk {
+    pub(crate) tx: Sender,
+    pub(crate) returned: &'static AtomicU64,
 }
 
 impl Talk {
-    fn next(&self, len: usize) -> Vec<u8> {
+    pub(crate) fn next(&self, len: usize) -> Vec<u8> {
         pattern(VICTIM, self.returned.load(Ordering::Relaxed), len)
     }
 
@@ -82,7 +82,7 @@ impl Talk {
 
 /// When the receiver begins to receive.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Receiving {
+pub(crate) enum Receiving {
     /// After the victim's end.
     Late,
     /// At once, beside the victim.
@@ -92,23 +92,23 @@ enum Receiving {
 }
 
 /// What one does who dies before the victim, and the point at which.
-type Predecessor = (fn(&mut Talk), u64);
+pub(crate) type Predecessor = (fn(&mut Talk), u64);
 
 /// One kind of victim.
-struct Scenario {
-    receiving: Receiving,
+pub(crate) struct Scenario {
+    pub(crate) receiving: Receiving,
     /// Whether the pipe is full to begin with.
-    is_full: bool,
+    pub(crate) is_full: bool,
     /// Whether a message may be cut short by a death.
-    goes_in_parts: bool,
+    pub(crate) goes_in_parts: bool,
     /// Who dies before the victim, if anybody.
-    predecessor: Option<Predecessor>,
+    pub(crate) predecessor: Option<Predecessor>,
     /// How many messages one call sends, which come all or none out of shared memory.
-    at_once: u64,
-    work: fn(&mut Talk),
+    pub(crate) at_once: u64,
+    pub(crate) work: fn(&mut Talk),
 }
 
-const PLAIN: Scenario = Scenario {
+pub(crate) const PLAIN: Scenario = Scenario {
     receiving: Receiving::Late,
     is_full: false,
     goes_in_parts: false,
@@ -178,7 +178,7 @@ impl Scenario {
         ending
     }
 
-    fn walk(&self, name: &str, backend: Backend, least: u64) {
+    pub(crate) fn walk(&self, name: &str, backend: Backend, least: u64) {
         walk(name, backend, least, |fatal, copies| {
             self.run(backend, fatal, copies)
         });

@@ -12,7 +12,6 @@ use crate::{LARGE, MOMENT, open, open_async, run};
 on_both_backends! {
     a_dropped_recv_loses_no_message,
     a_dropped_send_of_a_short_message_sends_nothing,
-    a_dropped_send_of_a_long_message_sends_it_whole_and_in_order,
     select_takes_what_comes_first_and_time_outs_keep,
 }
 
@@ -68,23 +67,6 @@ fn a_dropped_send_of_a_short_message_sends_nothing(backend: Backend) {
         }
         tx.send(b"the next one").await.unwrap();
         assert_eq!(&*rx.recv().await.unwrap(), b"the next one");
-    });
-}
-
-fn a_dropped_send_of_a_long_message_sends_it_whole_and_in_order(backend: Backend) {
-    run(async {
-        let (mut rx, mut tx) = open_async(backend);
-        for round in 0..3 {
-            let long = pattern(1, round, LARGE);
-            assert!(timeout(MOMENT, tx.send(&long)).await.is_err());
-            let next = tokio::spawn(async move {
-                tx.send(b"behind it").await.unwrap();
-                tx
-            });
-            check(&rx.recv().await.unwrap(), 1, round, LARGE);
-            assert_eq!(&*rx.recv().await.unwrap(), b"behind it");
-            tx = next.await.unwrap();
-        }
     });
 }
 

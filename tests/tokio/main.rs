@@ -5,9 +5,12 @@ mod support;
 
 mod cancelling;
 mod deaths;
+mod forks;
+mod long;
 mod messages;
 mod sharing;
 mod streams;
+mod surroundings;
 
 use std::time::Duration;
 

@@ -26,6 +26,8 @@ mod parcel;
 mod readiness;
 mod reading;
 mod rx;
+#[cfg(feature = "tokio")]
+mod steps;
 mod tx;
 
 pub(crate) use rx::Rx;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+use crate::ring::hold::Hold;
 use crate::segment::geometry::{Geometry, Kind, Sides, Wanted};
 use crate::segment::label::{KERNEL_PAGE, memory_name};
 use crate::segment::layout::{Bearer, Custody, Flow, SideLock, Tally, Untouched};
@@ -61,6 +62,15 @@ pub(super) struct TxSide {
     pub(super) cuts: AtomicU64,
     /// As `handed` of [`crate::segment::layout::TxSide`].
     handed: AtomicU32,
+    /// As `end` of [`crate::segment::layout::TxSide`].
+    pub(super) end: AtomicU64,
+}
+
+impl TxSide {
+    /// The note of an end that sends a message in steps.
+    pub(super) fn hold(&self) -> Hold<'_> {
+        Hold::of_kernel_tx(&self.state, &self.sender, &self.end)
+    }
 }
 
 /// The receivers' words, written under their lock, and by the kernel on behalf of its owner.

@@ -15,6 +15,7 @@ use super::reading::{Payload, Side as Receiving};
 use super::tx::{Side, Tx};
 use crate::backend::{parcels, without_parcels};
 use crate::error::Fault;
+use crate::ring::bearer;
 use crate::ring::destination::Destination;
 use crate::sync::Ordering;
 use crate::sys::clock::{Deadline, Patience};
@@ -23,6 +24,12 @@ use crate::sys::socket;
 use crate::wait::stay::Stay;
 
 impl Tx {
+    /// The socket for descriptors, where there is one.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn parcels(&self) -> Option<BorrowedFd<'_>> {
+        self.end.parcels.as_ref().map(AsFd::as_fd)
+    }
+
     /// Sends `bytes` and `fds` as one message, whole or not at all.
     pub(crate) fn send_parcel(
         &mut self,
@@ -53,9 +60,15 @@ impl Tx {
         let shared = self.end.page.shared();
         let (tx, tally) = (&shared.tx, &shared.tx_tally);
         let mut stay = Stay::default();
+        let mut look_after = bearer::FIRST_LOOK;
         loop {
             let guard = side.lock()?;
             stay.settle(tally);
+            if let Some(holder) = side.holder_but(self.id)? {
+                tx.hold()
+                    .wait_for(holder, guard, patience, &mut look_after)?;
+                continue;
+            }
             side.make_good()?;
             tally.note_length(len);
             if !side.has_room()? {

@@ -133,11 +133,8 @@ impl<'a> Side<'a> {
 
     /// Whether the sender of the last message in fragments has died inside it or taken it back.
     fn left(self) -> Option<u32> {
-        let left = if self.end.page.shared().tx.lock.owner_has_died() {
-            message::ORPHANED
-        } else {
-            self.senders_state()
-        };
+        let tx = &self.end.page.shared().tx;
+        let left = tx.hold().left_to_receivers(tx.lock.owner_has_died());
         matches!(left, message::ORPHANED | message::WITHDRAWN).then_some(left)
     }
 

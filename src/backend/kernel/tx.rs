@@ -12,7 +12,9 @@ use super::frame::{
 use super::{End, page};
 use crate::backend::{self, Fate};
 use crate::error::Fault;
+use crate::ring::bearer;
 use crate::ring::contention::lock_in_a_moment;
+use crate::ring::hold;
 use crate::ring::lock::Guard;
 use crate::ring::payload::{Payload, Pieces};
 use crate::segment::layout::message;
@@ -28,6 +30,11 @@ use crate::wait::stay::Stay;
 pub(crate) struct Tx {
     pub(super) end: Arc<End>,
     pub(super) fate: Fate,
+    /// What tells this end from others of its process.
+    pub(super) id: u64,
+    /// Whether a message in steps of this end may still hold the side.
+    #[cfg(feature = "tokio")]
+    pub(super) may_hold: bool,
 }
 
 /// The senders' side under its lock.
@@ -42,6 +49,9 @@ impl Tx {
         Self {
             end,
             fate: Fate::Open,
+            id: hold::new_end(),
+            #[cfg(feature = "tokio")]
+            may_hold: false,
         }
     }
 
@@ -53,9 +63,15 @@ impl Tx {
         let shared = self.end.page.shared();
         let tx = &shared.tx;
         let mut stay = Stay::default();
+        let mut look_after = bearer::FIRST_LOOK;
         loop {
             let guard = side.lock()?;
             stay.settle(&shared.tx_tally);
+            if let Some(holder) = side.holder_but(self.id)? {
+                tx.hold()
+                    .wait_for(holder, guard, patience, &mut look_after)?;
+                continue;
+            }
             side.make_good()?;
             shared.tx_tally.note_length(bytes.len());
             if bytes.len() > ATOMIC_PAYLOAD {
@@ -120,6 +136,15 @@ impl<'a> Side<'a> {
             .store(state, Ordering::Relaxed);
     }
 
+    /// Finds out whether the end `id` may send: the process of another one that is inside a message in steps.
+    pub(super) fn holder_but(self, id: u64) -> Result<Option<u32>, Fault> {
+        let holder = self.end.page.shared().tx.hold().holder_but(id)?;
+        if holder.is_some() && socket::is_hung_up(self.end.pipe())? {
+            return Err(Fault::Disconnected);
+        }
+        Ok(holder)
+    }
+
     /// Writes a whole frame or nothing; false when there is no room.
     pub(super) fn write_atomic(self, header: Header, payload: &[u8]) -> Result<bool, Fault> {
         let header = header.encode();
@@ -132,7 +157,7 @@ impl<'a> Side<'a> {
         Ok(self.write(&parts)?.is_some())
     }
 
-    fn write(self, parts: &[IoSlice<'_>]) -> Result<Option<usize>, Fault> {
+    pub(super) fn write(self, parts: &[IoSlice<'_>]) -> Result<Option<usize>, Fault> {
         pipe::write(self.end.pipe(), parts).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Fault::Disconnected,
             _ => Fault::Io(error),
@@ -356,5 +381,12 @@ impl backend::Tx for Tx {
 
     fn capacity(&self) -> usize {
         self.end.capacity()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Drop for Tx {
+    fn drop(&mut self) {
+        self.take_back();
     }
 }

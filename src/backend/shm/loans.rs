@@ -10,7 +10,7 @@ use super::view::View;
 use crate::backend::Fate;
 use crate::error::Fault;
 use crate::ring::custody;
-use crate::ring::hold::Hold;
+use crate::ring::hold::{Hold, not_the_holder};
 use crate::ring::latch;
 use crate::ring::place::InRing;
 use crate::ring::record::{HEADER, span_of};
@@ -90,7 +90,7 @@ impl Tx {
             writer.recover()?;
         }
         if !hold.is_ours(self.id) {
-            return Err(not_the_holder());
+            return Err(not_the_holder("slot"));
         }
         if writer.control.tx.tail.load(Ordering::Relaxed) != loan.position {
             hold.give_back();
@@ -206,12 +206,4 @@ impl Rx {
         hold.tidy_up();
         view.settle();
     }
-}
-
-/// For a slot whose side is not held by this end: it is a copy in a forked child.
-fn not_the_holder() -> Fault {
-    Fault::Io(std::io::Error::new(
-        std::io::ErrorKind::Unsupported,
-        "this slot belongs to the process that made it, and this one is its forked child",
-    ))
 }

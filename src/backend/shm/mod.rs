@@ -36,6 +36,8 @@ mod parts;
 mod readiness;
 mod runs;
 mod rx;
+#[cfg(feature = "tokio")]
+mod steps;
 mod take;
 mod tx;
 mod view;

@@ -46,6 +46,12 @@ impl End {
 }
 
 impl Tx {
+    /// The socket for descriptors, where there is one.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn parcels(&self) -> Option<BorrowedFd<'_>> {
+        self.end.parcels.as_ref().map(AsFd::as_fd)
+    }
+
     /// Sends `bytes` and `fds` as one message, whole or not at all.
     pub(crate) fn send_parcel(
         &mut self,

@@ -32,7 +32,7 @@ pub(crate) struct Tx {
     pub(super) fate: Fate,
     /// What tells this end from others of its process.
     pub(super) id: u64,
-    /// Whether a reservation of this end may still hold the side.
+    /// Whether a reservation of this end, or a message in steps, may still hold the side.
     pub(super) may_hold: bool,
     /// The largest length that this handle has noted for observers; nothing over `part_max`.
     pub(super) noted: usize,

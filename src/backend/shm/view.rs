@@ -6,6 +6,7 @@ use super::End;
 use crate::error::Fault;
 use crate::ring::contention::lock_in_a_moment;
 use crate::ring::custody::Session;
+use crate::ring::hold::Hold;
 use crate::ring::latch;
 use crate::ring::reader::{Extent, Reader};
 use crate::ring::record::{FIRST, LAST, Rules};
@@ -107,11 +108,9 @@ impl<'a> View<'a> {
     /// For a receiver inside a message of which nothing more is in the ring: whether its sender has
     /// died or taken it back, `ORPHANED` or `WITHDRAWN`. The caller looks at the ring once more.
     pub(super) fn left_unfinished(self) -> Option<u32> {
-        if self.reader.control.tx.lock.owner_has_died() {
-            return Some(message::ORPHANED);
-        }
-        Some(self.senders_state())
-            .filter(|&state| state == message::ORPHANED || state == message::WITHDRAWN)
+        let owner_died = self.reader.control.tx.lock.owner_has_died();
+        let left = Hold::of_tx(self.reader.control).left_to_receivers(owner_died);
+        Some(left).filter(|&state| state == message::ORPHANED || state == message::WITHDRAWN)
     }
 
     /// After records were taken: gives their room back when it is time to, and rings for it.

@@ -1,0 +1,149 @@
+//! Sending a long message in steps, none of which waits, as `backend::shm::steps` does.
+//!
+//! The frame that a step leaves torn is what [`in_flight`](super::page::TxSide) says, so one who takes its holder for
+//! dead, or finds the message taken back, fills it up as after a death under the lock.
+
+use std::io::IoSlice;
+
+use super::frame::{ATOMIC_PAYLOAD, EDGE, Header, Kind, part_payload};
+use super::page;
+use super::tx::{Side, Tx};
+use crate::backend::Progress;
+use crate::error::Fault;
+use crate::ring::custody;
+use crate::ring::hold::not_the_holder;
+use crate::sync::Ordering;
+use crate::sys::clock::Patience;
+
+impl Tx {
+    /// Sends more of `bytes`, a message that does not fit an atomic frame.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NotNow`] while there is more to send. After any other one the message has been taken back.
+    pub(crate) fn send_step(&mut self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
+        self.fate.check()?;
+        let outcome = self.step(bytes, progress);
+        self.may_hold |= progress.has_begun;
+        if !matches!(outcome, Err(Fault::NotNow)) {
+            *progress = Progress::default();
+            self.take_back();
+        }
+        self.fate.seal(outcome)
+    }
+
+    fn step(&self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
+        let side = Side {
+            end: &self.end,
+            patience: Patience::Never,
+        };
+        let shared = self.end.page.shared();
+        let (tx, tally) = (&shared.tx, &shared.tx_tally);
+        let _guard = side.lock()?;
+        if !progress.has_begun {
+            if side.holder_but(self.id)?.is_some() {
+                return Err(Fault::NotNow);
+            }
+            side.make_good()?;
+            tally.note_length(bytes.len());
+            tx.hold().take_to_send(self.id)?;
+            let header = Header {
+                kind: Kind::First,
+                len: bytes.len() as u64,
+            };
+            match side.write_atomic(header, &[]) {
+                Ok(true) => progress.has_begun = true,
+                Ok(false) => {
+                    tx.hold().message_is_whole();
+                    return Err(Fault::NotNow);
+                }
+                Err(fault) => {
+                    tx.hold().message_is_whole();
+                    return Err(fault);
+                }
+            }
+        } else if !tx.hold().is_our_message(self.id) {
+            return Err(not_the_holder("message"));
+        }
+        side.write_what_fits(bytes, progress)?;
+        tx.hold().message_is_whole();
+        page::count(&tx.flow, tally, bytes.len());
+        Ok(())
+    }
+
+    /// Takes the message in steps of this end back, if there is one.
+    pub(crate) fn take_back(&mut self) {
+        if !std::mem::take(&mut self.may_hold) {
+            return;
+        }
+        let shared = self.end.page.shared();
+        let hold = shared.tx.hold();
+        if !hold.is_our_message(self.id) {
+            return;
+        }
+        shared.tx_tally.count_aborted();
+        // Before the lock, so that who cannot have it keeps nobody out.
+        hold.let_go();
+        if let Ok(_guard) = shared.tx.lock.lock(custody::farewell()) {
+            hold.tidy_up();
+        }
+    }
+}
+
+impl Side<'_> {
+    /// Writes frames while there is room, a pipe's worth at most, so that a fast receiver keeps no other task waiting.
+    fn write_what_fits(self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
+        let capacity = self.end.capacity();
+        let until = progress.sent.saturating_add(capacity);
+        let (body, last) = bytes.split_at(bytes.len() - ATOMIC_PAYLOAD);
+        while progress.sent < body.len() {
+            if progress.sent >= until {
+                return Err(Fault::NotNow);
+            }
+            if progress.fragment == 0 {
+                progress.fragment = part_payload(capacity).min(body.len() - progress.sent);
+                progress.written = 0;
+            }
+            self.write_fragment(&body[progress.sent..][..progress.fragment], progress)?;
+            progress.sent += progress.fragment;
+            progress.fragment = 0;
+        }
+        let header = Header {
+            kind: Kind::Last,
+            len: last.len() as u64,
+        };
+        if self.write_atomic(header, last)? {
+            Ok(())
+        } else {
+            Err(Fault::NotNow)
+        }
+    }
+
+    /// Writes the rest of the frame that is under way, or as much of it as there is room for.
+    fn write_fragment(self, payload: &[u8], progress: &mut Progress) -> Result<(), Fault> {
+        let in_flight = &self.end.page.shared().tx.in_flight;
+        let header = Header {
+            kind: Kind::Part,
+            len: payload.len() as u64,
+        }
+        .encode();
+        let trailer = self.end.page.cookie().to_ne_bytes();
+        let whole = payload.len() + 2 * EDGE;
+        let mut parts = [
+            IoSlice::new(&header),
+            IoSlice::new(payload),
+            IoSlice::new(&trailer),
+        ];
+        let mut parts = &mut parts[..];
+        IoSlice::advance_slices(&mut parts, progress.written);
+        while progress.written < whole {
+            // Never less than what would be missing after a death here.
+            in_flight.store((whole - progress.written) as u64, Ordering::Relaxed);
+            let written = self.write(parts)?.ok_or(Fault::NotNow)?;
+            IoSlice::advance_slices(&mut parts, written);
+            progress.written += written;
+        }
+        in_flight.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! Sending a long message in steps, none of which waits: for tasks, which own no lock between two polls.
+//!
+//! The first step notes this end as the holder of the senders' side (`ring::hold`) and publishes as many fragments as
+//! there is room for; each later one finds its note and goes on. The lock is held for one step only, so its mark does
+//! not tell of a death between two: the note does.
+
+use super::tx::{Tx, View};
+use crate::backend::Progress;
+use crate::error::Fault;
+use crate::ring::custody;
+use crate::ring::hold::{Hold, not_the_holder};
+use crate::ring::record::{LAST, PREFIX, span_of};
+use crate::sys::clock::Patience;
+use crate::wait::life_line::LifeLine;
+
+impl Tx {
+    /// Sends more of `bytes`, a message that does not fit one record.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NotNow`] while there is more to send. After any other one the message has been taken back.
+    pub(crate) fn send_step(&mut self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
+        self.fate.check()?;
+        let outcome = if progress.has_begun {
+            self.go_on(bytes, progress)
+        } else {
+            self.begin(bytes, progress)
+        };
+        self.may_hold |= progress.has_begun;
+        if !matches!(outcome, Err(Fault::NotNow)) {
+            *progress = Progress::default();
+            self.take_back();
+        }
+        self.fate.seal(outcome)
+    }
+
+    /// Takes the message in steps of this end back, if there is one.
+    pub(crate) fn take_back(&mut self) {
+        if self.may_hold {
+            self.give_back();
+        }
+    }
+
+    fn begin(&mut self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
+        if bytes.len() > self.noted {
+            View::new(&self.end).note_length(&mut self.noted, bytes.len());
+        }
+        let (id, part_max) = (self.id, self.end.rules.part_max());
+        self.when_there_is_room(span_of(part_max), Patience::Never, |view, _, _| {
+            let writer = view.writer;
+            let flags = writer.opening_flags();
+            Hold::of_tx(writer.control).take_to_send(id)?;
+            let (first, _) = bytes.split_at(part_max - PREFIX);
+            writer.publish(Some(bytes.len() as u64), first, flags);
+            *progress = Progress {
+                has_begun: true,
+                sent: first.len(),
+                ..Progress::default()
+            };
+            view.ring()?;
+            Ok(())
+        })?;
+        self.go_on(bytes, progress)
+    }
+
+    fn go_on(&mut self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
+        let Self {
+            end, life_line, id, ..
+        } = self;
+        let view = View::new(end);
+        // Nobody else has it for longer than a short section meanwhile.
+        let guard = view.writer.control.tx.lock.lock(custody::farewell())?;
+        view.make_good(guard.owner_died())?;
+        if !Hold::of_tx(view.writer.control).is_our_message(*id) {
+            return Err(not_the_holder("message"));
+        }
+        let outcome = fill(view, life_line, bytes, progress);
+        view.show_readiness_if_watched();
+        outcome
+    }
+}
+
+/// Publishes fragments while there is room, a ring's worth at most, so that a fast receiver keeps no other task waiting.
+fn fill(
+    view: View<'_>,
+    life_line: &mut LifeLine,
+    bytes: &[u8],
+    progress: &mut Progress,
+) -> Result<(), Fault> {
+    let writer = view.writer;
+    let part_max = writer.rules.part_max();
+    let until = progress
+        .sent
+        .saturating_add(writer.rules.capacity() as usize);
+    while progress.sent < until {
+        let (_, rest) = bytes.split_at(progress.sent.min(bytes.len()));
+        let (part, after) = rest.split_at(part_max.min(rest.len()));
+        let need = span_of(part.len());
+        if !writer.has_room(need)? && !writer.has_room_exactly(need)? {
+            break;
+        }
+        let is_last = after.is_empty();
+        writer.publish(None, part, if is_last { LAST } else { 0 });
+        progress.sent += part.len();
+        if is_last {
+            Hold::of_tx(writer.control).message_is_whole();
+            return view.ring().map_err(Fault::Untold);
+        }
+        view.ring()?;
+    }
+    if view.is_gone(life_line)? {
+        return Err(Fault::Disconnected);
+    }
+    Err(Fault::NotNow)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::segment::layout::message;
+    use crate::sender::Flavor;
+    use crate::{Backend, PipeOptions, TryRecvError};
+
+    const LEN: usize = 100_000;
+
+    #[test]
+    fn the_death_of_another_sender_ends_no_message_in_steps() {
+        let options = PipeOptions::new().backend(Backend::SharedMemory);
+        let (mut rx, mut sender) = options.capacity(65_536).pipe().unwrap();
+        let Flavor::SharedMemory(tx) = &mut sender.flavor else {
+            unreachable!("it was asked for")
+        };
+        let bytes: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8).collect();
+        let mut progress = Progress::default();
+        let mut others_die = true;
+        loop {
+            match tx.send_step(&bytes, &mut progress) {
+                Ok(()) => break,
+                Err(Fault::NotNow) => {}
+                Err(fault) => panic!("{}", crate::SendError::from(fault)),
+            }
+            assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+            if std::mem::take(&mut others_die) {
+                // The kernel marks the lock when the thread is gone.
+                let end = std::sync::Arc::clone(&tx.end);
+                let other = std::thread::spawn(move || {
+                    let lock = &end.control().tx.lock;
+                    std::mem::forget(lock.lock(Patience::FOREVER).unwrap());
+                });
+                other.join().unwrap();
+                while !tx.end.control().tx.lock.owner_has_died() {
+                    std::thread::yield_now();
+                }
+                assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+            }
+        }
+        assert!(!others_die, "it fits the pipe");
+        assert!(*rx.recv().unwrap() == bytes);
+    }
+
+    #[test]
+    fn a_message_in_steps_that_is_taken_back_is_counted_once() {
+        let options = PipeOptions::new().backend(Backend::SharedMemory);
+        let (_rx, mut sender) = options.capacity(65_536).pipe().unwrap();
+        let Flavor::SharedMemory(tx) = &mut sender.flavor else {
+            unreachable!("it was asked for")
+        };
+        let mut progress = Progress::default();
+        let bytes = vec![7; LEN];
+        assert!(tx.send_step(&bytes, &mut progress).is_err());
+        let control = tx.end.control();
+        let hold = Hold::of_tx(control);
+        assert!(progress.has_begun && hold.is_our_message(tx.id));
+        assert_eq!(hold.left_to_receivers(true), message::SENDING);
+        tx.give_back();
+        let control = tx.end.control();
+        let hold = Hold::of_tx(control);
+        assert_eq!(hold.left_to_receivers(false), message::WITHDRAWN);
+        let aborted = control
+            .tx_tally
+            .aborted
+            .load(crate::sync::Ordering::Relaxed);
+        assert_eq!(aborted, 1);
+    }
+}
