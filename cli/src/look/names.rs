@@ -7,7 +7,7 @@ use super::steering::steers;
 /// Characters of a pipe's label in a table.
 const TITLE: usize = 32;
 
-/// `text` with a mark in place of each character that [steers](steers) or hides.
+/// `text` with a mark in place of each character that [`steers`] or hides.
 pub(crate) fn printable(text: &str) -> String {
     let shown = |char| {
         if steers(char) {
