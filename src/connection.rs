@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use crate::{
-    Backend, Message, Messages, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
-    Sender, TryRecvError, TrySendError,
+    Backend, Message, Messages, Receiver, RecvError, RecvTimeoutError, SendError,
+    SendTimeoutError, Sender, TryMessages, TryRecvError, TrySendError,
 };
 
 mod batches;
@@ -144,6 +144,11 @@ impl Connection {
     /// As [`Receiver::messages`].
     pub fn messages(&mut self) -> Messages<'_> {
         self.receiver.messages()
+    }
+
+    /// As [`Receiver::try_messages`].
+    pub fn try_messages(&mut self) -> TryMessages<'_> {
+        self.receiver.try_messages()
     }
 
     /// Makes another handle to this end. Dropping either changes nothing for the other.

@@ -39,6 +39,7 @@ mod sys;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 pub mod typed;
+mod unwind;
 mod values;
 mod wait;
 mod waiting;
@@ -56,7 +57,7 @@ pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use holders::Holder;
-pub use message::{Message, Messages};
+pub use message::{IntoMessages, Message, Messages, TryMessages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
 pub use parcels::SendEndError;
 pub use receiver::{Receiver, View};

@@ -142,6 +142,11 @@ macro_rules! connection_of_values {
             pub fn messages(&mut self) -> Messages<'_, R> {
                 self.receiver.messages()
             }
+
+            /// As [`Receiver::try_messages`].
+            pub fn try_messages(&mut self) -> TryMessages<'_, R> {
+                self.receiver.try_messages()
+            }
         }
 
         crate::values::byte_end::goes_as_its_byte_end! { Connection<S, R>, made of (receiver, sender), waits by receiver }
