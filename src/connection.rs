@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use crate::{
-    Backend, Message, Messages, Receiver, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, Sender, TryMessages, TryRecvError, TrySendError,
+    Backend, Message, Messages, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
+    Sender, TryMessages, TryRecvError, TrySendError,
 };
 
 mod batches;

@@ -10,7 +10,8 @@ use crate::error::Fault;
 use crate::ring::destination::Destination;
 use crate::sys::clock::{Deadline, Patience};
 use crate::{
-    Backend, IntoMessages, Message, Messages, RecvError, RecvTimeoutError, TryMessages, TryRecvError,
+    Backend, IntoMessages, Message, Messages, RecvError, RecvTimeoutError, TryMessages,
+    TryRecvError,
 };
 
 mod batch;

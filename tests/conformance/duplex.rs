@@ -99,7 +99,8 @@ fn halves_of_a_split_end_work_in_threads_of_their_own(backend: Backend) {
     let (left, right) = open_duplex(backend);
     let echo = fork_apart(left, move || {
         let (mut rx, mut tx) = right.split();
-        rx.messages().for_each(|message| tx.send(&message.unwrap()).unwrap());
+        rx.messages()
+            .for_each(|message| tx.send(&message.unwrap()).unwrap());
     });
     let (echo, left) = echo;
     let (mut rx, mut tx) = left.split();

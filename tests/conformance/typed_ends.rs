@@ -90,7 +90,11 @@ fn what_has_no_room_in_time_is_an_error_of_the_pipe(backend: Backend) {
     ));
     assert!(start.elapsed() >= SHORT);
     drop(tx);
-    assert!(rx.messages().map(Result::unwrap).eq((0..sent).map(|number| [number; 100])));
+    assert!(
+        rx.messages()
+            .map(Result::unwrap)
+            .eq((0..sent).map(|number| [number; 100]))
+    );
 }
 
 fn an_end_without_the_other_side_says_so(backend: Backend) {

@@ -189,7 +189,8 @@ fn messages_gives_a_dead_senders_message_as_an_error_and_goes_on(backend: Backen
 
 fn an_owned_iterator_gives_each_message_and_the_end_back(backend: Backend) {
     let (rx, mut tx) = open(backend);
-    let child = fork(move || (0..10).for_each(|number| tx.send(&pattern(1, number, FILLER)).unwrap()));
+    let child =
+        fork(move || (0..10).for_each(|number| tx.send(&pattern(1, number, FILLER)).unwrap()));
     let mut messages = rx.into_messages();
     (0..4).for_each(|number| check(&messages.next().unwrap().unwrap(), 1, number, FILLER));
     let mut rx = messages.into_inner();
@@ -212,7 +213,10 @@ fn try_messages_gives_what_is_there_and_never_blocks(backend: Backend) {
     assert!(messages.next().is_none());
     assert_at_end(&mut rx);
 
-    let (rx, mut tx) = PipeOptions::new().backend(backend).typed_pipe::<u16>().unwrap();
+    let (rx, mut tx) = PipeOptions::new()
+        .backend(backend)
+        .typed_pipe::<u16>()
+        .unwrap();
     (0..3).for_each(|number| tx.send(&number).unwrap());
     let mut rx = rx;
     assert!(rx.try_messages().map(Result::unwrap).eq(0..3));
