@@ -141,6 +141,11 @@ impl Connection {
         self.receiver.poll(timeout)
     }
 
+    /// As [`Receiver::limit_messages`], for what is received.
+    pub fn limit_messages(&mut self, max: usize) {
+        self.receiver.limit_messages(max);
+    }
+
     /// As [`Receiver::messages`].
     pub fn messages(&mut self) -> Messages<'_> {
         self.receiver.messages()

@@ -330,6 +330,33 @@ impl Receiver {
         }
     }
 
+    /// Refuses messages of more than `max` bytes from now on.
+    ///
+    /// It is a limit of this process's end: that of all its handles, and of forked copies made later. It can be
+    /// lowered and not raised. A receiver begins with the pipe's [`max_message`](crate::PipeOptions::max_message), as
+    /// it was when the receiver was made; one that was handed over by somebody who is not trusted has it from him.
+    ///
+    /// A message over the limit is refused before memory is taken for it. It counts as a breach of the protocol: this
+    /// end reports [`Corrupted`](RecvError::Corrupted) and stays unusable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// rx.limit_messages(1000);
+    /// tx.send(&[7; 1000])?;
+    /// assert_eq!(rx.recv()?.len(), 1000);
+    /// tx.send(&[7; 1001])?;
+    /// assert!(matches!(rx.recv(), Err(shmpipe::RecvError::Corrupted)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn limit_messages(&mut self, max: usize) {
+        match &self.flavor {
+            Flavor::SharedMemory(rx) => rx.limit_messages(max),
+            Flavor::Kernel(rx) => rx.limit_messages(max),
+        }
+    }
+
     /// Iterates over the messages until end-of-file, blocking while the pipe is empty.
     ///
     /// Each item is a `Result`, as [`BufRead::lines`](io::BufRead::lines) has it, so that `?` works and no error is

@@ -114,6 +114,11 @@ macro_rules! receiver_of_values {
                 self.inner.backend()
             }
 
+            /// As [`Receiver::limit_messages`](crate::Receiver::limit_messages), in bytes of a message.
+            pub fn limit_messages(&mut self, max: usize) {
+                self.inner.limit_messages(max);
+            }
+
             /// The processes that hold a sender of this pipe, as [`Receiver::holders`](crate::Receiver::holders).
             ///
             /// # Errors

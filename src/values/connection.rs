@@ -54,6 +54,11 @@ macro_rules! connection_of_values {
                 self.sender.backend()
             }
 
+            /// As [`Receiver::limit_messages`].
+            pub fn limit_messages(&mut self, max: usize) {
+                self.receiver.limit_messages(max);
+            }
+
             /// The processes that hold the other end, or one half of it, as [`Connection::holders`](crate::Connection::holders).
             ///
             /// # Errors

@@ -37,6 +37,7 @@ mod large;
 mod limits;
 mod namespaces;
 mod order;
+mod own_limit;
 mod pages;
 mod parcels;
 mod parcels_in_time;

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{self, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 use super::shm::{check_parcels, parcel_pair};
@@ -68,8 +69,15 @@ pub(crate) fn pair(wanted: Wanted<'_>, asked: bool) -> io::Result<(Rx, Tx)> {
             reader,
             rx_parcels,
             wanted.flags,
+            wanted.limit,
         )),
-        Tx::new(End::new(page, writer, tx_parcels, wanted.flags)),
+        Tx::new(End::new(
+            page,
+            writer,
+            tx_parcels,
+            wanted.flags,
+            wanted.limit,
+        )),
     ))
 }
 
@@ -87,7 +95,7 @@ pub(crate) fn attach_rx(
     let side = geometry.sides().rx;
     check_pipe(&pipe, (side.identity, false))?;
     check_parcels(parcels.as_ref(), side, "reading")?;
-    Ok(Rx::new(attach(memfd, pipe, parcels, geometry.flags())?))
+    Ok(Rx::new(attach(memfd, pipe, parcels, geometry)?))
 }
 
 /// As [`attach_rx`] for a sending end.
@@ -104,20 +112,21 @@ pub(crate) fn attach_tx(
     let side = geometry.sides().tx;
     check_pipe(&pipe, (side.identity, true))?;
     check_parcels(parcels.as_ref(), side, "writing")?;
-    Ok(Tx::new(attach(memfd, pipe, parcels, geometry.flags())?))
+    Ok(Tx::new(attach(memfd, pipe, parcels, geometry)?))
 }
 
 fn attach(
     memfd: OwnedFd,
     pipe: OwnedFd,
     parcels: Option<OwnedFd>,
-    flags: Flags,
+    geometry: Geometry,
 ) -> io::Result<Arc<End>> {
     Thread::current()?;
     // A blocking end would block beyond time-outs; the flag is the open file's, for all its holders.
     pipe::set_nonblocking(pipe.as_fd())?;
     let page = Arc::new(Page::attach(memfd)?);
-    Ok(End::new(page, pipe, parcels, flags))
+    let (flags, max) = (geometry.flags(), geometry.limit());
+    Ok(End::new(page, pipe, parcels, flags, max))
 }
 
 fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
@@ -151,17 +160,27 @@ struct End {
     /// This side's end of the socket for parcels, where that was asked for.
     parcels: Option<OwnedFd>,
     flags: Flags,
+    /// Length in bytes over which a message is refused when it is received: our own copy, which no peer can
+    /// write. Only ever lowered.
+    message_max: AtomicU64,
     /// For a sending end, once somebody watches it: what shows room as readiness to read.
     watch: OnceLock<OwnedFd>,
 }
 
 impl End {
-    fn new(page: Arc<Page>, pipe: OwnedFd, parcels: Option<OwnedFd>, flags: Flags) -> Arc<Self> {
+    fn new(
+        page: Arc<Page>,
+        pipe: OwnedFd,
+        parcels: Option<OwnedFd>,
+        flags: Flags,
+        message_max: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             page,
             pipe,
             parcels,
             flags,
+            message_max: AtomicU64::new(message_max as u64),
             watch: OnceLock::new(),
         })
     }
@@ -172,6 +191,17 @@ impl End {
         let pipe = self.pipe.try_clone()?;
         let parcels = self.parcels.as_ref().map(OwnedFd::try_clone).transpose()?;
         Ok([page, pipe].into_iter().chain(parcels).collect())
+    }
+
+    /// Length in bytes over which a received message is a breach of the protocol.
+    #[inline(always)]
+    fn message_max(&self) -> u64 {
+        self.message_max.load(atomic::Ordering::Relaxed)
+    }
+
+    fn limit_messages(&self, max: usize) {
+        self.message_max
+            .fetch_min(max as u64, atomic::Ordering::Relaxed);
     }
 
     /// How the holders of the other side are known.
@@ -190,5 +220,12 @@ impl End {
 
     fn capacity(&self) -> usize {
         pipe::capacity(self.pipe()).unwrap_or(0)
+    }
+}
+
+impl Rx {
+    /// Refuses messages of more than `max` bytes; never raises the limit.
+    pub(crate) fn limit_messages(&self, max: usize) {
+        self.end.limit_messages(max);
     }
 }

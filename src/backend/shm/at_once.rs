@@ -124,6 +124,7 @@ impl Rx {
             control: self.end.control(),
             storage: &self.end.storage,
             rules: self.end.rules,
+            message_max: self.end.message_max(),
         };
         let is_there = self
             .stream
@@ -140,6 +141,7 @@ impl Rx {
             control: self.end.control(),
             storage: &self.end.storage,
             rules: self.end.rules,
+            message_max: self.end.message_max(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{self, AtomicU64};
 
 use crate::ring::record::Rules;
 use crate::ring::storage::Storage;
@@ -56,8 +57,9 @@ pub(crate) fn pair(wanted: Wanted<'_>, spin: Spin) -> io::Result<(Rx, Tx)> {
         tx: side(&sending, tx_parcels.as_ref())?,
     };
     let segment = Arc::new(Segment::create(wanted, sides)?);
-    let rx = End::new(Arc::clone(&segment), receiving, rx_parcels, RECEIVING, spin);
-    let tx = End::new(segment, sending, tx_parcels, SENDING, spin);
+    let (shared, max) = (Arc::clone(&segment), wanted.limit);
+    let rx = End::new(shared, receiving, rx_parcels, RECEIVING, spin, max);
+    let tx = End::new(segment, sending, tx_parcels, SENDING, spin, max);
     Ok((Rx::new(rx), Tx::new(tx)))
 }
 
@@ -147,7 +149,8 @@ fn attach(
 ) -> io::Result<Arc<End>> {
     check_system()?;
     let segment = Arc::new(Segment::attach(memfd, geometry)?);
-    Ok(End::new(segment, socket, parcels, others, Spin::default()))
+    let (spin, max) = (Spin::default(), geometry.limit());
+    Ok(End::new(segment, socket, parcels, others, spin, max))
 }
 
 fn check_socket(socket: &OwnedFd, expected: u64, side: &str) -> io::Result<()> {
@@ -191,6 +194,9 @@ struct End {
     others: fn(&Segment) -> &Event,
     /// How the handles of this end look before they sleep.
     spin: Spin,
+    /// Length in bytes over which a message is refused when it is received: our own copy, which no peer can
+    /// write. Only ever lowered.
+    message_max: AtomicU64,
     segment: Arc<Segment>,
 }
 
@@ -206,6 +212,7 @@ impl End {
         parcels: Option<OwnedFd>,
         others: fn(&Segment) -> &Event,
         spin: Spin,
+        message_max: usize,
     ) -> Arc<Self> {
         let rules = Rules::new(segment.capacity());
         // SAFETY: the data is aligned to a page and mapped twice for as long as the segment lives,
@@ -219,6 +226,7 @@ impl End {
             parcels,
             others,
             spin,
+            message_max: AtomicU64::new(message_max as u64),
             segment,
         })
     }
@@ -229,6 +237,17 @@ impl End {
         let socket = self.socket().try_clone_to_owned()?;
         let parcels = self.parcels.as_ref().map(OwnedFd::try_clone).transpose()?;
         Ok([memfd, socket].into_iter().chain(parcels).collect())
+    }
+
+    /// Length in bytes over which a received message is a breach of the protocol.
+    #[inline(always)]
+    fn message_max(&self) -> u64 {
+        self.message_max.load(atomic::Ordering::Relaxed)
+    }
+
+    fn limit_messages(&self, max: usize) {
+        self.message_max
+            .fetch_min(max as u64, atomic::Ordering::Relaxed);
     }
 
     /// How the holders of the other side are known.
@@ -249,6 +268,11 @@ impl End {
 }
 
 impl Rx {
+    /// Refuses messages of more than `max` bytes; never raises the limit.
+    pub(crate) fn limit_messages(&self, max: usize) {
+        self.end.limit_messages(max);
+    }
+
     /// Fills this process's page tables for the segment.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ fn begin(
         // Another receiver may have been faster, now that nobody is inside a message.
         return Ok(view.reader.take(next).then_some(len));
     }
-    partial.begin(view.custody(), view.reader.prefix(next), into)?;
+    partial.begin(view.custody(), view.reader.total(next)?, into)?;
     let (taken, total) = take_bytes(view, partial, next, true, into)?;
     if taken as u64 >= total {
         return Err(Fault::Corrupted);
