@@ -209,6 +209,11 @@ impl Reader<'_> {
         self.move_on(next.at, next.at | MARK)
     }
 
+    /// Whether the record at `at` is [marked](Self::mark).
+    pub(crate) fn is_marked(self, at: u64) -> bool {
+        self.control.rx.read.load(Ordering::Relaxed) == at | MARK
+    }
+
     /// Takes the record that was [marked](Self::mark), also without the lock; false when that is not so.
     pub(crate) fn take_marked(self, at: u64, span: u64) -> bool {
         self.move_on(at | MARK, at.wrapping_add(span))

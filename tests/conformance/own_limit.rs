@@ -9,7 +9,7 @@ use shmpipe::{Backend, PipeOptions, Receiver, RecvError, Sender};
 
 use crate::ends::{CAPACITY, LARGE, assert_at_end};
 use crate::handover::{receiver, sender};
-use crate::support::{check, fork, on_both_backends, pattern};
+use crate::support::{check, fork, fork_apart, on_both_backends, pattern};
 
 on_both_backends! {
     a_sender_that_rewrites_the_limit_gets_nothing_past_a_receiver,
@@ -95,7 +95,7 @@ fn a_long_message_over_the_limit_is_refused_at_its_beginning(backend: Backend) {
         for len in [CAPACITY / 8, CAPACITY / 2, LARGE] {
             let (rx, mut tx) = limited(backend);
             // The rest of it does not fit: the sender waits until the receiver is gone.
-            let child = fork(|| drop(tx.send(&pattern(1, 0, len))));
+            let (child, rx) = fork_apart(rx, || drop(tx.send(&pattern(1, 0, len))));
             drop(tx);
             assert_refused(rx, receive);
             child.join();
@@ -112,7 +112,9 @@ fn a_limit_holds_for_what_is_received_in_place_and_in_batches(backend: Backend) 
         // What comes before it is good.
         while received < 2 {
             let batch = rx.recv_batch().unwrap();
-            received += batch.inspect(|message| assert_eq!(message.len(), LIMIT)).count();
+            received += batch
+                .inspect(|message| assert_eq!(message.len(), LIMIT))
+                .count();
         }
         assert_refused(rx, receive);
 
@@ -128,8 +130,10 @@ fn a_message_over_the_limit_that_carries_descriptors_is_refused(backend: Backend
     let options = PipeOptions::new().backend(backend).max_message(LIMIT);
     let (mut rx, tx) = options.descriptors(true).pipe().unwrap();
     let mut tx = without_a_limit(tx);
-    tx.send_with_fds(&[1; LIMIT], &[std::io::stderr().as_fd()]).unwrap();
-    tx.send_with_fds(&[1; LIMIT + 1], &[std::io::stderr().as_fd()]).unwrap();
+    tx.send_with_fds(&[1; LIMIT], &[std::io::stderr().as_fd()])
+        .unwrap();
+    tx.send_with_fds(&[1; LIMIT + 1], &[std::io::stderr().as_fd()])
+        .unwrap();
     assert_eq!(rx.recv_with_fds().unwrap().0.len(), LIMIT);
     let outcome = rx.recv_with_fds().map(|(bytes, _)| bytes.len());
     assert!(matches!(outcome, Err(RecvError::Corrupted)), "{outcome:?}");
