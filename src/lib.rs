@@ -60,10 +60,10 @@ pub use holders::Holder;
 pub use message::{IntoMessages, Message, Messages, TryMessages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
 pub use parcels::SendEndError;
-pub use receiver::{Receiver, View};
+pub use receiver::{Memory, Receiver, View};
 pub use sender::{Sender, Slot};
 pub use wait::spin::Spin;
-pub use waiting::{Waitable, wait};
+pub use waiting::{Interest, Ready, Waitable, wait, wait_with};
 
 /// Has the snippets of `docs/cookbook.md` compiled and run with the other doc tests; some need a feature.
 #[cfg(all(doctest, feature = "serde", feature = "tokio"))]

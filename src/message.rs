@@ -75,6 +75,65 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
+impl Receiver {
+    /// Iterates over the messages until end-of-file, blocking while the pipe is empty.
+    ///
+    /// Each item is a `Result`, as [`BufRead::lines`](std::io::BufRead::lines) has it, so that `?` works and no error is
+    /// passed over. After `Aborted`, a message whose sender died inside it, the iteration goes on with the message
+    /// behind; any other error is the last item. `messages` may be called again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(b"a")?;
+    /// tx.send(b"b")?;
+    /// drop(tx);
+    /// for message in rx.messages() {
+    ///     assert_eq!(message?.len(), 1);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn messages(&mut self) -> Messages<'_> {
+        Messages::new(self)
+    }
+
+    /// As [`messages`](Self::messages), by an iterator that has the end in it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (rx, mut tx) = shmpipe::pipe()?;
+    /// let worker = std::thread::spawn(|| rx.into_messages().map(|message| message.map(|bytes| bytes.len())).sum());
+    /// tx.send(b"four")?;
+    /// tx.send(b"seven b")?;
+    /// drop(tx);
+    /// let sum: Result<usize, shmpipe::RecvError> = worker.join().unwrap();
+    /// assert_eq!(sum?, 11);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_messages(self) -> IntoMessages {
+        IntoMessages::new(self)
+    }
+
+    /// Iterates over the messages that are there, and never blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(b"a")?;
+    /// tx.send(b"b")?;
+    /// let there: Vec<_> = rx.try_messages().collect::<Result<_, _>>()?;
+    /// assert_eq!(there, [b"a", b"b"]);
+    /// assert!(rx.try_messages().next().is_none(), "empty, and a sender lives");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_messages(&mut self) -> TryMessages<'_> {
+        TryMessages::new(self)
+    }
+}
+
 /// The messages of a pipe in order, until end-of-file; made by [`Receiver::messages`].
 ///
 /// Blocks while the pipe is empty. An error is an item, as in [`std::io::Lines`]. After

@@ -2,23 +2,22 @@
 
 use std::mem::{self, MaybeUninit};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, io, ptr};
 
 use crate::backend::{Rx, kernel, shm};
 use crate::error::Fault;
 use crate::ring::destination::Destination;
 use crate::sys::clock::{Deadline, Patience};
-use crate::{
-    Backend, IntoMessages, Message, Messages, RecvError, RecvTimeoutError, TryMessages,
-    TryRecvError,
-};
+use crate::{Backend, Message, RecvError, RecvTimeoutError, TryRecvError};
 
 mod batch;
 mod in_place;
 mod stream;
+mod with;
 
 pub use in_place::View;
+pub use with::Memory;
 
 /// A buffer larger than this is given back once messages have become small again.
 const KEPT_BUFFER: usize = 1 << 20;
@@ -76,11 +75,11 @@ impl Receiver {
     /// Receives into this end's buffer what is there, or comes within a moment if the call `may_wait`; tells
     /// whether it did. If not, the call must go the long way.
     #[inline(always)]
-    fn recv_soon(&mut self, may_wait: bool) -> bool {
+    pub(crate) fn recv_soon(&mut self, may_wait: bool) -> bool {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return false;
         };
-        if self.unread > 0 || self.deferred.is_some() || self.buffer.capacity() > KEPT_BUFFER {
+        if self.unread > 0 || self.deferred.is_some() {
             return false;
         }
         self.buffer.clear();
@@ -88,9 +87,21 @@ impl Receiver {
             Some(len) => {
                 // SAFETY: so many bytes have been initialised.
                 unsafe { self.buffer.set_len(len) };
+                if self.buffer.capacity() > KEPT_BUFFER {
+                    self.give_memory_back();
+                }
                 true
             }
             None => false,
+        }
+    }
+
+    /// Once messages have become small again.
+    #[cold]
+    fn give_memory_back(&mut self) {
+        let len = self.buffer.len();
+        if self.buffer.capacity() > KEPT_BUFFER && len < self.buffer.capacity() / 8 {
+            self.buffer.shrink_to(len);
         }
     }
 
@@ -144,10 +155,8 @@ impl Receiver {
         if outcome.is_err() {
             self.buffer.clear();
         }
-        let len = outcome?;
-        if self.buffer.capacity() > KEPT_BUFFER && len < self.buffer.capacity() / 8 {
-            self.buffer.shrink_to(len);
-        }
+        outcome?;
+        self.give_memory_back();
         Ok(Message::new(&mut self.buffer, 0))
     }
 
@@ -226,6 +235,29 @@ impl Receiver {
             return Ok(Message::new(&mut self.buffer, 0));
         }
         Ok(self.recv_the_long_way(Patience::Until(Deadline::after(timeout)))?)
+    }
+
+    /// As [`recv_timeout`](Self::recv_timeout), blocking no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// tx.send(b"in time")?;
+    /// assert_eq!(&*rx.recv_deadline(deadline)?, b"in time");
+    /// let outcome = rx.recv_deadline(deadline);
+    /// assert!(matches!(outcome, Err(shmpipe::RecvTimeoutError::Timeout)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_deadline(&mut self, deadline: Instant) -> Result<Message<'_>, RecvTimeoutError> {
+        self.recv_timeout(deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Receives the next message into `buf` and returns its length, blocking while the pipe is empty.
@@ -357,63 +389,6 @@ impl Receiver {
         }
     }
 
-    /// Iterates over the messages until end-of-file, blocking while the pipe is empty.
-    ///
-    /// Each item is a `Result`, as [`BufRead::lines`](io::BufRead::lines) has it, so that `?` works and no error is
-    /// passed over. After `Aborted`, a message whose sender died inside it, the iteration goes on with the message
-    /// behind; any other error is the last item. `messages` may be called again.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (mut rx, mut tx) = shmpipe::pipe()?;
-    /// tx.send(b"a")?;
-    /// tx.send(b"b")?;
-    /// drop(tx);
-    /// for message in rx.messages() {
-    ///     assert_eq!(message?.len(), 1);
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn messages(&mut self) -> Messages<'_> {
-        Messages::new(self)
-    }
-
-    /// As [`messages`](Self::messages), by an iterator that has the end in it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (rx, mut tx) = shmpipe::pipe()?;
-    /// let worker = std::thread::spawn(|| rx.into_messages().map(|message| message.map(|bytes| bytes.len())).sum());
-    /// tx.send(b"four")?;
-    /// tx.send(b"seven b")?;
-    /// drop(tx);
-    /// let sum: Result<usize, shmpipe::RecvError> = worker.join().unwrap();
-    /// assert_eq!(sum?, 11);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn into_messages(self) -> IntoMessages {
-        IntoMessages::new(self)
-    }
-
-    /// Iterates over the messages that are there, and never blocks.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (mut rx, mut tx) = shmpipe::pipe()?;
-    /// tx.send(b"a")?;
-    /// tx.send(b"b")?;
-    /// let there: Vec<_> = rx.try_messages().collect::<Result<_, _>>()?;
-    /// assert_eq!(there, [b"a", b"b"]);
-    /// assert!(rx.try_messages().next().is_none(), "empty, and a sender lives");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn try_messages(&mut self) -> TryMessages<'_> {
-        TryMessages::new(self)
-    }
-
     /// Makes another handle to this end. Dropping either changes nothing for the other.
     ///
     /// What this handle has taken already (the rest of a message after a `Read`, the first parts of
@@ -431,6 +406,25 @@ impl Receiver {
             Flavor::SharedMemory(rx) => Self::shared_memory(rx.try_clone()?),
             Flavor::Kernel(rx) => Self::kernel(rx.try_clone()?),
         })
+    }
+
+    /// Whether `other` is a receiver of the same pipe: a clone, or one that was handed over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (rx, _tx) = shmpipe::pipe()?;
+    /// let (stranger, _tx) = shmpipe::pipe()?;
+    /// assert!(rx.same_pipe(&rx.try_clone()?));
+    /// assert!(!rx.same_pipe(&stranger));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn same_pipe(&self, other: &Self) -> bool {
+        match (&self.flavor, &other.flavor) {
+            (Flavor::SharedMemory(rx), Flavor::SharedMemory(other)) => rx.is_of_pipe(other),
+            (Flavor::Kernel(rx), Flavor::Kernel(other)) => rx.is_of_pipe(other),
+            _ => false,
+        }
     }
 
     pub(crate) fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {

@@ -37,6 +37,12 @@ macro_rules! sender_of_values {
                 self.inner.backend()
             }
 
+            /// Whether `other` is an end of the same side of the same pipe, as
+            /// [`Receiver::same_pipe`](crate::Receiver::same_pipe).
+            pub fn same_pipe(&self, other: &Self) -> bool {
+                self.inner.same_pipe(&other.inner)
+            }
+
             /// The processes that hold a receiver of this pipe, as [`Sender::holders`](crate::Sender::holders).
             ///
             /// # Errors
@@ -114,6 +120,12 @@ macro_rules! receiver_of_values {
                 self.inner.backend()
             }
 
+            /// Whether `other` is an end of the same side of the same pipe, as
+            /// [`Receiver::same_pipe`](crate::Receiver::same_pipe).
+            pub fn same_pipe(&self, other: &Self) -> bool {
+                self.inner.same_pipe(&other.inner)
+            }
+
             /// As [`Receiver::limit_messages`](crate::Receiver::limit_messages), in bytes of a message.
             pub fn limit_messages(&mut self, max: usize) {
                 self.inner.limit_messages(max);
@@ -139,6 +151,19 @@ macro_rules! receiver_of_values {
         }
 
         impl<T: $($recv)+> Receiver<T> {
+            /// Receives the next value, blocking no longer than until `deadline`.
+            ///
+            /// # Errors
+            ///
+            /// As [`recv_timeout`](Self::recv_timeout).
+            pub fn recv_deadline(
+                &mut self,
+                deadline: std::time::Instant,
+            ) -> Result<T, RecvTimeoutError> {
+                let now = std::time::Instant::now();
+                self.recv_timeout(deadline.saturating_duration_since(now))
+            }
+
             /// Iterates over the values until end-of-file, blocking while the pipe is empty.
             ///
             /// Each item is a `Result`, as [`Receiver::messages`](crate::Receiver::messages) has it. A message that is

@@ -227,8 +227,14 @@ mod tests {
                 assert_eq!((found.count, found.span), (count, before.len()), "{what}");
             }
         }
-        assert_eq!(whole_messages(&good[..good.len() - 8], rules, u64::MAX).count, 1);
-        assert_eq!(whole_messages(&good[..good.len() - 1], rules, u64::MAX).count, 1);
+        assert_eq!(
+            whole_messages(&good[..good.len() - 8], rules, u64::MAX).count,
+            1
+        );
+        assert_eq!(
+            whole_messages(&good[..good.len() - 1], rules, u64::MAX).count,
+            1
+        );
     }
 
     #[test]

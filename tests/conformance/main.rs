@@ -11,6 +11,7 @@ mod support;
 mod ends;
 
 mod batches;
+mod bindings;
 mod blocking;
 mod broken_pipe;
 mod capacity;
@@ -42,6 +43,7 @@ mod pages;
 mod parcels;
 mod parcels_in_time;
 mod parts;
+mod placed;
 mod poll;
 mod readiness;
 mod readiness_shared;

@@ -38,6 +38,7 @@ pub(crate) const FIELDS: [(&str, usize, usize); 70] = [
     ("tx", 0x028, 8),
     ("limit", 0x030, 8),
     ("created", 0x038, 8),
+    ("spin", 0x060, 8),
     ("rx.inode", 0x040, 8),
     ("tx.inode", 0x048, 8),
     ("rx.parcels", 0x050, 8),

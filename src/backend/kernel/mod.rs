@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{self, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
-use super::shm::{check_parcels, parcel_pair};
+use super::shm::{check_parcels, is_same_file, parcel_pair};
 use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
 use crate::sys::holders::Opposite;
 use crate::sys::refused::named;
@@ -185,12 +185,17 @@ impl End {
         })
     }
 
-    /// Copies of the descriptors for another process: the page, the pipe, and the socket for parcels.
+    /// The descriptors that make this end: the page, the pipe, and the socket for parcels.
+    fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        let parcels = self.parcels.as_ref().map(AsFd::as_fd);
+        let fds = [self.page.memfd()?.as_fd(), self.pipe()];
+        Ok(fds.into_iter().chain(parcels).collect())
+    }
+
+    /// Copies of them for another process.
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
-        let page = self.page.memfd()?.try_clone()?;
-        let pipe = self.pipe.try_clone()?;
-        let parcels = self.parcels.as_ref().map(OwnedFd::try_clone).transpose()?;
-        Ok([page, pipe].into_iter().chain(parcels).collect())
+        let fds = self.fds()?;
+        fds.into_iter().map(|fd| fd.try_clone_to_owned()).collect()
     }
 
     /// Length in bytes over which a received message is a breach of the protocol.
@@ -223,7 +228,29 @@ impl End {
     }
 }
 
+impl Tx {
+    /// The descriptors that make this end.
+    pub(crate) fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        self.end.fds()
+    }
+
+    /// Whether `other` is of the same pipe.
+    pub(crate) fn is_of_pipe(&self, other: &Self) -> bool {
+        is_same_file(self.end.pipe(), other.end.pipe())
+    }
+}
+
 impl Rx {
+    /// The descriptors that make this end.
+    pub(crate) fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        self.end.fds()
+    }
+
+    /// Whether `other` is of the same pipe.
+    pub(crate) fn is_of_pipe(&self, other: &Self) -> bool {
+        is_same_file(self.end.pipe(), other.end.pipe())
+    }
+
     /// Refuses messages of more than `max` bytes; never raises the limit.
     pub(crate) fn limit_messages(&self, max: usize) {
         self.end.limit_messages(max);

@@ -175,7 +175,9 @@ impl<'a> Side<'a> {
             shared.header.store(word, Ordering::Relaxed);
             let have = arrived(word);
             if have == EDGE {
-                return self.within_the_limit(Header::decode(word)?).map(Progress::Got);
+                return self
+                    .within_the_limit(Header::decode(word)?)
+                    .map(Progress::Got);
             }
             let rest = target(byte_of(&shared.header, have), EDGE - have);
             // SAFETY: the bytes of the shared word that have not arrived.

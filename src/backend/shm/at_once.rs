@@ -117,6 +117,16 @@ impl Rx {
         self.look_for_a_moment().then(|| self.recv_at_once(to))?
     }
 
+    /// The length of the next message, if it is there, is one record and nobody is inside another. It stays, and is
+    /// nobody's.
+    pub(crate) fn next_length_at_once(&self) -> Option<usize> {
+        let reader = self.reader();
+        let next = reader.peek_whole()?;
+        let is_plain =
+            self.fate == Fate::Open && self.partial.is_at_rest(&reader.control.rx.custody);
+        is_plain.then_some(next.header.len)
+    }
+
     /// Looks for a record before all that a wait takes.
     #[inline(never)]
     pub(super) fn look_for_a_moment(&mut self) -> bool {

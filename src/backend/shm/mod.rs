@@ -88,6 +88,16 @@ fn check_system() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether two descriptors are of one file.
+pub(super) fn is_same_file(one: impl AsFd, other: impl AsFd) -> bool {
+    let identity = |fd| {
+        let stat = nix::sys::stat::fstat(fd)?;
+        Ok::<_, nix::Error>((stat.st_dev, stat.st_ino))
+    };
+    let (one, other) = (identity(one.as_fd()), identity(other.as_fd()));
+    one.is_ok() && one == other
+}
+
 /// The event on which the other side sleeps, for a receiving end.
 const RECEIVING: fn(&Segment) -> &Event = |segment| &segment.control().room;
 /// The same for a sending end.
@@ -149,7 +159,7 @@ fn attach(
 ) -> io::Result<Arc<End>> {
     check_system()?;
     let segment = Arc::new(Segment::attach(memfd, geometry)?);
-    let (spin, max) = (Spin::default(), geometry.limit());
+    let (spin, max) = (Spin::from_word(geometry.spin()), geometry.limit());
     Ok(End::new(segment, socket, parcels, others, spin, max))
 }
 
@@ -231,12 +241,17 @@ impl End {
         })
     }
 
-    /// Copies of the descriptors for another process: the memfd, the life-line, and the socket for parcels.
+    /// The descriptors that make this end: the memfd, the life-line, and the socket for parcels.
+    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let parcels = self.parcels.as_ref().map(AsFd::as_fd);
+        [self.segment.memfd(), self.socket()]
+            .into_iter()
+            .chain(parcels)
+    }
+
+    /// Copies of them for another process.
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
-        let memfd = self.segment.memfd().try_clone_to_owned()?;
-        let socket = self.socket().try_clone_to_owned()?;
-        let parcels = self.parcels.as_ref().map(OwnedFd::try_clone).transpose()?;
-        Ok([memfd, socket].into_iter().chain(parcels).collect())
+        self.fds().map(|fd| fd.try_clone_to_owned()).collect()
     }
 
     /// Length in bytes over which a received message is a breach of the protocol.
@@ -283,7 +298,29 @@ impl Rx {
     }
 }
 
+impl Rx {
+    /// The descriptors that make this end.
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.end.fds().collect()
+    }
+
+    /// Whether `other` is of the same pipe.
+    pub(crate) fn is_of_pipe(&self, other: &Self) -> bool {
+        is_same_file(self.end.segment.memfd(), other.end.segment.memfd())
+    }
+}
+
 impl Tx {
+    /// As [`Rx::fds`].
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.end.fds().collect()
+    }
+
+    /// Whether `other` is of the same pipe.
+    pub(crate) fn is_of_pipe(&self, other: &Self) -> bool {
+        is_same_file(self.end.segment.memfd(), other.end.segment.memfd())
+    }
+
     /// As [`Rx::fill_tables`].
     ///
     /// # Errors
@@ -301,5 +338,35 @@ impl Drop for End {
         unsafe { ManuallyDrop::drop(&mut self.socket) };
         kill_point();
         (self.others)(&self.segment).announce_close();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_attached_looks_as_the_maker_chose() {
+        for spin in [Spin::Never, Spin::For(std::time::Duration::from_micros(7))] {
+            let wanted = Wanted {
+                spin: spin.to_word(),
+                ..Wanted::plain(1 << 16)
+            };
+            let (rx, tx) = pair(wanted, spin).unwrap();
+            let handed = |fds: io::Result<Vec<OwnedFd>>| {
+                let mut fds = fds.unwrap().into_iter();
+                let memfd = fds.next().unwrap();
+                let geometry = Geometry::of(&memfd).unwrap();
+                (memfd, fds.next().unwrap(), geometry)
+            };
+            let (memfd, socket, geometry) = handed(rx.end.to_fds());
+            let attached = attach_rx(memfd, socket, None, geometry).unwrap();
+            assert_eq!((rx.end.spin, attached.end.spin), (spin, spin));
+            let (memfd, socket, geometry) = handed(tx.end.to_fds());
+            assert_eq!(
+                attach_tx(memfd, socket, None, geometry).unwrap().end.spin,
+                spin
+            );
+        }
     }
 }
