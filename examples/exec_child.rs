@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     drop(requests); // end-of-file for the worker, which then ends
     for line in log.messages() {
-        println!("the worker said: {}", String::from_utf8_lossy(&line));
+        println!("the worker said: {}", String::from_utf8_lossy(&line?));
     }
     assert!(worker.wait()?.success());
     Ok(())

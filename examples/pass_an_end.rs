@@ -62,7 +62,7 @@ fn client(
     let request = format!("request {number} of {}", getpid());
     to_server.send_with_end(request.as_bytes(), answer_here)?;
     for word in answers.messages() {
-        println!("client {number}: {}", String::from_utf8_lossy(&word));
+        println!("client {number}: {}", String::from_utf8_lossy(&word?));
     }
     Ok(())
 }

@@ -48,13 +48,11 @@ fn typed(options: PipeOptions) -> common::Outcome {
     })?;
     drop(tx); // the child's copy is now the only sender
 
-    let mut readings = rx.messages();
-    for reading in readings.by_ref().filter(|r| r.state == State::Steady) {
-        println!("{reading:?}");
-    }
-    // Of a struct with another size, or a state that is none, this would tell.
-    if let Some(error) = readings.error() {
-        return Err(error.to_string().into());
+    for reading in rx.messages() {
+        let reading = reading?; // a struct of another size, or a state that is none, is an error
+        if reading.state == State::Steady {
+            println!("{reading:?}");
+        }
     }
     common::join(sensor)
 }

@@ -30,7 +30,7 @@ fn worker_pool(options: PipeOptions) -> common::Outcome {
             drop(tx.take()); // or the jobs would not end while a worker waits for them
             let (jobs, done) = (jobs.as_mut().unwrap(), done.as_mut().unwrap());
             for job in jobs.messages() {
-                let [steps, number] = longest(job);
+                let [steps, number] = longest(job?);
                 done.send(&[worker, steps, number])?;
             }
             Ok(())
@@ -50,7 +50,8 @@ fn worker_pool(options: PipeOptions) -> common::Outcome {
 
     let mut best = [0, 0];
     let mut shares = [0; WORKERS as usize];
-    for [worker, steps, number] in results.messages() {
+    for result in results.messages() {
+        let [worker, steps, number] = result?;
         best = best.max([steps, number]);
         shares[worker as usize] += 1;
     }

@@ -1,14 +1,15 @@
 //! The end of a two-way pipe: a receiver of one direction and a sender of the other.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
-    Backend, Message, Messages, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
-    Sender, TryRecvError, TrySendError,
+    Backend, Memory, Message, Messages, Receiver, RecvError, RecvTimeoutError, SendError,
+    SendTimeoutError, Sender, TryMessages, TryRecvError, TrySendError,
 };
 
 mod batches;
+mod fast;
 mod loans;
 mod stream;
 
@@ -96,6 +97,70 @@ impl Connection {
         self.sender.send_timeout(message, timeout)
     }
 
+    /// As [`Sender::send_deadline`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send_deadline(
+        &mut self,
+        message: &[u8],
+        deadline: Instant,
+    ) -> Result<(), SendTimeoutError> {
+        self.sender.send_deadline(message, deadline)
+    }
+
+    /// As [`Receiver::recv_deadline`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_deadline(&mut self, deadline: Instant) -> Result<Message<'_>, RecvTimeoutError> {
+        self.receiver.recv_deadline(deadline)
+    }
+
+    /// As [`Receiver::recv_with`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_with<M: Memory>(
+        &mut self,
+        place: impl FnOnce(usize) -> Option<M>,
+    ) -> Result<usize, RecvError> {
+        self.receiver.recv_with(place)
+    }
+
+    /// As [`Receiver::try_recv_with`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_recv_with<M: Memory>(
+        &mut self,
+        place: impl FnOnce(usize) -> Option<M>,
+    ) -> Result<usize, TryRecvError> {
+        self.receiver.try_recv_with(place)
+    }
+
+    /// As [`Receiver::recv_with_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_with_timeout<M: Memory>(
+        &mut self,
+        timeout: Duration,
+        place: impl FnOnce(usize) -> Option<M>,
+    ) -> Result<usize, RecvTimeoutError> {
+        self.receiver.recv_with_timeout(timeout, place)
+    }
+
+    /// Whether `other` is a handle to the same end of the same two-way pipe, as [`Receiver::same_pipe`].
+    pub fn same_pipe(&self, other: &Self) -> bool {
+        self.receiver.same_pipe(&other.receiver) && self.sender.same_pipe(&other.sender)
+    }
+
     /// As [`Receiver::recv`].
     ///
     /// # Errors
@@ -141,9 +206,19 @@ impl Connection {
         self.receiver.poll(timeout)
     }
 
+    /// As [`Receiver::limit_messages`], for what is received.
+    pub fn limit_messages(&mut self, max: usize) {
+        self.receiver.limit_messages(max);
+    }
+
     /// As [`Receiver::messages`].
     pub fn messages(&mut self) -> Messages<'_> {
         self.receiver.messages()
+    }
+
+    /// As [`Receiver::try_messages`].
+    pub fn try_messages(&mut self) -> TryMessages<'_> {
+        self.receiver.try_messages()
     }
 
     /// Makes another handle to this end. Dropping either changes nothing for the other.

@@ -4,7 +4,7 @@
 //! (`segment::geometry`): seals, size, magic number, version, and whether each belongs to the other.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
@@ -12,7 +12,7 @@ use crate::backend::{kernel, shm};
 use crate::segment::geometry::{Flags, Geometry, Kind};
 use crate::sys::descriptors::beyond_standard_streams;
 use crate::sys::refused::refused;
-use crate::{Connection, Receiver, Sender};
+use crate::{Connection, Receiver, Sender, receiver, sender};
 
 /// Descriptors of one end of a one-way pipe; one more where messages carry descriptors.
 const FDS: usize = 2;
@@ -82,6 +82,30 @@ impl Sender {
         self.to_fds()
     }
 
+    /// The descriptors that make up this end, lent and in the order of [`into_fds`](Self::into_fds): for handing it
+    /// over without duplicates, by a fork or to whoever starts a program. Not for reading, writing or closing.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a kernel pipe where memfd_create(2) is refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::fd::AsRawFd;
+    ///
+    /// let (_rx, tx) = shmpipe::pipe()?;
+    /// let numbers: Vec<i32> = tx.as_fds()?.iter().map(AsRawFd::as_raw_fd).collect();
+    /// assert_eq!(numbers.len(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn as_fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        match &self.flavor {
+            sender::Flavor::SharedMemory(tx) => Ok(tx.fds()),
+            sender::Flavor::Kernel(tx) => tx.fds(),
+        }
+    }
+
     /// Makes a sending end of descriptors from [`into_fds`](Self::into_fds), in the same order, and makes
     /// them close-on-exec. The backend is found out by itself; `SHMPIPE_BACKEND` plays no part.
     ///
@@ -133,6 +157,18 @@ impl Receiver {
         self.to_fds()
     }
 
+    /// As [`Sender::as_fds`], for a receiving end.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn as_fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        match &self.flavor {
+            receiver::Flavor::SharedMemory(rx) => Ok(rx.fds()),
+            receiver::Flavor::Kernel(rx) => rx.fds(),
+        }
+    }
+
     /// As [`Sender::from_fds`], for a receiving end.
     ///
     /// # Errors
@@ -166,6 +202,18 @@ impl Connection {
     /// As there.
     pub fn into_fds(self) -> io::Result<Vec<OwnedFd>> {
         self.to_fds()
+    }
+
+    /// As [`Sender::as_fds`]: the receiver's descriptors and then the sender's.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn as_fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        let (receiver, sender) = self.halves();
+        let mut fds = receiver.as_fds()?;
+        fds.append(&mut sender.as_fds()?);
+        Ok(fds)
     }
 
     pub(crate) fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {

@@ -54,10 +54,10 @@ impl Sender {
     /// let mut worker = command.spawn()?;
     /// drop(command); // the worker is now the only sender
     /// for result in rx.messages() {
-    ///     println!("{} bytes", result.len());
+    ///     println!("{} bytes", result?.len());
     /// }
     /// worker.wait()?;
-    /// # Ok::<(), std::io::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// and in the worker:

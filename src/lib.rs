@@ -40,6 +40,7 @@ mod sys;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 pub mod typed;
+mod unwind;
 mod values;
 mod wait;
 mod waiting;
@@ -57,15 +58,15 @@ pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use holders::Holder;
-pub use message::{Message, Messages};
+pub use message::{IntoMessages, Message, Messages, TryMessages};
 pub use options::{Backend, PipeOptions, duplex, pipe};
 pub use parcels::SendEndError;
-pub use receiver::{Receiver, View};
+pub use receiver::{Memory, Receiver, View};
 pub use sender::{Sender, Slot};
 pub use sys::interrupt::Interrupt;
 pub use sys::refused::raw_os_error;
 pub use wait::spin::Spin;
-pub use waiting::{Waitable, wait};
+pub use waiting::{Interest, Ready, Waitable, wait, wait_with};
 
 /// Has the snippets of `docs/cookbook.md` compiled and run with the other doc tests; some need a feature.
 #[cfg(all(doctest, feature = "serde", feature = "tokio"))]

@@ -1,9 +1,9 @@
-//! What a receive lends out, and the iterator over it.
+//! What a receive lends out, and the iterators over messages.
 
 use std::ops::Deref;
 use std::{fmt, mem};
 
-use crate::{Receiver, RecvError};
+use crate::{Receiver, RecvError, TryRecvError};
 
 /// One whole message, lent from the receiving end's own buffer until the next call on that end.
 ///
@@ -75,60 +75,213 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
+impl Receiver {
+    /// Iterates over the messages until end-of-file, blocking while the pipe is empty.
+    ///
+    /// Each item is a `Result`, as [`BufRead::lines`](std::io::BufRead::lines) has it, so that `?` works and no error is
+    /// passed over. After `Aborted`, a message whose sender died inside it, the iteration goes on with the message
+    /// behind; any other error is the last item. `messages` may be called again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(b"a")?;
+    /// tx.send(b"b")?;
+    /// drop(tx);
+    /// for message in rx.messages() {
+    ///     assert_eq!(message?.len(), 1);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn messages(&mut self) -> Messages<'_> {
+        Messages::new(self)
+    }
+
+    /// As [`messages`](Self::messages), by an iterator that has the end in it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (rx, mut tx) = shmpipe::pipe()?;
+    /// let worker = std::thread::spawn(|| rx.into_messages().map(|message| message.map(|bytes| bytes.len())).sum());
+    /// tx.send(b"four")?;
+    /// tx.send(b"seven b")?;
+    /// drop(tx);
+    /// let sum: Result<usize, shmpipe::RecvError> = worker.join().unwrap();
+    /// assert_eq!(sum?, 11);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_messages(self) -> IntoMessages {
+        IntoMessages::new(self)
+    }
+
+    /// Iterates over the messages that are there, and never blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// tx.send(b"a")?;
+    /// tx.send(b"b")?;
+    /// let there: Vec<_> = rx.try_messages().collect::<Result<_, _>>()?;
+    /// assert_eq!(there, [b"a", b"b"]);
+    /// assert!(rx.try_messages().next().is_none(), "empty, and a sender lives");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_messages(&mut self) -> TryMessages<'_> {
+        TryMessages::new(self)
+    }
+}
+
 /// The messages of a pipe in order, until end-of-file; made by [`Receiver::messages`].
 ///
-/// Blocks while the pipe is empty. Another error ends it too and is then in [`error`](Self::error).
+/// Blocks while the pipe is empty. An error is an item, as in [`std::io::Lines`]. After
+/// [`Aborted`](RecvError::Aborted) the iteration goes on with the message behind; any other error is the last item.
 ///
 /// # Examples
 ///
-/// See [`Receiver::messages`] and [`error`](Self::error).
+/// See [`Receiver::messages`].
 #[derive(Debug)]
+#[must_use = "nothing is received before it is iterated over"]
 pub struct Messages<'a> {
     receiver: &'a mut Receiver,
-    error: Option<RecvError>,
+    has_failed: bool,
+}
+
+/// As [`Messages`], with the end itself; made by [`Receiver::into_messages`].
+///
+/// # Examples
+///
+/// See [`Receiver::into_messages`].
+#[derive(Debug)]
+#[must_use = "nothing is received before it is iterated over"]
+pub struct IntoMessages {
+    receiver: Receiver,
+    has_failed: bool,
+}
+
+/// The messages that are there now, in order; made by [`Receiver::try_messages`].
+///
+/// Never blocks: it ends where [`try_recv`](Receiver::try_recv) says `Empty`, and at end-of-file. What came since then
+/// is there for another `next`. Errors are items as in [`Messages`].
+///
+/// # Examples
+///
+/// See [`Receiver::try_messages`].
+#[derive(Debug)]
+#[must_use = "nothing is received before it is iterated over"]
+pub struct TryMessages<'a> {
+    receiver: &'a mut Receiver,
+    has_failed: bool,
+}
+
+/// Whether the iteration ends with this error: what would come again at each call, for one who passes over errors,
+/// must not come for ever.
+pub(crate) fn is_last(error: &RecvError) -> bool {
+    !matches!(error, RecvError::Aborted)
 }
 
 impl<'a> Messages<'a> {
     pub(crate) fn new(receiver: &'a mut Receiver) -> Self {
         Self {
             receiver,
-            error: None,
+            has_failed: false,
+        }
+    }
+}
+
+impl IntoMessages {
+    pub(crate) fn new(receiver: Receiver) -> Self {
+        Self {
+            receiver,
+            has_failed: false,
         }
     }
 
-    /// Why the iteration ended, where that was not end-of-file.
+    /// Gives the end back, with all that was not received.
     ///
     /// # Examples
     ///
-    /// ```
-    /// let (mut rx, tx) = shmpipe::pipe()?;
-    /// drop(tx);
-    /// let mut messages = rx.messages();
-    /// for message in &mut messages {
-    ///     println!("{} bytes", message.len());
-    /// }
-    /// assert!(messages.error().is_none(), "it ended with the pipe");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn error(&self) -> Option<&RecvError> {
-        self.error.as_ref()
+    /// See [`Receiver::into_messages`].
+    pub fn into_inner(self) -> Receiver {
+        self.receiver
+    }
+}
+
+impl<'a> TryMessages<'a> {
+    pub(crate) fn new(receiver: &'a mut Receiver) -> Self {
+        Self {
+            receiver,
+            has_failed: false,
+        }
+    }
+}
+
+fn next(receiver: &mut Receiver, has_failed: &mut bool) -> Option<Result<Vec<u8>, RecvError>> {
+    if *has_failed {
+        return None;
+    }
+    match receiver.recv() {
+        Ok(message) => Some(Ok(message.into_vec())),
+        Err(RecvError::Disconnected) => None,
+        Err(error) => {
+            *has_failed = is_last(&error);
+            Some(Err(error))
+        }
     }
 }
 
 impl Iterator for Messages<'_> {
-    type Item = Vec<u8>;
+    type Item = Result<Vec<u8>, RecvError>;
 
-    fn next(&mut self) -> Option<Vec<u8>> {
-        if self.error.is_some() {
+    fn next(&mut self) -> Option<Self::Item> {
+        next(self.receiver, &mut self.has_failed)
+    }
+}
+
+impl Iterator for IntoMessages {
+    type Item = Result<Vec<u8>, RecvError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        next(&mut self.receiver, &mut self.has_failed)
+    }
+}
+
+impl Iterator for TryMessages<'_> {
+    type Item = Result<Vec<u8>, TryRecvError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.has_failed {
             return None;
         }
-        match self.receiver.recv() {
-            Ok(message) => Some(message.into_vec()),
-            Err(RecvError::Disconnected) => None,
+        match self.receiver.try_recv() {
+            Ok(message) => Some(Ok(message.into_vec())),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
             Err(error) => {
-                self.error = Some(error);
-                None
+                self.has_failed = !matches!(error, TryRecvError::Aborted);
+                Some(Err(error))
             }
         }
+    }
+}
+
+/// As [`Receiver::messages`].
+impl<'a> IntoIterator for &'a mut Receiver {
+    type Item = Result<Vec<u8>, RecvError>;
+    type IntoIter = Messages<'a>;
+
+    fn into_iter(self) -> Messages<'a> {
+        self.messages()
+    }
+}
+
+/// As [`Receiver::into_messages`].
+impl IntoIterator for Receiver {
+    type Item = Result<Vec<u8>, RecvError>;
+    type IntoIter = IntoMessages;
+
+    fn into_iter(self) -> IntoMessages {
+        self.into_messages()
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use crate::backend::{kernel, shm};
+use crate::ring::record::capacity_for_record;
 use crate::segment::geometry::{Flags, Wanted};
 use crate::sys::refused::{named, raw_os_error};
 use crate::{Connection, Receiver, Sender, Spin};
@@ -111,6 +112,7 @@ pub struct PipeOptions {
     max_message: Option<usize>,
     pub(crate) label: Option<String>,
     spin: Spin,
+    in_place: Option<usize>,
     pub(crate) flags: Flags,
 }
 
@@ -134,6 +136,7 @@ impl PipeOptions {
             max_message: None,
             label: None,
             spin: Spin::Adaptive,
+            in_place: None,
             flags: Flags::NONE,
         }
     }
@@ -169,6 +172,9 @@ impl PipeOptions {
 
     /// Sets the length in bytes over which a send fails with `TooLarge` and sends nothing. 0 is a limit too: it
     /// allows empty messages only, and does not stand for "no limit", which is what there is without this call.
+    ///
+    /// Receivers keep the limit for themselves, so that a sender which breaks it gets nothing past them: such a message is
+    /// [`Corrupted`](crate::RecvError::Corrupted). [`limit_messages`](Receiver::limit_messages) lowers a receiver's own.
     ///
     /// # Examples
     ///
@@ -243,8 +249,8 @@ impl PipeOptions {
 
     /// Sets how a blocked call of either end waits before it sleeps; [`Spin::Adaptive`] by default.
     ///
-    /// It holds for the ends that are made, their clones and their forked copies; one made by `from_fds` is
-    /// adaptive. The kernel backend never spins.
+    /// It holds for the ends that are made, their clones and forked copies, and wherever they are handed over. The
+    /// kernel backend never spins.
     ///
     /// # Examples
     ///
@@ -261,6 +267,33 @@ impl PipeOptions {
         self
     }
 
+    /// Makes room for messages of up to `len` bytes in place: [`reserve`](Sender::reserve) and
+    /// [`recv_in_place`](Receiver::recv_in_place) then copy none of them to private memory.
+    ///
+    /// That takes a capacity of eight times as much, rounded up to a power of two; a larger
+    /// [`capacity`](Self::capacity) stays. Only shared memory has messages in place, so there is no fall-back to kernel
+    /// pipes: making the pipe is an error then.
+    ///
+    /// Read in place is what was written in place, and any message of up to 256 KiB. Where another holder is just inside
+    /// a call, or a sender died inside a message, one may be copied all the same;
+    /// [`is_in_place`](crate::View::is_in_place) tells.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::PipeOptions::new().in_place(1_000_000).pipe()?;
+    /// assert_eq!(tx.capacity(), 8 << 20);
+    /// let slot = tx.reserve(1_000_000)?;
+    /// assert!(slot.is_in_place());
+    /// slot.commit()?;
+    /// assert!(rx.recv_in_place()?.is_in_place());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn in_place(mut self, len: usize) -> Self {
+        self.in_place = Some(len);
+        self
+    }
+
     /// Makes a one-way pipe.
     ///
     /// # Errors
@@ -270,6 +303,7 @@ impl PipeOptions {
     ///   backend (unset or empty is the default; case matters); the message has the value.
     /// - `OutOfMemory`: the capacity is beyond the memory that is free; pages are taken now, so
     ///   that there is no SIGBUS later.
+    /// - `Unsupported`: messages [`in_place`](Self::in_place) were asked for, and the backend is the kernel's.
     /// - `FileTooLarge`: shared memory was asked for, and `RLIMIT_FSIZE` (setrlimit(2)) is less than
     ///   its segment takes.
     /// - `PermissionDenied`: a kernel pipe larger than `/proc/sys/fs/pipe-max-size` was asked for
@@ -289,7 +323,11 @@ impl PipeOptions {
     /// assert_eq!(error.to_string(), "a capacity of 0 bytes cannot hold a message");
     /// ```
     pub fn pipe(&self) -> io::Result<(Receiver, Sender)> {
-        let outcome = match self.chosen_backend()? {
+        let chosen = self.chosen_backend()?;
+        let outcome = match chosen {
+            // There is no fall-back to what has no messages in place.
+            Some(Backend::Kernel) if let Some(len) = self.in_place => Err(never_in_place(len)),
+            None if self.in_place.is_some() => self.made_on(Backend::SharedMemory, None),
             Some(backend) => self.made_on(backend, None),
             None => match self.made_on(Backend::SharedMemory, None) {
                 Err(error) if shm::is_refused(&error) => {
@@ -311,6 +349,7 @@ impl PipeOptions {
         let wanted = Wanted {
             capacity: self.checked_capacity()?,
             limit,
+            spin: self.spin.to_word(),
             label: self.checked_label()?,
             flags: self.flags,
         };
@@ -380,6 +419,9 @@ impl PipeOptions {
                 "a capacity of 0 bytes cannot hold a message".into(),
             ));
         }
+        // Too long for any pipe, the sum is over the limit too.
+        let for_one_record = self.in_place.map_or(0, capacity_for_record);
+        let asked = asked.max(for_one_record);
         asked
             .max(crate::sys::memory::page_size())
             .checked_next_power_of_two()
@@ -409,6 +451,15 @@ impl PipeOptions {
             ))),
         }
     }
+}
+
+fn never_in_place(len: usize) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!(
+            "messages of {len} bytes in place need shared memory, and the backend is kernel pipes"
+        ),
+    )
 }
 
 pub(crate) fn invalid_input(message: String) -> io::Error {

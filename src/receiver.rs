@@ -2,7 +2,7 @@
 
 use std::mem::{self, MaybeUninit};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, io, ptr};
 
 use crate::backend::{Rx, kernel, shm};
@@ -10,13 +10,15 @@ use crate::error::Fault;
 use crate::parcels::MAX_END_CAPACITY;
 use crate::ring::destination::Destination;
 use crate::sys::clock::{Deadline, Patience};
-use crate::{Backend, Message, Messages, RecvError, RecvTimeoutError, TryRecvError};
+use crate::{Backend, Message, RecvError, RecvTimeoutError, TryRecvError};
 
 mod batch;
 mod in_place;
 mod stream;
+mod with;
 
 pub use in_place::View;
+pub use with::Memory;
 
 /// A buffer larger than this is given back once messages have become small again.
 const KEPT_BUFFER: usize = 1 << 20;
@@ -78,11 +80,11 @@ impl Receiver {
     /// Receives into this end's buffer what is there, or comes within a moment if the call `may_wait`; tells
     /// whether it did. If not, the call must go the long way.
     #[inline(always)]
-    fn recv_soon(&mut self, may_wait: bool) -> bool {
+    pub(crate) fn recv_soon(&mut self, may_wait: bool) -> bool {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return false;
         };
-        if self.unread > 0 || self.deferred.is_some() || self.buffer.capacity() > KEPT_BUFFER {
+        if self.unread > 0 || self.deferred.is_some() {
             return false;
         }
         self.buffer.clear();
@@ -90,9 +92,21 @@ impl Receiver {
             Some(len) => {
                 // SAFETY: so many bytes have been initialised.
                 unsafe { self.buffer.set_len(len) };
+                if self.buffer.capacity() > KEPT_BUFFER {
+                    self.give_memory_back();
+                }
                 true
             }
             None => false,
+        }
+    }
+
+    /// Once messages have become small again.
+    #[cold]
+    fn give_memory_back(&mut self) {
+        let len = self.buffer.len();
+        if self.buffer.capacity() > KEPT_BUFFER && len < self.buffer.capacity() / 8 {
+            self.buffer.shrink_to(len);
         }
     }
 
@@ -146,10 +160,8 @@ impl Receiver {
         if outcome.is_err() {
             self.buffer.clear();
         }
-        let len = outcome?;
-        if self.buffer.capacity() > KEPT_BUFFER && len < self.buffer.capacity() / 8 {
-            self.buffer.shrink_to(len);
-        }
+        outcome?;
+        self.give_memory_back();
         Ok(Message::new(&mut self.buffer, 0))
     }
 
@@ -241,6 +253,29 @@ impl Receiver {
             return Ok(Message::new(&mut self.buffer, 0));
         }
         Ok(self.recv_the_long_way(Patience::Until(Deadline::after(timeout)))?)
+    }
+
+    /// As [`recv_timeout`](Self::recv_timeout), blocking no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// tx.send(b"in time")?;
+    /// assert_eq!(&*rx.recv_deadline(deadline)?, b"in time");
+    /// let outcome = rx.recv_deadline(deadline);
+    /// assert!(matches!(outcome, Err(shmpipe::RecvTimeoutError::Timeout)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_deadline(&mut self, deadline: Instant) -> Result<Message<'_>, RecvTimeoutError> {
+        self.recv_timeout(deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Receives the next message into `buf` and returns its length, blocking while the pipe is empty.
@@ -348,24 +383,31 @@ impl Receiver {
         }
     }
 
-    /// Iterates over the messages until end-of-file or an error, blocking while the pipe is empty.
+    /// Refuses messages of more than `max` bytes from now on.
     ///
-    /// A message whose sender died inside it is such an error: keep the iterator (`for message in &mut
-    /// messages`) and ask [`error`](Messages::error) afterwards. The pipe is good after that one; call
-    /// `messages` again for what follows.
+    /// It is a limit of this process's end: that of all its handles, and of forked copies made later. It can be
+    /// lowered and not raised. A receiver begins with the pipe's [`max_message`](crate::PipeOptions::max_message), as
+    /// it was when the receiver was made; one that was handed over by somebody who is not trusted has it from him.
+    ///
+    /// A message over the limit is refused before memory is taken for it. It counts as a breach of the protocol: this
+    /// end reports [`Corrupted`](RecvError::Corrupted) and stays unusable.
     ///
     /// # Examples
     ///
     /// ```
     /// let (mut rx, mut tx) = shmpipe::pipe()?;
-    /// tx.send(b"a")?;
-    /// tx.send(b"b")?;
-    /// drop(tx);
-    /// assert_eq!(rx.messages().collect::<Vec<_>>(), [b"a", b"b"]);
+    /// rx.limit_messages(1000);
+    /// tx.send(&[7; 1000])?;
+    /// assert_eq!(rx.recv()?.len(), 1000);
+    /// tx.send(&[7; 1001])?;
+    /// assert!(matches!(rx.recv(), Err(shmpipe::RecvError::Corrupted)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn messages(&mut self) -> Messages<'_> {
-        Messages::new(self)
+    pub fn limit_messages(&mut self, max: usize) {
+        match &self.flavor {
+            Flavor::SharedMemory(rx) => rx.limit_messages(max),
+            Flavor::Kernel(rx) => rx.limit_messages(max),
+        }
     }
 
     /// Makes another handle to this end. Dropping either changes nothing for the other.
@@ -389,6 +431,25 @@ impl Receiver {
             max_end_capacity: self.max_end_capacity,
             ..clone
         })
+    }
+
+    /// Whether `other` is a receiver of the same pipe: a clone, or one that was handed over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (rx, _tx) = shmpipe::pipe()?;
+    /// let (stranger, _tx) = shmpipe::pipe()?;
+    /// assert!(rx.same_pipe(&rx.try_clone()?));
+    /// assert!(!rx.same_pipe(&stranger));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn same_pipe(&self, other: &Self) -> bool {
+        match (&self.flavor, &other.flavor) {
+            (Flavor::SharedMemory(rx), Flavor::SharedMemory(other)) => rx.is_of_pipe(other),
+            (Flavor::Kernel(rx), Flavor::Kernel(other)) => rx.is_of_pipe(other),
+            _ => false,
+        }
     }
 
     pub(crate) fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {

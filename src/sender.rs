@@ -1,7 +1,7 @@
 //! The sending end.
 
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use crate::backend::{Tx, kernel, shm};
@@ -58,7 +58,7 @@ impl Sender {
 
     /// Sends what takes no wait; `None` if the message must go the long way.
     #[inline(always)]
-    fn send_at_once(&mut self, message: &[u8]) -> Option<io::Result<()>> {
+    pub(crate) fn send_at_once(&mut self, message: &[u8]) -> Option<io::Result<()>> {
         match &mut self.flavor {
             Flavor::SharedMemory(tx) if message.len() <= self.limit => tx.send_at_once(message),
             _ => None,
@@ -180,6 +180,36 @@ impl Sender {
         match self.send_at_once(message) {
             Some(told) => told.map_err(SendTimeoutError::Io),
             None => Ok(self.send_the_long_way(message, Patience::Until(Deadline::after(timeout)))?),
+        }
+    }
+
+    /// As [`send_timeout`](Self::send_timeout), blocking no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Examples
+    ///
+    /// See [`Receiver::recv_deadline`](crate::Receiver::recv_deadline).
+    pub fn send_deadline(
+        &mut self,
+        message: &[u8],
+        deadline: Instant,
+    ) -> Result<(), SendTimeoutError> {
+        self.send_timeout(message, deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether `other` is a sender of the same pipe: a clone, or one that was handed over.
+    ///
+    /// # Examples
+    ///
+    /// See [`Receiver::same_pipe`](crate::Receiver::same_pipe).
+    pub fn same_pipe(&self, other: &Self) -> bool {
+        match (&self.flavor, &other.flavor) {
+            (Flavor::SharedMemory(tx), Flavor::SharedMemory(other)) => tx.is_of_pipe(other),
+            (Flavor::Kernel(tx), Flavor::Kernel(other)) => tx.is_of_pipe(other),
+            _ => false,
         }
     }
 

@@ -84,7 +84,7 @@ pub use error::{
     DecodeError, EncodeError, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
     TryRecvError, TrySendError,
 };
-pub use receiver::{Messages, Receiver};
+pub use receiver::{IntoMessages, Messages, Receiver, TryMessages};
 pub use sender::Sender;
 
 use crate::PipeOptions;

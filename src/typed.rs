@@ -97,7 +97,7 @@ use std::io;
 
 pub use connection::Connection;
 pub use error::{RecvError, RecvTimeoutError, TryRecvError};
-pub use receiver::{Messages, Receiver};
+pub use receiver::{IntoMessages, Messages, Receiver, TryMessages};
 pub use sender::Sender;
 
 use crate::PipeOptions;

@@ -60,6 +60,12 @@ macro_rules! sender_of_values {
                 self.inner.warm_up()
             }
 
+            /// Whether `other` is an end of the same side of the same pipe, as
+            /// [`Receiver::same_pipe`](crate::Receiver::same_pipe).
+            pub fn same_pipe(&self, other: &Self) -> bool {
+                self.inner.same_pipe(&other.inner)
+            }
+
             /// The processes that hold a receiver of this pipe, as [`Sender::holders`](crate::Sender::holders).
             ///
             /// # Errors
@@ -160,6 +166,17 @@ macro_rules! receiver_of_values {
                 self.inner.warm_up()
             }
 
+            /// Whether `other` is an end of the same side of the same pipe, as
+            /// [`Receiver::same_pipe`](crate::Receiver::same_pipe).
+            pub fn same_pipe(&self, other: &Self) -> bool {
+                self.inner.same_pipe(&other.inner)
+            }
+
+            /// As [`Receiver::limit_messages`](crate::Receiver::limit_messages), in bytes of a message.
+            pub fn limit_messages(&mut self, max: usize) {
+                self.inner.limit_messages(max);
+            }
+
             /// The processes that hold a sender of this pipe, as [`Receiver::holders`](crate::Receiver::holders).
             ///
             /// # Errors
@@ -180,10 +197,24 @@ macro_rules! receiver_of_values {
         }
 
         impl<T: $($recv)+> Receiver<T> {
-            /// Iterates over the values until end-of-file or an error, blocking while the pipe is empty.
+            /// Receives the next value, blocking no longer than until `deadline`.
             ///
-            /// Why it ended is in [`error`](Messages::error), where that was not end-of-file. A message that
-            /// is no value ends it too and has been taken out: call `messages` again for what follows.
+            /// # Errors
+            ///
+            /// As [`recv_timeout`](Self::recv_timeout).
+            pub fn recv_deadline(
+                &mut self,
+                deadline: std::time::Instant,
+            ) -> Result<T, RecvTimeoutError> {
+                let now = std::time::Instant::now();
+                self.recv_timeout(deadline.saturating_duration_since(now))
+            }
+
+            /// Iterates over the values until end-of-file, blocking while the pipe is empty.
+            ///
+            /// Each item is a `Result`, as [`Receiver::messages`](crate::Receiver::messages) has it. A message that is
+            /// no value has been taken out, and the iteration goes on behind it, as it does after `Aborted`; any other
+            /// error is the last item.
             ///
             /// # Examples
             ///
@@ -193,13 +224,37 @@ macro_rules! receiver_of_values {
             ///     tx.send(&number)?;
             /// }
             /// drop(tx);
-            /// assert_eq!(rx.messages().sum::<u32>(), 6);
+            /// assert_eq!(rx.messages().sum::<Result<u32, _>>()?, 6);
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
             pub fn messages(&mut self) -> Messages<'_, T> {
                 Messages {
                     receiver: self,
-                    error: None,
+                    has_failed: false,
+                }
+            }
+
+            /// As [`messages`](Self::messages), by an iterator that has the end in it.
+            ///
+            /// # Examples
+            ///
+            /// See [`Receiver::into_messages`](crate::Receiver::into_messages).
+            pub fn into_messages(self) -> IntoMessages<T> {
+                IntoMessages {
+                    receiver: self,
+                    has_failed: false,
+                }
+            }
+
+            /// Iterates over the values that are there, and never blocks.
+            ///
+            /// # Examples
+            ///
+            /// See [`Receiver::try_messages`](crate::Receiver::try_messages).
+            pub fn try_messages(&mut self) -> TryMessages<'_, T> {
+                TryMessages {
+                    receiver: self,
+                    has_failed: false,
                 }
             }
         }
@@ -230,50 +285,117 @@ macro_rules! receiver_of_values {
 
         /// The values of a pipe in order, until end-of-file; made by [`Receiver::messages`].
         ///
-        /// Blocks while the pipe is empty. Another error ends it too and is then in [`error`](Self::error).
+        /// Blocks while the pipe is empty.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// let (rx, mut tx) = shmpipe::pipe()?;
+        /// tx.send(b"\xff\xff\xff")?; // no number of 32 bits
+        /// drop(tx);
+        #[doc = concat!("let mut rx = shmpipe::", $module, "::Receiver::<u32>::from(rx);")]
+        /// let mut numbers = rx.messages();
+        /// assert!(numbers.next().is_some_and(|number| number.is_err()));
+        /// assert!(numbers.next().is_none(), "end-of-file");
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
         #[derive(Debug)]
+        #[must_use = "nothing is received before it is iterated over"]
         pub struct Messages<'a, T> {
             receiver: &'a mut Receiver<T>,
-            error: Option<RecvError>,
+            has_failed: bool,
         }
 
-        impl<T> Messages<'_, T> {
-            /// Why the iteration ended, where that was not end-of-file.
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// let (rx, mut tx) = shmpipe::pipe()?;
-            /// tx.send(b"\xff\xff\xff")?; // no number of 32 bits
-            /// drop(tx);
-            #[doc = concat!("let mut rx = shmpipe::", $module, "::Receiver::<u32>::from(rx);")]
-            /// let mut numbers = rx.messages();
-            /// assert_eq!(numbers.by_ref().count(), 0);
-            /// assert!(numbers.error().is_some(), "not end-of-file");
-            /// let mut rest = rx.messages();
-            /// assert!(rest.next().is_none() && rest.error().is_none(), "end-of-file");
-            /// # Ok::<(), Box<dyn std::error::Error>>(())
-            /// ```
-            pub fn error(&self) -> Option<&RecvError> {
-                self.error.as_ref()
+        /// As [`Messages`], with the end itself; made by [`Receiver::into_messages`].
+        #[derive(Debug)]
+        #[must_use = "nothing is received before it is iterated over"]
+        pub struct IntoMessages<T> {
+            receiver: Receiver<T>,
+            has_failed: bool,
+        }
+
+        /// The values that are there now, in order; made by [`Receiver::try_messages`].
+        #[derive(Debug)]
+        #[must_use = "nothing is received before it is iterated over"]
+        pub struct TryMessages<'a, T> {
+            receiver: &'a mut Receiver<T>,
+            has_failed: bool,
+        }
+
+        impl<T> IntoMessages<T> {
+            /// Gives the end back, with all that was not received.
+            pub fn into_inner(self) -> Receiver<T> {
+                self.receiver
+            }
+        }
+
+        fn next<T: $($recv)+>(
+            receiver: &mut Receiver<T>,
+            has_failed: &mut bool,
+        ) -> Option<Result<T, RecvError>> {
+            if *has_failed {
+                return None;
+            }
+            match receiver.recv() {
+                Err(RecvError::Pipe(crate::RecvError::Disconnected)) => None,
+                Err(RecvError::Pipe(error)) => {
+                    *has_failed = crate::message::is_last(&error);
+                    Some(Err(RecvError::Pipe(error)))
+                }
+                outcome => Some(outcome),
             }
         }
 
         impl<T: $($recv)+> Iterator for Messages<'_, T> {
-            type Item = T;
+            type Item = Result<T, RecvError>;
 
-            fn next(&mut self) -> Option<T> {
-                if self.error.is_some() {
+            fn next(&mut self) -> Option<Self::Item> {
+                next(self.receiver, &mut self.has_failed)
+            }
+        }
+
+        impl<T: $($recv)+> Iterator for IntoMessages<T> {
+            type Item = Result<T, RecvError>;
+
+            fn next(&mut self) -> Option<Self::Item> {
+                next(&mut self.receiver, &mut self.has_failed)
+            }
+        }
+
+        impl<T: $($recv)+> Iterator for TryMessages<'_, T> {
+            type Item = Result<T, TryRecvError>;
+
+            fn next(&mut self) -> Option<Self::Item> {
+                use crate::TryRecvError as Pipe;
+                if self.has_failed {
                     return None;
                 }
-                match self.receiver.recv() {
-                    Ok(value) => Some(value),
-                    Err(RecvError::Pipe(crate::RecvError::Disconnected)) => None,
-                    Err(error) => {
-                        self.error = Some(error);
-                        None
+                match self.receiver.try_recv() {
+                    Err(RecvError::Pipe(Pipe::Empty | Pipe::Disconnected)) => None,
+                    Err(RecvError::Pipe(error)) => {
+                        self.has_failed = !matches!(error, Pipe::Aborted);
+                        Some(Err(RecvError::Pipe(error)))
                     }
+                    outcome => Some(outcome),
                 }
+            }
+        }
+
+        impl<'a, T: $($recv)+> IntoIterator for &'a mut Receiver<T> {
+            type Item = Result<T, RecvError>;
+            type IntoIter = Messages<'a, T>;
+
+            fn into_iter(self) -> Messages<'a, T> {
+                self.messages()
+            }
+        }
+
+        impl<T: $($recv)+> IntoIterator for Receiver<T> {
+            type Item = Result<T, RecvError>;
+            type IntoIter = IntoMessages<T>;
+
+            fn into_iter(self) -> IntoMessages<T> {
+                self.into_messages()
             }
         }
     };

@@ -89,6 +89,73 @@ pub(crate) mod sealed {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn wait(ends: &mut [&mut dyn Waitable], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
+    Ok(wait_with(ends, &[], timeout)?.ends)
+}
+
+/// What a foreign descriptor is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Interest {
+    /// A read would not block.
+    Readable,
+    /// A write would not block.
+    Writable,
+    /// Either.
+    Both,
+}
+
+impl Interest {
+    fn events(self) -> PollFlags {
+        match self {
+            Self::Readable => PollFlags::POLLIN,
+            Self::Writable => PollFlags::POLLOUT,
+            Self::Both => PollFlags::POLLIN | PollFlags::POLLOUT,
+        }
+    }
+}
+
+/// What [`wait_with`] found ready: indices into its two lists, in ascending order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ready {
+    /// Of the ends.
+    pub ends: Vec<usize>,
+    /// Of the descriptors.
+    pub fds: Vec<usize>,
+}
+
+/// As [`wait`], beside descriptors of any other kind: sockets, timers, processes, pipes.
+///
+/// A descriptor is ready as poll(2) has it: for what it is waited for, or with an error or hang-up, which its next call
+/// tells. It is not touched otherwise.
+///
+/// # Errors
+///
+/// As [`wait`].
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{Interest, wait_with};
+/// use std::os::fd::AsFd;
+/// use std::os::unix::net::UnixStream;
+/// use std::io::Write;
+///
+/// let (mut rx, mut tx) = shmpipe::pipe()?;
+/// let (here, mut there) = UnixStream::pair()?;
+/// there.write_all(b"x")?;
+/// let ready = wait_with(&mut [&mut rx], &[(here.as_fd(), Interest::Readable)], None)?;
+/// assert_eq!((ready.ends, ready.fds), (vec![], vec![0]));
+/// tx.send(b"x")?;
+/// let ready = wait_with(&mut [&mut rx], &[(here.as_fd(), Interest::Readable)], None)?;
+/// assert_eq!((ready.ends, ready.fds), (vec![0], vec![0]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn wait_with(
+    ends: &mut [&mut dyn Waitable],
+    fds: &[(BorrowedFd<'_>, Interest)],
+    timeout: Option<Duration>,
+) -> io::Result<Ready> {
     let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
     let mut look_after = FIRST_LOOK;
     let mut looks = Vec::with_capacity(ends.len());
@@ -108,7 +175,7 @@ pub fn wait(ends: &mut [&mut dyn Waitable], timeout: Option<Duration>) -> io::Re
         } else {
             deadline
         };
-        let seen = poll(ends, &looks, until)?;
+        let (seen, fds) = poll(ends, &looks, fds, until)?;
         if needs_look {
             look_after = (look_after * 2).min(LAST_LOOK);
         }
@@ -118,23 +185,35 @@ pub fn wait(ends: &mut [&mut dyn Waitable], timeout: Option<Duration>) -> io::Re
                 *look = end.look(seen)?;
             }
         }
-        if is_last || looks.contains(&Look::Ready) {
+        if is_last || looks.contains(&Look::Ready) || !fds.is_empty() {
             let is_ready = |&(_, look): &(usize, &Look)| *look == Look::Ready;
             let ready = looks.iter().enumerate().filter(is_ready);
-            return Ok(ready.map(|(index, _)| index).collect());
+            let ends = ready.map(|(index, _)| index).collect();
+            return Ok(Ready { ends, fds });
         }
     }
 }
 
-/// What poll(2) shows of each end that can be waited for and is not ready already.
-fn poll(ends: &[&mut dyn Waitable], looks: &[Look], until: Deadline) -> io::Result<Vec<Seen>> {
+/// What poll(2) shows of each end that can be waited for and is not ready already, and which of the foreign
+/// descriptors are ready.
+fn poll(
+    ends: &[&mut dyn Waitable],
+    looks: &[Look],
+    fds: &[(BorrowedFd<'_>, Interest)],
+    until: Deadline,
+) -> io::Result<(Vec<Seen>, Vec<usize>)> {
     let is_watched = |look: &Look| matches!(look, Look::NotYet | Look::Inside);
     let watched = ends.iter().zip(looks).enumerate();
-    let (indices, descriptors): (Vec<_>, Vec<_>) = watched
+    let (indices, mut descriptors): (Vec<_>, Vec<_>) = watched
         .filter(|(_, (_, look))| is_watched(look))
         .map(|(index, (end, _))| (index, end.descriptor()))
         .unzip();
-    let found = socket::wait_many(&descriptors, until)?;
+    let foreign = fds.iter().map(|&(fd, interest)| (fd, interest.events()));
+    descriptors.extend(foreign);
+    let mut found = socket::wait_many(&descriptors, until)?;
+    let foreign = found.split_off(indices.len()).into_iter().enumerate();
+    let ready = foreign.filter(|(_, found)| found.ready || found.hung_up);
+    let ready = ready.map(|(index, _)| index).collect();
     let mut seen = vec![Seen::Nothing; ends.len()];
     for (index, found) in indices.into_iter().zip(found) {
         seen[index] = if found.hung_up {
@@ -145,7 +224,7 @@ fn poll(ends: &[&mut dyn Waitable], looks: &[Look], until: Deadline) -> io::Resu
             Seen::Nothing
         };
     }
-    Ok(seen)
+    Ok((seen, ready))
 }
 
 /// One who cannot look now looks again later; what a call would report at once makes an end ready.

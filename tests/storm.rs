@@ -132,8 +132,8 @@ fn send_all(tx: &mut Sender, sender: u16) {
 fn receive_all(rx: &mut Receiver) -> Ledger {
     let mut ledger = Ledger::new();
     let mut least = [0; SENDERS as usize];
-    let mut messages = rx.messages();
-    for message in messages.by_ref() {
+    for message in rx.messages() {
+        let message = message.unwrap();
         if message.len() < STAMPED {
             ledger.unstamped[message.len()] += 1;
             continue;
@@ -148,7 +148,6 @@ fn receive_all(rx: &mut Receiver) -> Ledger {
         *least = number + 1;
         ledger.enter(sender, number);
     }
-    assert!(messages.error().is_none(), "{:?}", messages.error());
     ledger
 }
 

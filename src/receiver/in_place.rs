@@ -12,6 +12,7 @@ use crate::backend::shm::Loan;
 use crate::error::Fault;
 use crate::ring::place::{InRing, check_range};
 use crate::sys::clock::{Deadline, Patience};
+use crate::sys::fork::fork_generation;
 use crate::{RecvError, RecvTimeoutError, TryRecvError};
 
 /// One whole message where it lies in the pipe, made by [`Receiver::recv_in_place`]: read by copies of what is
@@ -20,12 +21,17 @@ use crate::{RecvError, RecvTimeoutError, TryRecvError};
 /// Another holder of the pipe may change the bytes at any time, against the protocol: then two looks at one place
 /// may differ. So check what was copied, and not what will be copied again.
 ///
+/// A forked child may read its copy of a view as long as its parent keeps the original; dropped there, the copy changes
+/// nothing.
+///
 /// # Examples
 ///
 /// See [`Receiver::recv_in_place`].
 pub struct View<'a> {
     receiver: &'a mut Receiver,
     bytes: Bytes,
+    /// The process in which it was made.
+    home: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -116,6 +122,7 @@ impl Receiver {
     }
 
     fn recv_in_place_within(&mut self, patience: Patience) -> Result<View<'_>, Fault> {
+        let home = fork_generation()?;
         let has_left_nothing = self.unread == 0 && self.deferred.is_none();
         let loan = if has_left_nothing {
             self.lend(patience)?
@@ -133,6 +140,7 @@ impl Receiver {
         Ok(View {
             receiver: self,
             bytes,
+            home,
         })
     }
 
@@ -151,6 +159,20 @@ impl Receiver {
 }
 
 impl View<'_> {
+    /// After a copy by a forked child's copy of the view: what was copied is the message only as long as the original
+    /// keeps it.
+    fn check_still_there(&self) {
+        if let (Flavor::SharedMemory(rx), Bytes::InPlace(loan)) =
+            (&self.receiver.flavor, self.bytes)
+            && !fork_generation().is_ok_and(|here| here == self.home)
+        {
+            assert!(
+                rx.is_lent(loan),
+                "the view is a forked copy, and the process that made it has dropped the original"
+            );
+        }
+    }
+
     fn in_ring(&self) -> Option<InRing<'_>> {
         match (&self.receiver.flavor, self.bytes) {
             (Flavor::SharedMemory(rx), Bytes::InPlace(loan)) => Some(rx.lent(loan)),
@@ -212,14 +234,18 @@ impl View<'_> {
     ///
     /// # Panics
     ///
-    /// When the message has not so many there, as indexing a slice does.
+    /// When the message has not so many there, as indexing a slice does; and in a forked child whose parent has dropped
+    /// the view.
     ///
     /// # Examples
     ///
     /// See [`Receiver::recv_in_place`].
     pub fn read_at(&self, offset: usize, to: &mut [u8]) {
         match self.in_ring() {
-            Some(message) => message.read_at(offset, to),
+            Some(message) => {
+                message.read_at(offset, to);
+                self.check_still_there();
+            }
             None => {
                 let message = self.private();
                 check_range(offset, to.len(), message.len());
@@ -232,7 +258,7 @@ impl View<'_> {
     ///
     /// # Panics
     ///
-    /// When `to` is not as long as the message.
+    /// When `to` is not as long as the message; and as [`read_at`](Self::read_at). So do the other calls that copy.
     ///
     /// # Examples
     ///
@@ -287,6 +313,7 @@ impl View<'_> {
         let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: a local of just that length.
         unsafe { message.copy_out(value.as_mut_ptr().cast()) };
+        self.check_still_there();
         // SAFETY: all of its bytes have been written, and any bytes are a `T`.
         Some(unsafe { value.assume_init() })
     }
@@ -296,8 +323,8 @@ impl View<'_> {
     /// # Safety
     ///
     /// While the slice is used nobody writes to these bytes, in this process or another: every holder of any end of
-    /// this pipe is trusted to keep the protocol. A view that is not [in place](Self::is_in_place) has no such
-    /// condition.
+    /// this pipe is trusted to keep the protocol. In a forked child that is so only while its parent keeps the view. A
+    /// view that is not [in place](Self::is_in_place) has no such condition.
     ///
     /// # Examples
     ///

@@ -56,6 +56,7 @@ impl Ring {
             control: self.segment.control(),
             storage: &self.storage,
             rules: self.rules,
+            message_max: u64::MAX,
         }
     }
 
@@ -278,7 +279,7 @@ fn a_run_is_copied_out_as_far_as_it_was_counted() {
             let mut bytes = vec![0; len];
             // SAFETY: so long, and there is no other receiver.
             unsafe { ring.reader().copy_run_out(read, len, bytes.as_mut_ptr()) };
-            let found = run::whole_messages(&bytes, ring.rules);
+            let found = run::whole_messages(&bytes, ring.rules, u64::MAX);
             assert_eq!(found.span, len, "what was counted is whole");
             received.extend(Records::new(&bytes, found.count).map(<[u8]>::to_vec));
             assert!(

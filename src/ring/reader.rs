@@ -27,6 +27,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) control: &'a Control,
     pub(crate) storage: &'a Storage,
     pub(crate) rules: Rules,
+    /// Length in bytes over which no correct peer sends a message: the receivers' own copy.
+    pub(crate) message_max: u64,
 }
 
 /// A record at `read`, as it was when it was looked at.
@@ -72,7 +74,7 @@ impl Reader<'_> {
     ///
     /// # Errors
     ///
-    /// [`Fault::Corrupted`] for a position or a header that no correct peer writes.
+    /// [`Fault::Corrupted`] for a position, a header or a length that no correct peer writes.
     #[inline]
     pub(crate) fn peek(self) -> Result<Option<Next>, Fault> {
         for _ in 0..OVERTAKEN_MAX {
@@ -85,10 +87,19 @@ impl Reader<'_> {
             let word = self.storage.header(at).load(Ordering::Acquire);
             if self.is_still(at) {
                 let header = self.rules.decode(word)?;
+                if header.is_some_and(|header| self.is_over_the_limit(header)) {
+                    break;
+                }
                 return Ok(header.map(|header| Next { at, header }));
             }
         }
         Err(Fault::Corrupted)
+    }
+
+    /// Whether the record is a message that is too long. Of a first part only the [`total`](Self::total) tells.
+    #[inline]
+    fn is_over_the_limit(self, header: Header) -> bool {
+        header.has(FIRST) && header.has(LAST) && header.payload() as u64 > self.message_max
     }
 
     /// Whether `read` has been `at` ever since it was loaded. A load could be stale; an update is not.
@@ -113,7 +124,8 @@ impl Reader<'_> {
             flags: FIRST | LAST,
         };
         // A length of 0 - 1 is over any limit.
-        let is_whole = word >> 32 == u64::from(FIRST | LAST) && len <= self.rules.record_max();
+        let is_possible = len <= self.rules.record_max() && len as u64 <= self.message_max;
+        let is_whole = word >> 32 == u64::from(FIRST | LAST) && is_possible;
         (is_whole && at.is_multiple_of(8)).then_some(Next { at, header })
     }
 
@@ -152,6 +164,7 @@ impl Reader<'_> {
             return Ok(None);
         }
         Ok(Some(match self.rules.decode(word)? {
+            Some(header) if self.is_over_the_limit(header) => return Err(Fault::Corrupted),
             Some(header) => Unlocked::Record(Next { at, header }),
             None => Unlocked::Empty,
         }))
@@ -192,7 +205,7 @@ impl Reader<'_> {
     }
 
     fn extent_as_read(self, first: Next) -> Result<Extent, Fault> {
-        let total = self.prefix(first);
+        let total = self.total(first)?;
         if total > self.rules.at_once_max() as u64 {
             return Ok(Extent::Unclear);
         }
@@ -249,7 +262,18 @@ impl Reader<'_> {
         self.storage.header(read).load(Ordering::Relaxed) != 0
     }
 
-    /// The length of the whole message of which `next` is the first part, or a parcel's ticket.
+    /// The length in bytes of the whole message of which `next` is the first part, as its sender claims it.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Corrupted`] for one over the limit.
+    pub(crate) fn total(self, next: Next) -> Result<u64, Fault> {
+        Some(self.prefix(next))
+            .filter(|&total| total <= self.message_max)
+            .ok_or(Fault::Corrupted)
+    }
+
+    /// A parcel's ticket, or what [`total`](Self::total) checks.
     pub(crate) fn prefix(self, next: Next) -> u64 {
         self.storage
             .header(next.at.wrapping_add(HEADER))
@@ -301,6 +325,11 @@ impl Reader<'_> {
     /// noted; false when somebody else has taken it.
     pub(crate) fn mark(self, next: Next) -> bool {
         self.move_on(next.at, next.at | MARK)
+    }
+
+    /// Whether the record at `at` is [marked](Self::mark).
+    pub(crate) fn is_marked(self, at: u64) -> bool {
+        self.control.rx.read.load(Ordering::Relaxed) == at | MARK
     }
 
     /// Takes the record that was [marked](Self::mark), also without the lock; false when that is not so.

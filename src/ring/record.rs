@@ -83,6 +83,12 @@ pub(crate) const fn span_of(len: usize) -> u64 {
     HEADER + ((len as u64 + 7) & !7)
 }
 
+/// The least capacity, not rounded up, of a ring in which a message of `len` bytes is one record.
+pub(crate) fn capacity_for_record(len: usize) -> usize {
+    let span = len.saturating_add(HEADER as usize + 7) & !7;
+    span.saturating_mul(RECORDS as usize)
+}
+
 /// What follows from a ring's capacity.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
@@ -192,6 +198,20 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_one_record_in_the_capacity_for_it_and_in_no_smaller_one() {
+        for len in [1, 504, 505, 8184, 8185, 1 << 20] {
+            let capacity = capacity_for_record(len).next_power_of_two();
+            assert!(Rules::new(capacity).record_max() >= len, "{len}");
+            assert!(Rules::new(capacity / 2).record_max() < len, "{len}");
+        }
+        assert!(
+            capacity_for_record(usize::MAX)
+                .checked_next_power_of_two()
+                .is_none()
+        );
+    }
 
     #[test]
     fn what_is_encoded_is_decoded() {

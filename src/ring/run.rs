@@ -60,15 +60,18 @@ pub(crate) struct Found {
 }
 
 /// The whole messages that `bytes` begin with: up to the first record that is anything else, impossible or cut
-/// off.
-pub(crate) fn whole_messages(bytes: &[u8], rules: Rules) -> Found {
+/// off, or
+/// longer than `message_max` bytes.
+pub(crate) fn whole_messages(bytes: &[u8], rules: Rules, message_max: u64) -> Found {
     let mut found = Found::default();
     let mut like = Like::empty();
     while let Some(word) = bytes[found.span..].first_chunk() {
         let word = u64::from_le_bytes(*word);
         if word != like.word {
             match rules.decode(word) {
-                Ok(Some(header)) if header.flags == FIRST | LAST => {
+                Ok(Some(header))
+                    if header.flags == FIRST | LAST && header.len as u64 <= message_max =>
+                {
                     like = Like::of(word, header.len)
                 }
                 _ => break,
@@ -185,7 +188,7 @@ mod tests {
         let messages: [&[u8]; 5] = [b"", b"a", b"12345678", b"", b"the last one"];
         let run = run_of(&messages);
         let rules = Rules::new(4096);
-        let found = whole_messages(&run, rules);
+        let found = whole_messages(&run, rules, u64::MAX);
         assert_eq!((found.count, found.span), (5, run.len()));
         assert_eq!(Records::new(&run, 5).collect::<Vec<_>>(), messages);
     }
@@ -220,12 +223,25 @@ mod tests {
                 let mut run = before.to_vec();
                 run.extend_from_slice(&u64::to_le_bytes(word));
                 run.extend_from_slice(&[7; 8]);
-                let found = whole_messages(&run, rules);
+                let found = whole_messages(&run, rules, u64::MAX);
                 assert_eq!((found.count, found.span), (count, before.len()), "{what}");
             }
         }
-        assert_eq!(whole_messages(&good[..good.len() - 8], rules).count, 1);
-        assert_eq!(whole_messages(&good[..good.len() - 1], rules).count, 1);
+        assert_eq!(
+            whole_messages(&good[..good.len() - 8], rules, u64::MAX).count,
+            1
+        );
+        assert_eq!(
+            whole_messages(&good[..good.len() - 1], rules, u64::MAX).count,
+            1
+        );
+    }
+
+    #[test]
+    fn a_run_ends_before_a_message_over_the_limit() {
+        let run = run_of(&[b"four", b"four", b"fives", b"four"]);
+        let count = |max| whole_messages(&run, Rules::new(4096), max).count;
+        assert_eq!([count(5), count(4), count(3), count(0)], [4, 2, 0, 0]);
     }
 
     #[test]

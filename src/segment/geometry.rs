@@ -89,6 +89,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) capacity: usize,
     /// Length in bytes over which a message is refused.
     pub(crate) limit: usize,
+    /// How blocked calls look before they sleep, as `wait::spin` writes it down.
+    pub(crate) spin: u64,
     /// What the memory is called besides.
     pub(crate) label: Option<&'a str>,
     pub(crate) flags: Flags,
@@ -101,6 +103,7 @@ impl Wanted<'_> {
         Self {
             capacity,
             limit: usize::MAX,
+            spin: 0,
             label: None,
             flags: Flags::NONE,
         }
@@ -135,6 +138,8 @@ pub(crate) struct Geometry {
     /// As in [`Side`]: `parcels`.
     rx_parcels: u64,
     tx_parcels: u64,
+    /// How blocked calls look before they sleep. Any value is harmless.
+    spin: u64,
 }
 
 impl Geometry {
@@ -155,6 +160,7 @@ impl Geometry {
             tx_inode: sides.tx.inode,
             rx_parcels: sides.rx.parcels,
             tx_parcels: sides.tx.parcels,
+            spin: wanted.spin,
         }
     }
 
@@ -277,6 +283,11 @@ impl Geometry {
         self.created
     }
 
+    /// How blocked calls look before they sleep.
+    pub(crate) fn spin(&self) -> u64 {
+        self.spin
+    }
+
     /// Length in bytes over which a message is refused.
     pub(crate) fn limit(&self) -> usize {
         usize::try_from(self.limit).unwrap_or(usize::MAX)
@@ -315,4 +326,4 @@ pub(crate) fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-const _: () = assert!(size_of::<Geometry>() == 96);
+const _: () = assert!(size_of::<Geometry>() == 104);

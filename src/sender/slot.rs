@@ -8,6 +8,7 @@ use crate::backend::shm::Loan;
 use crate::error::Fault;
 use crate::ring::place::{InRing, check_range};
 use crate::sys::clock::Patience;
+use crate::sys::fork::fork_generation;
 
 /// Room for one message in the pipe, made by [`Sender::reserve`]: written piece by piece, then sent by
 /// [`commit`](Self::commit). Dropped without that, it sends nothing.
@@ -27,11 +28,15 @@ use crate::sys::clock::Patience;
 pub struct Slot<'a> {
     sender: &'a mut Sender,
     bytes: Bytes,
+    /// The process in which it was made.
+    home: u32,
 }
 
 enum Bytes {
     /// Room in the ring, and the senders' side held.
     InPlace(Loan),
+    /// The copy in a forked child of one in place: what is written there is sent by nobody.
+    Forked { loan: Loan, bytes: Vec<u8> },
     /// Sent by the commit.
     Private(Vec<u8>),
     /// Committed.
@@ -73,6 +78,7 @@ impl Sender {
             let max = self.limit;
             return Err(SendError::TooLarge { len, max });
         }
+        let home = fork_generation().map_err(SendError::Io)?;
         let loan = match &mut self.flavor {
             Flavor::SharedMemory(tx) => tx.reserve(len, Patience::FOREVER)?,
             Flavor::Kernel(_) => None,
@@ -84,6 +90,7 @@ impl Sender {
         Ok(Slot {
             sender: self,
             bytes,
+            home,
         })
     }
 }
@@ -98,6 +105,17 @@ fn private(len: usize) -> Result<Vec<u8>, Fault> {
 }
 
 impl Slot<'_> {
+    /// The room of a slot in place belongs to the process that made the slot. Its copy in a forked child gets memory of
+    /// the child's own.
+    fn leave_the_ring_if_forked(&mut self) {
+        if let Bytes::InPlace(loan) = self.bytes
+            && !fork_generation().is_ok_and(|here| here == self.home)
+        {
+            let bytes = vec![0; loan.len()];
+            self.bytes = Bytes::Forked { loan, bytes };
+        }
+    }
+
     fn in_ring(&self) -> Option<InRing<'_>> {
         match (&self.sender.flavor, &self.bytes) {
             (Flavor::SharedMemory(tx), Bytes::InPlace(loan)) => Some(tx.reserved(*loan)),
@@ -119,7 +137,7 @@ impl Slot<'_> {
     pub fn len(&self) -> usize {
         match &self.bytes {
             Bytes::InPlace(loan) => loan.len(),
-            Bytes::Private(bytes) => bytes.len(),
+            Bytes::Private(bytes) | Bytes::Forked { bytes, .. } => bytes.len(),
             Bytes::Gone => 0,
         }
     }
@@ -151,6 +169,9 @@ impl Slot<'_> {
 
     /// Writes `bytes` from `offset` on. Never blocks.
     ///
+    /// In a forked child of the process that made the slot it changes nothing of the pipe, and the
+    /// [`commit`](Self::commit) is an error.
+    ///
     /// # Panics
     ///
     /// When they do not fit into the message there, as indexing a slice does.
@@ -159,7 +180,8 @@ impl Slot<'_> {
     ///
     /// See [`Sender::reserve`].
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
-        if let Bytes::Private(message) = &mut self.bytes {
+        self.leave_the_ring_if_forked();
+        if let Bytes::Private(message) | Bytes::Forked { bytes: message, .. } = &mut self.bytes {
             check_range(offset, bytes.len(), message.len());
             message[offset..offset + bytes.len()].copy_from_slice(bytes);
         } else if let Some(message) = self.in_ring() {
@@ -197,10 +219,10 @@ impl Slot<'_> {
     ///
     /// # Safety
     ///
-    /// - While the slice is used nobody else writes to the pipe's memory or reads these bytes from it, in this process
-    ///   or another: every holder of any end of this pipe is trusted to keep the protocol. A slot that is not
-    ///   [in place](Self::is_in_place) has no such condition.
-    /// - The slot was made by this process: not its copy in a forked child.
+    /// While the slice is used nobody else writes to the pipe's memory or reads these bytes from it, in this process
+    /// or another: every holder of any end of this pipe is trusted to keep the protocol. A slot that is not
+    /// [in place](Self::is_in_place) has no such condition, nor has its copy in a forked child, where the slice is
+    /// memory of the child's own. A slice that was made before the fork is not used in the child.
     ///
     /// # Examples
     ///
@@ -214,6 +236,7 @@ impl Slot<'_> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.leave_the_ring_if_forked();
         #[cfg(not(loom))]
         if let Some(message) = self.in_ring() {
             let start = message.as_ptr();
@@ -222,7 +245,7 @@ impl Slot<'_> {
             return unsafe { std::slice::from_raw_parts_mut(start, message.len()) };
         }
         match &mut self.bytes {
-            Bytes::Private(message) => message,
+            Bytes::Private(message) | Bytes::Forked { bytes: message, .. } => message,
             _ => &mut [],
         }
     }
@@ -242,7 +265,7 @@ impl Slot<'_> {
     /// See [`Sender::reserve`].
     pub fn commit(mut self) -> Result<(), SendError> {
         match mem::replace(&mut self.bytes, Bytes::Gone) {
-            Bytes::InPlace(loan) => match &mut self.sender.flavor {
+            Bytes::InPlace(loan) | Bytes::Forked { loan, .. } => match &mut self.sender.flavor {
                 Flavor::SharedMemory(tx) => Ok(tx.commit(loan)?),
                 Flavor::Kernel(_) => Ok(()),
             },
@@ -254,7 +277,7 @@ impl Slot<'_> {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        if let (Flavor::SharedMemory(tx), Bytes::InPlace(_)) =
+        if let (Flavor::SharedMemory(tx), Bytes::InPlace(_) | Bytes::Forked { .. }) =
             (&mut self.sender.flavor, &self.bytes)
         {
             tx.give_back();

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
-use super::{Messages, Receiver, Sender};
+use super::{Messages, Receiver, Sender, TryMessages};
 use crate::Backend;
 
 crate::values::connection_of_values! {

@@ -1,7 +1,7 @@
 //! The sending end of a pipe of encoded values.
 
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use serde::Serialize;
@@ -76,7 +76,7 @@ impl<T: Serialize> Sender<T> {
     /// # Examples
     ///
     /// ```
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     ///
     /// let (_rx, mut tx) = shmpipe::serde::pipe::<String>()?;
     /// tx.send_timeout(&"there is room".into(), Duration::from_millis(10))?;
@@ -87,6 +87,15 @@ impl<T: Serialize> Sender<T> {
         self.inner
             .send_timeout(message, timeout)
             .map_err(SendError::Pipe)
+    }
+
+    /// As [`send_timeout`](Self::send_timeout), blocking no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send_deadline(&mut self, value: &T, deadline: Instant) -> Result<(), SendTimeoutError> {
+        self.send_timeout(value, deadline.saturating_duration_since(Instant::now()))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{fmt, io};
 use zerocopy::{Immutable, IntoBytes, TryFromBytes};
 
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
-use super::{Messages, Receiver, Sender};
+use super::{Messages, Receiver, Sender, TryMessages};
 use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 
 crate::values::connection_of_values! {

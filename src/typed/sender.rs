@@ -1,7 +1,7 @@
 //! The sending end of a pipe of values.
 
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use zerocopy::{Immutable, IntoBytes};
@@ -74,7 +74,7 @@ impl<T: IntoBytes + Immutable> Sender<T> {
     /// # Examples
     ///
     /// ```
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     ///
     /// let (_rx, mut tx) = shmpipe::typed::pipe::<u64>()?;
     /// tx.send_timeout(&42, Duration::from_millis(10))?;
@@ -82,6 +82,15 @@ impl<T: IntoBytes + Immutable> Sender<T> {
     /// ```
     pub fn send_timeout(&mut self, value: &T, timeout: Duration) -> Result<(), SendTimeoutError> {
         self.inner.send_timeout(value.as_bytes(), timeout)
+    }
+
+    /// As [`send_timeout`](Self::send_timeout), blocking no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send_deadline(&mut self, value: &T, deadline: Instant) -> Result<(), SendTimeoutError> {
+        self.send_timeout(value, deadline.saturating_duration_since(Instant::now()))
     }
 }
 

@@ -28,6 +28,17 @@ macro_rules! goes_as_its_byte_end {
                 self.into_inner().into_fds()
             }
 
+            /// The descriptors that make up this end, lent, as [`Sender::as_fds`](crate::Sender::as_fds).
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn as_fds(&self) -> io::Result<Vec<std::os::fd::BorrowedFd<'_>>> {
+                let mut fds = Vec::new();
+                $(fds.append(&mut self.$part.as_fds()?);)+
+                Ok(fds)
+            }
+
             /// Makes an end of descriptors from [`into_fds`](Self::into_fds), as
             /// [`Sender::from_fds`](crate::Sender::from_fds). Nothing there says which values go through it.
             ///

@@ -78,6 +78,16 @@ macro_rules! connection_of_values {
                 self.sender.warm_up()
             }
 
+            /// As [`Receiver::limit_messages`].
+            pub fn limit_messages(&mut self, max: usize) {
+                self.receiver.limit_messages(max);
+            }
+
+            /// Whether `other` is a handle to the same end, as [`Connection::same_pipe`](crate::Connection::same_pipe).
+            pub fn same_pipe(&self, other: &Self) -> bool {
+                self.receiver.same_pipe(&other.receiver) && self.sender.same_pipe(&other.sender)
+            }
+
             /// The processes that hold the other end, or one half of it, as [`Connection::holders`](crate::Connection::holders).
             ///
             /// # Errors
@@ -111,6 +121,19 @@ macro_rules! connection_of_values {
                 self.sender.send(value)
             }
 
+            /// As [`Sender::send_deadline`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn send_deadline(
+                &mut self,
+                value: &S,
+                deadline: std::time::Instant,
+            ) -> Result<(), SendTimeoutError> {
+                self.sender.send_deadline(value, deadline)
+            }
+
             /// As [`Sender::try_send`].
             ///
             /// # Errors
@@ -135,6 +158,18 @@ macro_rules! connection_of_values {
         }
 
         impl<S, R: $($recv)+> Connection<S, R> {
+            /// As [`Receiver::recv_deadline`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn recv_deadline(
+                &mut self,
+                deadline: std::time::Instant,
+            ) -> Result<R, RecvTimeoutError> {
+                self.receiver.recv_deadline(deadline)
+            }
+
             /// As [`Receiver::recv`].
             ///
             /// # Errors
@@ -165,6 +200,11 @@ macro_rules! connection_of_values {
             /// As [`Receiver::messages`].
             pub fn messages(&mut self) -> Messages<'_, R> {
                 self.receiver.messages()
+            }
+
+            /// As [`Receiver::try_messages`].
+            pub fn try_messages(&mut self) -> TryMessages<'_, R> {
+                self.receiver.try_messages()
             }
         }
 

@@ -67,6 +67,29 @@ pub enum Spin {
     For(Duration),
 }
 
+/// [`Spin::Never`] as a segment has it; 0 is [`Spin::Adaptive`], and anything else nanoseconds.
+const NEVER_WORD: u64 = u64::MAX;
+
+impl Spin {
+    /// What a segment keeps of it for those to whom an end is handed over.
+    pub(crate) fn to_word(self) -> u64 {
+        match self {
+            Self::Adaptive => 0,
+            Self::Never => NEVER_WORD,
+            Self::For(span) => (span.min(LONGEST_FIXED).as_nanos() as u64).max(1),
+        }
+    }
+
+    /// What a segment says. A liar's value costs a millisecond at most.
+    pub(crate) fn from_word(word: u64) -> Self {
+        match word {
+            0 => Self::Adaptive,
+            NEVER_WORD => Self::Never,
+            nanos => Self::For(Duration::from_nanos(nanos).min(LONGEST_FIXED)),
+        }
+    }
+}
+
 thread_local! {
     /// Messages that this thread has sent, by whatever end.
     static SENT: Cell<u32> = const { Cell::new(0) };
@@ -277,6 +300,25 @@ mod tests {
         );
         spinner.begin_at(MUCH - 8);
         assert_eq!(spinner.pays, PAYS_IN_A_TRICKLE);
+    }
+
+    #[test]
+    fn a_choice_is_kept_in_a_word_and_no_word_looks_for_long() {
+        for spin in [
+            Spin::Adaptive,
+            Spin::Never,
+            Spin::For(Duration::from_micros(20)),
+            Spin::For(LONGEST_FIXED),
+        ] {
+            assert_eq!(Spin::from_word(spin.to_word()), spin);
+        }
+        for word in [LONGEST_FIXED.as_nanos() as u64 + 1, 1 << 40, u64::MAX - 1] {
+            assert_eq!(Spin::from_word(word), Spin::For(LONGEST_FIXED));
+        }
+        assert_eq!(
+            Spin::from_word(Spin::For(Duration::MAX).to_word()),
+            Spin::For(LONGEST_FIXED)
+        );
     }
 
     #[test]

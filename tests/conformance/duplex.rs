@@ -99,7 +99,8 @@ fn halves_of_a_split_end_work_in_threads_of_their_own(backend: Backend) {
     let (left, right) = open_duplex(backend);
     let echo = fork_apart(left, move || {
         let (mut rx, mut tx) = right.split();
-        rx.messages().for_each(|message| tx.send(&message).unwrap());
+        rx.messages()
+            .for_each(|message| tx.send(&message.unwrap()).unwrap());
     });
     let (echo, left) = echo;
     let (mut rx, mut tx) = left.split();
@@ -172,7 +173,7 @@ fn every_call_of_an_end_is_there_on_a_connection(backend: Backend) {
     let mut buf = [0; 5];
     assert_eq!(right.recv_into(&mut buf).unwrap(), 5);
     assert_eq!(&buf, b"three");
-    assert_eq!(right.messages().next().unwrap(), b"four");
+    assert_eq!(right.messages().next().unwrap().unwrap(), b"four");
     let outcome = right.recv_timeout(SHORT);
     assert!(matches!(outcome, Err(shmpipe::RecvTimeoutError::Timeout)));
     assert!(!right.poll(Some(SHORT)).unwrap());

@@ -217,8 +217,8 @@ fn assert_deadlock(rx: &mut Receiver) {
     let outcome = rx.recv_in_place().map(|view| view.len());
     assert!(matches!(outcome, Err(RecvError::Deadlock)));
     let mut messages = rx.messages();
-    assert_eq!(messages.next(), None);
-    assert!(matches!(messages.error(), Some(RecvError::Deadlock)));
+    assert!(matches!(messages.next(), Some(Err(RecvError::Deadlock))));
+    assert!(messages.next().is_none());
     assert!(rx.poll(None).unwrap());
 }
 

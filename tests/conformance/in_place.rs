@@ -37,6 +37,8 @@ on_both_backends! {
     a_sender_killed_with_a_slot_blocks_nobody,
     a_slot_that_was_leaked_is_as_dropped,
     a_forked_copy_of_a_slot_is_void,
+    a_forked_copy_of_a_slot_writes_nothing_into_the_pipe,
+    a_forked_copy_of_a_view_reads_while_the_original_is_there_and_panics_after,
     other_receivers_wait_for_a_view,
     a_receiver_killed_with_a_view_leaves_the_message,
     a_view_that_was_leaked_was_not_received,
@@ -464,4 +466,55 @@ fn a_forked_copy_of_a_view_is_dropped_without_effect(backend: Backend) {
     check(&view.to_vec(), 1, 0, 100);
     drop(view);
     assert_empty_but_alive(&mut other);
+}
+
+/// The child writes for as long as its parent sends one message after the other through the same room.
+fn a_forked_copy_of_a_slot_writes_nothing_into_the_pipe(backend: Backend) {
+    const MESSAGES: u64 = 2000;
+    let (mut rx, mut tx) = open(backend);
+    let mut other = tx.try_clone().unwrap();
+    let mut slot = tx.reserve(1000).unwrap();
+    slot.copy_from_slice(&pattern(1, 0, 1000));
+    let (started, mut start) = shmpipe::pipe().unwrap();
+    let mut started = started;
+    let child = fork(|| {
+        start.send(b"the writing begins").unwrap();
+        for round in 0.. {
+            slot.write_at(8 * (round % 124), &[0xff; 8]);
+            slot.copy_from_slice(&[0xee; 1000]);
+            // SAFETY: both processes are in this test, and the slice is the child's own memory.
+            unsafe { slot.as_mut_slice() }.fill(0xdd);
+        }
+    });
+    assert_eq!(started.recv().unwrap().len(), 18);
+    slot.commit().unwrap();
+    check(&rx.recv().unwrap(), 1, 0, 1000);
+    for number in 1..MESSAGES {
+        other.send(&pattern(1, number, 1000)).unwrap();
+        check(&rx.recv().unwrap(), 1, number, 1000);
+    }
+    child.kill();
+    assert_empty_but_alive(&mut rx);
+}
+
+fn a_forked_copy_of_a_view_reads_while_the_original_is_there_and_panics_after(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    tx.send(&pattern(1, 0, 100)).unwrap();
+    let view = rx.recv_in_place().unwrap();
+    let (mut parent, mut line) = shmpipe::duplex().unwrap();
+    let child = fork(|| {
+        check(&view.to_vec(), 1, 0, 100);
+        line.send(b"read").unwrap();
+        // The parent has dropped its view and sent on when this is answered.
+        assert_eq!(&*line.recv().unwrap(), b"dropped");
+        let outcome = std::panic::catch_unwind(|| view.to_vec());
+        assert_eq!(outcome.is_err(), is_in_place(backend), "{outcome:?}");
+    });
+    assert_eq!(&*parent.recv().unwrap(), b"read");
+    drop(view);
+    tx.send(&pattern(1, 1, 100)).unwrap();
+    parent.send(b"dropped").unwrap();
+    child.join();
+    check(&rx.recv().unwrap(), 1, 1, 100);
+    assert_empty_but_alive(&mut rx);
 }

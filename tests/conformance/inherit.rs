@@ -182,7 +182,7 @@ fn two_ends() {
     let mut tx = Sender::from_env("ANSWERS").unwrap();
     let mut rx = Receiver::from_env("REQUESTS").unwrap();
     for request in rx.messages() {
-        tx.send(&request).unwrap();
+        tx.send(&request.unwrap()).unwrap();
     }
 }
 

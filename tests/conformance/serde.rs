@@ -226,7 +226,13 @@ fn a_value_that_cannot_be_encoded_is_an_error_and_sends_nothing(backend: Backend
     }
     tx.send(&Stubborn::Not).unwrap();
     drop(tx);
-    assert_eq!(rx.into_inner().messages().collect::<Vec<_>>(), [[0]]);
+    assert_eq!(
+        rx.into_inner()
+            .messages()
+            .collect::<Result<Vec<_>, _>>()
+            .unwrap(),
+        [[0]]
+    );
 }
 
 fn errors_become_those_of_io_and_name_their_cause(backend: Backend) {

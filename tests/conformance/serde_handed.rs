@@ -58,7 +58,7 @@ pub(crate) fn lengths() {
     let end = Connection::<u64, String>::from_env("LENGTHS").unwrap();
     let (mut rx, mut tx) = end.split();
     for text in rx.messages() {
-        tx.send(&(text.len() as u64)).unwrap();
+        tx.send(&(text.unwrap().len() as u64)).unwrap();
     }
 }
 

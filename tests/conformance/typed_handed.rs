@@ -68,7 +68,7 @@ fn a_typed_connection_is_inherited_by_a_program(backend: Backend) {
 pub(crate) fn squares() {
     let (mut rx, mut tx) = Connection::<u64, u32>::from_env("SQUARES").unwrap().split();
     for number in rx.messages() {
-        tx.send(&u64::from(number).pow(2)).unwrap();
+        tx.send(&u64::from(number.unwrap()).pow(2)).unwrap();
     }
 }
 

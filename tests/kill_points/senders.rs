@@ -442,6 +442,7 @@ fn a_ring_filled_by_the_dead_is_rung_for_by_the_one_that_finds_it_full(backend: 
             let mut rx = rx;
             let mut last = None;
             for message in rx.messages() {
+                let message = message.unwrap();
                 let (_, number) = identify(&message);
                 check(&message, VICTIM, number, LEN);
                 assert!(last < Some(number), "{number} after {last:?}");

@@ -143,13 +143,10 @@ impl Receive {
                 Ok(_) => Done,
                 Err(error) => streamed(&error),
             },
-            Self::Iterate => {
-                let mut messages = rx.messages();
-                match messages.next() {
-                    Some(_) => Done,
-                    None => messages.error().map_or(End, failed),
-                }
-            }
+            Self::Iterate => match rx.messages().next() {
+                Some(outcome) => received(outcome.map(drop)),
+                None => End,
+            },
             Self::Poll => polled(rx.poll(Some(Duration::ZERO))),
             Self::PollWithin(timeout) => polled(rx.poll(Some(timeout))),
             Self::PollForEver => polled(rx.poll(None)),

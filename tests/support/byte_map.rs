@@ -27,7 +27,7 @@ pub(crate) mod at {
 }
 
 /// Every field of the control part: its name, offset and length in bytes.
-pub(crate) const FIELDS: [(&str, usize, usize); 75] = [
+pub(crate) const FIELDS: [(&str, usize, usize); 76] = [
     ("magic", 0x000, 8),
     ("version", 0x008, 4),
     ("kind", 0x00c, 4),
@@ -38,6 +38,7 @@ pub(crate) const FIELDS: [(&str, usize, usize); 75] = [
     ("tx", 0x028, 8),
     ("limit", 0x030, 8),
     ("created", 0x038, 8),
+    ("spin", 0x060, 8),
     ("rx.inode", 0x040, 8),
     ("tx.inode", 0x048, 8),
     ("rx.parcels", 0x050, 8),

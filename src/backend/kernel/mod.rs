@@ -6,9 +6,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{self, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
-use super::shm::{check_parcels, parcel_pair};
+use super::shm::{check_parcels, is_same_file, parcel_pair};
 use crate::ring::contention::Stuck;
 use crate::ring::custody::{self, Reassembly};
 use crate::ring::per_process::PerProcess;
@@ -80,8 +81,16 @@ pub(crate) fn pair(
             rx_parcels,
             wanted.flags,
             fallback.clone(),
+            wanted.limit,
         )),
-        Tx::new(End::new(page, writer, tx_parcels, wanted.flags, fallback)),
+        Tx::new(End::new(
+            page,
+            writer,
+            tx_parcels,
+            wanted.flags,
+            fallback,
+            wanted.limit,
+        )),
     ))
 }
 
@@ -131,7 +140,8 @@ fn attach(
     // A blocking end would block beyond time-outs; the flag is the open file's, for all its holders.
     pipe::set_nonblocking(pipe.as_fd())?;
     let page = Arc::new(Page::attach(memfd, geometry)?);
-    Ok(End::new(page, pipe, parcels, geometry.flags(), None))
+    let (flags, max) = (geometry.flags(), geometry.limit());
+    Ok(End::new(page, pipe, parcels, flags, None, max))
 }
 
 fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
@@ -187,6 +197,9 @@ struct End {
     stuck: Stuck,
     /// Why the pipe is not of shared memory, where that was tried first by this process.
     fallback: Option<Arc<io::Error>>,
+    /// Length in bytes over which a message is refused when it is received: our own copy, which no peer can
+    /// write. Only ever lowered.
+    message_max: AtomicU64,
     /// For a sending end, once somebody watches it: what shows room as readiness to read.
     watch: OnceLock<OwnedFd>,
 }
@@ -198,6 +211,7 @@ impl End {
         parcels: Option<OwnedFd>,
         flags: Flags,
         fallback: Option<Arc<io::Error>>,
+        message_max: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
             page,
@@ -207,15 +221,33 @@ impl End {
             fragments: PerProcess::new(),
             stuck: Stuck::default(),
             fallback,
+            message_max: AtomicU64::new(message_max as u64),
             watch: OnceLock::new(),
         })
     }
 
-    /// Copies of the descriptors for another process: the page, the pipe, and the socket for parcels.
+    /// The descriptors that make this end: the page, the pipe, and the socket for parcels.
+    fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        let parcels = self.parcels.as_ref().map(AsFd::as_fd);
+        let fds = [self.page.memfd()?.as_fd(), self.pipe()];
+        Ok(fds.into_iter().chain(parcels).collect())
+    }
+
+    /// Copies of them for another process.
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
-        let own = [self.page.memfd()?, &self.pipe];
-        let all = own.into_iter().chain(&self.parcels);
-        all.map(|fd| descriptors::copy(fd.as_raw_fd())).collect()
+        let fds = self.fds()?.into_iter();
+        fds.map(|fd| descriptors::copy(fd.as_raw_fd())).collect()
+    }
+
+    /// Length in bytes over which a received message is a breach of the protocol.
+    #[inline(always)]
+    fn message_max(&self) -> u64 {
+        self.message_max.load(atomic::Ordering::Relaxed)
+    }
+
+    fn limit_messages(&self, max: usize) {
+        self.message_max
+            .fetch_min(max as u64, atomic::Ordering::Relaxed);
     }
 
     /// How the holders of the other side are known.
@@ -244,5 +276,34 @@ impl Drop for End {
         let lock = |patience| rx.lock.lock(patience);
         // What is left of its message in the pipe is passed over by whoever receives next.
         custody::abandon(&rx.custody, &self.fragments, lock, || {});
+    }
+}
+
+impl Tx {
+    /// The descriptors that make this end.
+    pub(crate) fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        self.end.fds()
+    }
+
+    /// Whether `other` is of the same pipe.
+    pub(crate) fn is_of_pipe(&self, other: &Self) -> bool {
+        is_same_file(self.end.pipe(), other.end.pipe())
+    }
+}
+
+impl Rx {
+    /// The descriptors that make this end.
+    pub(crate) fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        self.end.fds()
+    }
+
+    /// Whether `other` is of the same pipe.
+    pub(crate) fn is_of_pipe(&self, other: &Self) -> bool {
+        is_same_file(self.end.pipe(), other.end.pipe())
+    }
+
+    /// Refuses messages of more than `max` bytes; never raises the limit.
+    pub(crate) fn limit_messages(&self, max: usize) {
+        self.end.limit_messages(max);
     }
 }

@@ -255,7 +255,9 @@ impl<'a> Side<'a> {
             shared.header.store(word, Ordering::Relaxed);
             let have = arrived(word);
             if have == EDGE {
-                return Header::decode(word).map(Progress::Got);
+                return self
+                    .within_the_limit(Header::decode(word)?)
+                    .map(Progress::Got);
             }
             let rest = target(byte_of(&shared.header, have), EDGE - have);
             // SAFETY: the bytes of the shared word that have not arrived.
@@ -271,6 +273,20 @@ impl<'a> Side<'a> {
             }
         }
         Ok(Progress::Empty)
+    }
+
+    /// Refuses the beginning of a message that is longer than any correct sender's.
+    fn within_the_limit(self, header: Header) -> Result<Header, Fault> {
+        let len = match header.kind {
+            Kind::First => header.len,
+            Kind::Whole | Kind::Parcel => header.payload() as u64,
+            _ => 0,
+        };
+        if len > self.end.message_max() {
+            Err(Fault::Corrupted)
+        } else {
+            Ok(header)
+        }
     }
 
     /// The frame at hand is done with. In this order: a trailer without a header is no frame.

@@ -117,6 +117,16 @@ impl Rx {
         self.look_for_a_moment().then(|| self.recv_at_once(to))?
     }
 
+    /// The length of the next message, if it is there, is one record and nobody is inside another. It stays, and is
+    /// nobody's.
+    pub(crate) fn next_length_at_once(&self) -> Option<usize> {
+        let reader = self.reader();
+        let next = reader.peek_whole()?;
+        let state = reader.control.rx.custody.state.load(Ordering::Relaxed);
+        let is_plain = self.fate == Fate::Open && state == message::WHOLE;
+        is_plain.then_some(next.header.len)
+    }
+
     /// Looks for a record before all that a wait takes.
     #[inline(never)]
     pub(super) fn look_for_a_moment(&mut self) -> bool {
@@ -124,6 +134,7 @@ impl Rx {
             control: self.end.control(),
             storage: &self.end.storage,
             rules: self.end.rules,
+            message_max: self.end.message_max(),
         };
         let is_there = self
             .stream
@@ -140,6 +151,7 @@ impl Rx {
             control: self.end.control(),
             storage: &self.end.storage,
             rules: self.end.rules,
+            message_max: self.end.message_max(),
         }
     }
 

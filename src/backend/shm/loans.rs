@@ -15,7 +15,7 @@ use crate::ring::latch;
 use crate::ring::place::InRing;
 use crate::ring::record::{HEADER, span_of};
 use crate::segment::layout::message;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, full_fence};
 use crate::sys::clock::Patience;
 
 /// Where a record lies, or will.
@@ -178,9 +178,22 @@ impl Rx {
         InRing::new(&self.end.storage, start, loan.len)
     }
 
+    /// Whether the message is still lent; for a forked copy, by whoever keeps it. What was copied before was the message
+    /// if so.
+    pub(crate) fn is_lent(&self, loan: Loan) -> bool {
+        // The copies come before the look.
+        full_fence();
+        self.reader().is_marked(loan.position)
+    }
+
     /// Takes the lent message out of the ring and gives the side back.
     pub(crate) fn done(&mut self, loan: Loan) {
         self.give_hold_back(Some(loan));
+    }
+
+    /// Gives the side back, and the lent message stays.
+    pub(crate) fn put_back(&mut self) {
+        self.give_hold_back(None);
     }
 
     /// Gives the side back; the lent message stays in the ring unless it is named.

@@ -7,6 +7,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{self, AtomicU64};
 use std::time::Duration;
 
 use crate::ring::contention::Stuck;
@@ -64,8 +65,9 @@ pub(crate) fn pair(wanted: Wanted<'_>, spin: Spin) -> io::Result<(Rx, Tx)> {
         tx: side(&sending, tx_parcels.as_ref())?,
     };
     let segment = Arc::new(Segment::create(wanted, sides)?);
-    let rx = End::new(Arc::clone(&segment), receiving, rx_parcels, RECEIVING, spin);
-    let tx = End::new(segment, sending, tx_parcels, SENDING, spin);
+    let (shared, max) = (Arc::clone(&segment), wanted.limit);
+    let rx = End::new(shared, receiving, rx_parcels, RECEIVING, spin, max);
+    let tx = End::new(segment, sending, tx_parcels, SENDING, spin, max);
     Ok((Rx::new(rx), Tx::new(tx)))
 }
 
@@ -92,6 +94,16 @@ fn check_system() -> io::Result<()> {
     futex::is_available()?;
     Thread::current()?;
     Ok(())
+}
+
+/// Whether two descriptors are of one file.
+pub(super) fn is_same_file(one: impl AsFd, other: impl AsFd) -> bool {
+    let identity = |fd| {
+        let stat = nix::sys::stat::fstat(fd)?;
+        Ok::<_, nix::Error>((stat.st_dev, stat.st_ino))
+    };
+    let (one, other) = (identity(one.as_fd()), identity(other.as_fd()));
+    one.is_ok() && one == other
 }
 
 /// The event on which the other side sleeps, for a receiving end.
@@ -159,7 +171,8 @@ fn attach(
     // Its maker has done so, unless it is a liar.
     socket::refuse_descriptors(socket.as_fd());
     let segment = Arc::new(Segment::attach(memfd, geometry)?);
-    Ok(End::new(segment, socket, parcels, others, Spin::default()))
+    let (spin, max) = (Spin::from_word(geometry.spin()), geometry.limit());
+    Ok(End::new(segment, socket, parcels, others, spin, max))
 }
 
 fn check_socket(socket: &OwnedFd, expected: u64, side: &str) -> io::Result<()> {
@@ -207,6 +220,9 @@ struct End {
     fragments: PerProcess<Reassembly<()>>,
     /// Whom calls that may not wait do not wait for again.
     stuck: Stuck,
+    /// Length in bytes over which a message is refused when it is received: our own copy, which no peer can
+    /// write. Only ever lowered.
+    message_max: AtomicU64,
     segment: Arc<Segment>,
 }
 
@@ -222,6 +238,7 @@ impl End {
         parcels: Option<OwnedFd>,
         others: fn(&Segment) -> &Event,
         spin: Spin,
+        message_max: usize,
     ) -> Arc<Self> {
         let rules = Rules::new(segment.capacity());
         // SAFETY: the data is aligned to a page and mapped twice for as long as the segment lives,
@@ -237,22 +254,40 @@ impl End {
             spin,
             fragments: PerProcess::new(),
             stuck: Stuck::default(),
+            message_max: AtomicU64::new(message_max as u64),
             segment,
         })
     }
 
-    /// Copies of the descriptors for another process: the memfd, the life-line, and the socket for parcels.
-    fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
-        let own = [self.segment.memfd(), self.socket()];
-        let all = own
+    /// The descriptors that make this end: the memfd, the life-line, and the socket for parcels.
+    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let parcels = self.parcels.as_ref().map(AsFd::as_fd);
+        [self.segment.memfd(), self.socket()]
             .into_iter()
-            .chain(self.parcels.as_ref().map(OwnedFd::as_fd));
-        all.map(|fd| descriptors::copy(fd.as_raw_fd())).collect()
+            .chain(parcels)
+    }
+
+    /// Copies of them for another process.
+    fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        self.fds()
+            .map(|fd| descriptors::copy(fd.as_raw_fd()))
+            .collect()
     }
 
     /// From now on senders may be anywhere, and not only in forks of those who have one.
     fn note_handing_over(&self) {
         self.control().tx.handed.store(1, Ordering::Relaxed);
+    }
+
+    /// Length in bytes over which a received message is a breach of the protocol.
+    #[inline(always)]
+    fn message_max(&self) -> u64 {
+        self.message_max.load(atomic::Ordering::Relaxed)
+    }
+
+    fn limit_messages(&self, max: usize) {
+        self.message_max
+            .fetch_min(max as u64, atomic::Ordering::Relaxed);
     }
 
     /// How the holders of the other side are known.
@@ -279,6 +314,11 @@ impl End {
 }
 
 impl Rx {
+    /// Refuses messages of more than `max` bytes; never raises the limit.
+    pub(crate) fn limit_messages(&self, max: usize) {
+        self.end.limit_messages(max);
+    }
+
     /// Fills this process's page tables for the segment.
     ///
     /// # Errors
@@ -289,7 +329,29 @@ impl Rx {
     }
 }
 
+impl Rx {
+    /// The descriptors that make this end.
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.end.fds().collect()
+    }
+
+    /// Whether `other` is of the same pipe.
+    pub(crate) fn is_of_pipe(&self, other: &Self) -> bool {
+        is_same_file(self.end.segment.memfd(), other.end.segment.memfd())
+    }
+}
+
 impl Tx {
+    /// As [`Rx::fds`].
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.end.fds().collect()
+    }
+
+    /// Whether `other` is of the same pipe.
+    pub(crate) fn is_of_pipe(&self, other: &Self) -> bool {
+        is_same_file(self.end.segment.memfd(), other.end.segment.memfd())
+    }
+
     /// As [`Rx::fill_tables`].
     ///
     /// # Errors
@@ -313,5 +375,35 @@ impl Drop for End {
         unsafe { ManuallyDrop::drop(&mut self.socket) };
         kill_point();
         (self.others)(&self.segment).announce_close();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_attached_looks_as_the_maker_chose() {
+        for spin in [Spin::Never, Spin::For(std::time::Duration::from_micros(7))] {
+            let wanted = Wanted {
+                spin: spin.to_word(),
+                ..Wanted::plain(1 << 16)
+            };
+            let (rx, tx) = pair(wanted, spin).unwrap();
+            let handed = |fds: io::Result<Vec<OwnedFd>>| {
+                let mut fds = fds.unwrap().into_iter();
+                let memfd = fds.next().unwrap();
+                let geometry = Geometry::of(&memfd).unwrap();
+                (memfd, fds.next().unwrap(), geometry)
+            };
+            let (memfd, socket, geometry) = handed(rx.end.to_fds());
+            let attached = attach_rx(memfd, socket, None, geometry).unwrap();
+            assert_eq!((rx.end.spin, attached.end.spin), (spin, spin));
+            let (memfd, socket, geometry) = handed(tx.end.to_fds());
+            assert_eq!(
+                attach_tx(memfd, socket, None, geometry).unwrap().end.spin,
+                spin
+            );
+        }
     }
 }

@@ -69,10 +69,11 @@ fn begin(
         Extent::Growing(_) | Extent::Unclear => {}
         Extent::Moved => return Ok(None),
     }
-    let total = view.reader.prefix(next);
+    let total = view.reader.total(next);
     if !view.reader.is_still(next.at) {
         return Ok(None);
     }
+    let total = total?;
     let begun_at = &view.reader.control.rx.begun_at;
     begun_at.store(next.at, Ordering::Relaxed);
     reassembly.begin(view.custody(), total, into)?;

@@ -95,7 +95,7 @@ impl Rx {
         // SAFETY: the copy has initialised so many.
         unsafe { to.set_len(len) };
         // From here on it is ours, so each header is what it was when it was checked.
-        let run::Found { count, span } = run::whole_messages(to, reader.rules);
+        let run::Found { count, span } = run::whole_messages(to, reader.rules, reader.message_max);
         to.truncate(span);
         if count == 0 {
             return None;

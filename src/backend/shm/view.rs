@@ -35,6 +35,7 @@ impl<'a> View<'a> {
             control,
             storage: &end.storage,
             rules: end.rules,
+            message_max: end.message_max(),
         };
         let place = Place {
             event: &control.data,

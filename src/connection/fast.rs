@@ -1,0 +1,97 @@
+//! The fast path of a receive and of a send by itself, for callers that hold a lock of their own meanwhile.
+
+use super::Connection;
+use crate::receiver::Flavor;
+use crate::{Message, Receiver, SendError, Sender};
+
+impl Receiver {
+    /// Receives the next message if that takes the fast path alone; else `None`, and nothing has changed.
+    ///
+    /// It waits for no lock, and makes no system call but one: where a sender sleeps for the room that the receive makes,
+    /// the sender is woken. (The first messages may make the allocator get memory for this end's buffer.) So it is for
+    /// callers with a lock of their own, as an interpreter's, which release that lock before [`recv`](Self::recv).
+    ///
+    /// `None` is no `Empty`. It also comes where there is a message longer than an eighth of the capacity, for what
+    /// carries descriptors, once for each capacity received, while another holder has the side for a moment or in place,
+    /// at each error, at the end of the pipe, after a [`Read`](std::io::Read) that took a part of a message, and always on
+    /// a kernel pipe. After `None`, [`try_recv`](Self::try_recv) or `recv` tells.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Backend, PipeOptions};
+    ///
+    /// let (mut rx, mut tx) = PipeOptions::new().backend(Backend::SharedMemory).pipe()?;
+    /// assert!(rx.recv_fast().is_none());
+    /// tx.send(b"here")?;
+    /// assert_eq!(&*rx.recv_fast().unwrap(), b"here");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_fast(&mut self) -> Option<Message<'_>> {
+        if !self.recv_soon(false) && !(self.make_room_for_next() && self.recv_soon(false)) {
+            return None;
+        }
+        Some(Message::new(&mut self.buffer, 0))
+    }
+
+    /// Makes the buffer longer where the next message is longer than it; tells whether it did.
+    #[cold]
+    fn make_room_for_next(&mut self) -> bool {
+        let Flavor::SharedMemory(rx) = &mut self.flavor else {
+            return false;
+        };
+        if self.unread > 0 || self.deferred.is_some() {
+            return false;
+        }
+        // An eighth of the ring at most.
+        let len = rx.next_length_at_once().unwrap_or(0);
+        let is_longer = len > self.buffer.capacity();
+        self.buffer.clear();
+        is_longer && self.buffer.try_reserve(len).is_ok()
+    }
+}
+
+impl Sender {
+    /// Sends `message` if that takes the fast path alone, and tells whether it did; if not, nothing has changed.
+    ///
+    /// It never blocks. The system calls that it makes do not either: one that wakes a receiver which sleeps, and, 50 µs
+    /// after the last one, one that asks whether a receiver is left. False is no `Full`: it also comes for a message
+    /// longer than an eighth of the capacity or than 256 KiB, while another holder has the side, at each error that
+    /// [`send`](Self::send) would report, and always on a kernel pipe.
+    ///
+    /// # Errors
+    ///
+    /// `Io` where the message has been sent and a receiver could not be woken for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_rx, mut tx) = shmpipe::pipe()?;
+    /// if !tx.send_fast(b"short")? {
+    ///     tx.send(b"short")?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_fast(&mut self, message: &[u8]) -> Result<bool, SendError> {
+        match self.send_at_once(message) {
+            Some(told) => told.map(|()| true).map_err(SendError::Io),
+            None => Ok(false),
+        }
+    }
+}
+
+impl Connection {
+    /// As [`Receiver::recv_fast`].
+    pub fn recv_fast(&mut self) -> Option<Message<'_>> {
+        self.receiver.recv_fast()
+    }
+
+    /// As [`Sender::send_fast`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send_fast(&mut self, message: &[u8]) -> Result<bool, SendError> {
+        self.sender.send_fast(message)
+    }
+}
