@@ -4,7 +4,9 @@ use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use shmpipe::{Backend, Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError};
+use shmpipe::{
+    Backend, Message, Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError,
+};
 
 use crate::support::{
     Child, Line, check, fork, fork_apart, on_both_backends, pattern, shared_counter,
@@ -166,8 +168,10 @@ impl Scenario {
         let victim = fork(move || {
             doomed(fatal, || {
                 if is_after_a_death {
-                    // Its first message may be the one in which the other died, or the next.
-                    talk.rx.recv().unwrap();
+                    // Its first message may be the one in which the other died, or the next, after a report.
+                    if matches!(talk.rx.recv(), Err(RecvError::Aborted)) {
+                        talk.rx.recv().unwrap();
+                    }
                 } else {
                     (self.work)(&mut talk);
                 }
@@ -180,7 +184,7 @@ impl Scenario {
             let least = taken.load(Ordering::Relaxed);
             // What the victim had in its hands is lost with it, and what its work left half received.
             lost += self.at_once;
-            inherit(&mut heir, least, least + lost);
+            inherit(&mut heir, least, lost, self.len);
         }
         sender.join();
         ending
@@ -198,14 +202,25 @@ impl Scenario {
     }
 }
 
-/// Receives all that the dead left; the first message is one of `least..=most`.
-fn inherit(rx: &mut Receiver, least: u64, most: u64) {
-    let first = rx.recv().unwrap().to_vec();
+/// Receives all that the dead left. The first message is `least`, or one of the `lost` after it; where that is none for
+/// lack of a message that does not fit the pipe, which the dead had in fragments, that is reported.
+fn inherit(rx: &mut Receiver, least: u64, lost: u64, len: fn(u64) -> usize) {
+    let mut reports = 0;
+    let first = loop {
+        match rx.recv().map(Message::into_vec) {
+            Err(RecvError::Aborted) => reports += 1,
+            outcome => break outcome.unwrap(),
+        }
+    };
     let (_, number) = crate::support::identify(&first);
+    let most = least + lost;
     assert!(
         (least..=most).contains(&number),
         "message {number} came first, of {least} to {most}"
     );
+    assert!(reports <= lost, "{reports} reports of {lost} at most");
+    let is_lost_silently = number > least && len(least) > CAPACITY && reports == 0;
+    assert!(!is_lost_silently, "message {least} is gone without a word");
     let mut books = Books::from(VICTIM, number);
     books.enter(&first);
     books.enter_all(rx);
