@@ -507,7 +507,7 @@ pub(crate) fn abandon<'a, P: Default>(
         // SYNC: let-go
         custody.end.store(NO_END, Ordering::Release);
     }
-    if let Ok(_guard) = lock(Patience::Until(Deadline::after(FAREWELL)))
+    if let Ok(_guard) = lock(farewell())
         && custody.state() == message::OPEN
         && has_let_go(custody)
     {

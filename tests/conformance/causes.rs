@@ -97,7 +97,7 @@ fn errors_that_main_returns_are_as_clear_as_their_text(backend: Backend) {
     let in_a_call = [
         format!(
             "{:?}",
-            SendError::Io(with_fd_limit(0, || shmpipe::pipe()).unwrap_err())
+            SendError::Io(with_fd_limit(0, shmpipe::pipe).unwrap_err())
         ),
         format!("{:?}", SendError::Disconnected),
         format!("{:?}", RecvError::Disconnected),
