@@ -19,42 +19,43 @@ on_both_backends! {
     a_pipe_with_a_name_is_refused,
 }
 
-/// By a socket of the right kind that lets them through, beside a header that knows no cookie to compare.
+/// By a socket of the right kind that lets them through, beside a header that names it.
 fn nobody_can_send_descriptors_to_an_end_whose_socket_was_made_otherwise(backend: Backend) {
     if backend == Backend::Kernel {
         return; // a pipe carries none
     }
+    const SO_PASSRIGHTS: libc::c_int = 83;
     let (memfd, _) = parts(backend);
-    assert_eq!(pwrite(&memfd, &[0; 16], 0x20).unwrap(), 16);
     let flags = SockFlag::SOCK_CLOEXEC;
     let (own, peer) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+    let cookie = option(&own, libc::SO_COOKIE).unwrap().to_le_bytes();
+    assert_eq!(pwrite(&memfd, &cookie, 0x28).unwrap(), 8);
     let _end = sender([memfd, own]).unwrap();
     let mine = [peer.as_raw_fd()];
     let bytes = [io::IoSlice::new(b"1234")];
     let rights = [ControlMessage::ScmRights(&mine)];
     let outcome = sendmsg::<()>(mine[0], &bytes, &rights, MsgFlags::MSG_DONTWAIT, None);
-    if outcome.is_ok() && !has_passrights(&peer) {
+    if outcome.is_ok() && option(&peer, SO_PASSRIGHTS).is_none() {
         skipped("this kernel has no SO_PASSRIGHTS (Linux 6.16)");
         return;
     }
     assert_eq!(outcome, Err(nix::Error::EPERM));
 }
 
-/// Whether the kernel can refuse descriptors for a socket.
-fn has_passrights(socket: &OwnedFd) -> bool {
-    const SO_PASSRIGHTS: libc::c_int = 83;
-    let (mut value, mut length) = (0_i32, 4);
-    // SAFETY: the call writes one live int, and its length.
+/// An option of a socket, where the kernel has it.
+fn option(socket: &OwnedFd, name: libc::c_int) -> Option<u64> {
+    let (mut value, mut length) = (0_u64, 8);
+    // SAFETY: the call writes one live word, or a part of it, and the length.
     let outcome = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
-            SO_PASSRIGHTS,
+            name,
             (&raw mut value).cast(),
             &raw mut length,
         )
     };
-    outcome == 0
+    (outcome == 0).then_some(value)
 }
 
 /// It can lie in a file system of its maker's own, and older kernels let reads from it wait (`RWF_NOWAIT`).
