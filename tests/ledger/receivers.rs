@@ -56,7 +56,7 @@ impl Receiving {
             1 if self.calls.reads && self.calls.waits => self.by_reading(rx),
             2 | 3 => self.in_place(rx, random),
             4 => self.after_a_look(rx, random),
-            5 | 6 if self.calls.waits => self.in_a_slice(rx, random),
+            5 | 6 if self.calls.waits => self.with_a_slice(rx, random),
             7..=10 => {
                 self.notes.does("try_recv", 0);
                 let outcome = rx.try_recv().map(|message| Entry::recognize(&message));
@@ -184,7 +184,7 @@ impl Receiving {
     }
 
     /// Into a slice that may be too small at first.
-    fn in_a_slice(&mut self, rx: &mut Receiver, random: &mut Random) -> Outcome {
+    fn with_a_slice(&mut self, rx: &mut Receiver, random: &mut Random) -> Outcome {
         let mut slice = vec![0; random.below(CAPACITY)];
         loop {
             self.notes.does("recv_into", slice.len());
