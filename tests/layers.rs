@@ -28,7 +28,7 @@ const LAYERS: [&[&str]; 7] = [
         "sender",
         "surroundings",
     ],
-    &["serde", "typed", "values"],
+    &["serde", "typed", "unwind", "values"],
 ];
 
 /// The layer of the public names of `lib.rs`; those of higher layers stay in their modules.
