@@ -27,7 +27,7 @@ pub(crate) mod at {
 }
 
 /// Every field of the control part: its name, offset and length in bytes.
-pub(crate) const FIELDS: [(&str, usize, usize); 70] = [
+pub(crate) const FIELDS: [(&str, usize, usize); 71] = [
     ("magic", 0x000, 8),
     ("version", 0x008, 4),
     ("kind", 0x00c, 4),
