@@ -27,7 +27,7 @@ const LAYERS: [&[&str]; 7] = [
         "receiver",
         "sender",
     ],
-    &["serde", "typed", "values"],
+    &["serde", "typed", "values", "unwind"],
 ];
 
 /// The layer of the public names of `lib.rs`; those of higher layers stay in their modules.

@@ -28,10 +28,8 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_fast(&mut self) -> Option<Message<'_>> {
-        if !self.recv_soon(false) && !(self.make_room_for_next() && self.recv_soon(false)) {
-            return None;
-        }
-        Some(Message::new(&mut self.buffer, 0))
+        let has_come = self.recv_soon(false) || self.make_room_for_next() && self.recv_soon(false);
+        has_come.then(|| Message::new(&mut self.buffer, 0))
     }
 
     /// Makes the buffer longer where the next message is longer than it; tells whether it did.

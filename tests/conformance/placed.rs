@@ -75,7 +75,7 @@ fn a_message_goes_to_several_pieces_in_order(backend: Backend) {
     }
     tx.send(b"headbody").unwrap();
     let (mut head, mut body) = ([0; 4], [0; 4]);
-    let mut pieces = vec![IoSliceMut::new(&mut head), IoSliceMut::new(&mut body)];
+    let mut pieces = [IoSliceMut::new(&mut head), IoSliceMut::new(&mut body)];
     assert_eq!(rx.recv_with(|_| Some(&mut pieces[..])).unwrap(), 8);
     assert_eq!((&head, &body), (b"head", b"body"));
     assert_empty_but_alive(&mut rx);
