@@ -53,8 +53,8 @@ impl Sender {
     /// Sends `message` if that takes the fast path alone, and tells whether it did; if not, nothing has changed.
     ///
     /// It never blocks. The system calls that it makes do not either: one that wakes a receiver which sleeps, and, 50 µs
-    /// after the last one, one that asks whether a receiver is left. False is no `Full`: it also comes for a message
-    /// longer than an eighth of the capacity or than 256 KiB, while another holder has the side, at each error that
+    /// after the last one, one that asks whether a receiver is left. False is no `Full`: it also comes for an end's
+    /// first message, for one longer than an eighth of the capacity or than 256 KiB, while another holder has the side, at each error that
     /// [`send`](Self::send) would report, and always on a kernel pipe.
     ///
     /// # Errors

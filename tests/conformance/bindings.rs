@@ -59,6 +59,9 @@ fn the_fast_paths_pass_messages_or_change_nothing(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let is_fast = backend == Backend::SharedMemory;
     assert!(rx.recv_fast().is_none());
+    // What an end looks at when it sends for the first time is no part of the fast path.
+    tx.send(b"first").unwrap();
+    assert_eq!(&*rx.recv().unwrap(), b"first");
     for (number, len) in (0..).zip([0, 1, 100, 1025, CAPACITY / 8 - 8]) {
         assert_eq!(tx.send_fast(&pattern(1, number, len)).unwrap(), is_fast);
         if !is_fast {
@@ -82,6 +85,8 @@ fn the_fast_paths_pass_messages_or_change_nothing(backend: Backend) {
     while rx.recv().is_ok() {}
     assert!(rx.recv_fast().is_none());
     let (mut left, mut right) = open_duplex(backend);
+    left.send(b"first").unwrap();
+    assert_eq!(&*right.recv().unwrap(), b"first");
     assert_eq!(left.send_fast(b"fast").unwrap(), is_fast);
     assert_eq!(right.recv_fast().is_some(), is_fast);
     drop(right);
