@@ -94,7 +94,6 @@ impl Watch {
             let mut guard = ready!(self.fd.poll_read_ready(cx))?;
             let step = attempt();
             if let Step::Done(done) = step {
-                drop(guard);
                 budget.made_progress();
                 self.go_on();
                 return Poll::Ready(Ok(done));
@@ -103,7 +102,6 @@ impl Watch {
             if !is_ready {
                 guard.clear_ready();
             }
-            drop(guard);
             if !is_ready || matches!(step, Step::Further) {
                 self.go_on();
             }
