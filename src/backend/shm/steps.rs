@@ -57,8 +57,9 @@ impl Tx {
                 sent: first.len(),
                 ..Progress::default()
             };
-            view.ring()?;
-            Ok(())
+            let told = view.ring();
+            Hold::of_tx(writer.control).has_stepped();
+            Ok(told?)
         })?;
         self.go_on(bytes, progress)
     }
@@ -71,11 +72,15 @@ impl Tx {
         // Nobody else has it for longer than a short section meanwhile.
         let guard = view.writer.control.tx.lock.lock(custody::farewell())?;
         view.make_good(guard.owner_died())?;
-        if !Hold::of_tx(view.writer.control).is_our_message(*id) {
+        let hold = Hold::of_tx(view.writer.control);
+        if !hold.step(*id) {
             return Err(not_the_holder("message"));
         }
         let outcome = fill(view, life_line, bytes, progress);
         view.show_readiness_if_watched();
+        if hold.is_our_message(*id) {
+            hold.has_stepped();
+        }
         outcome
     }
 }
