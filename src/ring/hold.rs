@@ -22,7 +22,8 @@ use crate::sys::process::{Life, Process};
 /// One side's note, for calls under its lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Hold<'a> {
-    /// `LENDING`, `HELD`, `AWAITED` or `SENDING` of [`message`] while there is a holder; anything else belongs to others.
+    /// `LENDING`, `HELD`, `AWAITED`, `SENDING` or `STEPPING` of [`message`] while there is a holder; anything else
+    /// belongs to others.
     state: &'a AtomicU32,
     holder: &'a Bearer,
     /// Which of the holder's ends it is; [`NO_END`] when that has let go.
@@ -79,7 +80,11 @@ impl<'a> Hold<'a> {
         let state = latch::state(self.state, Ordering::Relaxed);
         matches!(
             state,
-            message::LENDING | message::HELD | message::AWAITED | message::SENDING
+            message::LENDING
+                | message::HELD
+                | message::AWAITED
+                | message::SENDING
+                | message::STEPPING
         )
     }
 
@@ -100,7 +105,7 @@ impl<'a> Hold<'a> {
     /// As there.
     #[cfg(feature = "tokio")]
     pub(crate) fn take_to_send(self, end: u64) -> Result<(), Fault> {
-        self.take_for(end, message::SENDING)
+        self.take_for(end, message::STEPPING)
     }
 
     fn take_for(self, end: u64, state: u32) -> Result<(), Fault> {
@@ -119,7 +124,26 @@ impl<'a> Hold<'a> {
     /// Whether `end` of this process is inside a message in steps.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_our_message(self, end: u64) -> bool {
-        latch::state(self.state, Ordering::Relaxed) == message::SENDING && self.is_ours(end)
+        let state = latch::state(self.state, Ordering::Relaxed);
+        matches!(state, message::SENDING | message::STEPPING) && self.is_ours(end)
+    }
+
+    /// Begins the next step of a message of `end`, under the lock, if that has one under way. Until
+    /// [`has_stepped`](Self::has_stepped) whoever takes the lock next knows that the caller died under it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn step(self, end: u64) -> bool {
+        let is_ours = self.is_our_message(end);
+        if is_ours {
+            latch::set_state(self.state, message::STEPPING, Ordering::Relaxed);
+        }
+        is_ours
+    }
+
+    /// The last thing before the lock is released, where there is more to send.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_stepped(self) {
+        // SYNC: sender-state
+        latch::set_state(self.state, message::SENDING, Ordering::Release);
     }
 
     /// What has become of the message under way as receivers see it; `owner_died` is what the lock's mark said before.
@@ -167,7 +191,7 @@ impl<'a> Hold<'a> {
         let state = latch::state(self.state, Ordering::Relaxed);
         let (is_awaited, left) = match state {
             // It is long, so a call in vain is little beside it.
-            message::SENDING => (true, left),
+            message::SENDING | message::STEPPING => (true, left),
             _ => (state == message::AWAITED, message::WHOLE),
         };
         // SYNC: sender-state
@@ -198,6 +222,12 @@ impl<'a> Hold<'a> {
         }
     }
 
+    /// For one who has just taken the lock: whether the holder died while it had that.
+    fn has_died_under_the_lock(self) -> bool {
+        let state = latch::state(self.state, Ordering::Relaxed);
+        matches!(state, message::LENDING | message::STEPPING)
+    }
+
     fn has_let_go(self) -> bool {
         // SYNC: let-go
         self.end.load(Ordering::Acquire) == NO_END
@@ -214,12 +244,12 @@ impl<'a> Hold<'a> {
         if !self.is_held() {
             return Ok(None);
         }
-        let died_under_the_lock = latch::state(self.state, Ordering::Relaxed) == message::LENDING;
-        if died_under_the_lock || self.is_ours(end) || self.has_let_go() {
+        if self.is_ours(end) && !self.has_died_under_the_lock() || self.has_let_go() {
             self.give_back();
             return Ok(None);
         }
-        if let Some(holder) = self.holder.process()
+        if !self.has_died_under_the_lock()
+            && let Some(holder) = self.holder.process()
             && !matches!(holder.watch()?, Life::Dead)
         {
             if latch::state(self.state, Ordering::Relaxed) == message::HELD {

@@ -228,8 +228,10 @@ pub(crate) mod message {
     /// As `OPEN` for senders and `INSIDE` for receivers; the owner of the lock waits, and keeps it, until the other side
     /// goes on.
     pub(crate) const WAITING: u32 = 10;
-    /// Senders only: one is under way in steps; between two of them its end keeps the side to itself, as in `HELD`.
+    /// Senders only: one message is under way in steps; between two of them its end keeps the side to itself, as in `HELD`.
     pub(crate) const SENDING: u32 = 11;
+    /// As `SENDING`, and the holder is in a step and has the lock; as `INSIDE` otherwise.
+    pub(crate) const STEPPING: u32 = 12;
     /// The bits of a state.
     pub(crate) const STATES: u32 = 0xff;
     /// Beside the state: somebody watches the side through its descriptor. Set by any of its holders, without

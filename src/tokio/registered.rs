@@ -93,7 +93,7 @@ impl<F> Registered<F> {
     }
 }
 
-/// Until it is dropped the reactor takes the descriptor for ready.
+/// The reactor takes the descriptor for ready until this says otherwise.
 pub(super) struct Guard<'a>(AsyncFdReadyGuard<'a, Number>);
 
 impl Guard<'_> {

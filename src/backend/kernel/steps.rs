@@ -62,10 +62,13 @@ impl Tx {
                     return Err(fault);
                 }
             }
-        } else if !tx.hold().is_our_message(self.id) {
+        } else if !tx.hold().step(self.id) {
             return Err(not_the_holder("message"));
         }
-        side.write_what_fits(bytes, progress)?;
+        if let Err(fault) = side.write_what_fits(bytes, progress) {
+            tx.hold().has_stepped();
+            return Err(fault);
+        }
         tx.hold().message_is_whole();
         page::count(&tx.flow, tally, bytes.len());
         Ok(())

@@ -57,8 +57,9 @@ impl Tx {
                 sent: first.len(),
                 ..Progress::default()
             };
-            view.ring()?;
-            Ok(())
+            let told = view.ring();
+            Hold::of_tx(writer.control).has_stepped();
+            Ok(told?)
         })?;
         self.go_on(bytes, progress)
     }
@@ -71,11 +72,15 @@ impl Tx {
         // Nobody else has it for longer than a short section meanwhile.
         let guard = view.writer.control.tx.lock.lock(custody::farewell())?;
         view.make_good(guard.owner_died())?;
-        if !Hold::of_tx(view.writer.control).is_our_message(*id) {
+        let hold = Hold::of_tx(view.writer.control);
+        if !hold.step(*id) {
             return Err(not_the_holder("message"));
         }
         let outcome = fill(view, life_line, bytes, progress);
         view.show_readiness_if_watched();
+        if hold.is_our_message(*id) {
+            hold.has_stepped();
+        }
         outcome
     }
 }
@@ -117,29 +122,28 @@ fn fill(
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::backend::Rx as _;
+    use crate::ring::destination::Destination;
+    use crate::segment::geometry::Wanted;
     use crate::segment::layout::message;
-    use crate::sender::Flavor;
-    use crate::{Backend, PipeOptions, TryRecvError};
+    use crate::wait::spin::Spin;
 
     const LEN: usize = 100_000;
 
     #[test]
     fn the_death_of_another_sender_ends_no_message_in_steps() {
-        let options = PipeOptions::new().backend(Backend::SharedMemory);
-        let (mut rx, mut sender) = options.capacity(65_536).pipe().unwrap();
-        let Flavor::SharedMemory(tx) = &mut sender.flavor else {
-            unreachable!("it was asked for")
-        };
+        let (mut rx, mut tx) = super::super::pair(Wanted::plain(65_536), Spin::default()).unwrap();
+        let mut received = Vec::new();
         let bytes: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8).collect();
         let mut progress = Progress::default();
         let mut others_die = true;
         loop {
             match tx.send_step(&bytes, &mut progress) {
                 Ok(()) => break,
-                Err(Fault::NotNow) => {}
-                Err(fault) => panic!("{}", crate::SendError::from(fault)),
+                outcome => assert!(matches!(outcome, Err(Fault::NotNow)), "it was cut short"),
             }
-            assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+            let into = Destination::Buffer(&mut received);
+            assert!(matches!(rx.recv(into, Patience::Never), Err(Fault::NotNow)));
             if std::mem::take(&mut others_die) {
                 // The kernel marks the lock when the thread is gone.
                 let end = std::sync::Arc::clone(&tx.end);
@@ -151,31 +155,29 @@ mod tests {
                 while !tx.end.control().tx.lock.owner_has_died() {
                     std::thread::yield_now();
                 }
-                assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+                let into = Destination::Buffer(&mut received);
+                assert!(matches!(rx.recv(into, Patience::Never), Err(Fault::NotNow)));
             }
         }
         assert!(!others_die, "it fits the pipe");
-        assert!(*rx.recv().unwrap() == bytes);
+        let into = Destination::Buffer(&mut received);
+        assert_eq!(rx.recv(into, Patience::FOREVER).ok(), Some(LEN));
+        assert!(received == bytes);
     }
 
     #[test]
     fn a_message_in_steps_that_is_taken_back_is_counted_once() {
-        let options = PipeOptions::new().backend(Backend::SharedMemory);
-        let (_rx, mut sender) = options.capacity(65_536).pipe().unwrap();
-        let Flavor::SharedMemory(tx) = &mut sender.flavor else {
-            unreachable!("it was asked for")
-        };
+        let (_rx, mut tx) = super::super::pair(Wanted::plain(65_536), Spin::default()).unwrap();
         let mut progress = Progress::default();
         let bytes = vec![7; LEN];
         assert!(tx.send_step(&bytes, &mut progress).is_err());
-        let control = tx.end.control();
-        let hold = Hold::of_tx(control);
+        let hold = Hold::of_tx(tx.end.control());
         assert!(progress.has_begun && hold.is_our_message(tx.id));
         assert_eq!(hold.left_to_receivers(true), message::SENDING);
         tx.give_back();
         let control = tx.end.control();
-        let hold = Hold::of_tx(control);
-        assert_eq!(hold.left_to_receivers(false), message::WITHDRAWN);
+        let left = Hold::of_tx(control).left_to_receivers(false);
+        assert_eq!(left, message::WITHDRAWN);
         let aborted = control
             .tx_tally
             .aborted
