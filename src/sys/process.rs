@@ -365,11 +365,13 @@ mod tests {
             .spawn()
             .unwrap();
         let id = child.id();
-        let birth = inode(&open(id).unwrap()).or_else(|| start_time(id));
+        let birth = inode(&open(id).unwrap())
+            .or_else(|| start_time(id))
+            .unwrap();
         let process = Process {
             id,
             token: 1,
-            birth: birth.unwrap(),
+            birth,
             namespace: namespace().unwrap(),
         };
         let Life::Alive(watch) = process.watch().unwrap() else {
