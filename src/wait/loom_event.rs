@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
+use super::crowd::Crowd;
 use super::sleep::{Place, Wait};
 use super::spin::{Spin, Spinner};
 use crate::segment::layout::{Event, SideLock, Tally};
@@ -22,6 +23,7 @@ struct Side {
     number: AtomicU32,
     event: Event,
     tally: Tally,
+    crowd: Crowd,
     changes: AtomicU32,
     sleepers: OwnedFd,
     ringers: OwnedFd,
@@ -35,6 +37,7 @@ impl Side {
             number: AtomicU32::default(),
             event: Event::default(),
             tally: Tally::default(),
+            crowd: Crowd::new(),
             changes: AtomicU32::new(0),
             sleepers,
             ringers,
@@ -54,6 +57,7 @@ impl Side {
             number: &self.number,
             socket: self.sleepers.as_fd(),
             tally: &self.tally,
+            crowd: &self.crowd,
         };
         let mut wait = Wait::new(Deadline::NEVER);
         let mut spinner = Spinner::new(Spin::default());

@@ -15,6 +15,7 @@ mod blocking;
 mod broken_pipe;
 mod capacity;
 mod combined;
+mod crowds;
 mod death;
 mod descriptors;
 mod duplex;

@@ -14,6 +14,7 @@ use crate::sys::holders::Opposite;
 use crate::sys::refused::named;
 use crate::sys::thread::Thread;
 use crate::sys::{pipe, socket};
+use crate::wait::crowd::Crowd;
 use page::Page;
 
 mod frame;
@@ -153,6 +154,8 @@ struct End {
     flags: Flags,
     /// For a sending end, once somebody watches it: what shows room as readiness to read.
     watch: OnceLock<OwnedFd>,
+    /// The threads of this process that wait at this side.
+    crowd: Crowd,
 }
 
 impl End {
@@ -163,6 +166,7 @@ impl End {
             parcels,
             flags,
             watch: OnceLock::new(),
+            crowd: Crowd::new(),
         })
     }
 

@@ -53,6 +53,7 @@ impl Tx {
         let shared = self.end.page.shared();
         let (tx, tally) = (&shared.tx, &shared.tx_tally);
         let mut stay = Stay::default();
+        let mut lead = None;
         loop {
             let guard = tx.lock.lock(patience)?;
             stay.settle(tally);
@@ -61,7 +62,7 @@ impl Tx {
             if !side.has_room()? {
                 stay.fall_asleep(tally);
                 drop(guard);
-                side.wait_for_room()?;
+                side.wait_for_room(&mut lead)?;
                 continue;
             }
             let ticket = tx.ticket.load(Ordering::Relaxed).wrapping_add(1);
@@ -77,12 +78,13 @@ impl Tx {
                 }
                 Sent::Whole => {
                     drop(guard);
-                    side.wait_for_room()?;
+                    side.wait_for_room(&mut lead)?;
                 }
                 Sent::Gone => return Err(Fault::Disconnected),
                 Sent::Full => {
                     // Others may send while we wait.
                     drop(guard);
+                    lead = None;
                     wait_for(parcels.as_fd(), patience)?;
                 }
             }

@@ -66,6 +66,7 @@ impl Rx {
         let mut look_after = bearer::FIRST_LOOK;
         let mut lookout = Lookout::new(end.flags, patience);
         let mut watch = None;
+        let mut lead = None;
         let mut kept: Option<Guard<'_>> = None;
         loop {
             let guard = match kept.take() {
@@ -77,6 +78,7 @@ impl Rx {
                 if side.is_hung_up_and_empty()? {
                     return Err(Fault::Disconnected);
                 }
+                lead = None;
                 rx.custody
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
@@ -107,6 +109,7 @@ impl Rx {
             if partial.is_open() {
                 stay.fall_asleep(tally);
                 kept = Some(guard);
+                lead = None;
                 wait_inside(side, patience)?;
             } else if lookout.is_due() {
                 drop(guard);
@@ -117,7 +120,9 @@ impl Rx {
                 stay.fall_asleep(tally);
                 drop(guard);
                 let also = watch.as_ref().map(AsFd::as_fd);
-                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
+                let deadline = patience.deadline();
+                end.crowd
+                    .wait(&mut lead, end.pipe(), PollFlags::POLLIN, also, deadline)?;
                 lookout.forget();
             }
         }
@@ -137,6 +142,7 @@ impl Rx {
         let mut look_after = bearer::FIRST_LOOK;
         let mut lookout = Lookout::new(end.flags, patience);
         let mut watch = None;
+        let mut lead = None;
         loop {
             let guard = rx.lock.lock(patience)?;
             stay.settle(tally);
@@ -144,6 +150,7 @@ impl Rx {
                 if side.is_hung_up_and_empty()? {
                     return Ok(true);
                 }
+                lead = None;
                 rx.custody
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
@@ -157,6 +164,7 @@ impl Rx {
             if partial.is_open() {
                 stay.fall_asleep(tally);
                 drop(guard);
+                lead = None;
                 wait_inside(side, patience)?;
             } else if lookout.is_due() {
                 drop(guard);
@@ -167,7 +175,9 @@ impl Rx {
                 stay.fall_asleep(tally);
                 drop(guard);
                 let also = watch.as_ref().map(AsFd::as_fd);
-                socket::wait(end.pipe(), PollFlags::POLLIN, also, patience.deadline())?;
+                let deadline = patience.deadline();
+                end.crowd
+                    .wait(&mut lead, end.pipe(), PollFlags::POLLIN, also, deadline)?;
                 lookout.forget();
             }
         }

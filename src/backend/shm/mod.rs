@@ -15,6 +15,7 @@ use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
 use crate::segment::layout::{Control, Event};
 use crate::sync::kill_point;
 use crate::sys::{futex, holders::Opposite, inherited, parcels, socket, thread::Thread};
+use crate::wait::crowd::Crowd;
 use crate::wait::spin::Spin;
 
 mod at_once;
@@ -191,6 +192,8 @@ struct End {
     others: fn(&Segment) -> &Event,
     /// How the handles of this end look before they sleep.
     spin: Spin,
+    /// The threads of this process that wait at this side.
+    crowd: Crowd,
     segment: Arc<Segment>,
 }
 
@@ -219,6 +222,7 @@ impl End {
             parcels,
             others,
             spin,
+            crowd: Crowd::new(),
             segment,
         })
     }

@@ -92,6 +92,7 @@ impl Rx {
             if hold.is_held()
                 && let Some(holder) = hold.holder_but(partial.id())?
             {
+                wait.step_aside();
                 hold.wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
@@ -103,6 +104,7 @@ impl Rx {
                 if view.is_at_end_for_others(life_line)? {
                     return Err(Fault::Disconnected);
                 }
+                wait.step_aside();
                 view.custody()
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
@@ -199,6 +201,7 @@ impl Rx {
             if hold.is_held()
                 && let Some(holder) = hold.holder_but(partial.id())?
             {
+                wait.step_aside();
                 hold.wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
@@ -206,6 +209,7 @@ impl Rx {
                 if view.is_at_end_for_others(life_line)? || view.reader.has_first()? {
                     return Ok(true);
                 }
+                wait.step_aside();
                 view.custody()
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
