@@ -178,8 +178,15 @@ impl Crowd {
 
     fn end_all_leading(&self, us: u64) {
         let ended = generation_of(us) | u64::from(DISBANDED);
-        if self.state.swap(ended, Ordering::Relaxed) != ended {
-            futex::wake(self.word(), i32::MAX);
+        loop {
+            let seen = self.state.load(Ordering::Relaxed);
+            if seen == ended {
+                return;
+            }
+            if self.swap(seen, ended) {
+                futex::wake(self.word(), i32::MAX);
+                return;
+            }
         }
     }
 
@@ -248,5 +255,111 @@ fn word_of(us: u64, seen: u64) -> u32 {
         seen as u32
     } else {
         0
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    fn lead(crowd: &Crowd) -> Lead<'_> {
+        loop {
+            match crowd.try_lead() {
+                Rank::Leads(lead) => return lead,
+                Rank::Follows => {
+                    if let Some(lead) = crowd.follow(Deadline::NEVER) {
+                        return lead;
+                    }
+                }
+                Rank::Alone => panic!("nobody else is to sleep alone"),
+            }
+        }
+    }
+
+    #[test]
+    fn one_thread_leads_at_a_time_and_each_gets_its_turn() {
+        let (crowd, inside) = (Crowd::new(), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..2000 {
+                        let lead = lead(&crowd);
+                        assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::Relaxed);
+                        drop(lead);
+                    }
+                });
+            }
+        });
+        assert!(matches!(crowd.try_lead(), Rank::Leads(_)));
+    }
+
+    #[test]
+    fn followers_that_give_up_again_and_again_keep_nobody_from_the_lead() {
+        let crowd = Crowd::new();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| drop(lead(&crowd))));
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        let soon = Deadline::after(Duration::from_micros(20));
+                        if let Rank::Follows = crowd.try_lead() {
+                            drop(crowd.follow(soon));
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_follower_keeps_its_time() {
+        let crowd = Crowd::new();
+        let _lead = lead(&crowd);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(matches!(crowd.try_lead(), Rank::Follows));
+                let deadline = Deadline::after(Duration::from_millis(5));
+                assert!(crowd.follow(deadline).is_none());
+                assert!(deadline.passed());
+            });
+        });
+    }
+
+    #[test]
+    fn a_thread_that_leads_already_sleeps_alone() {
+        let crowd = Crowd::new();
+        let _lead = lead(&crowd);
+        assert!(matches!(crowd.try_lead(), Rank::Alone));
+    }
+
+    #[test]
+    fn nobody_follows_once_the_end_was_seen() {
+        let crowd = Crowd::new();
+        let mut lead = Some(lead(&crowd));
+        std::thread::scope(|scope| {
+            let follower = scope.spawn(|| crowd.follow(Deadline::NEVER).is_none());
+            crowd.disband(&mut lead);
+            assert!(follower.join().unwrap());
+        });
+        assert!(lead.is_none() && matches!(crowd.try_lead(), Rank::Alone));
+    }
+
+    #[test]
+    fn what_a_parent_has_left_is_a_free_lead() {
+        let crowd = Crowd::new();
+        let parents = us().unwrap() ^ (1 << 32);
+        for left in [
+            parents,
+            parents ^ 1,
+            parents | u64::from(DISBANDED | FOLLOWED),
+        ] {
+            crowd.state.store(left, Ordering::Relaxed);
+            assert!(crowd.follow(Deadline::NEVER).is_none());
+            assert!(matches!(crowd.try_lead(), Rank::Leads(_)));
+        }
     }
 }
