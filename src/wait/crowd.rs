@@ -28,11 +28,14 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+#[cfg(not(loom))]
 use std::ptr;
 
 use nix::poll::PollFlags;
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+#[cfg(not(loom))]
+use crate::sync::AtomicU64;
+use crate::sync::{AtomicU32, Ordering};
 use crate::sys::clock::Deadline;
 use crate::sys::futex::{self, TID_MASK, WAITERS};
 use crate::sys::socket::{self, Readiness};
@@ -50,7 +53,14 @@ const DISBANDED: u32 = 0x4000_0000;
 pub(crate) struct Crowd {
     /// Above, the fork generation that the rest is of (`sys::thread`). Below, the leader's thread id or 0, beside
     /// [`FOLLOWED`] and [`DISBANDED`]: a futex word.
+    #[cfg(not(loom))]
     state: AtomicU64,
+    /// The lower half alone, since nobody forks and the futex of the model loads its word.
+    #[cfg(loom)]
+    state: AtomicU32,
+    /// Whether anybody leads; the other models are of threads in processes of their own.
+    #[cfg(loom)]
+    pub(crate) is_led: bool,
 }
 
 /// What a thread that is about to sleep is.
@@ -75,13 +85,19 @@ pub(crate) struct Lead<'a> {
 impl Crowd {
     pub(crate) fn new() -> Self {
         Self {
+            #[cfg(not(loom))]
             state: AtomicU64::new(0),
+            #[cfg(loom)]
+            state: AtomicU32::new(0),
+            #[cfg(loom)]
+            is_led: false,
         }
     }
 
     /// Takes the lead if it is free. Does not wait, so it may be called under the side lock.
     pub(crate) fn try_lead(&self) -> Rank<'_> {
-        if cfg!(loom) {
+        #[cfg(loom)]
+        if !self.is_led {
             return Rank::Alone;
         }
         let Some(us) = us() else { return Rank::Alone };
@@ -91,7 +107,7 @@ impl Crowd {
     /// Takes the lead if it is free; adds `mark` to those of the word then.
     fn try_lead_as(&self, us: u64, mark: u32) -> Rank<'_> {
         loop {
-            let seen = self.state.load(Ordering::Relaxed);
+            let seen = self.load();
             let word = word_of(us, seen);
             if word & DISBANDED != 0 || word & TID_MASK == us as u32 {
                 return Rank::Alone;
@@ -115,7 +131,7 @@ impl Crowd {
     /// Where futex(2) is refused everybody sleeps alone from then on.
     pub(crate) fn follow(&self, deadline: Deadline) -> Option<Lead<'_>> {
         let us = us()?;
-        let seen = self.state.load(Ordering::Relaxed);
+        let seen = self.load();
         let word = word_of(us, seen);
         let marked = word | FOLLOWED;
         if word & TID_MASK == 0 || word & DISBANDED != 0 {
@@ -179,7 +195,7 @@ impl Crowd {
     fn end_all_leading(&self, us: u64) {
         let ended = generation_of(us) | u64::from(DISBANDED);
         loop {
-            let seen = self.state.load(Ordering::Relaxed);
+            let seen = self.load();
             if seen == ended {
                 return;
             }
@@ -192,7 +208,7 @@ impl Crowd {
 
     fn pass_on(&self, ours: u64) {
         loop {
-            let seen = self.state.load(Ordering::Relaxed);
+            let seen = self.load();
             // Another's in a forked child that came to be within the call.
             if seen & !u64::from(FOLLOWED | DISBANDED) != ours {
                 return;
@@ -217,18 +233,34 @@ impl Crowd {
         }
     }
 
+    fn load(&self) -> u64 {
+        #[cfg(not(loom))]
+        let seen = self.state.load(Ordering::Relaxed);
+        #[cfg(loom)]
+        let seen = 1 << 32 | u64::from(self.state.load(Ordering::Relaxed));
+        seen
+    }
+
     fn swap(&self, seen: u64, wanted: u64) -> bool {
+        #[cfg(loom)]
+        let (seen, wanted) = (seen as u32, wanted as u32);
         self.state
             .compare_exchange(seen, wanted, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
     }
 
     /// The half of the state that the kernel compares; for its address.
+    #[cfg(not(loom))]
     fn word(&self) -> &AtomicU32 {
         const { assert!(cfg!(target_endian = "little")) };
         let half = ptr::from_ref(&self.state).cast::<AtomicU32>();
         // SAFETY: aligned and within a live word; nobody reads or writes through it in this process.
         unsafe { &*half }
+    }
+
+    #[cfg(loom)]
+    fn word(&self) -> &AtomicU32 {
+        &self.state
     }
 }
 

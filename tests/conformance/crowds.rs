@@ -5,7 +5,6 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{Pid, getpid};
 use shmpipe::{Backend, Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError};
@@ -281,16 +280,14 @@ fn a_handler_whose_thread_sleeps_for_all_is_woken_by_a_message(backend: Backend)
     );
     // SAFETY: the handler interrupts a thread that sleeps in the kernel and is in the middle of nothing.
     unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
-    let (tell, told) = std::sync::mpsc::channel();
     let mut first_rx = rx.try_clone().unwrap();
-    let first = thread(move || {
-        tell.send(nix::sys::pthread::pthread_self()).unwrap();
-        identify(&first_rx.recv().unwrap()).1
-    });
-    let id = told.recv().unwrap();
+    let first = thread(move || identify(&first_rx.recv().unwrap()).1);
     first.until_asleep();
     let crowd = Crowd::asleep(&rx, 2);
-    pthread_kill(id, Signal::SIGUSR1).unwrap();
+    let (us, it) = (getpid().as_raw(), first.tid().as_raw());
+    // SAFETY: it sends a signal that has a handler.
+    let outcome = unsafe { libc::syscall(libc::SYS_tgkill, us, it, libc::SIGUSR1) };
+    assert_eq!(outcome, 0);
     IS_ENTERED.wait();
     first.until_asleep();
     tx.send(&pattern(0, 0, FILLER)).unwrap();
