@@ -293,7 +293,6 @@ fn word_of(us: u64, seen: u64) -> u32 {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
     fn lead(crowd: &Crowd) -> Lead<'_> {
@@ -312,7 +311,7 @@ mod tests {
 
     #[test]
     fn one_thread_leads_at_a_time_and_each_gets_its_turn() {
-        let (crowd, inside) = (Crowd::new(), AtomicUsize::new(0));
+        let (crowd, inside) = (Crowd::new(), AtomicU32::new(0));
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
