@@ -225,6 +225,12 @@ pub(crate) fn ask_and_watch(deadline: Deadline) -> io::Result<Option<BorrowedFd<
     }
 }
 
+/// Whether the calling thread's sleeps have anything to ask.
+#[inline]
+pub(crate) fn is_asked() -> bool {
+    current().is_some()
+}
+
 /// The deadline of a sleep that can watch no descriptor: it ends soon enough to ask again.
 #[inline]
 pub(crate) fn soon(deadline: Deadline) -> Deadline {

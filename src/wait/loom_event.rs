@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
+use super::crowd::Crowd;
 use super::sleep::{Place, Wait};
 use super::spin::{Spin, Spinner};
 use crate::segment::layout::{Event, SideLock, Tally};
@@ -22,19 +23,22 @@ struct Side {
     number: AtomicU32,
     event: Event,
     tally: Tally,
+    /// One of each taker's process, or one for all.
+    crowds: Vec<Crowd>,
     changes: AtomicU32,
     sleepers: OwnedFd,
     ringers: OwnedFd,
 }
 
 impl Side {
-    fn new() -> Arc<Self> {
+    fn new(crowds: Vec<Crowd>) -> Arc<Self> {
         let (sleepers, ringers) = socket::pair().unwrap();
         Arc::new(Self {
             lock: SideLock::default(),
             number: AtomicU32::default(),
             event: Event::default(),
             tally: Tally::default(),
+            crowds,
             changes: AtomicU32::new(0),
             sleepers,
             ringers,
@@ -48,12 +52,13 @@ impl Side {
     }
 
     /// Waits for a change and takes it, as a recv does.
-    fn take(&self) {
+    fn take(&self, taker: usize) {
         let place = Place {
             event: &self.event,
             number: &self.number,
             socket: self.sleepers.as_fd(),
             tally: &self.tally,
+            crowd: &self.crowds[taker % self.crowds.len()],
         };
         let mut wait = Wait::new(Deadline::NEVER);
         let mut spinner = Spinner::new(Spin::default());
@@ -72,11 +77,30 @@ impl Side {
 
 /// Each of `takers` takes so many changes, while `changers` make so many each.
 fn wait_and_change(takers: &'static [u32], changers: &'static [u32]) {
+    let apart = move || takers.iter().map(|_| Crowd::new()).collect();
+    wait_and_change_in(apart, takers, changers);
+}
+
+/// The same by takers of one process.
+fn wait_in_a_crowd_and_change(takers: &'static [u32], changers: &'static [u32]) {
+    let together = || {
+        let mut crowd = Crowd::new();
+        crowd.is_led = true;
+        vec![crowd]
+    };
+    wait_and_change_in(together, takers, changers);
+}
+
+fn wait_and_change_in(
+    crowds: impl Fn() -> Vec<Crowd> + Send + Sync + 'static,
+    takers: &'static [u32],
+    changers: &'static [u32],
+) {
     model(move || {
-        let side = Side::new();
-        let takers = takers.iter().map(|&count| {
+        let side = Side::new(crowds());
+        let takers = takers.iter().enumerate().map(|(taker, &count)| {
             let side = Arc::clone(&side);
-            thread::spawn(move || (0..count).for_each(|_| side.take()))
+            thread::spawn(move || (0..count).for_each(|_| side.take(taker)))
         });
         let mut threads: Vec<_> = takers.collect();
         let (first, others) = changers.split_first().unwrap();
@@ -109,4 +133,14 @@ fn two_sleepers_hear_of_two_ringers() {
 #[test]
 fn stale_tokens_keep_nobody_from_sleeping_or_waking() {
     wait_and_change(&[3], &[1, 2]);
+}
+
+#[test]
+fn two_sleepers_of_one_process_hear_of_one_ringer() {
+    wait_in_a_crowd_and_change(&[1, 1], &[2]);
+}
+
+#[test]
+fn two_sleepers_of_one_process_hear_of_two_ringers() {
+    wait_in_a_crowd_and_change(&[1, 1], &[1, 1]);
 }

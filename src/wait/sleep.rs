@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
+use super::crowd::{Crowd, Lead, Rank};
 use super::event::ONE_TOKEN;
 use super::spin::Spinner;
 use super::stay::Stay;
@@ -38,6 +39,8 @@ pub(crate) struct Place<'a> {
     pub(crate) socket: BorrowedFd<'a>,
     /// Where the side's waits are written down for observers.
     pub(crate) tally: &'a Tally,
+    /// The threads of this process that wait there.
+    pub(crate) crowd: &'a Crowd,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,7 @@ pub(crate) enum Woken {
 
 /// One blocked call's wait.
 #[derive(Debug)]
-pub(crate) struct Wait {
+pub(crate) struct Wait<'a> {
     phase: Phase,
     deadline: Deadline,
     /// Ends a sleep when it becomes readable.
@@ -65,9 +68,11 @@ pub(crate) struct Wait {
     /// Bound of one sleep, for one who must look after something that no descriptor tells of.
     look_after: Option<Duration>,
     stay: Stay,
+    /// Kept from one sleep to the next.
+    lead: Option<Lead<'a>>,
 }
 
-impl Wait {
+impl<'a> Wait<'a> {
     pub(crate) fn new(deadline: Deadline) -> Self {
         Self {
             phase: Phase::Spin,
@@ -75,6 +80,7 @@ impl Wait {
             also: None,
             look_after: None,
             stay: Stay::default(),
+            lead: None,
         }
     }
 
@@ -121,6 +127,11 @@ impl Wait {
         self.look_after = None;
     }
 
+    /// Lets another thread of the process sleep for all: this one is going to wait for something else.
+    pub(crate) fn step_aside(&mut self) {
+        self.lead = None;
+    }
+
     /// Whether the deadline has passed.
     pub(crate) fn is_over(&self) -> bool {
         self.deadline.passed()
@@ -141,7 +152,7 @@ impl Wait {
     /// What poll(2) reports; [`Fault::Interrupted`].
     pub(crate) fn step(
         &mut self,
-        place: Place<'_>,
+        place: Place<'a>,
         guard: Option<Guard<'_>>,
         spinner: &mut Spinner,
         ready: impl Fn() -> bool,
@@ -167,11 +178,20 @@ impl Wait {
 
     fn poll(
         &mut self,
-        place: Place<'_>,
+        place: Place<'a>,
         guard: Option<Guard<'_>>,
         ready: impl Fn() -> bool,
     ) -> Result<Woken, Fault> {
         self.stay.fall_asleep(place.tally);
+        if guard.is_none() || self.also.is_some() || self.look_after.is_some() {
+            self.step_aside();
+        } else if self.lead.is_none() {
+            match place.crowd.try_lead() {
+                Rank::Leads(lead) => self.lead = Some(lead),
+                Rank::Follows => return self.follow(place, guard),
+                Rank::Alone => {}
+            }
+        }
         let number = place.event.arm(place.number);
         full_fence();
         if ready() {
@@ -192,10 +212,20 @@ impl Wait {
             self.also = None;
             self.look_after = Some(AFTER_DEATH);
         }
+        if found.hung_up {
+            place.crowd.disband(&mut self.lead);
+        }
         Ok(if found.hung_up {
             Woken::HungUp
         } else {
             Woken::Look
         })
+    }
+
+    /// Sleeps until no other thread of the process sleeps for this one. Nothing is armed: whoever leads has done it.
+    fn follow(&mut self, place: Place<'a>, guard: Option<Guard<'_>>) -> Result<Woken, Fault> {
+        drop(guard);
+        self.lead = place.crowd.follow(self.deadline);
+        Ok(Woken::Look)
     }
 }

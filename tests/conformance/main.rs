@@ -17,6 +17,7 @@ mod broken_pipe;
 mod capacity;
 mod causes;
 mod combined;
+mod crowds;
 mod death;
 mod descriptors;
 mod dumps;

@@ -18,6 +18,7 @@ use crate::sys::holders::Opposite;
 use crate::sys::refused::named;
 use crate::sys::thread::Thread;
 use crate::sys::{descriptors, pipe, socket};
+use crate::wait::crowd::Crowd;
 use page::Page;
 use reading::Payload;
 
@@ -202,6 +203,8 @@ struct End {
     message_max: AtomicU64,
     /// For a sending end, once somebody watches it: what shows room as readiness to read.
     watch: OnceLock<OwnedFd>,
+    /// The threads of this process that wait at this side.
+    crowd: Crowd,
 }
 
 impl End {
@@ -223,6 +226,7 @@ impl End {
             fallback,
             message_max: AtomicU64::new(message_max as u64),
             watch: OnceLock::new(),
+            crowd: Crowd::new(),
         })
     }
 

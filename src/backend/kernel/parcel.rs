@@ -61,10 +61,12 @@ impl Tx {
         let (tx, tally) = (&shared.tx, &shared.tx_tally);
         let mut stay = Stay::default();
         let mut look_after = bearer::FIRST_LOOK;
+        let mut lead = None;
         loop {
             let guard = side.lock()?;
             stay.settle(tally);
             if let Some(holder) = side.holder_but(self.id)? {
+                lead = None;
                 tx.hold()
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
@@ -74,7 +76,7 @@ impl Tx {
             if !side.has_room()? {
                 stay.fall_asleep(tally);
                 drop(guard);
-                side.wait_for_room()
+                side.wait_for_room(&mut lead)
                     .inspect_err(|_| stay.break_off(tally))?;
                 continue;
             }
@@ -91,12 +93,13 @@ impl Tx {
                 }
                 Sent::Whole => {
                     drop(guard);
-                    side.wait_for_room()?;
+                    side.wait_for_room(&mut lead)?;
                 }
                 Sent::Gone => return Err(Fault::Disconnected),
                 Sent::Full => {
                     // Others may send while we wait.
                     drop(guard);
+                    lead = None;
                     wait_for(parcels.as_fd(), patience)?;
                 }
             }

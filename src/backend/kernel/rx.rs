@@ -21,6 +21,7 @@ use crate::sys::clock::Patience;
 use crate::sys::holders::Opposite;
 use crate::sys::process::{Life, Process};
 use crate::sys::socket;
+use crate::wait::crowd::Lead;
 use crate::wait::sleep::AFTER_EXEC;
 use crate::wait::stay::Stay;
 
@@ -59,6 +60,8 @@ struct Call<'a> {
     growth_look: Duration,
     lookout: Lookout,
     watch: Option<OwnedFd>,
+    /// Kept from one sleep to the next.
+    lead: Option<Lead<'a>>,
 }
 
 impl<'a> Call<'a> {
@@ -71,6 +74,7 @@ impl<'a> Call<'a> {
             growth_look: GROWTH_LOOKS.0,
             lookout: Lookout::new(end.flags, patience),
             watch: None,
+            lead: None,
         }
     }
 
@@ -147,6 +151,7 @@ impl<'a> Call<'a> {
                     if side.is_hung_up_and_empty()? {
                         return Ok(true);
                     }
+                    self.lead = None;
                     session.wait_for(holder, self.patience, &mut self.look_after)?;
                     continue;
                 }
@@ -189,6 +194,7 @@ impl<'a> Call<'a> {
                 if side.is_hung_up_and_empty()? {
                     return Err(Fault::Disconnected);
                 }
+                self.lead = None;
                 session.wait_for(holder, self.patience, &mut self.look_after)?;
                 return Ok(None);
             }
@@ -208,7 +214,15 @@ impl<'a> Call<'a> {
         drop(session);
         let also = self.watch.as_ref().map(AsFd::as_fd);
         let deadline = self.patience.deadline();
-        socket::wait(end.pipe(), PollFlags::POLLIN, also, deadline)
+        let crowd = &end.crowd;
+        crowd
+            .wait(
+                &mut self.lead,
+                end.pipe(),
+                PollFlags::POLLIN,
+                also,
+                deadline,
+            )
             .inspect_err(|_| self.stay.break_off(self.tally()))?;
         self.lookout.forget();
         Ok(())
@@ -216,6 +230,7 @@ impl<'a> Call<'a> {
 
     /// Waits a little for more of a message that stays in the pipe until it is whole, without the lock.
     fn wait_for_growth(&mut self) -> Result<(), Fault> {
+        self.lead = None;
         let deadline = self.patience.deadline().at_most(self.growth_look);
         self.growth_look = (self.growth_look * 2).min(GROWTH_LOOKS.1);
         socket::wait(self.side.pipe(), PollFlags::empty(), None, deadline)
@@ -225,6 +240,7 @@ impl<'a> Call<'a> {
 
     /// Waits for more of the message that this process is inside.
     fn wait_inside(&mut self) -> Result<(), Fault> {
+        self.lead = None;
         wait_inside(self.side, self.patience).inspect_err(|_| self.stay.break_off(self.tally()))
     }
 }

@@ -22,8 +22,10 @@ use crate::sync::Ordering;
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::holders::Opposite;
 use crate::sys::memory::page_size;
+use crate::sys::pipe;
 use crate::sys::process::Process;
-use crate::sys::{pipe, socket};
+use crate::sys::socket::{self, Readiness};
+use crate::wait::crowd::Lead;
 use crate::wait::stay::Stay;
 
 /// One handle to the sending side.
@@ -64,10 +66,12 @@ impl Tx {
         let tx = &shared.tx;
         let mut stay = Stay::default();
         let mut look_after = bearer::FIRST_LOOK;
+        let mut lead = None;
         loop {
             let guard = side.lock()?;
             stay.settle(&shared.tx_tally);
             if let Some(holder) = side.holder_but(self.id)? {
+                lead = None;
                 tx.hold()
                     .wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
@@ -94,7 +98,7 @@ impl Tx {
             }
             // Others may send while we wait for room.
             drop(guard);
-            side.wait_for_room()
+            side.wait_for_room(&mut lead)
                 .inspect_err(|_| stay.break_off(&shared.tx_tally))?;
         }
     }
@@ -164,17 +168,17 @@ impl<'a> Side<'a> {
         })
     }
 
-    /// Waits until a slot is free.
-    pub(super) fn wait_for_room(self) -> Result<(), Fault> {
-        let deadline = match self.patience {
-            Patience::Until(deadline) if !deadline.passed() => deadline,
-            _ => return Err(Fault::NotNow),
-        };
-        let found = socket::wait(self.end.pipe(), PollFlags::POLLOUT, None, deadline)?;
-        if found.hung_up {
-            Err(Fault::Disconnected)
-        } else {
-            Ok(())
+    /// Waits until a slot is free, or until it is for this thread to look. Without the lock.
+    pub(super) fn wait_for_room(self, lead: &mut Option<Lead<'a>>) -> Result<(), Fault> {
+        let (pipe, deadline) = (self.end.pipe(), self.deadline()?);
+        let crowd = &self.end.crowd;
+        unless_broken(crowd.wait(lead, pipe, PollFlags::POLLOUT, None, deadline)?)
+    }
+
+    fn deadline(self) -> Result<Deadline, Fault> {
+        match self.patience {
+            Patience::Until(deadline) if !deadline.passed() => Ok(deadline),
+            _ => Err(Fault::NotNow),
         }
     }
 
@@ -190,12 +194,15 @@ impl<'a> Side<'a> {
         if before == message::OPEN {
             self.set_state(message::WAITING);
         }
-        let outcome = self.wait_for_room();
+        let pipe = self.end.pipe();
+        let found = self
+            .deadline()
+            .and_then(|until| Ok(socket::wait(pipe, PollFlags::POLLOUT, None, until)?));
         if before == message::OPEN {
             self.set_state(before);
         }
         stay.settle(tally);
-        outcome
+        unless_broken(found?)
     }
 
     /// Writes a frame or filler by as many writes as it takes.
@@ -342,6 +349,14 @@ impl<'a> Side<'a> {
         if state != message::WITHDRAWN {
             self.end.page.shared().tx_tally.count_aborted();
         }
+        Ok(())
+    }
+}
+
+fn unless_broken(found: Readiness) -> Result<(), Fault> {
+    if found.hung_up {
+        Err(Fault::Disconnected)
+    } else {
         Ok(())
     }
 }

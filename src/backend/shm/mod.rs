@@ -22,6 +22,7 @@ use crate::sync::{Ordering, kill_point};
 use crate::sys::{
     descriptors, futex, holders::Opposite, inherited, parcels, socket, thread::Thread,
 };
+use crate::wait::crowd::Crowd;
 use crate::wait::spin::Spin;
 
 mod at_once;
@@ -223,6 +224,8 @@ struct End {
     /// Length in bytes over which a message is refused when it is received: our own copy, which no peer can
     /// write. Only ever lowered.
     message_max: AtomicU64,
+    /// The threads of this process that wait at this side.
+    crowd: Crowd,
     segment: Arc<Segment>,
 }
 
@@ -255,6 +258,7 @@ impl End {
             fragments: PerProcess::new(),
             stuck: Stuck::default(),
             message_max: AtomicU64::new(message_max as u64),
+            crowd: Crowd::new(),
             segment,
         })
     }

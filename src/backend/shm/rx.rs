@@ -124,7 +124,7 @@ struct Call<'a> {
     /// The handle's.
     id: u64,
     patience: Patience,
-    wait: Wait,
+    wait: Wait<'a>,
     woken: Woken,
     look_after: Duration,
     lookout: Lookout,
@@ -226,6 +226,7 @@ impl<'a> Call<'a> {
                     if view.is_at_end_for_others(self.life_line)? || view.reader.has_first()? {
                         return Ok(true);
                     }
+                    self.wait.step_aside();
                     session.wait_for(holder, self.patience, &mut self.look_after)?;
                     continue;
                 }
@@ -286,6 +287,7 @@ impl<'a> Call<'a> {
                     if view.is_at_end_for_others(self.life_line)? {
                         return Err(Fault::Disconnected);
                     }
+                    self.wait.step_aside();
                     session.wait_for(holder, self.patience, &mut self.look_after)?;
                     return Ok(Begun::LookAgain);
                 }
@@ -295,6 +297,7 @@ impl<'a> Call<'a> {
     }
 
     fn wait_for_hold(&mut self, holder: u32, session: Session<'_, ()>) -> Result<(), Fault> {
+        self.wait.step_aside();
         let hold = Hold::of_rx(self.view.reader.control);
         hold.wait_for(
             holder,

@@ -60,6 +60,7 @@ impl<'a> View<'a> {
             number: &control.tx.epoch,
             socket: end.socket(),
             tally: &control.tx_tally,
+            crowd: &end.crowd,
         };
         Self { end, writer, place }
     }
@@ -138,7 +139,7 @@ impl<'a> View<'a> {
 
     /// Before a wait: says at how much room to be woken, and rings for all that is in the ring, since those
     /// who sent it may have died before they rang.
-    pub(super) fn prepare_to_wait(self, wait: &Wait) -> io::Result<()> {
+    pub(super) fn prepare_to_wait(self, wait: &Wait<'_>) -> io::Result<()> {
         if wait.will_sleep() {
             self.place.event.set_wake_at(self.writer.enough_room_at());
         }
@@ -187,11 +188,11 @@ impl Tx {
 
     /// Waits until there is room for `need` bytes of records and nobody else has the side, and then, under the
     /// lock, does what the caller wants.
-    pub(super) fn when_there_is_room<T>(
-        &mut self,
+    pub(super) fn when_there_is_room<'a, T>(
+        &'a mut self,
         need: u64,
         patience: Patience,
-        act: impl FnOnce(View<'_>, &mut Wait, &mut Spinner) -> Result<T, Fault>,
+        act: impl FnOnce(View<'a>, &mut Wait<'a>, &mut Spinner) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         spin::note_sent();
         let Self {
@@ -224,6 +225,7 @@ impl Tx {
                 if life_line.look(&writer.control.room, end.socket())? {
                     return Err(Fault::Disconnected);
                 }
+                wait.step_aside();
                 hold.wait_for(holder, guard, patience, &mut look_after)?;
                 continue;
             }
@@ -255,10 +257,10 @@ impl Tx {
 
 /// Sends a message of several parts, the first of which has room, all under one hold of the lock.
 /// Its state tells whoever comes next when it was left unfinished.
-fn send_in_parts(
-    view: View<'_>,
+fn send_in_parts<'a>(
+    view: View<'a>,
     bytes: impl Payload,
-    wait: &mut Wait,
+    wait: &mut Wait<'a>,
     spinner: &mut Spinner,
 ) -> Result<(), Fault> {
     let writer = view.writer;
@@ -288,10 +290,10 @@ fn send_in_parts(
 }
 
 /// Waits in the middle of a message, keeping the lock.
-fn wait_for_room(
-    view: View<'_>,
+fn wait_for_room<'a>(
+    view: View<'a>,
     need: u64,
-    wait: &mut Wait,
+    wait: &mut Wait<'a>,
     spinner: &mut Spinner,
 ) -> Result<(), Fault> {
     let writer = view.writer;

@@ -42,6 +42,7 @@ impl<'a> View<'a> {
             number: &control.rx.epoch,
             socket: end.socket(),
             tally: &control.rx_tally,
+            crowd: &end.crowd,
         };
         Self { end, reader, place }
     }
