@@ -260,7 +260,7 @@ fn each_impossible_value_of_a_header_is_refused(backend: Backend) {
         (0, b"SHMPIPE\0".to_vec(), "it begins with"),
         (0, vec![0; 8], "it begins with"),
         (8, 0_u32.to_le_bytes().to_vec(), "protocol version 0"),
-        (8, 2_u32.to_le_bytes().to_vec(), "protocol version 2"),
+        (8, 1_u32.to_le_bytes().to_vec(), "protocol version 1"),
         (12, 0_u32.to_le_bytes().to_vec(), "kind 0"),
         (12, 3_u32.to_le_bytes().to_vec(), "kind 3"),
         (16, 0_u32.to_le_bytes().to_vec(), "control part has 0"),
