@@ -113,7 +113,7 @@ fn memory_that_is_no_pipe_is_unreadable() {
         (&[1; 64], 8192, SEALS, "it begins with"),
         (b"shmpipe\0", 8192, SealFlag::empty(), "not sealed"),
         (b"", 0, SEALS, "0 bytes long"),
-        (&[0; 100], 100, SEALS, "it begins with"),
+        (&[0; 128], 128, SEALS, "it begins with"),
     ];
     for (content, len, seals, words) in cases {
         let memory = forged(&name, content, len, seals);
