@@ -112,7 +112,7 @@ fn stat_shows_all_counters_of_a_pipe() {
             ("messages ", vec![" 2", " 1"]),
             ("bytes ", vec![" 750", " 700"]),
             ("largest message", vec![" 700"]),
-            ("backend", vec!["protocol version 1"]),
+            ("backend", vec!["protocol version 2"]),
             ("aborted", vec![" 0"]),
         ] {
             let line = line(name);
