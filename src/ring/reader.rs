@@ -51,12 +51,21 @@ pub(crate) enum Unlocked {
 pub(crate) enum Extent {
     /// All of it.
     Whole,
-    /// Not all of it; the next record will be at this position.
-    Growing(u64),
+    /// Not all of it.
+    Growing(Growth),
     /// It does not fit the ring, or may have been cut short.
     Unclear,
     /// Another receiver has taken it meanwhile.
     Moved,
+}
+
+/// A message that is not whole yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Growth {
+    /// Position of its first record.
+    first: u64,
+    /// Position at which its next record will be.
+    next: u64,
 }
 
 impl Next {
@@ -64,6 +73,15 @@ impl Next {
     #[inline]
     pub(crate) fn end(self) -> u64 {
         self.at.wrapping_add(self.header.span())
+    }
+}
+
+impl Extent {
+    fn growing(first: Next, next: u64) -> Self {
+        Self::Growing(Growth {
+            first: first.at,
+            next,
+        })
     }
 }
 
@@ -214,7 +232,7 @@ impl Reader<'_> {
         let tail = tx.tail.load(Ordering::Acquire);
         if first.at.wrapping_sub(tail) <= span_of(self.rules.record_max()) {
             // Of one who has published the first record and not counted it.
-            return Ok(Extent::Growing(first.end()));
+            return Ok(Extent::growing(first, first.end()));
         }
         let there = self.rules.used(tail, first.at)?;
         let cut = tx.cut.load(Ordering::Relaxed).wrapping_sub(first.at);
@@ -228,7 +246,7 @@ impl Reader<'_> {
         // SYNC: publish-record
         let word = self.storage.header(tail).load(Ordering::Acquire);
         let Some(header) = self.rules.decode(word)? else {
-            return Ok(Extent::Growing(tail));
+            return Ok(Extent::growing(first, tail));
         };
         if header.has(FIRST) {
             return Ok(Extent::Unclear);
@@ -239,15 +257,22 @@ impl Reader<'_> {
         let behind = tail.wrapping_add(header.span());
         let is_last = self.storage.header(behind).load(Ordering::Relaxed) == 0;
         Ok(if is_last {
-            Extent::Growing(behind)
+            Extent::growing(first, behind)
         } else {
             Extent::Unclear
         })
     }
 
-    /// Whether there is a record at `position`, for one who will look again.
-    pub(crate) fn has_record_at(self, position: u64) -> bool {
-        self.storage.header(position).load(Ordering::Relaxed) != 0
+    /// Whether more has come of a message, or somebody else has taken it, for one who will look again. Where its next
+    /// record was to be there may be anything then, also nothing.
+    pub(crate) fn has_grown(self, growth: Growth) -> bool {
+        self.storage.header(growth.next).load(Ordering::Relaxed) != 0
+            || position_in(&self.control.rx.read, Ordering::Relaxed) != growth.first
+    }
+
+    /// Takes away what there is of a message that will not get whole; false when it is gone already.
+    pub(crate) fn pass_over(self, growth: Growth) -> bool {
+        self.move_on(growth.first, growth.next)
     }
 
     /// Whether the next record is there and begins a message. As [`peek`](Self::peek).

@@ -97,8 +97,9 @@ pub(crate) struct RxSide {
     /// `0 ≤ tail − read ≤ capacity`. Senders read it (Acquire, `SYNC: publish-read`) where `head` shows
     /// no room and they will not come back soon.
     pub(crate) read: AtomicU64,
-    /// Position of the first record of the message in fragments that is under way. Written before
-    /// [`message::INSIDE`], and only compared with `read`.
+    /// Position behind the first record of the message in fragments that is under way; [`BEGUN`] once that record has
+    /// been taken. Written before [`message::INSIDE`], and only compared with `read`: until then `read` is there only by
+    /// the holder's doing, since others take the message whole or not at all.
     pub(crate) begun_at: AtomicU64,
     /// 0; nobody reads it.
     unused: Untouched<u64>,
@@ -199,6 +200,9 @@ pub(crate) struct Event {
     /// by ringers.
     pub(crate) rung_at: AtomicU64,
 }
+
+/// Beside a message of which the holder has noted that it has the first record; no position.
+pub(crate) const BEGUN: u64 = 1;
 
 /// States of a message that goes in parts.
 pub(crate) mod message {

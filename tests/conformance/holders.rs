@@ -5,15 +5,17 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::mount::MsFlags;
+use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getpid};
 use shmpipe::{
     Backend, Holder, PipeOptions, Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError,
 };
 
-use crate::ends::{SHORT, assert_at_end, open, open_duplex};
+use crate::ends::{LARGE, SHORT, assert_at_end, open, open_duplex};
 use crate::support::{
-    Line, ends_well, fork, fork_apart, in_a_namespace_of_its_own, on_both_backends, skipped, thread,
+    Line, ends_well, fork, fork_apart, in_a_namespace_of_its_own, on_both_backends, pattern,
+    skipped, thread, until_asleep,
 };
 
 on_both_backends! {
@@ -27,6 +29,7 @@ on_both_backends! {
     a_receive_that_only_the_own_process_could_end_is_an_error,
     a_receive_waits_for_another_process_and_is_an_error_when_that_is_gone,
     what_others_sent_before_they_went_is_received_before_the_error,
+    a_death_inside_a_message_is_told_while_another_process_could_send,
     a_deadlock_is_not_told_while_another_thread_could_send,
     a_deadlock_is_not_told_to_calls_that_end_by_themselves,
     a_pipe_without_the_option_waits,
@@ -269,6 +272,38 @@ fn what_others_sent_before_they_went_is_received_before_the_error(backend: Backe
             assert_eq!(&*rx.recv().unwrap(), b"last words");
             child.join();
         }
+        assert_deadlock(&mut rx);
+    });
+}
+
+/// The receiver falls asleep with a look at the bystander, and wakes inside the other one's message.
+fn a_death_inside_a_message_is_told_while_another_process_could_send(backend: Backend) {
+    alone(|| {
+        let (rx, mut tx) = open_detecting(backend);
+        let receiver = getpid();
+        let bystander = fork(|| Line::new().wait());
+        let started = Line::new();
+        let sender = fork(|| {
+            started.wait();
+            let outcome = tx.send(&pattern(1, 0, LARGE));
+            panic!("sent {outcome:?}");
+        });
+        let victim = sender.pid();
+        let tell = |who, signal| nix::sys::signal::kill(who, signal).unwrap();
+        let (killer, (mut rx, _own)) = fork_apart((rx, tx), || {
+            until_asleep(&[(receiver, receiver)]);
+            tell(receiver, Signal::SIGSTOP);
+            started.signal();
+            until_asleep(&[(victim, victim)]);
+            tell(victim, Signal::SIGSTOP);
+            tell(receiver, Signal::SIGCONT);
+            until_asleep(&[(receiver, receiver)]);
+            tell(victim, Signal::SIGKILL);
+        });
+        assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
+        killer.join();
+        drop(bystander);
+        drop(sender);
         assert_deadlock(&mut rx);
     });
 }

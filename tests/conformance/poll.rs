@@ -2,10 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use shmpipe::Backend;
+use shmpipe::{Backend, Receiver, SendTimeoutError, TryRecvError, wait};
 
-use crate::ends::{FILLER, LARGE, SHORT, assert_at_end, open};
+use crate::ends::{CAPACITY, FILLER, LARGE, SHORT, assert_at_end, open};
 use crate::support::{Line, check, fork, fork_apart, on_both_backends, pattern};
+
+/// Length of a message that an empty pipe has just room for in a ring; a kernel pipe has not.
+const NEARLY_ALL: usize = CAPACITY - FILLER;
+
+/// The longest record of such a ring: for one beside eight of a message in fragments there is no room.
+const RECORD: usize = CAPACITY / 8 - 8;
 
 on_both_backends! {
     poll_of_zero_is_false_while_the_pipe_is_empty,
@@ -16,6 +22,8 @@ on_both_backends! {
     poll_is_true_at_the_end,
     poll_is_false_again_after_the_last_message,
     poll_is_true_for_the_first_part_of_a_large_message,
+    what_a_sender_has_taken_back_leaves_its_room_to_the_next_while_one_polls,
+    what_a_sender_has_taken_back_leaves_its_room_to_the_next_while_one_waits,
 }
 
 fn poll_of_zero_is_false_while_the_pipe_is_empty(backend: Backend) {
@@ -100,4 +108,43 @@ fn poll_is_true_for_the_first_part_of_a_large_message(backend: Backend) {
     assert!(rx.poll(None).unwrap());
     check(&rx.recv().unwrap(), 1, 0, LARGE);
     child.join();
+}
+
+/// Asks by `ready`, and receives when that says so.
+fn receives_behind_what_was_taken_back(backend: Backend, mut ready: impl FnMut(&mut Receiver)) {
+    let (mut rx, mut tx) = open(backend);
+    tx.send(&pattern(1, 0, FILLER)).unwrap();
+    // It fits the pipe, but not beside the one before.
+    let outcome = tx.send_timeout(&pattern(1, 1, NEARLY_ALL), SHORT);
+    assert!(
+        matches!(outcome, Err(SendTimeoutError::Timeout)),
+        "{outcome:?}"
+    );
+    check(&rx.recv().unwrap(), 1, 0, FILLER);
+    let sender = fork(|| {
+        for number in 2..4 {
+            tx.send(&pattern(1, number, RECORD)).unwrap();
+        }
+    });
+    for number in 2..4 {
+        let message = loop {
+            ready(&mut rx);
+            match rx.try_recv() {
+                Ok(message) => break message,
+                Err(error) => assert!(matches!(error, TryRecvError::Empty), "{error}"),
+            }
+        };
+        check(&message, 1, number, RECORD);
+    }
+    sender.join();
+}
+
+fn what_a_sender_has_taken_back_leaves_its_room_to_the_next_while_one_polls(backend: Backend) {
+    receives_behind_what_was_taken_back(backend, |rx| assert!(rx.poll(None).unwrap()));
+}
+
+fn what_a_sender_has_taken_back_leaves_its_room_to_the_next_while_one_waits(backend: Backend) {
+    receives_behind_what_was_taken_back(backend, |rx| {
+        assert_eq!(wait(&mut [rx], None).unwrap(), [0]);
+    });
 }

@@ -182,6 +182,19 @@ impl<'a> Side<'a> {
         met.store(next.min(cuts), Ordering::Relaxed);
     }
 
+    /// For one who has found the pipe empty: nothing in it was cut short any more, also where a frame was counted after
+    /// it was taken, or twice.
+    pub(super) fn has_met_all_cuts(self) -> Result<(), Fault> {
+        // Before the look at the pipe: what is counted after it may come behind what is seen.
+        // SYNC: cut
+        let cuts = self.end.page.shared().tx.cuts.load(Ordering::Acquire);
+        let met = &self.shared().cuts_met;
+        if met.load(Ordering::Relaxed) != cuts && !self.has_bytes()? {
+            met.store(cuts, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Comes to a state in which the frame at hand, if any, can be taken by this end, which
     /// `is_inside` a message of its own or not.
     pub(super) fn find_frame(self, is_inside: bool) -> Result<Progress<()>, Fault> {

@@ -113,7 +113,10 @@ impl<'a> Call<'a> {
                     self.wait_for_growth()?;
                     continue;
                 }
-                Attempt::Empty => parcel::sweep(side)?,
+                Attempt::Empty => {
+                    side.has_met_all_cuts()?;
+                    parcel::sweep(side)?;
+                }
             }
             if current.is_open()
                 && let Some(left) = side.left_unfinished()?
@@ -257,6 +260,7 @@ pub(super) fn look(side: Side<'_>, reassembly: &mut Reassembly<Payload>) -> Resu
         Progress::Got(header) if header.is_atomic() || side.has_bytes()? => true,
         Progress::End => true,
         Progress::Got(_) | Progress::Empty => {
+            side.has_met_all_cuts()?;
             reassembly.is_open() && side.left_unfinished()? == Some(message::ORPHANED)
                 || side.is_hung_up_and_empty()?
         }

@@ -8,6 +8,7 @@ use crate::ring::custody::Reassembly;
 use crate::ring::destination::Destination;
 use crate::ring::reader::{Extent, Next};
 use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, LAST, PARCEL, PREFIX};
+use crate::segment::layout::BEGUN;
 use crate::sync::Ordering;
 
 /// Takes one record of a message in fragments, or the record that follows one that was cut short. `None` where more may
@@ -65,7 +66,7 @@ fn begin(
                 return Ok(Some(Attempt::Received(len)));
             }
         }
-        Extent::Growing(at) if !streams => return Ok(Some(Attempt::Growing(at))),
+        Extent::Growing(growth) if !streams => return Ok(Some(Attempt::Growing(growth))),
         Extent::Growing(_) | Extent::Unclear => {}
         Extent::Moved => return Ok(None),
     }
@@ -75,7 +76,7 @@ fn begin(
     }
     let total = total?;
     let begun_at = &view.reader.control.rx.begun_at;
-    begun_at.store(next.at, Ordering::Relaxed);
+    begun_at.store(next.end(), Ordering::Relaxed);
     reassembly.begin(view.custody(), total, into)?;
     let (taken, total) = take_bytes(view, reassembly, next, true, into)?;
     if taken as u64 >= total {
@@ -83,6 +84,7 @@ fn begin(
     }
     if view.reader.take(next) {
         reassembly.has_begun();
+        begun_at.store(BEGUN, Ordering::Relaxed);
     } else {
         // It was whole, and another receiver has taken it without the lock.
         reassembly.close(view.custody());

@@ -142,6 +142,7 @@ impl Rx {
             }
         }
         parts::skip_residue(view)?;
+        view.pass_over_withdrawn()?;
         if view.is_ready()? || seen == Seen::HungUp {
             return Ok(Look::Ready);
         }

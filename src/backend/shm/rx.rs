@@ -1,6 +1,7 @@
 //! Receiving through shared memory.
 
 use std::io;
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::ring::bearer;
 use crate::ring::custody::{Session, Turn};
 use crate::ring::destination::Destination;
 use crate::ring::hold::{self, Hold};
-use crate::ring::reader::Extent;
+use crate::ring::reader::{Extent, Growth};
 use crate::segment::layout::message;
 use crate::sys::clock::Patience;
 use crate::sys::holders::Opposite;
@@ -82,6 +83,7 @@ impl Rx {
             woken: Woken::Look,
             look_after: bearer::FIRST_LOOK,
             lookout: Lookout::new(end.segment.geometry().flags(), patience),
+            watches_holder: false,
         };
         let mut session = None;
         let outcome = call.recv(&mut session, verified, into);
@@ -111,6 +113,7 @@ impl Rx {
             woken: Woken::Look,
             look_after: bearer::FIRST_LOOK,
             lookout: Lookout::new(end.segment.geometry().flags(), patience),
+            watches_holder: false,
         };
         call.poll()
     }
@@ -128,6 +131,8 @@ struct Call<'a> {
     woken: Woken,
     look_after: Duration,
     lookout: Lookout,
+    /// Whether sleeps end with a process that the lookout found, and not with the sender of the message at hand.
+    watches_holder: bool,
 }
 
 impl<'a> Call<'a> {
@@ -164,7 +169,7 @@ impl<'a> Call<'a> {
                     }
                     continue;
                 }
-                Attempt::Growing(at) => Some(at),
+                Attempt::Growing(growth) => Some(growth),
                 Attempt::Empty => None,
             };
             view.settle_empty()?;
@@ -176,7 +181,7 @@ impl<'a> Call<'a> {
             let left = is_inside.then(|| view.left_unfinished()).flatten();
             if gone || left.is_some() {
                 let is_there = match growing {
-                    Some(at) => view.reader.has_record_at(at),
+                    Some(growth) => view.reader.has_grown(growth),
                     None => view.reader.peek()?.is_some(),
                 };
                 if is_there || growing.is_some() {
@@ -194,6 +199,7 @@ impl<'a> Call<'a> {
                 }
                 current.close(view.custody());
                 self.wait.restart();
+                self.lookout.forget();
                 if left == Some(message::ORPHANED) {
                     return Err(Fault::Aborted);
                 }
@@ -232,13 +238,14 @@ impl<'a> Call<'a> {
                 }
             }
             parts::skip_residue(view)?;
+            view.pass_over_withdrawn()?;
             if view.is_ready()? || self.woken == Woken::HungUp {
                 return Ok(true);
             }
             view.settle_empty()?;
             let growing = match view.reader.peek()? {
                 Some(next) if !session.is_open() => match view.reader.extent(next)? {
-                    Extent::Growing(at) => Some(at),
+                    Extent::Growing(growth) => Some(growth),
                     _ => return Ok(true),
                 },
                 Some(_) => return Ok(true),
@@ -317,6 +324,10 @@ impl<'a> Call<'a> {
     }
 
     fn look_after_sender(&mut self) -> Result<(), Fault> {
+        if mem::take(&mut self.watches_holder) {
+            self.wait.watch(None);
+            self.lookout.forget();
+        }
         let sender = self.view.reader.control.tx.sender.process();
         Ok(self.wait.look_after(sender, SENDER_LOOK)?)
     }
@@ -325,7 +336,7 @@ impl<'a> Call<'a> {
     fn rest(
         &mut self,
         session: &mut Option<Session<'a, ()>>,
-        growing: Option<u64>,
+        growing: Option<Growth>,
     ) -> Result<(), Fault> {
         let view = self.view;
         if session.as_ref().is_some_and(|current| current.is_open()) {
@@ -352,7 +363,7 @@ impl<'a> Call<'a> {
     fn rest_without_lock(
         &mut self,
         session: Session<'a, ()>,
-        growing: Option<u64>,
+        growing: Option<Growth>,
     ) -> Result<(), Fault> {
         let view = self.view;
         if !self.wait.will_sleep() {
@@ -364,10 +375,11 @@ impl<'a> Call<'a> {
             drop(session);
             let opposite = view.end.opposite(|sides| sides.tx);
             self.wait.watch(self.lookout.look(opposite)?);
+            self.watches_holder = true;
             return Ok(());
         }
         let ready = || match growing {
-            Some(at) => view.reader.has_record_at(at),
+            Some(growth) => view.reader.has_grown(growth),
             None => view.reader.has_record(),
         };
         let guard = Some(session.into_guard());

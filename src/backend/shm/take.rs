@@ -9,7 +9,7 @@ use super::view::View;
 use crate::error::Fault;
 use crate::ring::custody::Reassembly;
 use crate::ring::destination::Destination;
-use crate::ring::reader::{Extent, Next, Unlocked};
+use crate::ring::reader::{Extent, Growth, Next, Unlocked};
 use crate::ring::record::{FIRST, LAST, PREFIX};
 use crate::segment::layout::message;
 
@@ -22,8 +22,8 @@ pub(super) enum Attempt {
     Received(usize),
     /// The ring is empty; so far nothing, or only fragments, of a message.
     Empty,
-    /// A message is there that is not whole yet; its next record will be at this position.
-    Growing(u64),
+    /// A message is there that is not whole yet.
+    Growing(Growth),
     /// As much as the ring holds has been taken, and there may be more.
     Enough,
 }

@@ -10,7 +10,7 @@ use crate::ring::hold::Hold;
 use crate::ring::latch;
 use crate::ring::reader::{Extent, Reader};
 use crate::ring::record::{FIRST, LAST, Rules};
-use crate::segment::layout::{Custody, message};
+use crate::segment::layout::{BEGUN, Custody, message};
 use crate::sync::{Ordering, full_fence};
 use crate::sys::clock::Patience;
 use crate::wait::life_line::LifeLine;
@@ -91,7 +91,8 @@ impl<'a> View<'a> {
 
     /// Whether nothing has been taken of the message that was begun last.
     pub(super) fn is_untaken(self) -> bool {
-        self.reader.position() == self.reader.control.rx.begun_at.load(Ordering::Relaxed)
+        let begun_at = self.reader.control.rx.begun_at.load(Ordering::Relaxed);
+        begun_at != BEGUN && begun_at != self.reader.position()
     }
 
     /// Whether a receive would find something to do. Under the lock.
@@ -104,7 +105,30 @@ impl<'a> View<'a> {
         if !begins || !matches!(custody.state(), message::WHOLE | message::RESIDUE) {
             return Ok(true);
         }
-        Ok(!matches!(self.reader.extent(next)?, Extent::Growing(_)))
+        Ok(match self.reader.extent(next)? {
+            // The death of its sender is to be reported.
+            Extent::Growing(_) => self.left_unfinished() == Some(message::ORPHANED),
+            _ => true,
+        })
+    }
+
+    /// Takes away a message that its sender has taken back before it was whole, where nobody is inside it: one who only
+    /// looks would keep its room from the senders for ever. Under the lock.
+    pub(super) fn pass_over_withdrawn(self) -> Result<(), Fault> {
+        let Some(next) = self.reader.peek()? else {
+            return Ok(());
+        };
+        let begins = next.header.flags & (FIRST | LAST) == FIRST;
+        // In this order: with the note all that its sender has published is seen.
+        if begins
+            && self.custody().state() == message::WHOLE
+            && self.left_unfinished() == Some(message::WITHDRAWN)
+            && let Extent::Growing(growth) = self.reader.extent(next)?
+            && self.reader.pass_over(growth)
+        {
+            self.settle();
+        }
+        Ok(())
     }
 
     /// For a receiver inside a message of which nothing more is in the ring: whether its sender has
