@@ -113,6 +113,7 @@ mod tests {
                 let first = lock_in_a_moment(&lock, &stuck, || false).map(drop);
                 assert!(matches!(first, Err(Fault::Busy)));
                 assert!(start.passed());
+                assert_eq!(Some(stuck.0.load(Ordering::Relaxed)), lock.owner());
                 let second = lock_in_a_moment(&lock, &stuck, || false).map(drop);
                 assert!(matches!(second, Err(Fault::Busy)));
             });
@@ -128,9 +129,11 @@ mod tests {
         let lock = lock();
         drop(lock.lock(Patience::FOREVER));
         lock.word.store(0x3fff_fffe, Ordering::Relaxed);
+        let stuck = Stuck::default();
         assert!(matches!(
-            lock_in_a_moment(&lock, &Stuck::default(), || false),
+            lock_in_a_moment(&lock, &stuck, || false),
             Err(Fault::Busy)
         ));
+        assert_eq!(stuck.0.load(Ordering::Relaxed), 0, "nobody was waited for");
     }
 }

@@ -13,6 +13,7 @@ use crate::support::{Child, Line, check, fork, fork_apart, on_both_backends, pat
 on_both_backends! {
     a_clone_goes_on_with_the_fragments_that_another_handle_has_taken,
     another_process_waits_while_one_has_fragments,
+    a_try_beside_a_receiver_that_waits_inside_a_message_finds_nothing,
     a_handle_with_a_part_moves_to_another_thread,
     a_handle_with_a_part_that_is_dropped_leaves_the_message_to_its_clones,
     a_handle_that_is_dropped_beside_a_blocked_clone_leaves_the_message_to_it,
@@ -96,6 +97,26 @@ fn another_process_waits_while_one_has_fragments(backend: Backend) {
     go_on.signal();
     blocked.join();
     holder.join();
+    sender.join();
+}
+
+fn a_try_beside_a_receiver_that_waits_inside_a_message_finds_nothing(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    let sender = sender(&mut tx);
+    sender.stop();
+    let receiver = fork(|| check(&rx.recv().unwrap(), 1, 0, LARGE));
+    receiver.until_asleep();
+    // It keeps the lock, and there is more of its message than it has taken.
+    receiver.stop();
+    sender.cont();
+    sender.until_asleep();
+    for _ in 0..2 {
+        let outcome = rx.try_recv().map(|message| message.len());
+        assert!(matches!(outcome, Err(TryRecvError::Empty)), "{outcome:?}");
+    }
+    receiver.cont();
+    receiver.join();
+    assert_the_next_messages(&mut rx);
     sender.join();
 }
 

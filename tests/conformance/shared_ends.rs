@@ -29,6 +29,7 @@ on_both_backends! {
     a_process_that_is_killed_after_its_call_ended_inside_a_message_loses_it_with_a_report_only,
     a_process_killed_while_it_waits_inside_a_message_loses_it_with_a_report_only,
     a_senders_death_is_reported_after_another_ones_send_failed_for_want_of_room,
+    a_try_reports_a_death_inside_a_message_that_fits_after_another_ones_send,
 }
 
 /// Length of a message that goes in fragments and fits the pipe.
@@ -328,4 +329,16 @@ fn a_senders_death_is_reported_after_another_ones_send_failed_for_want_of_room(b
         drop(tx);
         receiver.join();
     }
+}
+
+fn a_try_reports_a_death_inside_a_message_that_fits_after_another_ones_send(backend: Backend) {
+    let (mut rx, mut tx, victim) = under_way(backend, FITS);
+    victim.kill();
+    tx.send(&pattern(2, 0, 1)).unwrap();
+    // What is there of the message is less than the whole, and no more of it will come.
+    assert!(rx.poll(Some(Duration::ZERO)).unwrap());
+    let outcome = rx.try_recv().map(|message| message.len());
+    assert!(matches!(outcome, Err(TryRecvError::Aborted)), "{outcome:?}");
+    assert_eq!(rx.try_recv().unwrap().len(), 1);
+    assert_empty_but_alive(&mut rx);
 }

@@ -228,7 +228,10 @@ fn inherit(rx: &mut Receiver, least: u64, lost: u64) -> u64 {
         (least..=most).contains(&number),
         "message {number} came first, of {least} to {most}"
     );
-    assert!(reports <= lost, "{reports} reports of {lost} at most");
+    assert!(
+        reports <= number - least,
+        "{reports} reports of lost messages, and message {number} came first, of {least} on"
+    );
     let mut books = Books::from(VICTIM, number);
     books.enter(&first);
     books.enter_all(rx);

@@ -10,12 +10,13 @@ use shmpipe::{RecvTimeoutError, SendTimeoutError};
 use crate::lie::{OWNER_DIED, WAITERS};
 use crate::stage::{Content, Stage, first_message, open};
 use crate::support::segment::at;
-use crate::support::{Line, fork, on_no_backend};
+use crate::support::{Line, fork, on_no_backend, pattern};
 use crate::victim::{Outcome, Receive, Send, drop_in_time};
 
 on_no_backend! {
     time_outs_hold_while_a_stranger_sits_on_the_lock within 60,
     what_is_there_whole_is_received_while_a_stranger_sits_on_the_lock within 20,
+    a_whole_message_in_fragments_is_received_while_a_stranger_sits_on_the_lock within 20,
     the_mark_of_a_death_that_was_none_is_taken_for_one within 20,
     time_outs_hold_while_a_stranger_holds_the_message within 60,
     a_view_that_is_dropped_beside_a_squatter_was_received_once within 20,
@@ -84,6 +85,15 @@ fn what_is_there_whole_is_received_while_a_stranger_sits_on_the_lock() {
         assert!(rx.poll(Some(TIMEOUT)).unwrap());
         assert_eq!(rx.recv_timeout(TIMEOUT).unwrap().len(), 0);
         assert_eq!(rx.try_recv().unwrap().len(), 300);
+        assert_eq!(Receive::Try.make(&mut rx), Outcome::NotNow);
+    });
+}
+
+fn a_whole_message_in_fragments_is_received_while_a_stranger_sits_on_the_lock() {
+    let (mut rx, _tx, stage) = open(Content::InParts);
+    beside_a_squatter(&stage, || {
+        assert!(rx.poll(Some(Duration::ZERO)).unwrap());
+        assert_eq!(rx.try_recv().unwrap().to_vec(), pattern(0, 0, 1500));
         assert_eq!(Receive::Try.make(&mut rx), Outcome::NotNow);
     });
 }

@@ -258,3 +258,33 @@ fn take_in_parts(
     }
     Ok(Attempt::Empty)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::backend::{Rx as _, Tx as _};
+    use crate::segment::geometry::Wanted;
+    use crate::sys::clock::Patience;
+    use crate::wait::spin::Spin;
+
+    #[test]
+    fn what_is_read_of_a_message_that_another_one_has_taken_is_not_believed() {
+        let (mut rx, mut tx) = super::super::pair(Wanted::plain(4096), Spin::default()).unwrap();
+        let slow = rx.try_clone().unwrap();
+        let reader = View::new(&slow.end).reader;
+        let mut pass = |byte| {
+            tx.send(&[byte; 1500], Patience::Never).unwrap();
+            let first = reader.peek().unwrap().unwrap();
+            assert_eq!(reader.extent(first).unwrap(), Extent::Whole);
+            let into = Destination::Buffer(&mut Vec::new());
+            assert_eq!(rx.recv(into, Patience::Never).unwrap(), 1500);
+            first
+        };
+        let first = pass(0);
+        // Once round the ring: where it began lie other bytes.
+        for _ in 0..3 {
+            pass(0xff);
+        }
+        assert_eq!(reader.extent(first).unwrap(), Extent::Moved);
+    }
+}
