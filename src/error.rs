@@ -57,7 +57,7 @@ impl From<nix::Error> for Fault {
 const DISCONNECTED_SEND: &str = "every receiver is gone";
 const DISCONNECTED_RECV: &str = "every sender is gone";
 const BUSY: &str = "another holder of this end has been in the middle of a call for over 100 ms";
-const CORRUPTED: &str = "the pipe's shared memory holds an impossible value";
+const CORRUPTED: &str = "the pipe holds an impossible value, or a message over its limit";
 const REENTRANT: &str =
     "this thread is inside another call, which its signal handler or hook interrupted";
 
@@ -84,8 +84,7 @@ macro_rules! error_enum {
             /// was inside another one, and the call needs a lock that it cannot take there. Nothing was sent or
             /// received. Every kind of call reports this at once. It can succeed when the other call has returned.
             Reentrant,
-            /// The pipe's shared memory holds a value that no correct peer writes, or the message is over the
-            /// receiver's [limit](crate::Receiver::limit_messages). The end stays unusable: every later call returns
+            /// The pipe holds a value that no correct peer writes, or a message over the receiver's [limit](crate::Receiver::limit_messages). The end stays unusable: every later call returns
             /// the same.
             Corrupted,
             /// The operating system refused a call that the pipe needs.
@@ -282,7 +281,7 @@ macro_rules! recv_error {
                 Self::BufferTooSmall { needed } => {
                     write!(f, "the next message needs a buffer of {needed} bytes")
                 }
-                Self::Aborted => f.write_str("the message was lost with a process that had a part of it"),
+                Self::Aborted => f.write_str("the message was lost with a process that had sent or received fragments of it"),
                 Self::CarriesDescriptors => {
                     f.write_str("the next message carries descriptors, which this call cannot hand out")
                 }

@@ -153,7 +153,7 @@ fn inherit<E: Parts>(end: E, command: &mut Command, name: &OsStr) -> io::Result<
     };
     let bytes = name.as_bytes();
     if bytes.is_empty() || bytes.contains(&b'=') || bytes.contains(&0) {
-        return refuse("cannot be: a name is not empty and has no = and no zero byte");
+        return refuse("cannot be set: a name is not empty, and has neither = nor a zero byte");
     }
     let is_set = |(key, value): (&OsStr, Option<&OsStr>)| key == name && value.is_some();
     if command.get_envs().any(is_set) {
