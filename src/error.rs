@@ -16,11 +16,11 @@ pub(crate) enum Fault {
     Busy,
     /// The message can never be sent this way.
     TooLarge { len: usize, max: usize },
-    /// The message is longer than an empty pipe takes at once; by parts it can be sent.
+    /// The message is longer than an empty pipe takes at once; in fragments it can be sent.
     TooLargeAtOnce { len: usize, max: usize },
     /// The caller's buffer cannot take the next message, which stays.
     BufferTooSmall { needed: usize },
-    /// A message was lost with a process that had sent or received a part of it.
+    /// A message was lost with a process that had sent or received fragments of it.
     Aborted,
     /// The next message carries descriptors, which this call cannot hand out; it stays.
     CarriesDescriptors,
@@ -57,7 +57,7 @@ impl From<nix::Error> for Fault {
 const DISCONNECTED_SEND: &str = "every receiver is gone";
 const DISCONNECTED_RECV: &str = "every sender is gone";
 const BUSY: &str = "another holder of this end has been in the middle of a call for over 100 ms";
-const CORRUPTED: &str = "the pipe's shared memory holds an impossible value";
+const CORRUPTED: &str = "the pipe holds an impossible value, or a message over its limit";
 const REENTRANT: &str =
     "this thread is inside another call, which its signal handler or hook interrupted";
 
@@ -80,13 +80,12 @@ macro_rules! error_enum {
             /// The hook of an [`Interrupt`](crate::Interrupt) ended the call. Nothing is lost: nothing of the
             /// message was sent, or what has arrived of it is kept for the next receive.
             $interrupted,)?
-            /// The call was made inside another one of its thread, by a signal handler or by the hook of an
-            /// [`Interrupt`](crate::Interrupt), and would have had to wait for its own thread, or to hide from the
-            /// kernel what that is in the middle of. Nothing was sent or received. Told by every kind of call, at
-            /// once; the same call succeeds when the other one is through.
+            /// A signal handler, or the hook of an [`Interrupt`](crate::Interrupt), made the call while its thread
+            /// was inside another one, and the call needs a lock that it cannot take there. Nothing was sent or
+            /// received. Every kind of call reports this at once. It can succeed when the other call has returned.
             Reentrant,
-            /// The pipe's shared memory holds a value that no correct peer writes. The end stays
-            /// unusable: every later call returns the same.
+            /// The pipe holds a value that no correct peer writes, or a message over the receiver's [limit](crate::Receiver::limit_messages). The end stays unusable: every later call returns
+            /// the same.
             Corrupted,
             /// The operating system refused a call that the pipe needs.
             Io(io::Error),
@@ -216,8 +215,8 @@ macro_rules! send_error {
                     max: usize,
                 },
                 $(
-                /// The message is within the limit and longer than an empty pipe takes at once, so that only a
-                /// call that may block can send it. Nothing was sent.
+                /// The message is within the limit, but longer than an empty pipe takes at once. Only a call that
+                /// may block can send it. Nothing was sent.
                 $at_once {
                     /// Length of the refused message in bytes.
                     len: usize,
@@ -264,16 +263,16 @@ macro_rules! recv_error {
                     /// Length of the waiting message in bytes.
                     needed: usize,
                 },
-                /// The message that was to be received was lost with a process: its sender died inside it, or the
-                /// process that had received a part of it ended or closed its end. Reported once for each such
-                /// message, to one receiver; the next call receives the message after it.
+                /// The message that was to be received is lost. Its sender died inside it, or a process that had
+                /// taken fragments of it ended or closed its end. Reported once for each such message, to one
+                /// receiver; the next call receives the message after it.
                 Aborted,
                 /// The next message carries descriptors, which only
                 /// [`recv_with_fds`](crate::Receiver::recv_with_fds) and
                 /// [`recv_with_end`](crate::Receiver::recv_with_end) hand out; it stays in the pipe.
                 CarriesDescriptors,
-                /// The call would wait for ever: no process but the caller's own holds a sender any more, and
-                /// that has no other thread. Told only where
+                /// The call would wait for ever: only the caller's own process holds a sender, and it has no
+                /// other thread. Reported only where
                 /// [`detect_deadlock`](crate::PipeOptions::detect_deadlock) was asked for, and only by calls
                 /// that wait without limit.
                 Deadlock,
@@ -282,7 +281,7 @@ macro_rules! recv_error {
                 Self::BufferTooSmall { needed } => {
                     write!(f, "the next message needs a buffer of {needed} bytes")
                 }
-                Self::Aborted => f.write_str("the message was lost with a process that had a part of it"),
+                Self::Aborted => f.write_str("the message was lost with a process that had sent or received fragments of it"),
                 Self::CarriesDescriptors => {
                     f.write_str("the next message carries descriptors, which this call cannot hand out")
                 }

@@ -55,12 +55,12 @@ fn count_for(geometry: &Geometry) -> usize {
 }
 
 impl Sender {
-    /// Takes this end apart into the descriptors that make it up, to be handed to another process by
-    /// whatever way: [`from_fds`](Self::from_fds) makes an end of them there, in the same order.
+    /// Takes this end apart into the descriptors that make it up, to be handed to another process in any way.
+    /// [`from_fds`](Self::from_fds) makes an end of them there, in the same order. Other clones are not touched.
     ///
-    /// They are close-on-exec. For a program that is executed, clear that flag in the child (`pre_exec`) and
-    /// drop the parent's after the spawn: as long as they are open they count as a holder of this side, and
-    /// the end of the pipe does not come. Other clones are not touched.
+    /// They are close-on-exec. [`inherit`](Self::inherit) hands an end to a program that is executed. To do that by
+    /// hand, clear the flag in the child (`pre_exec`), and drop the parent's descriptors after the spawn: while they are
+    /// open they count as a holder of this side, and the end of the pipe does not come.
     ///
     /// # Errors
     ///
@@ -82,8 +82,9 @@ impl Sender {
         self.to_fds()
     }
 
-    /// The descriptors that make up this end, lent and in the order of [`into_fds`](Self::into_fds): for handing it
-    /// over without duplicates, by a fork or to whoever starts a program. Not for reading, writing or closing.
+    /// Lends the descriptors that make up this end, in the order of [`into_fds`](Self::into_fds): 2, or 3 where messages
+    /// [carry descriptors](crate::PipeOptions::descriptors). They serve to hand the end over without duplicates, and are
+    /// not for reading, writing or closing.
     ///
     /// # Errors
     ///
@@ -107,7 +108,7 @@ impl Sender {
     }
 
     /// Makes a sending end of descriptors from [`into_fds`](Self::into_fds), in the same order, and makes
-    /// them close-on-exec. The backend is found out by itself; `SHMPIPE_BACKEND` plays no part.
+    /// them close-on-exec. The descriptors show which backend it is; `SHMPIPE_BACKEND` plays no part.
     ///
     /// # Errors
     ///
@@ -146,9 +147,10 @@ impl Sender {
 impl Receiver {
     /// As [`Sender::into_fds`], for a receiving end.
     ///
-    /// What this end has received and not yet handed out is dropped: the rest of a message that
-    /// [`read`](io::Read::read) has begun, and a message longer than the pipe in the middle of which a
-    /// time-out ended a receive.
+    /// What this end has received and not yet handed out does not go with it. The rest of a message that
+    /// [`read`](io::Read::read) has begun is dropped. The fragments of a message that is not whole yet stay with the
+    /// other handles of this process; if there are none, the next receiver gets
+    /// [`Aborted`](crate::RecvError::Aborted) for it.
     ///
     /// # Errors
     ///

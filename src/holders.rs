@@ -44,14 +44,14 @@ impl Holder {
 }
 
 impl Receiver {
-    /// The processes that hold a sender of this pipe, lowest id first: whose end, or close, the end-of-file
-    /// waits for. The calling process is one of them where it holds one itself, by an end, by descriptors, or
-    /// by a `Command` that is to [`inherit`](Sender::inherit) one.
+    /// The processes that hold a sender of this pipe, lowest id first: end-of-file comes when all of them have closed it
+    /// or ended. The calling process is one of them where it holds a sender itself, by an end, by descriptors, or by a
+    /// `Command` that is to [`inherit`](Sender::inherit) one.
     ///
-    /// They are found without their help, by a look at every process's descriptors in /proc (proc_pid_fd(5)):
-    /// some 10 µs for each process of the system. It is a snapshot, for people and logs; what it shows may have
-    /// changed already. It does not show processes that the caller may not trace (other users', unless it is
-    /// root), those outside of its pid namespace, and ends that are under way in a socket and in no process.
+    /// They are found without their help, by a look at every process's descriptors in /proc (proc_pid_fd(5)). That takes
+    /// some 10 µs for each process of the system. The list is a snapshot, for people and logs, and may be out of date
+    /// already. It does not have processes that the caller may not trace (other users', unless it is root), those outside
+    /// of its pid namespace, and ends that are under way in a socket and in no process.
     ///
     /// # Errors
     ///

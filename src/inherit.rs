@@ -31,15 +31,15 @@ impl Sender {
     /// The descriptors are open in that program and in no other: here they stay close-on-exec, also while
     /// another thread starts a program of its own. Several ends go with one command under different names.
     ///
-    /// **Drop the command after the spawn.** It holds this process's copy of the end, and as long as it does
-    /// the other side gets no end-of-file (or broken pipe) from the program's exit.
-    /// [`holders`](Receiver::holders) tells whether that is what somebody waits for. A command that is kept may
-    /// be spawned again: each program gets a copy of the end, as forked processes do.
+    /// **Drop the command after the spawn.** It holds this process's copy of the end. As long as it does, the other
+    /// side gets no end-of-file (or broken pipe) when the program exits, and [`holders`](Receiver::holders) lists this
+    /// process. A command that is kept may be spawned again: each program gets a copy of the end, as forked processes
+    /// do.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a name that no variable can have, or that is set for this command already; else as
-    /// [`into_fds`](Self::into_fds). This end is gone then too.
+    /// `InvalidInput` for a name that no variable can have, or that is set for this command already; otherwise as
+    /// [`into_fds`](Self::into_fds). The end is dropped in either case.
     ///
     /// # Examples
     ///
@@ -72,9 +72,9 @@ impl Sender {
     }
 
     /// Takes the end that the parent process has handed to this program by [`inherit`](Self::inherit) of the
-    /// same name. Once: the end is this program's then, and programs that it starts do not inherit it.
+    /// same name. It can be taken once. It belongs to this program then, and programs that it starts do not inherit it.
     ///
-    /// Call it early. Until then every program that this one starts inherits the descriptors too.
+    /// Call it early: until then every program that this one starts inherits the descriptors too.
     ///
     /// # Errors
     ///
@@ -82,17 +82,17 @@ impl Sender {
     ///
     /// - `NotFound`: it is not set.
     /// - `AlreadyExists`: the end was taken before.
-    /// - `InvalidData`: it has another form, names descriptors that are closed, that this program has opened
-    ///   itself or that are not those of an end, or holds an end of another kind. Nothing is closed then, and
-    ///   an end of the right kind can still be taken.
-    /// - Else as [`from_fds`](Self::from_fds).
+    /// - `InvalidData`: it has another form or names an end of another kind; or its descriptors are closed, were opened
+    ///   by this program itself, or are not those of an end. Nothing is closed then, and the end can still be taken by
+    ///   the type that it has.
+    /// - Otherwise as [`from_fds`](Self::from_fds).
     ///
     /// # I/O safety
     ///
     /// Whoever sets the variable names descriptors that this call takes over. It takes only those that came
-    /// through execve(2), as the missing close-on-exec flag shows (std and this crate set it on everything that
-    /// they open), and of these only those that make up an end of a pipe of this crate. So a false variable can
-    /// do no more than take an end away from code that has been handed its numbers in another way.
+    /// through execve(2). The missing close-on-exec flag shows that, since std and this crate set the flag on everything
+    /// that they open. Of these it takes only those that make up an end of a pipe of this crate. So a false variable
+    /// can do no more than take an end away from code that was handed its numbers in another way.
     ///
     /// # Examples
     ///
@@ -106,8 +106,8 @@ impl Sender {
 }
 
 impl Receiver {
-    /// As [`Sender::inherit`], for a receiving end. As with [`into_fds`](Self::into_fds), what this end has
-    /// received and not yet handed out is dropped.
+    /// As [`Sender::inherit`], for a receiving end. What this end has received and not yet handed out does not go with
+    /// it, as by [`into_fds`](Self::into_fds).
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ fn inherit<E: Parts>(end: E, command: &mut Command, name: &OsStr) -> io::Result<
     };
     let bytes = name.as_bytes();
     if bytes.is_empty() || bytes.contains(&b'=') || bytes.contains(&0) {
-        return refuse("cannot be: a name is not empty and has no = and no zero byte");
+        return refuse("cannot be set: a name is not empty, and has neither = nor a zero byte");
     }
     let is_set = |(key, value): (&OsStr, Option<&OsStr>)| key == name && value.is_some();
     if command.get_envs().any(is_set) {
@@ -174,7 +174,7 @@ fn inherit<E: Parts>(end: E, command: &mut Command, name: &OsStr) -> io::Result<
     Ok(())
 }
 
-/// Names of which the end has been taken. Held for as long as one is taken, so that two threads cannot both.
+/// Names of which the end has been taken. Locked while one is taken, so that two threads cannot take the same.
 static TAKEN: Mutex<BTreeSet<OsString>> = Mutex::new(BTreeSet::new());
 
 fn from_env<E: Parts>(name: &OsStr) -> io::Result<E> {

@@ -79,8 +79,8 @@ impl Receiver {
     /// Iterates over the messages until end-of-file, blocking while the pipe is empty.
     ///
     /// Each item is a `Result`, as [`BufRead::lines`](std::io::BufRead::lines) has it, so that `?` works and no error is
-    /// passed over. After `Aborted`, a message whose sender died inside it, the iteration goes on with the message
-    /// behind; any other error is the last item. `messages` may be called again.
+    /// passed over. After [`Aborted`](RecvError::Aborted), a message that was lost, the iteration goes on with the next
+    /// message. Any other error is the last item; `messages` may be called again after it.
     ///
     /// # Examples
     ///
@@ -98,7 +98,7 @@ impl Receiver {
         Messages::new(self)
     }
 
-    /// As [`messages`](Self::messages), by an iterator that has the end in it.
+    /// As [`messages`](Self::messages), by an iterator that owns the end.
     ///
     /// # Examples
     ///
@@ -116,7 +116,8 @@ impl Receiver {
         IntoMessages::new(self)
     }
 
-    /// Iterates over the messages that are there, and never blocks.
+    /// Iterates over the messages that are there, and never blocks. Ends where the pipe is empty or at end-of-file;
+    /// errors are items as in [`messages`](Self::messages).
     ///
     /// # Examples
     ///
@@ -137,7 +138,7 @@ impl Receiver {
 /// The messages of a pipe in order, until end-of-file; made by [`Receiver::messages`].
 ///
 /// Blocks while the pipe is empty. An error is an item, as in [`std::io::Lines`]. After
-/// [`Aborted`](RecvError::Aborted) the iteration goes on with the message behind; any other error is the last item.
+/// [`Aborted`](RecvError::Aborted) the iteration goes on with the next message; any other error is the last item.
 ///
 /// # Examples
 ///
@@ -149,7 +150,7 @@ pub struct Messages<'a> {
     has_failed: bool,
 }
 
-/// As [`Messages`], with the end itself; made by [`Receiver::into_messages`].
+/// As [`Messages`], and owns the end; made by [`Receiver::into_messages`].
 ///
 /// # Examples
 ///
@@ -163,8 +164,8 @@ pub struct IntoMessages {
 
 /// The messages that are there now, in order; made by [`Receiver::try_messages`].
 ///
-/// Never blocks: it ends where [`try_recv`](Receiver::try_recv) says `Empty`, and at end-of-file. What came since then
-/// is there for another `next`. Errors are items as in [`Messages`].
+/// Never blocks: it ends where [`try_recv`](Receiver::try_recv) returns `Empty`, and at end-of-file. After `Empty`
+/// another `next` looks again. Errors are items as in [`Messages`].
 ///
 /// # Examples
 ///
@@ -199,7 +200,7 @@ impl IntoMessages {
         }
     }
 
-    /// Gives the end back, with all that was not received.
+    /// Returns the end, with every message that was not received.
     ///
     /// # Examples
     ///

@@ -143,8 +143,8 @@ impl PipeOptions {
 
     /// Sets how many bytes each direction holds, framing included.
     ///
-    /// Rounded up to a power of two of at least one page. Messages may be longer than this; they
-    /// are then received while they are still being sent.
+    /// The number is rounded up to a power of two of at least one page. Messages may be longer than this, and are
+    /// then received while they are still being sent.
     ///
     /// # Examples
     ///
@@ -158,9 +158,12 @@ impl PipeOptions {
         self
     }
 
-    /// Sets the backend; there is then no fall-back, and `SHMPIPE_BACKEND` is not read. That is the strict mode: where
-    /// shared memory is refused, it is an error that says why. `SHMPIPE_BACKEND=shm` is as strict. Where neither
-    /// chooses, [`fallback_reason`](Sender::fallback_reason) tells what became of the default.
+    /// Sets the backend. The choice is strict: `SHMPIPE_BACKEND` is not read, and where the backend is refused, making
+    /// the pipe is an error that says why. `SHMPIPE_BACKEND=shm` is as strict.
+    ///
+    /// Where neither chooses, the default is shared memory, with kernel pipes as the fall-back where the operating system
+    /// refuses it. [`fallback_reason`](Sender::fallback_reason) then returns what was refused. A want of memory or
+    /// descriptors is an error and no reason to fall back.
     ///
     /// # Examples
     ///
@@ -170,11 +173,12 @@ impl PipeOptions {
         self
     }
 
-    /// Sets the length in bytes over which a send fails with `TooLarge` and sends nothing. 0 is a limit too: it
-    /// allows empty messages only, and does not stand for "no limit", which is what there is without this call.
+    /// Sets the length in bytes over which a send fails with `TooLarge` and sends nothing. Without this call there is
+    /// no limit. 0 is a limit too, and allows only empty messages.
     ///
-    /// Receivers keep the limit for themselves, so that a sender which breaks it gets nothing past them: such a message is
-    /// [`Corrupted`](crate::RecvError::Corrupted). [`limit_messages`](Receiver::limit_messages) lowers a receiver's own.
+    /// Each receiver keeps a copy of the limit. A sender that breaks it gets nothing past them: the message is
+    /// [`Corrupted`](crate::RecvError::Corrupted). [`limit_messages`](Receiver::limit_messages) lowers a receiver's own
+    /// limit.
     ///
     /// # Examples
     ///
@@ -200,8 +204,8 @@ impl PipeOptions {
     /// Lets messages carry descriptors and whole ends:
     /// [`send_with_fds`](Sender::send_with_fds), [`send_with_end`](Sender::send_with_end).
     ///
-    /// Each end is one descriptor more then (a duplex end two). Messages without descriptors go the same way
-    /// as ever; a pipe without this option has no part in it.
+    /// Each end is then made of one descriptor more, a two-way end of two more. Messages without descriptors go as they
+    /// do on other pipes.
     ///
     /// # Examples
     ///
@@ -211,27 +215,30 @@ impl PipeOptions {
         self
     }
 
-    /// Makes a receive that could never end an error, [`Deadlock`](crate::RecvError::Deadlock), instead of
-    /// a wait: when every sender that is left is this very process's own.
+    /// Makes a receive that could never end an error, [`Deadlock`](crate::RecvError::Deadlock). A receive can never end
+    /// when the pipe is empty and only the calling process holds a sender.
     ///
-    /// **Does nothing in a process with any other thread**, whatever that thread does: it might send. So it is for
-    /// programs of one thread, as those that fork are; a runtime, a logger or a timer with a thread puts it out of
-    /// action.
+    /// **Does nothing in a process with any other thread**, whatever that thread does: it might send. So the option is
+    /// for programs of one thread, such as those that fork. One thread of a runtime, a logger or a timer switches it
+    /// off.
     ///
-    /// That is the usual mistake with pipes and `fork`: a parent that keeps its own copy of the sending end,
-    /// or a `Command` which does, waits for an end-of-file that it prevents itself.
+    /// It finds the usual mistake with pipes and `fork`: a parent keeps its own copy of the sending end, or has it in a
+    /// `Command`, and waits for an end-of-file that it prevents itself.
     ///
-    /// It concerns [`recv`](Receiver::recv), [`recv_into`](Receiver::recv_into), [`messages`](Receiver::messages)
-    /// and reading, which wait without limit; [`poll`](Receiver::poll) without a time-out returns true. The
-    /// look is made when such a call is about to sleep for good, through /proc as by
-    /// [`holders`](Receiver::holders), and again whenever a process ends that held a sender; nothing wakes up
-    /// periodically, and a busy pipe pays nothing.
+    /// It concerns the calls that wait without limit: [`recv`](Receiver::recv), [`recv_into`](Receiver::recv_into),
+    /// [`messages`](Receiver::messages) and reading. [`poll`](Receiver::poll) without a time-out returns true. Such a call
+    /// looks through /proc, as [`holders`](Receiver::holders) does, before it sleeps, and again whenever a process ends
+    /// that held a sender. Nothing wakes up periodically, and a busy pipe pays nothing.
     ///
-    /// It errs on the side of waiting: where one holds a sender and closes it without ending, where /proc hides
-    /// processes (`hidepid`), and where a process of another user cannot be looked into. Such a one counts as no
-    /// holder if it is older than the pipe and no sender was ever handed over other than by `fork`; else a look is
-    /// made again when it ends. It would be wrong about a sender that no process has, being on its way through a
-    /// socket, and about one outside of this pid namespace; leave it off where there are such.
+    /// The call goes on waiting where it cannot be sure:
+    ///
+    /// - Another process closed its sender without ending.
+    /// - /proc hides processes (`hidepid`).
+    /// - A process of another user cannot be looked into. It counts as no holder if it is older than the pipe and no
+    ///   sender was ever handed over other than by `fork`. Otherwise the call looks again when that process ends.
+    ///
+    /// It would be wrong about a sender that is on its way through a socket, and about one outside of this pid
+    /// namespace. Leave it off where there are such senders.
     ///
     /// # Examples
     ///
@@ -249,8 +256,8 @@ impl PipeOptions {
 
     /// Sets how a blocked call of either end waits before it sleeps; [`Spin::Adaptive`] by default.
     ///
-    /// It holds for the ends that are made, their clones and forked copies, and wherever they are handed over. The
-    /// kernel backend never spins.
+    /// The choice holds for both ends, their clones and forked copies, and wherever they are handed over. The kernel
+    /// backend never spins.
     ///
     /// # Examples
     ///
@@ -270,13 +277,13 @@ impl PipeOptions {
     /// Makes room for messages of up to `len` bytes in place: [`reserve`](Sender::reserve) and
     /// [`recv_in_place`](Receiver::recv_in_place) then copy none of them to private memory.
     ///
-    /// That takes a capacity of eight times as much, rounded up to a power of two; a larger
-    /// [`capacity`](Self::capacity) stays. Only shared memory has messages in place, so there is no fall-back to kernel
-    /// pipes: making the pipe is an error then.
+    /// That takes a capacity of eight times as much, rounded up to a power of two. A larger
+    /// [`capacity`](Self::capacity) stays. Only shared memory has messages in place, so there is no fall-back: where
+    /// shared memory is refused, or kernel pipes are chosen, making the pipe is an error.
     ///
-    /// Read in place is what was written in place, and any message of up to 256 KiB. Where another holder is just inside
-    /// a call, or a sender died inside a message, one may be copied all the same;
-    /// [`is_in_place`](crate::View::is_in_place) tells.
+    /// A receiver reads in place what was written in place, and any message of up to 256 KiB. It may get a copy all the
+    /// same while another holder is inside a call, or after a sender died inside a message.
+    /// [`is_in_place`](crate::View::is_in_place) reports which it is.
     ///
     /// # Examples
     ///
@@ -298,20 +305,22 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: a label that cannot be ([`label`](Self::label)), a capacity of 0 or over 2^40 bytes, huge pages that cannot be
-    ///   ([`huge_pages`](Self::huge_pages)), or a `SHMPIPE_BACKEND` that names no
-    ///   backend (unset or empty is the default; case matters); the message has the value.
+    /// - `InvalidInput`: a [`label`](Self::label) that is not allowed, a capacity of 0 or over 2^40 bytes,
+    ///   [huge pages](Self::huge_pages) that the kernel does not have, or a `SHMPIPE_BACKEND` that names no
+    ///   backend. The text has the value. Unset or empty, `SHMPIPE_BACKEND` chooses nothing; case matters.
     /// - `OutOfMemory`: the capacity is beyond the memory that is free; pages are taken now, so
     ///   that there is no SIGBUS later.
-    /// - `Unsupported`: messages [`in_place`](Self::in_place) were asked for, and the backend is the kernel's.
+    /// - `Unsupported`: messages [`in_place`](Self::in_place) were asked for, and kernel pipes were chosen.
     /// - `FileTooLarge`: shared memory was asked for, and `RLIMIT_FSIZE` (setrlimit(2)) is less than
     ///   its segment takes.
     /// - `PermissionDenied`: a kernel pipe larger than `/proc/sys/fs/pipe-max-size` was asked for
     ///   without `CAP_SYS_RESOURCE`; `InvalidInput` where it is larger than 2^30 bytes in any case.
-    /// - Whatever memfd_create(2), mmap(2), socketpair(2) or pipe2(2) reports, `EMFILE` first of
-    ///   all. The text names the call and the kind is that of the error; its number is
-    ///   what [`shmpipe::raw_os_error`](crate::raw_os_error) finds. `EMFILE` comes with the limit, and with how many
-    ///   descriptors a pipe takes. Nothing stays open after an error.
+    /// - Whatever memfd_create(2), mmap(2), socketpair(2) or pipe2(2) reports, `EMFILE` above all. The text names
+    ///   the call, the kind is that of the error, and [`shmpipe::raw_os_error`](crate::raw_os_error) finds its
+    ///   number. The text of `EMFILE` has the limit, and how many descriptors a pipe takes.
+    ///
+    /// Where no backend was chosen, a refusal of shared memory is no error but the fall-back to kernel pipes. Nothing
+    /// stays open after an error.
     ///
     /// # Examples
     ///

@@ -27,10 +27,10 @@ pub(crate) use ends::put_together;
 impl Sender {
     /// Sends `message` and copies of `fds` with it, whole or not at all, blocking while the pipe is full.
     ///
-    /// The receiver gets descriptors of its own for the same open files, as by dup(2), close-on-exec, in the
-    /// same order. Until then they are open although no process has them, and the caller may close its own at
-    /// once. They are closed when the last receiver goes without having received them, or dies having. With no
-    /// descriptors this is [`send`](Self::send).
+    /// The receiver gets descriptors of its own for the same open files, as by dup(2), close-on-exec and in the
+    /// same order. Until then the files stay open although no process has the copies, so the caller may close its own
+    /// at once. The copies are closed when the last receiver goes without having received them, or when the process
+    /// that received them ends. With no descriptors this is [`send`](Self::send).
     ///
     /// A message with descriptors goes in one piece: it takes up to an eighth of the capacity less 16 bytes, 4080
     /// bytes over kernel pipes. Some 270 such messages wait at most; then the call blocks until receivers have
@@ -190,8 +190,7 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As there, and [`Empty`](TryRecvError::Empty): no message is there, or a part of one only, as
-    /// [`try_recv`](Self::try_recv) has it.
+    /// As there, and [`Empty`](TryRecvError::Empty) as [`try_recv`](Self::try_recv).
     ///
     /// # Examples
     ///

@@ -11,8 +11,8 @@ use crate::{Connection, Receiver, Sender};
 
 /// For watching only: never read from it, write to it or close it.
 ///
-/// The descriptor is *readable* (`POLLIN`, `EPOLLIN`) exactly while [`recv`](Receiver::recv) would not block: a
-/// message is there, or the pipe is at its end. It is level-triggered, costs no descriptor, and is the same for
+/// The descriptor is *readable* (`POLLIN`, `EPOLLIN`) while there is something to receive: a message is there, or the
+/// pipe is at its end. The exceptions are below. It is level-triggered, costs no descriptor, and is the same for
 /// all handles of this process to this end, so an epoll instance takes it once. It shows the pipe and not this
 /// handle: what a [`Read`](io::Read) has taken and not yet handed out does not count, so read until a read would
 /// block.
@@ -20,19 +20,20 @@ use crate::{Connection, Receiver, Sender};
 /// The first call puts the receiving side, for all its holders in every process and for good, into a mode in which
 /// a receive that empties the pipe makes a few system calls, and the send after it two. Before it nothing is paid.
 ///
-/// Where it is ready although [`try_recv`](Receiver::try_recv) then says `Empty`:
+/// It is ready although [`try_recv`](Receiver::try_recv) then returns `Empty`:
 /// - for a moment, when a receive has overtaken the last step of the send, or on a kernel pipe when what a killed
 ///   process left is passed over; that call puts it right, so nobody is woken for it twice;
-/// - a message that does not fit the pipe comes in fragments, and each counts: `try_recv` takes what is there and
-///   says `Empty` until the last one came;
-/// - while another process is in the middle of such a message, or has a message in place;
-/// - on a kernel pipe, whose own readiness is shown, while a message that fits it is there in part.
+/// - for each fragment of a message that does not fit the pipe: `try_recv` takes what is there, and returns `Empty`
+///   until the last one came;
+/// - while another process is receiving such a message, or has a message in place;
+/// - on a kernel pipe, whose own readiness is shown, while a message that fits it is not whole yet.
 ///
-/// Where it is not ready although there is something: a sender was killed after its message had become visible
-/// and before it woke anybody (the next send does, and so does the end of the pipe), or died inside a message in
-/// fragments while others live (`Aborted` then shows with the next send).
+/// It is not ready although there is something:
+/// - A sender was killed after its message had become visible and before it woke anybody. The next send does that, and
+///   so does the end of the pipe.
+/// - A sender died inside a message in fragments while others live. `Aborted` then shows with the next send.
 ///
-/// With `EPOLLET` there is an event for each time the pipe becomes non-empty. Call `try_recv` until it says
+/// With `EPOLLET` there is an event for each time the pipe becomes non-empty. Call `try_recv` until it returns
 /// `Empty` or an error, and share the end with nobody: an event that another holder leaves half used is not
 /// repeated. Level-triggered watching has no such rule.
 ///
@@ -66,8 +67,8 @@ impl AsFd for Receiver {
 }
 
 impl Sender {
-    /// The descriptor that is *readable* (`POLLIN`) exactly while a [`send`](Sender::send) of a short message would
-    /// not block: there is room for it, or no receiver is left. For watching only.
+    /// The descriptor that is *readable* (`POLLIN`) while a [`send`](Sender::send) of a short message would not block:
+    /// there is room for it, or no receiver is left. For watching only.
     ///
     /// Short is up to 8 bytes less than an eighth of the capacity and at most 256 KiB; on a kernel pipe up to 4080
     /// bytes. A longer one may still find the pipe [`Full`](crate::TrySendError::Full), and so does any while
@@ -125,8 +126,8 @@ impl AsFd for Sender {
     }
 }
 
-/// That of its receiver: readable exactly while [`recv`](Connection::recv) would not block. For room to send,
-/// [`split`](Connection::split) first.
+/// That of its [receiver](Receiver#impl-AsFd-for-Receiver): readable while there is something to receive. To watch for
+/// room, [`split`](Connection::split) first.
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.receiver.as_fd()

@@ -167,16 +167,21 @@ impl Receiver {
 
     /// Receives the next message, blocking while the pipe is empty.
     ///
-    /// After a [`Read`](io::Read) that took a part of a message, the rest of it comes first.
+    /// After a [`Read`](io::Read) that took the beginning of a message, the rest of it comes first.
     ///
     /// # Errors
     ///
     /// - [`Disconnected`](RecvError::Disconnected): every sender is gone and every message has been
     ///   received. It stays.
-    /// - [`Aborted`](RecvError::Aborted): this message was lost with a process that had sent or received a part of it;
-    ///   the stream goes on.
+    /// - [`Aborted`](RecvError::Aborted): this message was lost with a process that had sent or received fragments of
+    ///   it; the next call receives the next one.
     /// - [`Interrupted`](RecvError::Interrupted): the hook of an [`Interrupt`](crate::Interrupt) ended the call.
     /// - [`Reentrant`](RecvError::Reentrant): a signal handler called while its thread is inside another call.
+    /// - [`Deadlock`](RecvError::Deadlock): only with [`detect_deadlock`](crate::PipeOptions::detect_deadlock).
+    /// - [`CarriesDescriptors`](RecvError::CarriesDescriptors): only with
+    ///   [`descriptors`](crate::PipeOptions::descriptors); the message stays.
+    /// - [`Corrupted`](RecvError::Corrupted): an impossible value, or a message over the
+    ///   [limit](Self::limit_messages). It stays.
     ///
     /// # Examples
     ///
@@ -197,21 +202,26 @@ impl Receiver {
 
     /// Receives the next message if one is there; never blocks.
     ///
-    /// A message that fits the pipe, which is one that [`try_send`](crate::Sender::try_send) can send through an empty one,
-    /// is there when it is whole. A longer one comes in fragments; this call takes those that are there and reports
-    /// `Empty` until a later call finds the last one. Fragments belong to the process: any of its handles and threads
-    /// goes on with them. Other processes get `Empty` meanwhile; if the process closes its last handle or ends before the
-    /// message is whole, one of them gets `Aborted` for it.
+    /// A message fits the pipe if [`try_send`](crate::Sender::try_send) can send it through an empty one. Such a message
+    /// is there when it is whole.
     ///
-    /// The call does not wait for the other side. Where another holder of this end is in the middle of a call, it waits
-    /// for that one, as read(2) waits for a pipe's mutex, unless that one itself waits for the rest of a message.
+    /// A longer message comes in fragments. This call takes those that are there, and returns `Empty` until a later call
+    /// finds the last one. Fragments belong to the process, and any of its handles and threads goes on with them. Other
+    /// processes get `Empty` meanwhile. If the process ends or closes its last handle before the message is whole, one
+    /// of the others gets `Aborted` for it.
+    ///
+    /// The call does not wait for the other side. Another holder of this end may be in the middle of a call. Then this
+    /// call waits for its turn, as read(2) waits for a pipe's mutex, unless the holder itself waits for the rest of a
+    /// message.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty): no message is there, or all that is there belongs to a
-    /// message that another process is receiving or has [in place](Self::recv_in_place). `Io` of the kind `ResourceBusy`
-    /// where another holder of this end has been in the middle of a call for over 100 ms, being stopped, so that this
-    /// one could not look.
+    /// As [`recv`](Self::recv), and
+    ///
+    /// - [`Empty`](TryRecvError::Empty): no message is there, the message is not whole yet, or another process is
+    ///   receiving it or has it [in place](Self::recv_in_place);
+    /// - `Io` of the kind `ResourceBusy`: another holder of this end has been stopped in the middle of a call for over
+    ///   100 ms, so that this call could not look.
     ///
     /// # Examples
     ///
@@ -233,9 +243,9 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout), not before its time.
-    /// Nothing is lost by it: a message that fits the pipe stays there until it is whole, and the fragments of a longer
-    /// one are kept as by [`try_recv`](Self::try_recv).
+    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout), not before its time. Nothing is lost then. A
+    /// message that fits the pipe stays there until it is whole, and the fragments of a longer one are kept as by
+    /// [`try_recv`](Self::try_recv).
     ///
     /// # Examples
     ///
@@ -338,17 +348,17 @@ impl Receiver {
         Self::receive(&mut self.flavor, Destination::Slice(buf), patience)
     }
 
-    /// Waits until [`recv`](Self::recv) would not block, and tells whether it would not: true when a
-    /// message is there or the pipe is at its end. `None` waits without limit, `Some(timeout)` no longer than
-    /// that, so that `Some(Duration::ZERO)` only looks.
+    /// Waits until there is something to receive, and returns whether there is: a message, end-of-file, or an error that
+    /// [`recv`](Self::recv) would report. `None` waits without limit. `Some(timeout)` waits no longer than that, so
+    /// `Some(Duration::ZERO)` only looks.
     ///
-    /// A message that fits the pipe (see [`try_recv`](Self::try_recv)) is there when it is whole, a longer one when its
-    /// next fragment is. With several holders of this end another one may take the message first.
+    /// A message that [fits the pipe](Self::try_recv) is there when it is whole. Of a longer one each fragment counts, so
+    /// that `recv` may still wait for the next. With several holders of this end another one may take the message first.
     ///
     /// # Errors
     ///
-    /// What the operating system reports, and [`Interrupted`](RecvError::Interrupted) and
-    /// [`Reentrant`](RecvError::Reentrant) by their kinds; a corrupted pipe counts as ready.
+    /// What the operating system reports. [`Interrupted`](RecvError::Interrupted) and
+    /// [`Reentrant`](RecvError::Reentrant) are errors of the kinds `Interrupted` and `Deadlock`.
     ///
     /// # Examples
     ///
@@ -385,12 +395,13 @@ impl Receiver {
 
     /// Refuses messages of more than `max` bytes from now on.
     ///
-    /// It is a limit of this process's end: that of all its handles, and of forked copies made later. It can be
-    /// lowered and not raised. A receiver begins with the pipe's [`max_message`](crate::PipeOptions::max_message), as
-    /// it was when the receiver was made; one that was handed over by somebody who is not trusted has it from him.
+    /// The limit holds for all handles of this process to this end, and for copies that are forked later. It can be
+    /// lowered but not raised. A receiver begins with the pipe's [`max_message`](crate::PipeOptions::max_message). If the
+    /// end was handed over, its maker has written that value: set a limit of your own where the maker is not trusted.
     ///
     /// A message over the limit is refused before memory is taken for it. It counts as a breach of the protocol: this
-    /// end reports [`Corrupted`](RecvError::Corrupted) and stays unusable.
+    /// end reports [`Corrupted`](RecvError::Corrupted) and stays unusable. Senders are not told of the limit, and can
+    /// send until the end is dropped.
     ///
     /// # Examples
     ///
@@ -412,8 +423,8 @@ impl Receiver {
 
     /// Makes another handle to this end. Dropping either changes nothing for the other.
     ///
-    /// The rest of a message of which a `Read` has taken a part stays with this handle. The fragments of a message that
-    /// is not whole yet belong to all handles of this process, and whichever receives next goes on with them.
+    /// When a `Read` has taken the beginning of a message, the rest stays with this handle. The fragments of a message
+    /// that is not whole yet belong to all handles of this process, and whichever receives next goes on with them.
     ///
     /// # Errors
     ///

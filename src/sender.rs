@@ -29,7 +29,7 @@ pub use slot::Slot;
 /// tx.send(b"sending needs a mutable end: clone it for a second user");
 /// ```
 ///
-/// For the same reason there is no `Write` for `&Sender`, by design: what an end counts has one user, and sharing it
+/// For the same reason there is no `Write` for `&Sender`, by design: an end has counters for one user, and sharing them
 /// would take a lock at each call. A [clone](Self::try_clone) costs no descriptor.
 pub struct Sender {
     pub(crate) flavor: Flavor,
@@ -89,19 +89,19 @@ impl Sender {
 
     /// Sends `message` whole, blocking while the pipe is full.
     ///
-    /// A message longer than the pipe's capacity is received while it is still being sent, so the
+    /// A message longer than the pipe's capacity goes in fragments, and is received while it is still being sent. The
     /// call then returns only when a receiver has taken most of it. An empty message is a message.
     ///
-    /// Other holders of this end wait while one is inside a call, and for long where that one is starved of CPU time
-    /// (`docs/safety.md`, "Priorities").
+    /// Other holders of this end wait while one is inside a call. That may take long where the one inside is starved of
+    /// CPU time (`docs/safety.md`, "Priorities").
     ///
     /// # Errors
     ///
     /// - [`Disconnected`](SendError::Disconnected): no receiver is left (as `EPIPE` of write(2),
     ///   without the SIGPIPE), also when the last one goes while the call is blocked. A receiver
-    ///   killed within the last 100 µs may not have been noticed yet (one who has just sent several
-    ///   messages in 2 µs may send three more): those sends succeed, as a write(2) just before the
-    ///   death would. A receiver that is dropped is noticed at once.
+    ///   that is dropped is noticed at once. One that was killed within the last 100 µs may not have
+    ///   been noticed yet; the send then succeeds, as a write(2) just before the death would. A
+    ///   sender that has just sent several messages within 2 µs may send three more.
     /// - [`TooLarge`](SendError::TooLarge): over [`max_message`](crate::PipeOptions::max_message).
     /// - [`Interrupted`](SendError::Interrupted): the hook of an [`Interrupt`](crate::Interrupt) ended the call.
     /// - [`Reentrant`](SendError::Reentrant): a signal handler called while its thread is inside another call.
@@ -129,9 +129,9 @@ impl Sender {
     /// - [`Full`](TrySendError::Full): no room, or another holder is in the middle of a send.
     /// - [`TooLarge`](TrySendError::TooLarge): over [`max_message`](crate::PipeOptions::max_message), as for
     ///   every send.
-    /// - [`TooLargeAtOnce`](TrySendError::TooLargeAtOnce): within that limit, and longer than an empty pipe takes at
-    ///   once (`max` says how much that is, a little less than the [`capacity`](Self::capacity)), so that only
-    ///   a send that blocks can send it.
+    /// - [`TooLargeAtOnce`](TrySendError::TooLargeAtOnce): within that limit, but longer than an empty pipe takes at
+    ///   once. Only a send that blocks can send it. `max` says how much an empty pipe takes, a little less than the
+    ///   [`capacity`](Self::capacity).
     /// - [`Disconnected`](TrySendError::Disconnected): no receiver is left.
     /// - [`Reentrant`](TrySendError::Reentrant), as for [`send`](Self::send).
     ///
@@ -159,9 +159,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`Timeout`](SendTimeoutError::Timeout), not before its time. A
-    /// message longer than the capacity that was sent in part by then is taken back: no receiver
-    /// gets any of it.
+    /// As [`send`](Self::send), and [`Timeout`](SendTimeoutError::Timeout), not before its time. Fragments that
+    /// were sent by then are taken back: no receiver gets any of the message.
     ///
     /// # Examples
     ///
@@ -249,10 +248,10 @@ impl Sender {
         }
     }
 
-    /// Bytes that the pipe holds, framing included: a message takes 8 more than its length rounded up to 8,
-    /// and one over an eighth of the capacity some more. A little less than the capacity is what an empty
-    /// pipe takes without a receiver (65,456 bytes of 65,536); a kernel pipe may take only half of it from a
-    /// [`try_send`](Self::try_send), since the kernel does not tell how full its pages are.
+    /// Bytes that the pipe holds, framing included. A message takes its length rounded up to 8 and 8 bytes more, and
+    /// one over an eighth of the capacity a little more than that. The longest message that an empty pipe takes without
+    /// a receiver is a little shorter than the capacity (65,456 bytes of 65,536). A kernel pipe may take only half of
+    /// its capacity from a [`try_send`](Self::try_send), since the kernel does not tell how full its pages are.
     ///
     /// # Examples
     ///

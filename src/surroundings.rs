@@ -7,15 +7,15 @@ use std::sync::Arc;
 use crate::{Connection, Receiver, Sender, receiver, sender, sys};
 
 impl Sender {
-    /// Why this end is a kernel pipe although shared memory is the default: what that was refused by.
+    /// Why this end is a kernel pipe although shared memory is the default: the error that making it of shared memory
+    /// would have been.
     ///
-    /// `None` where the backend was chosen, by [`PipeOptions::backend`](crate::PipeOptions::backend) or by
-    /// `SHMPIPE_BACKEND`, and where the pipe is of shared memory. Clones and forked copies know it. An end that was
-    /// handed over does not: the reason is one of the process that made the pipe.
+    /// It has the kind, text and [number](crate::raw_os_error) that [`pipe`](crate::PipeOptions::pipe) reports where
+    /// shared memory was chosen and is refused. A chosen backend never falls back.
     ///
-    /// The error has kind, text and [number](crate::raw_os_error), as it would have been an error of
-    /// [`pipe`](crate::PipeOptions::pipe) if shared memory had been chosen. That is the strict mode: a chosen backend
-    /// never falls back.
+    /// `None` where the pipe is of shared memory, and where the backend was chosen by
+    /// [`PipeOptions::backend`](crate::PipeOptions::backend) or `SHMPIPE_BACKEND`. Clones and forked copies have the
+    /// reason too. An end that was handed over has none, since the refusal was the maker's and may not be its holder's.
     ///
     /// # Examples
     ///
@@ -24,7 +24,7 @@ impl Sender {
     ///
     /// let (rx, _tx) = shmpipe::pipe()?;
     /// if let Some(reason) = rx.fallback_reason() {
-    ///     eprintln!("slow pipes, since {reason}");
+    ///     eprintln!("kernel pipes, because {reason}");
     /// }
     /// let (_, tx) = PipeOptions::new().backend(Backend::Kernel).pipe()?;
     /// assert!(tx.fallback_reason().is_none()); // it was chosen
@@ -37,16 +37,14 @@ impl Sender {
         }
     }
 
-    /// Does now what would be done once, at the first call that needs it, so that this thread can close its sandbox
-    /// after it.
+    /// Does at once what the first calls would do, so that this thread can close its sandbox afterwards.
     ///
-    /// Making and attaching an end does most of that. What is left: who this process and this thread are, which a
-    /// message in fragments needs; how many processors they may use, which a blocked call needs; and the page tables,
-    /// as [`prefault`](Self::prefault). Call it in each thread that is to use the end under a filter: what a thread is
-    /// cannot be found out by another. A forked child is another process.
+    /// Making or attaching an end does most of that. This call does the rest. It finds out who this process and this
+    /// thread are, which a message in fragments needs, and how many processors they may use, which a blocked call needs.
+    /// It also fills the page tables, as [`prefault`](Self::prefault) does. Call it in each thread that is to use the end
+    /// under a filter, since no thread can do it for another, and again in a forked child.
     ///
-    /// What the calls ask of the kernel from then on, by phase and backend, is in `docs/syscalls.md`: a list for a
-    /// seccomp(2) filter.
+    /// `docs/syscalls.md` lists the system calls of each phase and backend from then on, for a seccomp(2) filter.
     ///
     /// # Errors
     ///

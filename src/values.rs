@@ -47,7 +47,7 @@ macro_rules! sender_of_values {
                 self.inner.fallback_reason()
             }
 
-            /// Does now what would be done once, as [`Sender::warm_up`](crate::Sender::warm_up).
+            /// Does at once what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up).
             ///
             /// # Errors
             ///
@@ -106,8 +106,9 @@ macro_rules! sender_of_values {
 macro_rules! receiver_of_values {
     (recv: [$($recv:tt)+], in $module:literal) => {
         impl<T> Receiver<T> {
-            /// Waits until [`recv`](Self::recv) would not block and tells whether it would not, as
-            /// [`Receiver::poll`](crate::Receiver::poll). Whether the message is a value only `recv` tells.
+            /// Waits until there is something to receive, and returns whether there is, as
+            /// [`Receiver::poll`](crate::Receiver::poll). Whether the message is a value only [`recv`](Self::recv) finds
+            /// out.
             ///
             /// # Errors
             ///
@@ -153,7 +154,7 @@ macro_rules! receiver_of_values {
                 self.inner.fallback_reason()
             }
 
-            /// Does now what would be done once, as [`Sender::warm_up`](crate::Sender::warm_up).
+            /// Does at once what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up).
             ///
             /// # Errors
             ///
@@ -212,9 +213,9 @@ macro_rules! receiver_of_values {
 
             /// Iterates over the values until end-of-file, blocking while the pipe is empty.
             ///
-            /// Each item is a `Result`, as [`Receiver::messages`](crate::Receiver::messages) has it. A message that is
-            /// no value has been taken out, and the iteration goes on behind it, as it does after `Aborted`; any other
-            /// error is the last item.
+            /// Each item is a `Result`, as [`Receiver::messages`](crate::Receiver::messages) has it. After a message that
+            /// is no value, and after `Aborted`, the iteration goes on with the next message. Any other error is the
+            /// last item.
             ///
             /// # Examples
             ///
@@ -234,7 +235,7 @@ macro_rules! receiver_of_values {
                 }
             }
 
-            /// As [`messages`](Self::messages), by an iterator that has the end in it.
+            /// As [`messages`](Self::messages), by an iterator that owns the end.
             ///
             /// # Examples
             ///

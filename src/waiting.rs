@@ -49,28 +49,28 @@ pub(crate) mod sealed {
     }
 }
 
-/// Waits until one or more of `ends` are ready, and returns the indices of all that are, in ascending order; an
-/// empty list when `timeout` ended first, not before its time. `None` waits without limit, `Some(0)` not at all.
+/// Waits until one or more of `ends` are ready, and returns the indices of all that are, in ascending order. The list
+/// is empty when `timeout` ended first, not before its time. `None` waits without limit, and `Some(Duration::ZERO)`
+/// only looks.
 ///
-/// As `multiprocessing.connection.wait`. A receiver or connection is ready when [`recv`](Receiver::recv) would not
-/// block: a message is there, or the pipe is at its end. A sender is ready when a short message can be sent or no
-/// receiver is left, as [`readiness`](Sender::readiness) has it. Ends of both backends may be mixed. Since all that
-/// are ready are told, none can starve another; serve each once before the next call.
+/// It is what `multiprocessing.connection.wait` is in Python. A receiver or connection is ready as
+/// [`poll`](Receiver::poll) has it: a message or a fragment is there, or the pipe is at its end or corrupted. A sender is
+/// ready as [`readiness`](Sender::readiness) has it: a short message can be sent, or no receiver is left. Ends of both
+/// backends may be mixed. No end can starve another, since all that are ready are returned: serve each once before the
+/// next call.
 ///
-/// Below is one poll(2) and no polling. Only while a message of one of the ends is there in part and its sender has
-/// stopped, or another process is receiving a message that is longer than the pipe, does it look again by itself, after
-/// 1 ms and then at intervals that double up to 50 ms. Nothing else is paid by ends that are waited for:
-/// the descriptor's lasting mode is not entered. For thousands of ends, or very many waits, register the
-/// descriptors with epoll(7) instead: here each call looks at every end.
+/// The call sleeps in one poll(2). It looks again by itself only while one of the ends has a message that is not whole
+/// and whose sender has stopped, or that another process is receiving in fragments. It then looks after 1 ms and at
+/// intervals that double up to 50 ms. The ends do not enter the lasting mode of their descriptors. Each call looks at
+/// every end: for thousands of ends, or very many waits, register the descriptors with epoll(7) instead.
 ///
-/// As with [`poll`](Receiver::poll), another holder of an end may be faster. A message that fits the pipe is there when it is
-/// whole, a longer one with each fragment.
+/// As with [`poll`](Receiver::poll), another holder of an end may be faster.
 ///
 /// # Errors
 ///
-/// What the operating system reports, `Interrupted` by the hook of an [`Interrupt`](crate::Interrupt), and `Deadlock`
-/// for a signal handler that is refused ([`Reentrant`](crate::RecvError::Reentrant)); a corrupted pipe counts as ready. With an empty list and no time-out it waits
-/// for good, as poll(2).
+/// What the operating system reports. The kind is `Interrupted` where the hook of an [`Interrupt`](crate::Interrupt)
+/// ended the call, and `Deadlock` for [`Reentrant`](crate::RecvError::Reentrant), a signal handler's call inside another
+/// one. With no ends and no time-out the call waits for ever, as poll(2) does.
 ///
 /// # Examples
 ///
@@ -92,7 +92,7 @@ pub fn wait(ends: &mut [&mut dyn Waitable], timeout: Option<Duration>) -> io::Re
     Ok(wait_with(ends, &[], timeout)?.ends)
 }
 
-/// What a foreign descriptor is waited for.
+/// What [`wait_with`] waits for on a foreign descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Interest {
@@ -126,8 +126,8 @@ pub struct Ready {
 
 /// As [`wait`], beside descriptors of any other kind: sockets, timers, processes, pipes.
 ///
-/// A descriptor is ready as poll(2) has it: for what it is waited for, or with an error or hang-up, which its next call
-/// tells. It is not touched otherwise.
+/// A descriptor is ready as poll(2) has it: for its [`Interest`], or with an error or hang-up, which the next call on it
+/// reports. Nothing is read from it or written to it.
 ///
 /// # Errors
 ///

@@ -25,7 +25,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 
-    /// Print again each so many seconds, until the pipe is gone, which standard error is told
+    /// Print again every so many seconds, until the pipe is gone; standard error then says so
     #[arg(long, value_name = "SECONDS", value_parser = crate::parse_interval)]
     watch: Option<Duration>,
 

@@ -7,14 +7,18 @@ use crate::{Message, Receiver, SendError, Sender};
 impl Receiver {
     /// Receives the next message if that takes the fast path alone; else `None`, and nothing has changed.
     ///
-    /// It waits for no lock, and makes no system call but one: where a sender sleeps for the room that the receive makes,
-    /// the sender is woken. (The first messages may make the allocator get memory for this end's buffer.) So it is for
-    /// callers with a lock of their own, as an interpreter's, which release that lock before [`recv`](Self::recv).
+    /// It waits for no lock. Its only system call wakes a sender that sleeps for the room which the receive makes; the
+    /// first messages may also make the allocator get memory for this end's buffer. So it is for callers that hold a lock
+    /// of their own, such as an interpreter's, and release it before [`recv`](Self::recv).
     ///
-    /// `None` is no `Empty`. It also comes where there is a message longer than an eighth of the capacity, for what
-    /// carries descriptors, once for each capacity received, while another holder has the side for a moment or in place,
-    /// at each error, at the end of the pipe, after a [`Read`](std::io::Read) that took a part of a message, and always on
-    /// a kernel pipe. After `None`, [`try_recv`](Self::try_recv) or `recv` tells.
+    /// `None` does not mean empty: call [`try_recv`](Self::try_recv) or `recv` to find out. It is also returned
+    ///
+    /// - for a message that is longer than an eighth of the capacity or carries descriptors;
+    /// - once for each capacity received;
+    /// - while another holder is inside a call, or has a message in place;
+    /// - for every error, and at the end of the pipe;
+    /// - after a [`Read`](std::io::Read) that took the beginning of a message;
+    /// - always on a kernel pipe.
     ///
     /// # Examples
     ///
@@ -50,12 +54,18 @@ impl Receiver {
 }
 
 impl Sender {
-    /// Sends `message` if that takes the fast path alone, and tells whether it did; if not, nothing has changed.
+    /// Sends `message` if that takes the fast path alone, and returns whether it did; if not, nothing has changed.
     ///
-    /// It never blocks. The system calls that it makes do not either: one that wakes a receiver which sleeps, and, 50 µs
-    /// after the last one, one that asks whether a receiver is left. False is no `Full`: it also comes for an end's
-    /// first message, for one longer than an eighth of the capacity or than 256 KiB, while another holder has the side, at each error that
-    /// [`send`](Self::send) would report, and always on a kernel pipe.
+    /// It never blocks, and neither do its system calls. One wakes a receiver that sleeps. Another asks whether a receiver
+    /// is left, if the last time is over 50 µs ago.
+    ///
+    /// False does not mean full: call [`try_send`](Self::try_send) or [`send`](Self::send) then. It is also returned
+    ///
+    /// - for an end's first message;
+    /// - for a message that is longer than an eighth of the capacity or than 256 KiB;
+    /// - while another holder is inside a call, or has a slot in place;
+    /// - for every error that `send` would report;
+    /// - always on a kernel pipe.
     ///
     /// # Errors
     ///

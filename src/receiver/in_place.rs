@@ -15,11 +15,11 @@ use crate::sys::clock::{Deadline, Patience};
 use crate::sys::fork::fork_generation;
 use crate::{RecvError, RecvTimeoutError, TryRecvError};
 
-/// One whole message where it lies in the pipe, made by [`Receiver::recv_in_place`]: read by copies of what is
-/// wanted of it. Dropped, it is received and its room given back.
+/// One whole message where it lies in the pipe, made by [`Receiver::recv_in_place`]. It is read by copies of what is
+/// wanted of it. When it is dropped, the message is received and its room given back.
 ///
-/// Another holder of the pipe may change the bytes at any time, against the protocol: then two looks at one place
-/// may differ. So check what was copied, and not what will be copied again.
+/// A hostile holder of the pipe may change the bytes at any time, so that two looks at one place differ. Copy first,
+/// and check the copy.
 ///
 /// A forked child may read its copy of a view as long as its parent keeps the original; dropped there, the copy changes
 /// nothing.
@@ -50,14 +50,15 @@ impl Receiver {
     /// it. Any other, any of a kernel pipe, and the rest of one after a [`Read`](std::io::Read) is first copied to
     /// private memory as [`recv`](Self::recv) does; [`is_in_place`](View::is_in_place) tells.
     ///
-    /// A view in place keeps all other receivers of this pipe waiting until it is dropped: their `try_recv` says
-    /// `Empty`, their `poll` false, their time-outs hold. A blocking receive through another clone by the thread that
+    /// A view in place keeps all other receivers of this pipe waiting until it is dropped: their `try_recv` returns
+    /// `Empty`, their `poll` false, and their time-outs hold. A blocking receive through another clone by the thread that
     /// has the view waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does. Senders go on while
-    /// there is room. Killed with a view open, a process has not received the message: the others find that out by
-    /// their looks after it, 10 ms after they began to wait and then at intervals that double up to 50 ms, and the
-    /// next one gets the message. A holder that replaced itself
-    /// by exec counts as alive until that program ends. A view that is leaked was not received: the same end's next
-    /// call gets the message again.
+    /// there is room.
+    ///
+    /// A process that is killed with a view open has not received the message. The others look whether the holder is
+    /// alive, 10 ms after they began to wait and then at intervals that double up to 50 ms, and the next one gets the
+    /// message. A holder that replaced itself by exec counts as alive until that program ends. A view that is leaked was
+    /// not received: the same end's next call gets the message again.
     ///
     /// # Errors
     ///

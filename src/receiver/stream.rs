@@ -72,9 +72,10 @@ impl Receiver {
     }
 }
 
-/// The byte-stream view: message edges vanish and empty messages are skipped. A message whose sender died is
-/// dropped whole and reported once as `InvalidData`; the next read goes on. A signal interrupts no read;
-/// `Interrupted` is reported only where the hook of an [`Interrupt`](crate::Interrupt) ends one. There is no time-out: [`poll`](Receiver::poll) first where one is wanted.
+/// The byte-stream view: message edges vanish and empty messages are skipped. A message that is lost
+/// ([`Aborted`](crate::RecvError::Aborted)) is dropped whole and reported once as `InvalidData`; the next read goes on.
+/// A signal interrupts no read: `Interrupted` is reported only where the hook of an [`Interrupt`](crate::Interrupt) ends
+/// one. A read has no time-out; call [`poll`](Receiver::poll) first where one is wanted.
 ///
 /// Reads and receives may be mixed: a receive after a read that took a part of a message returns the rest.
 impl io::Read for Receiver {

@@ -97,19 +97,19 @@ fn scatter(memory: &mut impl Memory, len: usize, copy: impl Fn(usize, &mut [u8])
 }
 
 impl Receiver {
-    /// Receives the next message into memory that `place` provides when it is told the message's length, blocking while
-    /// the pipe is empty. Returns the length.
+    /// Receives the next message into memory that `place` provides for its length, blocking while the pipe is empty.
+    /// Returns the length.
     ///
-    /// `place` is called once at most, before anything is taken and with no lock held. It returns memory for at least so
-    /// many bytes, in one piece or [several](Memory), or `None` to refuse; the message then stays. What it is told is what
-    /// the sender claims, up to the [limit](Self::limit_messages): whoever does not trust the sender sets one. It is not
-    /// called for an empty message, which needs no memory.
+    /// `place` gets the length, and returns memory for at least so many bytes, in one piece or [several](Memory). With
+    /// `None` it refuses, and the message stays. It is called once at most, before anything is taken and with no lock
+    /// held. It is not called for an empty message, which needs no memory. The sender claims the length, up to the
+    /// [limit](Self::limit_messages): set one where the sender is not trusted.
     ///
-    /// The length that is returned differs from what `place` was told where another receiver has taken that message
-    /// meanwhile, and this is the one behind it.
+    /// Another receiver may take that message meanwhile. Then the next one is received if it fits, and the length that is
+    /// returned differs from the one that `place` got.
     ///
-    /// Memory in one piece is filled without another copy, that of several pieces too for messages in shared memory of up
-    /// to an eighth of the capacity; longer ones and those of a kernel pipe go to pieces by way of this end's buffer.
+    /// Memory in one piece is filled without another copy. So is memory in several pieces, for a message in shared memory
+    /// of up to an eighth of the capacity. Any other message goes to several pieces by way of this end's buffer.
     ///
     /// # Errors
     ///

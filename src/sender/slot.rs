@@ -50,11 +50,11 @@ impl Sender {
     /// another copy. A longer one, and any of a kernel pipe, is gathered in private memory and sent by the commit, which
     /// then blocks as [`send`](Self::send) does; [`is_in_place`](Slot::is_in_place) tells.
     ///
-    /// A slot in place keeps all other senders of this pipe waiting until it is committed or dropped, as one inside a
-    /// long send does: their `try_send` says `Full`, their time-outs hold. A blocking send through another clone by
-    /// the thread that has the slot waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does. A
-    /// holder that was killed is found out by the others' looks after it, 10 ms after they began to wait and then at
-    /// intervals that double up to 50 ms. One that replaced itself by exec counts as alive until that program ends.
+    /// A slot in place keeps all other senders of this pipe waiting until it is committed or dropped, as a long send
+    /// does: their `try_send` returns `Full`, and their time-outs hold. A blocking send through another clone by the
+    /// thread that has the slot waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does. The others
+    /// look whether the holder is alive, 10 ms after they began to wait and then at intervals that double up to 50 ms.
+    /// A holder that replaced itself by exec counts as alive until that program ends.
     ///
     /// # Errors
     ///

@@ -8,11 +8,11 @@ use std::io::{self, IoSlice};
 use super::Sender;
 use crate::SendError;
 
-/// Each write is one message; an empty write sends nothing. A signal interrupts no write, so `Interrupted`
-/// is never reported.
+/// Each write is one message; an empty write sends nothing. A signal interrupts no write: `Interrupted` is reported
+/// only where the hook of an [`Interrupt`](crate::Interrupt) ends one.
 impl io::Write for Sender {
-    /// Sends `buf` as one message, or its first part where a limit is set, blocking while the pipe
-    /// is full.
+    /// Sends `buf` as one message, blocking while the pipe is full. Where a limit is set, the message is as much
+    /// of `buf` as the limit allows.
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let part = &buf[..buf.len().min(self.limit)];
         if part.is_empty() && !buf.is_empty() {

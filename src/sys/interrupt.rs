@@ -20,36 +20,35 @@ thread_local! {
 /// A hook that can end the blocking calls of a thread, as an interpreter needs it for Ctrl-C.
 ///
 /// A handled signal does not end a call: the wait goes on with the same deadline. Within [`during`](Self::during) a
-/// hook is asked instead, before each sleep and after each signal that ended one, and where it says `true` the call
-/// ends with `Interrupted` ([`io::ErrorKind::Interrupted`]). It is asked on the thread that called, by every wait:
-/// for a message, for room, for another sender's or receiver's turn, in [`poll`](crate::Receiver::poll),
-/// [`wait`](crate::wait) and [`Slot::commit`](crate::Slot::commit). Calls that need not sleep, `try_` calls and drops
-/// never ask, and calls outside of `during` pay nothing.
+/// hook is asked, before each sleep and after each signal that ended one. Where it returns `true` the call ends with
+/// `Interrupted` ([`io::ErrorKind::Interrupted`]). It is asked on the thread that called, by every wait: for a message,
+/// for room, and for another sender or receiver to finish. [`poll`](crate::Receiver::poll), [`wait`](crate::wait) and
+/// [`Slot::commit`](crate::Slot::commit) are such waits too. Calls that need not sleep, `try_` calls and drops never ask,
+/// and calls outside of `during` pay nothing.
 ///
-/// Nothing is lost: a message that was being sent is taken back whole, also a long one that has been received in
-/// part, and of one that was being received the fragments are kept for the next receive.
+/// Nothing is lost. A message that was being sent is taken back whole, also a long one of which fragments were received.
+/// The fragments of a message that was being received are kept for the next receive.
 ///
 /// # Signals that come too early
 ///
 /// A signal that comes after the hook was asked and before the sleep ends no sleep, and the hook would be asked only
 /// after the next one. With a descriptor by [`woken_by`](Self::woken_by) nothing is too early: while it is readable
 /// no call sleeps, and the hook is asked. Let the handler write to an eventfd(2) or a pipe. In Python that is
-/// `signal.set_wakeup_fd`. The hook reads the descriptor empty before it says `false`; one that leaves it readable is
-/// asked again and again.
+/// `signal.set_wakeup_fd`. The hook reads the descriptor empty before it returns `false`; otherwise it is asked again and
+/// again.
 ///
-/// One sleep cannot watch a descriptor: that of a call that waits for another sender or receiver to get out of the
-/// way, which futex(2) does. It is ended by a signal too, and beside that the hook is asked each 50 ms.
+/// One sleep cannot watch a descriptor, because it is in futex(2): that of a call that waits for another sender or
+/// receiver to finish. A signal ends it too, and in addition the hook is asked every 50 ms.
 ///
 /// # What the hook may do
 ///
-/// It may take as long as it likes, but a call inside a long message keeps its side meanwhile, and others wait. It may
-/// use pipes; such a call ends with `Reentrant` where the call that asks is in the middle of a message or of waiting
-/// for its turn, and does not ask the hook itself. A panic in it ends the process.
+/// It may take as long as it likes, but others wait meanwhile if the call that asks is inside a long message. It may use
+/// pipes, and those calls ask no hook. They end with `Reentrant` where the call that asks is in the middle of a message
+/// or waits for another sender or receiver. A panic in the hook ends the process.
 ///
-/// Loops of the standard library make a call again that ended with `Interrupted`: [`read_exact`](io::Read::read_exact),
-/// [`read_to_end`](io::Read::read_to_end), [`io::copy`], [`write_all`](io::Write::write_all). They end only where the
-/// hook sees to it by other means: use [`recv`](crate::Receiver::recv), [`send`](crate::Sender::send), or a single
-/// `read` and `write`.
+/// Loops of the standard library repeat a call that ended with `Interrupted`: [`read_exact`](io::Read::read_exact),
+/// [`read_to_end`](io::Read::read_to_end), [`io::copy`], [`write_all`](io::Write::write_all). A hook does not end them.
+/// Use [`recv`](crate::Receiver::recv), [`send`](crate::Sender::send), or a single `read` or `write`.
 ///
 /// # Examples
 ///
@@ -92,7 +91,7 @@ pub struct Interrupt<'a> {
 }
 
 impl<'a> Interrupt<'a> {
-    /// Calls end where `hook` says `true`.
+    /// A hook that ends a call by returning `true`.
     ///
     /// # Examples
     ///
@@ -133,7 +132,8 @@ impl<'a> Interrupt<'a> {
         self
     }
 
-    /// Makes `calls`, whose sleeps on this thread ask the hook. Inside another `during` this one alone is asked.
+    /// Runs `calls`, and has every sleep in it on this thread ask the hook. Inside another `during` only the inner hook is
+    /// asked.
     ///
     /// # Examples
     ///

@@ -65,7 +65,7 @@ macro_rules! goes_as_its_blocking_end {
                 self.$by.fallback_reason()
             }
 
-            /// Does now what would be done once, as [`Sender::warm_up`](crate::Sender::warm_up).
+            /// Does at once what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up).
             ///
             /// # Errors
             ///

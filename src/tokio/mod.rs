@@ -6,26 +6,26 @@
 //! and takes a descriptor of its own, which also counts as a holder of the side.
 //!
 //! They are handed over as blocking ends are: by [`inherit`](Receiver::inherit) and
-//! [`from_env`](Receiver::from_env), or [in messages](Sender::send_with_end). For every other way there is
-//! `into_blocking()` and then `into_fds`, and on the other side `from_fds` and then `from_blocking`; so it is for calls
-//! that only the blocking ends have, like batches, `reserve` and `wait`.
+//! [`from_env`](Receiver::from_env), or [in messages](Sender::send_with_end). For every other way call
+//! `into_blocking()` and then `into_fds`, and on the other side `from_fds` and then `from_blocking`. Only the blocking
+//! ends have batches, `reserve` and `wait`; `into_blocking()` leads to those too.
 //!
 //! # Dropped futures
 //!
 //! Every call is cancel safe. A dropped [`recv`](Receiver::recv) has taken no message: it takes one only in the poll that
-//! returns it. Parts of a long one stay in the end for the next call. A dropped [`send`](Sender::send) has sent nothing,
-//! however long the message. So a time-out is `tokio::time::timeout` around either, and `select!` may drop both. The byte
-//! streams are as safe as tokio says of its `read` and `write`; `read_exact` and `write_all` are not.
+//! returns it. Fragments of a long one stay for the next call. A dropped [`send`](Sender::send) has sent nothing, however
+//! long the message. So a time-out is `tokio::time::timeout` around either, and `select!` may drop both. The byte streams
+//! are as safe as tokio says of its `read` and `write`; `read_exact` and `write_all` are not.
 //!
 //! No call of these ends takes a thread of the runtime's pool for blocking work.
 //!
 //! # Forks
 //!
 //! A runtime does not survive fork(2): the child has none of its threads, and shares its epoll(7) instance with the
-//! parent. A child may drop its copies of these ends; that takes nothing from the parent. Waiting in one fails with
-//! `Unsupported`, and so does its `try_clone`. What a child can use is the blocking end of it, by `into_blocking()`, also
-//! for an end in a runtime of its own. A child must not go on with its copy of the parent's runtime, whatever it does
-//! there: it would take the events that the parent waits for.
+//! parent. A child may drop its copies of these ends, which takes nothing from the parent. Waiting in a copy fails with
+//! `Unsupported`, and so does its `try_clone`. A child uses the blocking end, which `into_blocking()` returns, and may
+//! make of that an end in a runtime of its own. It must not go on with its copy of the parent's runtime, because that
+//! would take the events that the parent waits for.
 //!
 //! # Examples
 //!

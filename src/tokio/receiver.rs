@@ -50,7 +50,7 @@ impl Receiver {
         })
     }
 
-    /// Gives the blocking end back, with all that it has taken and not handed out.
+    /// Returns the blocking end, with all that it has taken and not handed out.
     ///
     /// # Examples
     ///
@@ -74,8 +74,8 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`Receiver::recv`](crate::Receiver::recv). That a sender died inside a message longer than an eighth of
-    /// the capacity, while others live, shows only when one of those sends again.
+    /// As [`Receiver::recv`](crate::Receiver::recv). When a sender dies inside a message in fragments (longer than an
+    /// eighth of the capacity) while others live, `Aborted` shows only when one of those sends again.
     ///
     /// # Examples
     ///
@@ -154,8 +154,8 @@ impl Stream for Receiver {
     }
 }
 
-/// The byte-stream view: what is at hand of one message; empty messages are skipped. A message whose sender died
-/// is dropped whole and reported once as `InvalidData`.
+/// The byte-stream view: a read takes what is there of one message, and skips empty ones. A message that is lost
+/// ([`Aborted`](RecvError::Aborted)) is dropped whole and reported once as `InvalidData`.
 impl AsyncRead for Receiver {
     fn poll_read(
         self: Pin<&mut Self>,

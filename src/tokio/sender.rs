@@ -18,9 +18,9 @@ use crate::{SendError, TrySendError};
 
 /// A [sending end](crate::Sender) for tasks.
 ///
-/// As a [`Sink`] it takes whole messages as `Vec<u8>`, of which it keeps one until there is room; as [`AsyncWrite`]
-/// each write is one message (of its first part, where it is long), and neither flush nor shutdown is needed: the
-/// pipe ends when the last sender is dropped.
+/// As a [`Sink`] it takes whole messages as `Vec<u8>`, and keeps one until there is room. As [`AsyncWrite`] each write
+/// is one message; of a long buffer it takes the first bytes only. Neither flush nor shutdown is needed: the pipe
+/// ends when the last sender is dropped.
 ///
 /// # Examples
 ///
@@ -61,7 +61,7 @@ impl Sender {
         })
     }
 
-    /// Gives the blocking end back. A message that a sink has taken and not flushed is not sent.
+    /// Returns the blocking end. A message that a sink has taken and not flushed is not sent.
     ///
     /// In a forked child too, which can use a copy of this end in no other way.
     ///
@@ -87,11 +87,11 @@ impl Sender {
     /// Cancel safe: a future that is dropped before it has returned has sent nothing, so after a time-out the message
     /// can be sent again.
     ///
-    /// A message that does not fit one record (up to 8 bytes less than an eighth of the capacity, at most 256 KiB; on
-    /// a kernel pipe 4080 bytes) goes in fragments, as there is room. From its first fragment to its last this end
-    /// keeps all other senders of the pipe waiting, in this process and in others, also while the task does not run;
-    /// a future that is dropped meanwhile takes the message back. No thread waits. So never wait for another sender
-    /// of the pipe while holding such a future without polling it.
+    /// A message goes in fragments, as there is room, when it is longer than an eighth of the capacity less 8 bytes or
+    /// than 256 KiB; on a kernel pipe when it is longer than 4080 bytes. From its first fragment to its last this end
+    /// keeps all other senders of the pipe waiting, in this process and in others, also while the task does not run. A
+    /// future that is dropped meanwhile takes the message back. No thread waits. So never wait for another sender of the
+    /// pipe while holding such a future without polling it.
     ///
     /// # Errors
     ///
