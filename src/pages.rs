@@ -6,17 +6,16 @@ use crate::segment::geometry::Flags;
 use crate::{Connection, PipeOptions, Receiver, Sender, receiver, sender};
 
 impl PipeOptions {
-    /// Whether the page tables for the pipe's memory are filled when it is made; so they are by default. Then no first
-    /// send or receive of the process that made it is a page fault.
+    /// Sets whether the page tables for the pipe's memory are filled when it is made, as they are by default. Then no send
+    /// or receive of the process that made it meets a page fault.
     ///
-    /// Without, that cost is put off: each process has a page fault (some microseconds) at its first access to each
-    /// page of 4 KiB. It is for pipes of very large capacity of which little may ever be used, where to fill the
-    /// tables takes a millisecond for some 7 MiB. The memory itself is allocated when the pipe is made in either
-    /// case.
+    /// With `false` each process has a page fault (some microseconds) at its first access to each page of 4 KiB. That is
+    /// for pipes of very large capacity of which little may ever be used: filling the tables takes a millisecond for some
+    /// 7 MiB. The memory itself is allocated when the pipe is made in either case.
     ///
     /// A forked process begins with empty tables for memory that it shares, and so does one to which an end is handed
-    /// over, whatever was chosen here: [`Sender::prefault`] fills them there. (Whoever hands an end over could have all
-    /// that it claims allocated at the taker's cost, if that came by itself.)
+    /// over, whatever was chosen here: [`Sender::prefault`] fills them there. It does not happen by itself, because an end
+    /// from a hostile process could then allocate all that it claims at its taker's cost.
     ///
     /// Without effect on the kernel backend, whose pipes are not mapped.
     ///
@@ -69,15 +68,15 @@ impl PipeOptions {
 }
 
 impl PipeOptions {
-    /// Whether core dumps of the processes that hold the pipe leave its memory out (`MADV_DONTDUMP`, madvise(2)); they
-    /// do not by default, and hold the ring once.
+    /// Sets whether core dumps of the processes that hold the pipe leave its memory out (`MADV_DONTDUMP`, madvise(2)). By
+    /// default they do not, and have the ring once.
     ///
-    /// It is a property of the pipe: forked processes and those to which an end is handed over do the same. Messages
-    /// that a program has received, or not sent yet, lie in its own memory and are dumped as ever. No promise where
-    /// another holder is hostile, who can read the messages anyway.
+    /// It is a property of the pipe, so it holds for forked processes and for those to which an end is handed over.
+    /// Messages that a program has received, or not sent yet, lie in its own memory and are dumped. Nothing is promised
+    /// where another holder is hostile: it can read the messages anyway.
     ///
-    /// Without effect on the kernel backend, whose messages are never in the memory of a process but for the one that
-    /// is being sent or received.
+    /// It has no effect on the kernel backend, where only the message that is being sent or received is in the memory of a
+    /// process.
     ///
     /// # Examples
     ///
@@ -97,9 +96,10 @@ impl PipeOptions {
 impl Sender {
     /// Fills the page tables of this process for the pipe's memory, so that no later access is a page fault.
     ///
-    /// It is for a forked process and for one to which an end was handed over, which begin with empty ones; whoever
-    /// makes a pipe has filled them already, but for [`PipeOptions::prefault`]. Of all ends of a pipe that a forked
-    /// process holds, one is enough. Neither blocks nor looks at messages, and does nothing on the kernel backend.
+    /// It is for a forked process and for one to which an end was handed over, since these begin with empty tables. The
+    /// process that makes a pipe has filled them already, unless [`PipeOptions::prefault`] forbade it. One call is enough
+    /// for all ends of a pipe that a forked process holds. The call neither blocks nor looks at messages, and does nothing
+    /// on the kernel backend.
     ///
     /// Pages that a hostile holder of the pipe has given back to the system are allocated again, up to the capacity.
     ///

@@ -400,8 +400,8 @@ impl Receiver {
     /// end was handed over, its maker has written that value: set a limit of your own where the maker is not trusted.
     ///
     /// A message over the limit is refused before memory is taken for it. It counts as a breach of the protocol: this
-    /// end reports [`Corrupted`](RecvError::Corrupted) and stays unusable. Senders are not told of the limit, and can
-    /// send until the end is dropped.
+    /// end reports [`Corrupted`](RecvError::Corrupted) and stays unusable. Senders do not know of the limit, and can
+    /// go on sending until the end is dropped.
     ///
     /// # Examples
     ///

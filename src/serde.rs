@@ -30,17 +30,19 @@
 //!
 //! A message that cannot be decoded is [`Decode`](RecvError::Decode), an error for that message alone: it has
 //! been taken out of the pipe, and the next receive goes on with the one after it. A value that cannot be
-//! encoded is [`Encode`](SendError::Encode), and nothing is sent; postcard keeps no reason that a type's own
-//! `Serialize` or `Deserialize` gives by `Error::custom`, so neither error tells it. Postcard cannot encode sequences of unknown
-//! length, and cannot decode what must look at the data to know its type: `#[serde(untagged)]`, `flatten`,
+//! encoded is [`Encode`](SendError::Encode), and nothing is sent. A type's own `Serialize` or `Deserialize` may give a
+//! reason by `Error::custom`; postcard does not keep it, so neither error has it. Postcard cannot encode sequences of
+//! unknown length. It cannot decode what must look at the data to know its type: `#[serde(untagged)]`, `flatten`,
 //! `skip_serializing_if`, and `serde_json::Value`.
 //!
-//! Bytes from a hostile peer neither panic nor exhaust the stack nor have much set aside by a length that they
-//! claim: a value nests no deeper than 128 levels, counting each struct, enum, tuple, sequence, map, option and
-//! newtype; its sequences and maps have no more elements in all than the message has bytes, and 65,536 more,
-//! which only elements that take no bytes need; and no sequence has more than 1 MiB set aside before its
-//! elements have come. What a type does with what it was given is its own affair, and a value may well be many
-//! times larger than its message.
+//! Bytes from a hostile peer neither cause a panic nor exhaust the stack, and a length that they claim allocates little:
+//!
+//! - A value nests no deeper than 128 levels, counting each struct, enum, tuple, sequence, map, option and newtype.
+//! - Its sequences and maps have in all no more elements than the message has bytes, and 65,536 more, which only elements
+//!   that take no bytes need.
+//! - No sequence has more than 1 MiB allocated before its elements have come.
+//!
+//! A value may still be many times larger than its message, by what its type does with the elements.
 //!
 //! # Options and handing over
 //!

@@ -22,8 +22,9 @@ use outcome::{EXIT_CODES, Failure, conclude, print, written};
 
 /// Shows what the shared-memory pipes of this machine are doing, and measures them.
 ///
-/// Looking never disturbs: it holds no side of a pipe alive, delays no end-of-file and takes no lock. You see the
-/// pipes of processes that you may look into, as with lsof(8): your own, or all of them as root.
+/// Looking never disturbs: it holds no side of a pipe alive, delays no end-of-file and takes no lock. Only `ls --kernel`
+/// opens kernel pipes for a moment. You see the pipes of processes that you may look into, as with lsof(8): your own, or
+/// all of them as root.
 #[derive(Debug, Parser)]
 #[command(name = "shmpipe", version, after_help = EXIT_CODES)]
 struct Arguments {
@@ -68,7 +69,7 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Bench(bench::Options),
 
-    /// Prints the completions of a shell, to be sourced or put where it looks for them
+    /// Prints the completions of a shell, to be sourced or put where the shell looks for them
     Completions {
         /// The shell
         shell: Shell,

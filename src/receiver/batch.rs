@@ -12,13 +12,13 @@ use crate::{Batch, RecvError, RecvTimeoutError, TryRecvError};
 impl Receiver {
     /// Receives all messages that are there, up to 256 KiB of them, blocking while there is none.
     ///
-    /// Through shared memory they are taken at the cost of one: one hold of the side and one copy. A message longer
-    /// than an eighth of the pipe comes by itself, as does the rest of a message after a [`Read`](std::io::Read) that
-    /// took a part of it.
+    /// Through shared memory they are taken at the cost of one: one lock and one copy. A message longer than an eighth of
+    /// the pipe comes by itself, and so does the rest of a message after a [`Read`](std::io::Read) that took its
+    /// beginning.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv). What goes wrong behind messages that are good is reported by the next call.
+    /// As [`recv`](Self::recv). An error behind whole messages is reported by the next call.
     ///
     /// # Examples
     ///

@@ -77,7 +77,7 @@ impl Receiver {
 /// A signal interrupts no read: `Interrupted` is reported only where the hook of an [`Interrupt`](crate::Interrupt) ends
 /// one. A read has no time-out; call [`poll`](Receiver::poll) first where one is wanted.
 ///
-/// Reads and receives may be mixed: a receive after a read that took a part of a message returns the rest.
+/// Reads and receives may be mixed: a receive after a read that took the beginning of a message returns the rest.
 impl io::Read for Receiver {
     /// Blocks until there is at least one byte, then takes what is there, of several messages if
     /// they fit; `Ok(0)` is end-of-file.

@@ -12,19 +12,19 @@ impl Sender {
     /// Sends each of `messages` as one message, in their order, blocking while the pipe is full; returns how many
     /// that was.
     ///
-    /// Through shared memory up to 64 messages, as many as take together no more than an eighth of the pipe (256 KiB
-    /// of a large one), go at the cost of one: one hold of the side, one publication, at most one wake-up. So they
-    /// are received all or none, should this process be killed. Those of other senders may come between two such
-    /// runs. A message that is longer than that goes by itself. A kernel pipe is written to once for each message.
+    /// Through shared memory a run of up to 64 messages goes at the cost of one: one lock, one publication, at most one
+    /// wake-up. A run takes no more than an eighth of the pipe (256 KiB of a large one), and a message that is longer
+    /// goes by itself. If this process is killed, a run is received whole or not at all. Messages of other senders may
+    /// come between two runs. A kernel pipe is written to once for each message.
     ///
     /// The iterator is asked for up to 64 messages before any of these is sent, and never while others wait for this
     /// sender.
     ///
     /// # Errors
     ///
-    /// What [`send`](Self::send) reports of the message at which it ended, and how many were sent: those before it,
-    /// and where only waking a receiver was refused, that one and those that went with it. What was
-    /// taken out of the iterator and not sent is dropped: iterate over references to what must be tried again.
+    /// What [`send`](Self::send) reports of the message at which the call ended, and how many messages were sent. These
+    /// are the messages before it; where only waking a receiver was refused, that one and the rest of its run count too.
+    /// Messages that were taken out of the iterator and not sent are dropped: iterate over references to try them again.
     ///
     /// # Panics
     ///

@@ -48,7 +48,7 @@ impl Sender {
     ///
     /// Through shared memory a message of up to 8 bytes less than an eighth of the pipe is then written in place, without
     /// another copy. A longer one, and any of a kernel pipe, is gathered in private memory and sent by the commit, which
-    /// then blocks as [`send`](Self::send) does; [`is_in_place`](Slot::is_in_place) tells.
+    /// then blocks as [`send`](Self::send) does. [`is_in_place`](Slot::is_in_place) reports which it is.
     ///
     /// A slot in place keeps all other senders of this pipe waiting until it is committed or dropped, as a long send
     /// does: their `try_send` returns `Full`, and their time-outs hold. A blocking send through another clone by the
@@ -252,8 +252,8 @@ impl Slot<'_> {
 
     /// Sends the message.
     ///
-    /// In place this waits for nothing but the short sections of others. Killed inside it, this process leaves all
-    /// of the message or nothing.
+    /// In place this waits only while others are in short calls. If this process is killed inside it, all of the message
+    /// was sent or nothing.
     ///
     /// # Errors
     ///

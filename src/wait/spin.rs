@@ -46,8 +46,8 @@ const LONGEST_FIXED: Duration = Duration::from_millis(1);
 
 /// How long a blocked call looks again and again before it sleeps.
 ///
-/// Looking costs CPU time and saves the microseconds of a wake-up. Only a peer that last ran on another CPU is
-/// waited for so, and only where the cgroup's quota leaves more than one CPU.
+/// Looking costs CPU time and saves the microseconds of a wake-up. A call looks only for a peer that last ran on another
+/// CPU, and only where the cgroup's quota leaves more than one CPU.
 ///
 /// # Examples
 ///
@@ -57,13 +57,13 @@ const LONGEST_FIXED: Duration = Duration::from_millis(1);
 pub enum Spin {
     /// Not at all: sleeps at once. For peers that are slow, or a machine whose CPUs others need.
     Never,
-    /// As long as it has paid lately, up to 50 µs: waits of over 20 µs make the next ones shorter, and short waits
+    /// As long as it has paid lately, up to 50 µs: waits of over 20 µs make the next looks shorter, and short waits
     /// make them longer. A thread that has sent nothing since its last wait, and received less than 4 KiB, waits for
-    /// no answer and no bulk: it looks for 5 µs at most, since sleeping costs less CPU time than more of that would.
+    /// neither an answer nor bulk data. It looks for 5 µs at most, since beyond that sleeping costs less CPU time.
     #[default]
     Adaptive,
-    /// So long each time: the lowest latency for waits up to that long, at the price of a CPU meanwhile. A
-    /// millisecond at most, whatever is asked for, since who looks at the pipe alone does not see a death.
+    /// So long each time: the lowest latency for waits up to that long, at the price of a CPU meanwhile. It is a
+    /// millisecond at most, whatever is asked for, since a call that only looks does not notice a death.
     For(Duration),
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct Options {
     #[arg(long)]
     quick: bool,
 
-    /// Time to take in all, at least one round [default: 15]
+    /// Total time, for at least one round [default: 15]
     #[arg(long, value_parser = parse_seconds)]
     seconds: Option<f64>,
 

@@ -17,7 +17,7 @@ pub(crate) enum Mode {
     PingPong,
     /// One after the other as fast as they go: messages a second
     OneWay,
-    /// One each 200 µs from each sender: how late it is received by one who sleeps meanwhile
+    /// One every 200 µs from each sender: how late a receiver that sleeps meanwhile gets it
     Paced,
 }
 
