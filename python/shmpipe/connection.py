@@ -1,8 +1,10 @@
 """Connections over shared memory: the part of ``multiprocessing.connection`` that pipes need."""
 
+import asyncio
 import multiprocessing.connection as _stdlib
 import os
 import selectors
+import weakref
 from multiprocessing import context as _context
 from multiprocessing import reduction as _reduction
 from multiprocessing import util as _util
@@ -38,6 +40,32 @@ class Connection(_shmpipe.Core, _stdlib.Connection):
             )
         return reduce_connection(self)
 
+    async def recv_async(self):
+        """Receive an object on asyncio's running loop, and let other tasks run while the pipe is empty.
+
+        Raises what ``recv`` does. Several tasks may wait on one connection; each message goes to one of them.
+        """
+        while True:
+            found = self._try_recv()
+            if found is not None:
+                return found[0]
+            await _readable(self.fileno())
+
+    async def send_async(self, obj):
+        """Send an object on asyncio's running loop, and let other tasks run while the pipe is full.
+
+        Raises what ``send`` does. One that is longer than the pipe, or than a sixteenth of it where it is full, is sent by
+        a thread of the loop's executor; cancelling the task does not stop that one.
+        """
+        while True:
+            fd = self._try_send(obj)
+            if fd is None:
+                return
+            if fd < 0:
+                await asyncio.get_running_loop().run_in_executor(None, self.send, obj)
+                return
+            await _readable(fd)
+
     def __repr__(self):
         if self.closed:
             return f"<{type(self).__module__}.{type(self).__qualname__} closed>"
@@ -45,6 +73,34 @@ class Connection(_shmpipe.Core, _stdlib.Connection):
             f"<{type(self).__module__}.{type(self).__qualname__} backend={self.backend} "
             f"readable={self.readable} writable={self.writable}>"
         )
+
+
+# Futures of tasks that wait for a descriptor, by loop and descriptor: a loop takes one callback for each.
+_waiting = weakref.WeakKeyDictionary()
+
+
+async def _readable(fd):
+    loop = asyncio.get_running_loop()
+    by_fd = _waiting.setdefault(loop, {})
+    futures = by_fd.get(fd)
+    if futures is None:
+        futures = by_fd[fd] = set()
+        loop.add_reader(fd, _wake, loop, fd)
+    future = loop.create_future()
+    futures.add(future)
+    try:
+        await future
+    finally:
+        futures.discard(future)
+        if not futures and by_fd.get(fd) is futures:
+            del by_fd[fd]
+            loop.remove_reader(fd)
+
+
+def _wake(loop, fd):
+    for future in _waiting[loop].get(fd, ()):
+        if not future.done():
+            future.set_result(None)
 
 
 def Pipe(duplex=True, *, capacity=None, backend=None, label=None):

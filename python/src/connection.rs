@@ -6,13 +6,14 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use shmpipe::{Receiver, RecvError, SendError, Sender};
+use shmpipe::{Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError};
 
 use crate::blocking::blocking;
 use crate::buffer::{Bytes, Room, new_bytearray, new_bytes};
-use crate::errors::{closed, of_io, of_recv, of_send};
+use crate::errors::{closed, of_io, of_recv, of_send, of_try_recv, of_try_send};
 use crate::gil::Gil;
 use crate::half::Half;
+use crate::loans::{InPlace, Reservation};
 use crate::message::{has_trailer, parts, trailer};
 use crate::pickling::{Pickled, Pieces, dumps, loads};
 use crate::pipe::Seed;
@@ -20,6 +21,9 @@ use crate::waiting;
 
 /// Bytes up to which a copy is worth no release of the GIL.
 const COPIED_WITH_GIL: usize = 32 << 10;
+
+/// Messages that `send_many` sends at a time.
+const RUN: usize = 64;
 
 #[pyclass(frozen, subclass, weakref, module = "shmpipe._shmpipe")]
 pub(crate) struct Core(Gil<State>);
@@ -77,7 +81,11 @@ impl Core {
         drop(dropped);
     }
 
-    fn give_back_sender(&self, py: Python<'_>, handle: Box<Sender>) {
+    pub(crate) fn lend_sender(&self, py: Python<'_>) -> PyResult<Box<Sender>> {
+        self.0.with(py, |state| state.sender()?.lend().map_err(of_io))
+    }
+
+    pub(crate) fn give_back_sender(&self, py: Python<'_>, handle: Box<Sender>) {
         let dropped = self.0.with(py, |state| match &mut state.sender {
             Some(half) => {
                 half.give_back(handle);
@@ -93,7 +101,7 @@ impl Core {
         py: Python<'_>,
         call: impl FnOnce(&mut Sender) -> Result<R, SendError> + Send,
     ) -> PyResult<R> {
-        let mut handle = self.0.with(py, |state| state.sender()?.lend().map_err(of_io))?;
+        let mut handle = self.lend_sender(py)?;
         let outcome = blocking(py, || call(&mut handle));
         self.give_back_sender(py, handle);
         outcome?.map_err(of_send)
@@ -241,6 +249,15 @@ impl Core {
     }
 }
 
+/// The object that a received message is the pickle of.
+#[inline]
+fn object_of<'py>(message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    match message.cast_exact::<PyBytes>() {
+        Ok(bytes) => loads(message, bytes.as_bytes()),
+        Err(_) => loads(message, Bytes::of(message)?.as_slice()),
+    }
+}
+
 pyo3::create_exception!(shmpipe, BadLength, PyOSError);
 
 fn bad_length() -> PyErr {
@@ -278,13 +295,7 @@ impl Core {
     /// Receives an object, blocking while the pipe is empty.
     fn recv<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let message = self.receive(py, Wanted::Pickle, usize::MAX)?;
-        match message.cast_exact::<PyBytes>() {
-            Ok(bytes) => loads(&message, bytes.as_bytes()),
-            Err(_) => {
-                let is_marked = Bytes::of(&message)?;
-                loads(&message, is_marked.as_slice())
-            }
-        }
+        object_of(&message)
     }
 
     /// Sends bytes as one message, blocking while the pipe is full.
@@ -511,6 +522,125 @@ impl Core {
             (Some(half), _) => Ok(half.template.fallback_reason().map(ToString::to_string)),
             (None, Some(half)) => Ok(half.template.fallback_reason().map(ToString::to_string)),
             (None, None) => Err(closed()),
+        })
+    }
+
+    /// Room for a message of `size` bytes where it will lie in the pipe: `with connection.reserve(size) as view:` sends
+    /// what was written into the view, a writable memoryview, at the end of the block; nothing where the block raises.
+    fn reserve(slf: &Bound<'_, Self>, size: usize) -> Reservation {
+        Reservation::new(slf.clone().unbind(), size)
+    }
+
+    /// The next message where it lies in the pipe: `with connection.recv_in_place() as view:`, a read-only memoryview. At
+    /// the end of the block it has been received. Other receivers wait until then.
+    fn recv_in_place(slf: &Bound<'_, Self>) -> InPlace {
+        InPlace::new(slf.clone().unbind())
+    }
+
+    /// Sends each object of an iterable as one message, many at the cost of few, and returns how many that was.
+    fn send_many(&self, py: Python<'_>, objects: &Bound<'_, PyAny>) -> PyResult<usize> {
+        self.0.with(py, |state| state.sender().map(drop))?;
+        let mut sent = 0;
+        let mut run: Vec<Bytes> = Vec::with_capacity(RUN);
+        let send_run = |run: &mut Vec<Bytes>| -> PyResult<()> {
+            let slices: Vec<&[u8]> = run.iter().map(Bytes::as_slice).collect();
+            self.sending(py, |sender| sender.send_batch(slices).map_err(|error| error.error))?;
+            run.clear();
+            Ok(())
+        };
+        for object in objects.try_iter()? {
+            match dumps(&object?)? {
+                Pickled::Whole(pickle) => {
+                    let pickle = Bytes::of(&pickle)?;
+                    if has_trailer(pickle.as_slice()) {
+                        send_run(&mut run)?;
+                        self.send_slice(py, pickle.as_slice())?;
+                    } else {
+                        run.push(pickle);
+                    }
+                }
+                Pickled::Pieces(pieces) => {
+                    send_run(&mut run)?;
+                    self.send_pieces(py, &pieces)?;
+                }
+            }
+            sent += 1;
+            if run.len() == RUN {
+                send_run(&mut run)?;
+            }
+        }
+        send_run(&mut run)?;
+        Ok(sent)
+    }
+
+    /// Receives an object, blocking while the pipe is empty, and those behind it that are there already, up to `max` in
+    /// all: a list.
+    #[pyo3(signature = (max=None))]
+    fn recv_many<'py>(&self, py: Python<'py>, max: Option<usize>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let max = max.unwrap_or(usize::MAX);
+        if max == 0 {
+            return Err(PyValueError::new_err("max is 0"));
+        }
+        let mut objects = vec![self.recv(py)?];
+        while objects.len() < max
+            && let Some(message) = self.receive_fast(py, Wanted::Pickle, usize::MAX)?
+        {
+            objects.push(object_of(&message)?);
+        }
+        Ok(objects)
+    }
+
+    /// A tuple of the next object if one is there, or `None`; never blocks.
+    fn _try_recv<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
+        if let Some(message) = self.receive_fast(py, Wanted::Pickle, usize::MAX)? {
+            return Ok(Some((object_of(&message)?,)));
+        }
+        let message = self.0.with(py, |state| {
+            match state.receiver()?.idle().map_err(of_io)?.try_recv() {
+                Ok(message) if has_trailer(&message) => {
+                    let (object, room) = new_bytearray(py, message.len())?;
+                    // SAFETY: the object is new and outlives the copy.
+                    unsafe { room.as_mut_slice() }.copy_from_slice(&message);
+                    Ok(Some(object.into_bound(py)))
+                }
+                Ok(message) => Ok(Some(PyBytes::new(py, &message).into_any())),
+                Err(TryRecvError::Empty) => Ok(None),
+                Err(error) => Err(of_try_recv(error)),
+            }
+        })?;
+        message.map(|message| Ok((object_of(&message)?,))).transpose()
+    }
+
+    /// Whether an object was sent without blocking. Where none was, a descriptor that becomes readable when there is room,
+    /// or -1 for an object that is too long for a send that does not block.
+    fn _try_send(&self, obj: &Bound<'_, PyAny>) -> PyResult<Option<RawFd>> {
+        let py = obj.py();
+        self.0.with(py, |state| state.sender().map(drop))?;
+        let pickled = dumps(obj)?;
+        let whole = match &pickled {
+            Pickled::Whole(pickle) => Some(Bytes::of(pickle)?),
+            Pickled::Pieces(_) => None,
+        };
+        let slices = match (&pickled, &whole) {
+            (Pickled::Pieces(pieces), _) => pieces.slices(),
+            (_, Some(whole)) => vec![std::io::IoSlice::new(whole.as_slice())],
+            (_, None) => unreachable!("a whole one has bytes"),
+        };
+        self.0.with(py, |state| {
+            let sender = state.sender()?.idle().map_err(of_io)?;
+            match sender.try_send_vectored(&slices) {
+                Ok(()) => Ok(None),
+                Err(TrySendError::Full) => {
+                    // Readiness is room for a short message.
+                    let len: usize = slices.iter().map(|slice| slice.len()).sum();
+                    if len > sender.capacity() / 16 || len > 4080 && sender.backend() == shmpipe::Backend::Kernel {
+                        return Ok(Some(-1));
+                    }
+                    Ok(Some(sender.readiness().map_err(of_io)?.as_raw_fd()))
+                }
+                Err(TrySendError::TooLargeAtOnce { .. }) => Ok(Some(-1)),
+                Err(error) => Err(of_try_send(error)),
+            }
         })
     }
 

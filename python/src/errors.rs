@@ -4,7 +4,7 @@ use std::io;
 
 use pyo3::exceptions::{PyEOFError, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-use shmpipe::{RecvError, SendError};
+use shmpipe::{RecvError, SendError, TryRecvError, TrySendError};
 
 const INSIDE: &str =
     "this thread is inside another call on the connection, which its signal handler interrupted";
@@ -52,6 +52,27 @@ pub(crate) fn of_send(error: SendError) -> PyErr {
         SendError::Disconnected => PyOSError::new_err((libc::EPIPE, text_of(libc::EPIPE))),
         SendError::Reentrant => PyRuntimeError::new_err(INSIDE),
         SendError::Io(error) => of_io(error),
+        other => PyOSError::new_err(other.to_string()),
+    }
+}
+
+/// As [`of_recv`]; not for `Empty`.
+pub(crate) fn of_try_recv(error: TryRecvError) -> PyErr {
+    match error {
+        TryRecvError::Disconnected => of_recv(RecvError::Disconnected),
+        TryRecvError::Aborted => of_recv(RecvError::Aborted),
+        TryRecvError::Reentrant => of_recv(RecvError::Reentrant),
+        TryRecvError::Io(error) => of_io(error),
+        other => PyOSError::new_err(other.to_string()),
+    }
+}
+
+/// As [`of_send`]; not for `Full`.
+pub(crate) fn of_try_send(error: TrySendError) -> PyErr {
+    match error {
+        TrySendError::Disconnected => of_send(SendError::Disconnected),
+        TrySendError::Reentrant => of_send(SendError::Reentrant),
+        TrySendError::Io(error) => of_io(error),
         other => PyOSError::new_err(other.to_string()),
     }
 }

@@ -13,6 +13,7 @@ mod connection;
 mod errors;
 mod gil;
 mod half;
+mod loans;
 mod message;
 mod pickling;
 mod pipe;
