@@ -14,7 +14,7 @@ use crate::errors::{closed, of_io, of_recv, of_send, of_try_recv, of_try_send};
 use crate::gil::Gil;
 use crate::half::Half;
 use crate::loans::{InPlace, Reservation};
-use crate::message::{has_trailer, parts, trailer};
+use crate::message::{OUT_OF_BAND, has_trailer, parts, trailer};
 use crate::pickling::{Pickled, Pieces, dumps, loads};
 use crate::pipe::Seed;
 use crate::waiting;
@@ -60,8 +60,32 @@ impl State {
 enum Wanted {
     /// A `bytes`.
     Bytes,
-    /// Whatever can be unpickled, a `bytearray` where its parts are to be written to.
+    /// What can be unpickled: a `bytearray` where there can be buffers in it, which are to be written to.
     Pickle,
+}
+
+impl Wanted {
+    fn object(self, py: Python<'_>, len: usize) -> PyResult<(Py<PyAny>, Room)> {
+        match self {
+            Self::Pickle if len >= OUT_OF_BAND => new_bytearray(py, len),
+            _ => new_bytes(py, len),
+        }
+    }
+}
+
+/// The object of a message of this length.
+#[inline]
+fn filled<'py>(
+    py: Python<'py>,
+    (object, room): (Py<PyAny>, Room),
+    len: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let object = object.into_bound(py);
+    if len == room.len() {
+        return Ok(object);
+    }
+    // Another receiver was faster, and this is the shorter message behind the one that was measured.
+    object.get_item(pyo3::types::PySlice::new(py, 0, len as isize, 1))
 }
 
 impl Core {
@@ -148,22 +172,25 @@ impl Core {
         wanted: Wanted,
         max: usize,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.0.with(py, |state| {
-            let half = state.receiver()?;
-            let Some(message) = half.idle().map_err(of_io)?.recv_fast() else {
-                return Ok(None);
-            };
-            if message.len() > max {
-                return Err(bad_length());
-            }
-            if wanted == Wanted::Pickle && has_trailer(&message) {
-                let (object, room) = new_bytearray(py, message.len())?;
-                // SAFETY: the object is new and outlives the copy.
-                unsafe { room.as_mut_slice() }.copy_from_slice(&message);
-                return Ok(Some(object.into_bound(py)));
-            }
-            Ok(Some(PyBytes::new(py, &message).into_any()))
-        })
+        let mut made = None;
+        let mut is_too_long = false;
+        let received = self.0.with(py, |state| {
+            let receiver = state.receiver()?.idle().map_err(of_io)?;
+            Ok::<_, PyErr>(receiver.recv_fast_with(|len| {
+                is_too_long = len > max;
+                if is_too_long || len > COPIED_WITH_GIL {
+                    return None;
+                }
+                let (_, room) = made.insert(wanted.object(py, len).ok()?);
+                // SAFETY: the object is new, and `made` keeps it until the copy is made.
+                Some(unsafe { room.as_mut_slice() })
+            }))
+        })?;
+        match (received, made) {
+            (Some(len), Some(made)) => Ok(Some(filled(py, made, len)?)),
+            _ if is_too_long => Err(bad_length()),
+            _ => Ok(None),
+        }
     }
 
     fn receive<'py>(
@@ -193,14 +220,11 @@ impl Core {
                 if len > max {
                     return None;
                 }
-                if len <= COPIED_WITH_GIL {
+                if len < OUT_OF_BAND {
                     small.resize(len, 0);
                     return Some(&mut small[..]);
                 }
-                let made = large.insert(Python::attach(|py| match wanted {
-                    Wanted::Bytes => new_bytes(py, len),
-                    Wanted::Pickle => new_bytearray(py, len),
-                }));
+                let made = large.insert(Python::attach(|py| wanted.object(py, len)));
                 let (_, room) = made.as_ref().ok()?;
                 // SAFETY: the object is new, and `large` keeps it until the call is over.
                 Some(unsafe { room.as_mut_slice() })
@@ -215,22 +239,10 @@ impl Core {
             Err(RecvError::BufferTooSmall { needed }) if needed > max => return Err(bad_length()),
             Err(error) => return Err(of_recv(error)),
         };
-        let Some((object, room)) = large else {
-            let small = &small[..len];
-            if wanted == Wanted::Pickle && has_trailer(small) {
-                let (object, room) = new_bytearray(py, len)?;
-                // SAFETY: the object is new and outlives the copy.
-                unsafe { room.as_mut_slice() }.copy_from_slice(small);
-                return Ok(object.into_bound(py));
-            }
-            return Ok(PyBytes::new(py, small).into_any());
-        };
-        let object = object.into_bound(py);
-        if len == room.len() {
-            return Ok(object);
+        match large {
+            Some(made) => filled(py, made, len),
+            None => Ok(PyBytes::new(py, &small[..len]).into_any()),
         }
-        // Another receiver was faster, and this is the shorter message behind the one that was measured.
-        object.get_item(pyo3::types::PySlice::new(py, 0, len as isize, 1))
     }
 
     /// After a message that is longer than the caller allows.
@@ -597,13 +609,12 @@ impl Core {
         }
         let message = self.0.with(py, |state| {
             match state.receiver()?.idle().map_err(of_io)?.try_recv() {
-                Ok(message) if has_trailer(&message) => {
-                    let (object, room) = new_bytearray(py, message.len())?;
+                Ok(message) => {
+                    let (object, room) = Wanted::Pickle.object(py, message.len())?;
                     // SAFETY: the object is new and outlives the copy.
                     unsafe { room.as_mut_slice() }.copy_from_slice(&message);
                     Ok(Some(object.into_bound(py)))
                 }
-                Ok(message) => Ok(Some(PyBytes::new(py, &message).into_any())),
                 Err(TryRecvError::Empty) => Ok(None),
                 Err(error) => Err(of_try_recv(error)),
             }
