@@ -113,7 +113,13 @@ pub(crate) fn new_bytes(py: Python<'_>, len: usize) -> PyResult<(Py<PyAny>, Room
     let object = unsafe { Bound::from_owned_ptr_or_err(py, object) }?;
     // SAFETY: a `bytes`.
     let memory = unsafe { ffi::PyBytes_AsString(object.as_ptr()) };
-    Ok((object.unbind(), Room { memory: memory.cast(), len }))
+    Ok((
+        object.unbind(),
+        Room {
+            memory: memory.cast(),
+            len,
+        },
+    ))
 }
 
 /// As [`new_bytes`], a `bytearray`.
@@ -128,7 +134,13 @@ pub(crate) fn new_bytearray(py: Python<'_>, len: usize) -> PyResult<(Py<PyAny>, 
     let object = unsafe { Bound::from_owned_ptr_or_err(py, object) }?;
     // SAFETY: a `bytearray`.
     let memory = unsafe { ffi::PyByteArray_AsString(object.as_ptr()) };
-    Ok((object.unbind(), Room { memory: memory.cast(), len }))
+    Ok((
+        object.unbind(),
+        Room {
+            memory: memory.cast(),
+            len,
+        },
+    ))
 }
 
 /// The memory of a new object that nobody else has yet.

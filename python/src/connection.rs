@@ -6,38 +6,35 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use shmpipe::{Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError};
+use shmpipe::{Receiver, Sender};
 
 use crate::blocking::blocking;
-use crate::buffer::{Bytes, Room, new_bytearray, new_bytes};
-use crate::errors::{closed, of_io, of_recv, of_send, of_try_recv, of_try_send};
+use crate::buffer::Bytes;
+use crate::errors::{closed, of_io};
 use crate::gil::Gil;
 use crate::half::Half;
 use crate::loans::{InPlace, Reservation};
-use crate::message::{OUT_OF_BAND, has_trailer, parts, trailer};
-use crate::pickling::{Pickled, Pieces, dumps, loads};
+use crate::message::parts;
 use crate::pipe::Seed;
+use crate::receiving::{Wanted, object_of};
 use crate::waiting;
 
 /// Bytes up to which a copy is worth no release of the GIL.
-const COPIED_WITH_GIL: usize = 32 << 10;
-
-/// Messages that `send_many` sends at a time.
-const RUN: usize = 64;
+pub(crate) const COPIED_WITH_GIL: usize = 32 << 10;
 
 #[pyclass(frozen, subclass, weakref, module = "shmpipe._shmpipe")]
 pub(crate) struct Core(Gil<State>);
 
-struct State {
+pub(crate) struct State {
     receiver: Option<Half<Receiver>>,
     sender: Option<Half<Sender>>,
     is_open: bool,
-    is_readable: bool,
-    is_writable: bool,
+    pub(crate) is_readable: bool,
+    pub(crate) is_writable: bool,
 }
 
 impl State {
-    fn receiver(&mut self) -> PyResult<&mut Half<Receiver>> {
+    pub(crate) fn receiver(&mut self) -> PyResult<&mut Half<Receiver>> {
         if !self.is_open {
             return Err(closed());
         }
@@ -47,50 +44,36 @@ impl State {
         }
     }
 
-    fn sender(&mut self) -> PyResult<&mut Half<Sender>> {
+    pub(crate) fn sender(&mut self) -> PyResult<&mut Half<Sender>> {
         if !self.is_open {
             return Err(closed());
         }
-        self.sender.as_mut().ok_or_else(|| PyOSError::new_err("connection is read-only"))
+        self.sender
+            .as_mut()
+            .ok_or_else(|| PyOSError::new_err("connection is read-only"))
     }
-}
-
-/// What a message is received as.
-#[derive(Clone, Copy, PartialEq)]
-enum Wanted {
-    /// A `bytes`.
-    Bytes,
-    /// What can be unpickled: a `bytearray` where there can be buffers in it, which are to be written to.
-    Pickle,
-}
-
-impl Wanted {
-    fn object(self, py: Python<'_>, len: usize) -> PyResult<(Py<PyAny>, Room)> {
-        match self {
-            Self::Pickle if len >= OUT_OF_BAND => new_bytearray(py, len),
-            _ => new_bytes(py, len),
-        }
-    }
-}
-
-/// The object of a message of this length.
-#[inline]
-fn filled<'py>(
-    py: Python<'py>,
-    (object, room): (Py<PyAny>, Room),
-    len: usize,
-) -> PyResult<Bound<'py, PyAny>> {
-    let object = object.into_bound(py);
-    if len == room.len() {
-        return Ok(object);
-    }
-    // Another receiver was faster, and this is the shorter message behind the one that was measured.
-    object.get_item(pyo3::types::PySlice::new(py, 0, len as isize, 1))
 }
 
 impl Core {
+    /// As [`Gil::with`].
+    #[inline]
+    pub(crate) fn with<R>(&self, py: Python<'_>, look: impl FnOnce(&mut State) -> R) -> R {
+        self.0.with(py, look)
+    }
+
+    #[inline]
+    pub(crate) fn check_readable(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.with(py, |state| state.receiver().map(drop))
+    }
+
+    #[inline]
+    pub(crate) fn check_writable(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.with(py, |state| state.sender().map(drop))
+    }
+
     pub(crate) fn lend_receiver(&self, py: Python<'_>) -> PyResult<Box<Receiver>> {
-        self.0.with(py, |state| state.receiver()?.lend().map_err(of_io))
+        self.0
+            .with(py, |state| state.receiver()?.lend().map_err(of_io))
     }
 
     pub(crate) fn give_back_receiver(&self, py: Python<'_>, handle: Box<Receiver>) {
@@ -106,7 +89,8 @@ impl Core {
     }
 
     pub(crate) fn lend_sender(&self, py: Python<'_>) -> PyResult<Box<Sender>> {
-        self.0.with(py, |state| state.sender()?.lend().map_err(of_io))
+        self.0
+            .with(py, |state| state.sender()?.lend().map_err(of_io))
     }
 
     pub(crate) fn give_back_sender(&self, py: Python<'_>, handle: Box<Sender>) {
@@ -119,161 +103,6 @@ impl Core {
         });
         drop(dropped);
     }
-
-    fn sending<R: Send>(
-        &self,
-        py: Python<'_>,
-        call: impl FnOnce(&mut Sender) -> Result<R, SendError> + Send,
-    ) -> PyResult<R> {
-        let mut handle = self.lend_sender(py)?;
-        let outcome = blocking(py, || call(&mut handle));
-        self.give_back_sender(py, handle);
-        outcome?.map_err(of_send)
-    }
-
-    #[inline]
-    fn send_slice(&self, py: Python<'_>, message: &[u8]) -> PyResult<()> {
-        if has_trailer(message) {
-            let trailer = trailer([].into_iter(), message.len());
-            return self.sending(py, |sender| {
-                sender.send_vectored(&[std::io::IoSlice::new(message), std::io::IoSlice::new(&trailer)])
-            });
-        }
-        let is_sent = message.len() <= COPIED_WITH_GIL
-            && self.0.with(py, |state| {
-                let sender = state.sender()?.idle().map_err(of_io)?;
-                sender.send_fast(message).map_err(of_send)
-            })?;
-        if is_sent {
-            return Ok(());
-        }
-        self.sending(py, |sender| sender.send(message))
-    }
-
-    fn send_pieces(&self, py: Python<'_>, pieces: &Pieces) -> PyResult<()> {
-        let slices = pieces.slices();
-        if slices.iter().map(|slice| slice.len()).sum::<usize>() <= COPIED_WITH_GIL {
-            let is_sent = self.0.with(py, |state| {
-                let sender = state.sender()?.idle().map_err(of_io)?;
-                Ok::<_, PyErr>(sender.try_send_vectored(&slices).is_ok())
-            })?;
-            if is_sent {
-                return Ok(());
-            }
-        }
-        self.sending(py, |sender| sender.send_vectored(&slices))
-    }
-
-    /// A message if there is one for the taking.
-    #[inline]
-    fn receive_fast<'py>(
-        &self,
-        py: Python<'py>,
-        wanted: Wanted,
-        max: usize,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut made = None;
-        let mut is_too_long = false;
-        let received = self.0.with(py, |state| {
-            let receiver = state.receiver()?.idle().map_err(of_io)?;
-            Ok::<_, PyErr>(receiver.recv_fast_with(|len| {
-                is_too_long = len > max;
-                if is_too_long || len > COPIED_WITH_GIL {
-                    return None;
-                }
-                let (_, room) = made.insert(wanted.object(py, len).ok()?);
-                // SAFETY: the object is new, and `made` keeps it until the copy is made.
-                Some(unsafe { room.as_mut_slice() })
-            }))
-        })?;
-        match (received, made) {
-            (Some(len), Some(made)) => Ok(Some(filled(py, made, len)?)),
-            _ if is_too_long => Err(bad_length()),
-            _ => Ok(None),
-        }
-    }
-
-    fn receive<'py>(
-        &self,
-        py: Python<'py>,
-        wanted: Wanted,
-        max: usize,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        match self.receive_fast(py, wanted, max)? {
-            Some(message) => Ok(message),
-            None => self.receive_slow(py, wanted, max),
-        }
-    }
-
-    #[cold]
-    fn receive_slow<'py>(
-        &self,
-        py: Python<'py>,
-        wanted: Wanted,
-        max: usize,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let mut handle = self.lend_receiver(py)?;
-        let outcome = blocking(py, || {
-            let mut small = Vec::new();
-            let mut large: Option<PyResult<(Py<PyAny>, Room)>> = None;
-            let outcome = handle.recv_with(|len| {
-                if len > max {
-                    return None;
-                }
-                if len < OUT_OF_BAND {
-                    small.resize(len, 0);
-                    return Some(&mut small[..]);
-                }
-                let made = large.insert(Python::attach(|py| wanted.object(py, len)));
-                let (_, room) = made.as_ref().ok()?;
-                // SAFETY: the object is new, and `large` keeps it until the call is over.
-                Some(unsafe { room.as_mut_slice() })
-            });
-            (outcome, small, large)
-        });
-        self.give_back_receiver(py, handle);
-        let (outcome, small, large) = outcome?;
-        let large = large.transpose()?;
-        let len = match outcome {
-            Ok(len) => len,
-            Err(RecvError::BufferTooSmall { needed }) if needed > max => return Err(bad_length()),
-            Err(error) => return Err(of_recv(error)),
-        };
-        match large {
-            Some(made) => filled(py, made, len),
-            None => Ok(PyBytes::new(py, &small[..len]).into_any()),
-        }
-    }
-
-    /// After a message that is longer than the caller allows.
-    fn refuse_length(&self, py: Python<'_>, error: PyErr) -> PyErr {
-        if error.get_type(py).is(py.get_type::<BadLength>()) {
-            let is_writable = self.0.with(py, |state| {
-                state.is_readable = false;
-                state.is_writable
-            });
-            if !is_writable {
-                self.close(py);
-            }
-            return PyOSError::new_err("bad message length");
-        }
-        error
-    }
-}
-
-/// The object that a received message is the pickle of.
-#[inline]
-fn object_of<'py>(message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    match message.cast_exact::<PyBytes>() {
-        Ok(bytes) => loads(message, bytes.as_bytes()),
-        Err(_) => loads(message, Bytes::of(message)?.as_slice()),
-    }
-}
-
-pyo3::create_exception!(shmpipe, BadLength, PyOSError);
-
-fn bad_length() -> PyErr {
-    BadLength::new_err(())
 }
 
 #[pymethods]
@@ -293,15 +122,7 @@ impl Core {
 
     /// Sends an object that can be pickled, blocking while the pipe is full.
     fn send(&self, obj: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = obj.py();
-        self.0.with(py, |state| state.sender().map(drop))?;
-        match dumps(obj)? {
-            Pickled::Whole(pickle) => match pickle.cast_exact::<PyBytes>() {
-                Ok(pickle) => self.send_slice(py, pickle.as_bytes()),
-                Err(_) => self.send_slice(py, Bytes::of(&pickle)?.as_slice()),
-            },
-            Pickled::Pieces(pieces) => self.send_pieces(py, &pieces),
-        }
+        self.send_object(obj)
     }
 
     /// Receives an object, blocking while the pipe is empty.
@@ -312,7 +133,12 @@ impl Core {
 
     /// Sends bytes as one message, blocking while the pipe is full.
     #[pyo3(signature = (buf, offset=0, size=None))]
-    fn send_bytes(&self, buf: &Bound<'_, PyAny>, offset: isize, size: Option<isize>) -> PyResult<()> {
+    fn send_bytes(
+        &self,
+        buf: &Bound<'_, PyAny>,
+        offset: isize,
+        size: Option<isize>,
+    ) -> PyResult<()> {
         let py = buf.py();
         if offset == 0
             && size.is_none()
@@ -320,7 +146,7 @@ impl Core {
         {
             return self.send_slice(py, bytes.as_bytes());
         }
-        self.0.with(py, |state| state.sender().map(drop))?;
+        self.check_writable(py)?;
         let bytes = Bytes::of(buf)?;
         let all = bytes.as_slice();
         let value_error = |text: &'static str| Err(PyValueError::new_err(text));
@@ -343,15 +169,20 @@ impl Core {
 
     /// Receives a message as `bytes`, blocking while the pipe is empty.
     #[pyo3(signature = (maxlength=None))]
-    fn recv_bytes<'py>(&self, py: Python<'py>, maxlength: Option<i128>) -> PyResult<Bound<'py, PyAny>> {
-        self.0.with(py, |state| state.receiver().map(drop))?;
+    fn recv_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        maxlength: Option<i128>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.check_readable(py)?;
         let max = match maxlength {
             None => usize::MAX,
             Some(max) if max < 0 => return Err(PyValueError::new_err("negative maxlength")),
             Some(max) => usize::try_from(max).unwrap_or(usize::MAX),
         };
-        let message =
-            self.receive(py, Wanted::Bytes, max).map_err(|error| self.refuse_length(py, error))?;
+        let message = self
+            .receive(py, Wanted::Bytes, max)
+            .map_err(|error| self.refuse_length(py, error))?;
         let bytes = message.cast::<PyBytes>()?.as_bytes();
         Ok(match parts(bytes) {
             None => message,
@@ -363,7 +194,7 @@ impl Core {
     #[pyo3(signature = (buf, offset=0))]
     fn recv_bytes_into(&self, buf: &Bound<'_, PyAny>, offset: isize) -> PyResult<usize> {
         let py = buf.py();
-        self.0.with(py, |state| state.receiver().map(drop))?;
+        self.check_readable(py)?;
         let mut bytes = Bytes::writable(buf)?;
         let Ok(offset) = usize::try_from(offset) else {
             return Err(PyValueError::new_err("negative offset"));
@@ -396,7 +227,9 @@ impl Core {
                 PyBytes::new(py, pickle)
             }
         };
-        let class = py.import(intern!(py, "multiprocessing"))?.getattr(intern!(py, "BufferTooShort"))?;
+        let class = py
+            .import(intern!(py, "multiprocessing"))?
+            .getattr(intern!(py, "BufferTooShort"))?;
         Err(PyErr::from_value(class.call1((message,))?))
     }
 
@@ -405,7 +238,9 @@ impl Core {
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let is_ready = self.0.with(py, |state| {
             let receiver = state.receiver()?.idle().map_err(of_io)?;
-            receiver.poll(Some(std::time::Duration::ZERO)).map_err(of_io)
+            receiver
+                .poll(Some(std::time::Duration::ZERO))
+                .map_err(of_io)
         })?;
         let timeout = waiting::timeout(timeout)?;
         if is_ready || timeout.is_some_and(|timeout| timeout.is_zero()) {
@@ -418,7 +253,7 @@ impl Core {
     }
 
     /// Closes this process's end. Calls of other threads that block in it meanwhile go on.
-    fn close(&self, py: Python<'_>) {
+    pub(crate) fn close(&self, py: Python<'_>) {
         let ends = self.0.with(py, |state| {
             state.is_open = false;
             (state.receiver.take(), state.sender.take())
@@ -448,9 +283,11 @@ impl Core {
             }
             match (&state.receiver, &state.sender) {
                 (Some(half), _) => Ok(half.template.as_fd().as_raw_fd()),
-                (None, Some(half)) => {
-                    half.template.readiness().map(|fd| fd.as_raw_fd()).map_err(of_io)
-                }
+                (None, Some(half)) => half
+                    .template
+                    .readiness()
+                    .map(|fd| fd.as_raw_fd())
+                    .map_err(of_io),
                 (None, None) => Err(closed()),
             }
         })
@@ -497,8 +334,18 @@ impl Core {
             if !state.is_open {
                 return Err(closed());
             }
-            let receiving = state.receiver.as_ref().map(Half::numbers).transpose().map_err(of_io)?;
-            let sending = state.sender.as_ref().map(Half::numbers).transpose().map_err(of_io)?;
+            let receiving = state
+                .receiver
+                .as_ref()
+                .map(Half::numbers)
+                .transpose()
+                .map_err(of_io)?;
+            let sending = state
+                .sender
+                .as_ref()
+                .map(Half::numbers)
+                .transpose()
+                .map_err(of_io)?;
             Ok((receiving.unwrap_or_default(), sending.unwrap_or_default()))
         })
     }
@@ -506,11 +353,13 @@ impl Core {
     /// What carries the bytes: "shm" or "kernel".
     #[getter]
     fn backend(&self, py: Python<'_>) -> PyResult<&'static str> {
-        let backend = self.0.with(py, |state| match (&state.receiver, &state.sender) {
-            (Some(half), _) => Ok(half.template.backend()),
-            (None, Some(half)) => Ok(half.template.backend()),
-            (None, None) => Err(closed()),
-        })?;
+        let backend = self
+            .0
+            .with(py, |state| match (&state.receiver, &state.sender) {
+                (Some(half), _) => Ok(half.template.backend()),
+                (None, Some(half)) => Ok(half.template.backend()),
+                (None, None) => Err(closed()),
+            })?;
         Ok(match backend {
             shmpipe::Backend::Kernel => "kernel",
             _ => "shm",
@@ -520,21 +369,23 @@ impl Core {
     /// Bytes that each direction holds.
     #[getter]
     fn capacity(&self, py: Python<'_>) -> PyResult<usize> {
-        self.0.with(py, |state| match (&state.receiver, &state.sender) {
-            (Some(half), _) => Ok(half.template.capacity()),
-            (None, Some(half)) => Ok(half.template.capacity()),
-            (None, None) => Err(closed()),
-        })
+        self.0
+            .with(py, |state| match (&state.receiver, &state.sender) {
+                (Some(half), _) => Ok(half.template.capacity()),
+                (None, Some(half)) => Ok(half.template.capacity()),
+                (None, None) => Err(closed()),
+            })
     }
 
     /// Why the pipe is a kernel pipe though none was asked for; `None` where it is as asked for.
     #[getter]
     fn fallback_reason(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        self.0.with(py, |state| match (&state.receiver, &state.sender) {
-            (Some(half), _) => Ok(half.template.fallback_reason().map(ToString::to_string)),
-            (None, Some(half)) => Ok(half.template.fallback_reason().map(ToString::to_string)),
-            (None, None) => Err(closed()),
-        })
+        self.0
+            .with(py, |state| match (&state.receiver, &state.sender) {
+                (Some(half), _) => Ok(half.template.fallback_reason().map(ToString::to_string)),
+                (None, Some(half)) => Ok(half.template.fallback_reason().map(ToString::to_string)),
+                (None, None) => Err(closed()),
+            })
     }
 
     /// Room for a message of `size` bytes where it will lie in the pipe: `with connection.reserve(size) as view:` sends
@@ -551,44 +402,17 @@ impl Core {
 
     /// Sends each object of an iterable as one message, many at the cost of few, and returns how many that was.
     fn send_many(&self, py: Python<'_>, objects: &Bound<'_, PyAny>) -> PyResult<usize> {
-        self.0.with(py, |state| state.sender().map(drop))?;
-        let mut sent = 0;
-        let mut run: Vec<Bytes> = Vec::with_capacity(RUN);
-        let send_run = |run: &mut Vec<Bytes>| -> PyResult<()> {
-            let slices: Vec<&[u8]> = run.iter().map(Bytes::as_slice).collect();
-            self.sending(py, |sender| sender.send_batch(slices).map_err(|error| error.error))?;
-            run.clear();
-            Ok(())
-        };
-        for object in objects.try_iter()? {
-            match dumps(&object?)? {
-                Pickled::Whole(pickle) => {
-                    let pickle = Bytes::of(&pickle)?;
-                    if has_trailer(pickle.as_slice()) {
-                        send_run(&mut run)?;
-                        self.send_slice(py, pickle.as_slice())?;
-                    } else {
-                        run.push(pickle);
-                    }
-                }
-                Pickled::Pieces(pieces) => {
-                    send_run(&mut run)?;
-                    self.send_pieces(py, &pieces)?;
-                }
-            }
-            sent += 1;
-            if run.len() == RUN {
-                send_run(&mut run)?;
-            }
-        }
-        send_run(&mut run)?;
-        Ok(sent)
+        self.send_all(py, objects)
     }
 
     /// Receives an object, blocking while the pipe is empty, and those behind it that are there already, up to `max` in
     /// all: a list.
     #[pyo3(signature = (max=None))]
-    fn recv_many<'py>(&self, py: Python<'py>, max: Option<usize>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    fn recv_many<'py>(
+        &self,
+        py: Python<'py>,
+        max: Option<usize>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let max = max.unwrap_or(usize::MAX);
         if max == 0 {
             return Err(PyValueError::new_err("max is 0"));
@@ -604,55 +428,13 @@ impl Core {
 
     /// A tuple of the next object if one is there, or `None`; never blocks.
     fn _try_recv<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
-        if let Some(message) = self.receive_fast(py, Wanted::Pickle, usize::MAX)? {
-            return Ok(Some((object_of(&message)?,)));
-        }
-        let message = self.0.with(py, |state| {
-            match state.receiver()?.idle().map_err(of_io)?.try_recv() {
-                Ok(message) => {
-                    let (object, room) = Wanted::Pickle.object(py, message.len())?;
-                    // SAFETY: the object is new and outlives the copy.
-                    unsafe { room.as_mut_slice() }.copy_from_slice(&message);
-                    Ok(Some(object.into_bound(py)))
-                }
-                Err(TryRecvError::Empty) => Ok(None),
-                Err(error) => Err(of_try_recv(error)),
-            }
-        })?;
-        message.map(|message| Ok((object_of(&message)?,))).transpose()
+        self.try_receive(py)
     }
 
     /// Whether an object was sent without blocking. Where none was, a descriptor that becomes readable when there is room,
     /// or -1 for an object that is too long for a send that does not block.
     fn _try_send(&self, obj: &Bound<'_, PyAny>) -> PyResult<Option<RawFd>> {
-        let py = obj.py();
-        self.0.with(py, |state| state.sender().map(drop))?;
-        let pickled = dumps(obj)?;
-        let whole = match &pickled {
-            Pickled::Whole(pickle) => Some(Bytes::of(pickle)?),
-            Pickled::Pieces(_) => None,
-        };
-        let slices = match (&pickled, &whole) {
-            (Pickled::Pieces(pieces), _) => pieces.slices(),
-            (_, Some(whole)) => vec![std::io::IoSlice::new(whole.as_slice())],
-            (_, None) => unreachable!("a whole one has bytes"),
-        };
-        self.0.with(py, |state| {
-            let sender = state.sender()?.idle().map_err(of_io)?;
-            match sender.try_send_vectored(&slices) {
-                Ok(()) => Ok(None),
-                Err(TrySendError::Full) => {
-                    // Readiness is room for a short message.
-                    let len: usize = slices.iter().map(|slice| slice.len()).sum();
-                    if len > sender.capacity() / 16 || len > 4080 && sender.backend() == shmpipe::Backend::Kernel {
-                        return Ok(Some(-1));
-                    }
-                    Ok(Some(sender.readiness().map_err(of_io)?.as_raw_fd()))
-                }
-                Err(TrySendError::TooLargeAtOnce { .. }) => Ok(Some(-1)),
-                Err(error) => Err(of_try_send(error)),
-            }
-        })
+        self.try_send(obj)
     }
 
     /// The processes that hold the other side, as pairs of process id and name, found in /proc.
@@ -670,68 +452,12 @@ impl Core {
             }
             Ok(holders)
         })?;
-        let mut holders: Vec<_> =
-            holders.iter().map(|holder| (holder.id(), holder.name().to_owned())).collect();
+        let mut holders: Vec<_> = holders
+            .iter()
+            .map(|holder| (holder.id(), holder.name().to_owned()))
+            .collect();
         holders.sort();
         holders.dedup();
         Ok(holders)
-    }
-}
-
-impl Core {
-    /// The length of a message that was received into `target`, or a longer one as an object.
-    fn receive_into<'py>(
-        &self,
-        py: Python<'py>,
-        target: &mut [u8],
-    ) -> PyResult<Result<usize, Bound<'py, PyAny>>> {
-        let fast = self.0.with(py, |state| {
-            let Some(message) = state.receiver()?.idle().map_err(of_io)?.recv_fast() else {
-                return Ok::<_, PyErr>(None);
-            };
-            Ok(Some(match target.get_mut(..message.len()) {
-                Some(target) => {
-                    target.copy_from_slice(&message);
-                    Ok(message.len())
-                }
-                None => Err(PyBytes::new(py, &message).into_any()),
-            }))
-        })?;
-        if let Some(received) = fast {
-            return Ok(received);
-        }
-        let mut handle = self.lend_receiver(py)?;
-        let outcome = blocking(py, || {
-            let mut longer: Option<PyResult<(Py<PyAny>, Room)>> = None;
-            let outcome = handle.recv_with(|len| {
-                if len <= target.len() {
-                    return Some(&mut *target);
-                }
-                let made = longer.insert(Python::attach(|py| new_bytes(py, len)));
-                let (_, room) = made.as_ref().ok()?;
-                // SAFETY: the object is new, and `longer` keeps it until the call is over.
-                Some(unsafe { room.as_mut_slice() })
-            });
-            (outcome, longer)
-        });
-        self.give_back_receiver(py, handle);
-        let (outcome, longer) = outcome?;
-        let longer = longer.transpose()?;
-        let len = outcome.map_err(of_recv)?;
-        let Some((object, room)) = longer else {
-            return Ok(Ok(len));
-        };
-        let object = object.into_bound(py);
-        if len == room.len() {
-            return Ok(Err(object));
-        }
-        let message = &object.cast::<PyBytes>()?.as_bytes()[..len];
-        Ok(match target.get_mut(..len) {
-            Some(target) => {
-                target.copy_from_slice(message);
-                Ok(len)
-            }
-            None => Err(PyBytes::new(py, message).into_any()),
-        })
     }
 }

@@ -94,7 +94,12 @@ impl<T: End> Half<T> {
 
     /// The numbers of the descriptors that make up this end.
     pub(crate) fn numbers(&self) -> io::Result<Vec<RawFd>> {
-        Ok(self.template.fds()?.iter().map(AsRawFd::as_raw_fd).collect())
+        Ok(self
+            .template
+            .fds()?
+            .iter()
+            .map(AsRawFd::as_raw_fd)
+            .collect())
     }
 
     /// Closes the end in this process, but for what threads inside calls still have.

@@ -17,6 +17,8 @@ mod loans;
 mod message;
 mod pickling;
 mod pipe;
+mod receiving;
+mod sending;
 mod waiting;
 
 /// The compiled half of `shmpipe`; use that.

@@ -34,7 +34,9 @@ struct Held<L, E> {
 fn view_of(py: Python<'_>, memory: *mut u8, len: usize, flags: c_int) -> PyResult<Py<PyAny>> {
     // No address is null, not that of an empty message either.
     // SAFETY: so many bytes lie there until the loan ends, before which the view is released.
-    let view = unsafe { ffi::PyMemoryView_FromMemory(memory.cast::<c_char>(), len as ffi::Py_ssize_t, flags) };
+    let view = unsafe {
+        ffi::PyMemoryView_FromMemory(memory.cast::<c_char>(), len as ffi::Py_ssize_t, flags)
+    };
     // SAFETY: a new reference or null with an exception set.
     Ok(unsafe { Bound::from_owned_ptr_or_err(py, view) }?.unbind())
 }
@@ -58,7 +60,11 @@ pub(crate) struct Reservation {
 
 impl Reservation {
     pub(crate) fn new(core: Py<Core>, len: usize) -> Self {
-        Self { core, len, held: None }
+        Self {
+            core,
+            len,
+            held: None,
+        }
     }
 }
 
@@ -108,7 +114,11 @@ impl Reservation {
     ) -> PyResult<bool> {
         let held = self.held.as_ref().ok_or_else(not_entered)?;
         release(py, &held.view)?;
-        let Held { loan, handle, view: _ } = self.held.take().expect("looked at above");
+        let Held {
+            loan,
+            handle,
+            view: _,
+        } = self.held.take().expect("looked at above");
         let outcome = if kind.is_none() {
             let loan = OnThisThread(loan);
             blocking(py, move || {
@@ -120,7 +130,9 @@ impl Reservation {
             Ok(Ok(()))
         };
         // SAFETY: the box's, and the slot is gone.
-        self.core.get().give_back_sender(py, unsafe { Box::from_raw(handle) });
+        self.core
+            .get()
+            .give_back_sender(py, unsafe { Box::from_raw(handle) });
         outcome?.map_err(of_send)?;
         Ok(false)
     }
@@ -192,10 +204,16 @@ impl InPlace {
     ) -> PyResult<bool> {
         let held = self.held.as_ref().ok_or_else(not_entered)?;
         release(py, &held.view)?;
-        let Held { loan, handle, view: _ } = self.held.take().expect("looked at above");
+        let Held {
+            loan,
+            handle,
+            view: _,
+        } = self.held.take().expect("looked at above");
         drop(loan);
         // SAFETY: the box's, and the view is gone.
-        self.core.get().give_back_receiver(py, unsafe { Box::from_raw(handle) });
+        self.core
+            .get()
+            .give_back_receiver(py, unsafe { Box::from_raw(handle) });
         Ok(false)
     }
 }

@@ -85,7 +85,10 @@ pub(crate) fn parts(message: &[u8]) -> Option<Parts> {
         start = stop + padding(len).len();
     }
     let stop = start.checked_add(pickle)?;
-    (stop == end).then_some(Parts { pickle: start..stop, buffers })
+    (stop == end).then_some(Parts {
+        pickle: start..stop,
+        buffers,
+    })
 }
 
 #[cfg(test)]
@@ -99,12 +102,23 @@ mod tests {
         message.extend_from_slice(b"pickle.");
         message.extend(trailer([20].into_iter(), 7));
         let found = parts(&message).unwrap();
-        assert_eq!(found, Parts { pickle: 32..39, buffers: vec![0..20] });
+        assert_eq!(
+            found,
+            Parts {
+                pickle: 32..39,
+                buffers: vec![0..20]
+            }
+        );
     }
 
     #[test]
     fn a_trailer_that_does_not_fit_is_none() {
-        for (buffers, pickle) in [(vec![20], 8), (vec![usize::MAX], 7), (vec![1; 9], 7), (vec![20], usize::MAX)] {
+        for (buffers, pickle) in [
+            (vec![20], 8),
+            (vec![usize::MAX], 7),
+            (vec![1; 9], 7),
+            (vec![20], usize::MAX),
+        ] {
             let mut message = vec![7; 39];
             message.extend(trailer(buffers.into_iter(), pickle));
             assert_eq!(parts(&message), None);

@@ -54,7 +54,10 @@ fn picklers(py: Python<'_>) -> PyResult<&'static Picklers> {
             loads: pickle.getattr("loads")?.unbind(),
             protocol: PROTOCOL.into_pyobject(py)?.into_any().unbind(),
             connection: py.import("multiprocessing.connection")?.into_any().unbind(),
-            forking: py.import("multiprocessing.reduction")?.getattr("ForkingPickler")?.unbind(),
+            forking: py
+                .import("multiprocessing.reduction")?
+                .getattr("ForkingPickler")?
+                .unbind(),
             idle: Gil::new(Vec::new()),
         })
     })
@@ -85,7 +88,8 @@ impl Sink {
         if bytes.as_slice().len() < OUT_OF_BAND {
             return Ok(true);
         }
-        self.0.with(buffer.py(), |parcel| parcel.buffers.push(bytes));
+        self.0
+            .with(buffer.py(), |parcel| parcel.buffers.push(bytes));
         Ok(false)
     }
 }
@@ -124,11 +128,20 @@ pub(crate) fn dumps<'py>(object: &Bound<'py, PyAny>) -> PyResult<Pickled<'py>> {
     let py = object.py();
     let picklers = picklers(py)?;
     if is_plain(object.as_ptr(), &mut LOOKED_AT.clone(), DEPTH) {
-        return Ok(Pickled::Whole(call_2(&picklers.dumps, object, &picklers.protocol)?));
+        return Ok(Pickled::Whole(call_2(
+            &picklers.dumps,
+            object,
+            &picklers.protocol,
+        )?));
     }
-    let class = picklers.connection.bind(py).getattr(intern!(py, "_ForkingPickler"))?;
+    let class = picklers
+        .connection
+        .bind(py)
+        .getattr(intern!(py, "_ForkingPickler"))?;
     if !class.is(&picklers.forking) {
-        return Ok(Pickled::Whole(class.call_method1(intern!(py, "dumps"), (object,))?));
+        return Ok(Pickled::Whole(
+            class.call_method1(intern!(py, "dumps"), (object,))?,
+        ));
     }
     let reused = match picklers.idle.with(py, Vec::pop) {
         Some(reused) => reused,
@@ -143,7 +156,11 @@ pub(crate) fn dumps<'py>(object: &Bound<'py, PyAny>) -> PyResult<Pickled<'py>> {
         Vec::new()
     } else {
         let lengths = parcel.buffers.iter().map(|buffer| buffer.as_slice().len());
-        let pickle = parcel.pieces.iter().map(|piece| piece.as_slice().len()).sum();
+        let pickle = parcel
+            .pieces
+            .iter()
+            .map(|piece| piece.as_slice().len())
+            .sum();
         message::trailer(lengths, pickle)
     };
     Ok(Pickled::Pieces(Pieces { parcel, trailer }))
@@ -184,11 +201,21 @@ fn loads_parts<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = message.py();
     // SAFETY: a live object; the result is a new reference or null with an exception set.
-    let view = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyMemoryView_FromObject(message.as_ptr())) }?;
+    let view = unsafe {
+        Bound::from_owned_ptr_or_err(py, ffi::PyMemoryView_FromObject(message.as_ptr()))
+    }?;
     let part = |range: std::ops::Range<usize>| {
-        view.get_item(pyo3::types::PySlice::new(py, range.start as isize, range.end as isize, 1))
+        view.get_item(pyo3::types::PySlice::new(
+            py,
+            range.start as isize,
+            range.end as isize,
+            1,
+        ))
     };
-    let buffers = buffers.into_iter().map(part).collect::<PyResult<Vec<_>>>()?;
+    let buffers = buffers
+        .into_iter()
+        .map(part)
+        .collect::<PyResult<Vec<_>>>()?;
     let named = PyDict::new(py);
     named.set_item(intern!(py, "buffers"), PyList::new(py, buffers)?)?;
     picklers.loads.bind(py).call((part(pickle)?,), Some(&named))
@@ -252,7 +279,8 @@ fn is_plain(object: *mut ffi::PyObject, left: &mut usize, depth: usize) -> bool 
 fn call_1<'py>(function: &Py<PyAny>, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let end = ptr::null_mut::<ffi::PyObject>();
     // SAFETY: live objects and the null that ends the list.
-    let result = unsafe { ffi::PyObject_CallFunctionObjArgs(function.as_ptr(), argument.as_ptr(), end) };
+    let result =
+        unsafe { ffi::PyObject_CallFunctionObjArgs(function.as_ptr(), argument.as_ptr(), end) };
     // SAFETY: a new reference or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(argument.py(), result) }
 }
@@ -271,4 +299,3 @@ fn call_2<'py>(
     // SAFETY: a new reference or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(first.py(), result) }
 }
-

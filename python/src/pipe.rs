@@ -38,7 +38,11 @@ pub(crate) fn pipe(
         options = options.backend(match name {
             "shm" => Backend::SharedMemory,
             "kernel" => Backend::Kernel,
-            _ => return Err(PyValueError::new_err(format!("backend is {name:?}, neither \"shm\" nor \"kernel\""))),
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "backend is {name:?}, neither \"shm\" nor \"kernel\""
+                )));
+            }
         });
     }
     if let Some(label) = label {
@@ -47,14 +51,18 @@ pub(crate) fn pipe(
     py.detach(|| {
         if duplex {
             let (left, right) = options.duplex()?;
-            let ((receiver, sender), (other_receiver, other_sender)) = (left.split(), right.split());
+            let ((receiver, sender), (other_receiver, other_sender)) =
+                (left.split(), right.split());
             Ok((
                 Seed::new(Some(receiver), Some(sender)),
                 Seed::new(Some(other_receiver), Some(other_sender)),
             ))
         } else {
             let (receiver, sender) = options.pipe()?;
-            Ok((Seed::new(Some(receiver), None), Seed::new(None, Some(sender))))
+            Ok((
+                Seed::new(Some(receiver), None),
+                Seed::new(None, Some(sender)),
+            ))
         }
     })
     .map_err(of_io)

@@ -42,7 +42,9 @@ pub(crate) fn wait(
 ) -> PyResult<(Vec<usize>, Vec<usize>)> {
     let timeout = timeout(seconds)?;
     if let Some(number) = fds.iter().find(|&&number| number < 0) {
-        return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
+        return Err(PyValueError::new_err(format!(
+            "Invalid file descriptor: {number}"
+        )));
     }
     let mut handles: Vec<Box<Receiver>> = Vec::with_capacity(ends.len());
     let mut outcome = Ok(());
@@ -58,10 +60,17 @@ pub(crate) fn wait(
     let outcome = outcome.and_then(|()| {
         blocking(py, || {
             let mut ends: Vec<&mut dyn Waitable> = Vec::with_capacity(handles.len());
-            ends.extend(handles.iter_mut().map(|handle| &mut **handle as &mut dyn Waitable));
+            ends.extend(
+                handles
+                    .iter_mut()
+                    .map(|handle| &mut **handle as &mut dyn Waitable),
+            );
             let borrowed = |&number: &RawFd| {
                 // SAFETY: not negative, and the caller keeps the objects that own them.
-                (unsafe { BorrowedFd::borrow_raw(number) }, Interest::Readable)
+                (
+                    unsafe { BorrowedFd::borrow_raw(number) },
+                    Interest::Readable,
+                )
             };
             let fds: Vec<_> = fds.iter().map(borrowed).collect();
             shmpipe::wait_with(&mut ends, &fds, timeout)

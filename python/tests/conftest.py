@@ -6,7 +6,7 @@ import pytest
 @pytest.fixture(autouse=True)
 def watchdog():
     """Ends a test that hangs, and shows where."""
-    faulthandler.dump_traceback_later(120, exit=True)
+    faulthandler.dump_traceback_later(60, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
 

@@ -63,8 +63,7 @@ impl Receiver {
             return None;
         }
         let len = rx.next_length_at_once().filter(|&len| len > 0)?;
-        let memory = place(len).filter(|memory| memory.len() >= len)?;
-        self.recv_into_soon(memory, false)
+        self.recv_into_soon(place(len)?, false)
     }
 
     /// Makes the buffer longer where the next message is longer than it; tells whether it did.
