@@ -5,6 +5,7 @@ import multiprocessing.connection as _connection
 import multiprocessing.reduction as _reduction
 import multiprocessing.spawn as _spawn
 import sys
+from collections.abc import Iterator
 
 from . import connection as _ours
 
@@ -59,7 +60,7 @@ def _patches():
         yield pool, "wait", _ours.wait
 
 
-def install():
+def install() -> None:
     """Have every pipe that is made from now on by ``multiprocessing`` be one of shmpipe.
 
     That is ``multiprocessing.Pipe``, of the module and of its contexts, and what is made of pipes: queues, pools,
@@ -73,7 +74,7 @@ def install():
         setattr(module, name, ours)
 
 
-def uninstall():
+def uninstall() -> None:
     """Undo :func:`install`. Connections that exist stay what they are and go on working."""
     while _originals:
         (module, name), original = _originals.popitem()
@@ -85,7 +86,7 @@ def uninstall():
 
 
 @contextlib.contextmanager
-def installed():
+def installed() -> Iterator[None]:
     """Be installed inside a ``with`` block."""
     was_installed = bool(_originals)
     install()

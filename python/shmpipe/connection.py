@@ -1,13 +1,17 @@
 """Connections over shared memory: the part of ``multiprocessing.connection`` that pipes need."""
 
+from __future__ import annotations
+
 import asyncio
 import multiprocessing.connection as _stdlib
 import os
 import selectors
 import weakref
+from collections.abc import Iterable
 from multiprocessing import context as _context
 from multiprocessing import reduction as _reduction
 from multiprocessing import util as _util
+from typing import Any
 
 from . import _shmpipe
 
@@ -40,7 +44,7 @@ class Connection(_shmpipe.Core, _stdlib.Connection):
             )
         return reduce_connection(self)
 
-    async def recv_async(self):
+    async def recv_async(self) -> Any:
         """Receive an object on asyncio's running loop, and let other tasks run while the pipe is empty.
 
         Raises what ``recv`` does. Several tasks may wait on one connection; each message goes to one of them.
@@ -51,7 +55,7 @@ class Connection(_shmpipe.Core, _stdlib.Connection):
                 return found[0]
             await _readable(self.fileno())
 
-    async def send_async(self, obj):
+    async def send_async(self, obj: Any) -> None:
         """Send an object on asyncio's running loop, and let other tasks run while the pipe is full.
 
         Raises what ``send`` does. One that is longer than the pipe, or than a sixteenth of it where it is full, is sent by
@@ -103,7 +107,9 @@ def _wake(loop, fd):
             future.set_result(None)
 
 
-def Pipe(duplex=True, *, capacity=None, backend=None, label=None):
+def Pipe(
+    duplex: bool = True, *, capacity: int | None = None, backend: str | None = None, label: str | None = None
+) -> tuple[Connection, Connection]:
     """Make a pipe, and return its two ends as a pair of :class:`Connection`.
 
     With ``duplex`` both ends send and receive. Without it the first only receives and the second only sends.
@@ -124,7 +130,7 @@ def Pipe(duplex=True, *, capacity=None, backend=None, label=None):
     return Connection(first), Connection(second)
 
 
-def wait(object_list, timeout=None):
+def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
     """Return those of ``object_list`` that are ready, after at most ``timeout`` seconds; ``None`` is without limit.
 
     As ``multiprocessing.connection.wait``: connections are ready when a receive would not block, and other objects with

@@ -195,7 +195,7 @@ def run_interrupted(body, setup=""):
     assert child.stdout.readline() == "ready\n"
     while True:
         with open(f"/proc/{child.pid}/stat") as file:
-            if file.read().rsplit(")", 1)[1].split()[0] == "S":
+            if file.read().rsplit(")", 1)[1].split()[0] in "SZ":
                 break
     child.send_signal(signal.SIGINT)
     started = time.monotonic()
@@ -210,7 +210,7 @@ BLOCKING = {
     "poll": ("r.poll(None)", ""),
     "poll with a time-out": ("r.poll(1000)", ""),
     "wait": ("shmpipe.wait([r])", ""),
-    "wait beside a descriptor": ("shmpipe.wait([r, sys.stdin], 1000)", ""),
+    "wait beside a descriptor": ("shmpipe.wait([r, quiet], 1000)", "import os; quiet, kept = os.pipe()"),
     "a full send": ("w.send_bytes(bytes(1000))", "for _ in range(200): w.send_bytes(bytes(1000))\n"
                     "while True:\n    t = threading.Thread(target=lambda: w.send_bytes(bytes(1000)), daemon=True)\n"
                     "    t.start(); t.join(0.2)\n    if t.is_alive(): break"),
