@@ -11,7 +11,7 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
 #[repr(C)]
-struct PyBuffer {
+pub(crate) struct PyBuffer {
     buf: *mut c_void,
     obj: *mut PyObject,
     len: Py_ssize_t,

@@ -11,6 +11,7 @@ mod blocking;
 mod buffer;
 mod connection;
 mod errors;
+mod exporter;
 mod gil;
 mod half;
 mod loans;

@@ -1,10 +1,8 @@
 //! Messages that are written and read where they lie in the pipe, as context managers with a memoryview.
 
-use std::ffi::{c_char, c_int};
 use std::mem;
 
-use pyo3::exceptions::PyRuntimeError;
-use pyo3::ffi;
+use pyo3::exceptions::{PyBufferError, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use shmpipe::{Receiver, Sender, Slot, View};
@@ -12,10 +10,7 @@ use shmpipe::{Receiver, Sender, Slot, View};
 use crate::blocking::blocking;
 use crate::connection::Core;
 use crate::errors::{of_recv, of_send};
-
-/// Of the calls of CPython that make a memoryview.
-const READ: c_int = 0x100;
-const WRITE: c_int = 0x200;
+use crate::exporter::Exporter;
 
 /// Moves a loan out of a call without the GIL, which is made on the thread that goes on with it.
 struct OnThisThread<T>(T);
@@ -29,21 +24,22 @@ struct Held<L, E> {
     /// Made of the box of the handle.
     handle: *mut E,
     view: Py<PyAny>,
+    exporter: Exporter,
 }
 
-fn view_of(py: Python<'_>, memory: *mut u8, len: usize, flags: c_int) -> PyResult<Py<PyAny>> {
-    // No address is null, not that of an empty message either.
-    // SAFETY: so many bytes lie there until the loan ends, before which the view is released.
-    let view = unsafe {
-        ffi::PyMemoryView_FromMemory(memory.cast::<c_char>(), len as ffi::Py_ssize_t, flags)
-    };
-    // SAFETY: a new reference or null with an exception set.
-    Ok(unsafe { Bound::from_owned_ptr_or_err(py, view) }?.unbind())
-}
-
-/// Releases a view: fails where an object made of it, a numpy array for one, is still there.
-fn release(py: Python<'_>, view: &Py<PyAny>) -> PyResult<()> {
-    view.call_method0(py, intern!(py, "release")).map(drop)
+/// Releases the view of a block that ends.
+///
+/// # Errors
+///
+/// `BufferError` where something made of it is still there, a numpy array for one, which goes on using the memory.
+fn release(py: Python<'_>, view: &Py<PyAny>, exporter: &Exporter) -> PyResult<()> {
+    view.call_method0(py, intern!(py, "release"))?;
+    if exporter.is_lent(py) {
+        return Err(PyBufferError::new_err(
+            "an array or another view of the message is still there: delete it inside the block",
+        ));
+    }
+    Ok(())
 }
 
 fn not_entered() -> PyErr {
@@ -87,13 +83,21 @@ impl Reservation {
         let made = outcome.and_then(|mut slot| {
             // SAFETY: who shares the pipe is trusted to keep the protocol; README.md says so.
             let memory = unsafe { slot.as_mut_slice() };
-            let view = view_of(py, memory.as_mut_ptr(), memory.len(), WRITE)?;
-            Ok((slot, view))
+            let (memory, len) = (memory.as_mut_ptr(), memory.len());
+            // SAFETY: the slot keeps the memory, and is kept until nothing is lent.
+            let exporter = unsafe { Exporter::new(py, memory, len, false) }?;
+            let view = exporter.view(py)?;
+            Ok((slot, view, exporter))
         });
         match made {
-            Ok((loan, view)) => {
+            Ok((loan, view, exporter)) => {
                 let given = view.clone_ref(py);
-                self.held = Some(Held { loan, handle, view });
+                self.held = Some(Held {
+                    loan,
+                    handle,
+                    view,
+                    exporter,
+                });
                 Ok(given)
             }
             Err(error) => {
@@ -113,11 +117,12 @@ impl Reservation {
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let held = self.held.as_ref().ok_or_else(not_entered)?;
-        release(py, &held.view)?;
+        release(py, &held.view, &held.exporter)?;
         let Held {
             loan,
             handle,
             view: _,
+            exporter: _,
         } = self.held.take().expect("looked at above");
         let outcome = if kind.is_none() {
             let loan = OnThisThread(loan);
@@ -177,13 +182,21 @@ impl InPlace {
         let made = outcome.and_then(|loan| {
             // SAFETY: who shares the pipe is trusted to keep the protocol; README.md says so.
             let memory = unsafe { loan.as_slice() };
-            let view = view_of(py, memory.as_ptr().cast_mut(), memory.len(), READ)?;
-            Ok((loan, view))
+            let (memory, len) = (memory.as_ptr().cast_mut(), memory.len());
+            // SAFETY: the loan keeps the memory, which nobody writes through it, and is kept until nothing is lent.
+            let exporter = unsafe { Exporter::new(py, memory, len, true) }?;
+            let view = exporter.view(py)?;
+            Ok((loan, view, exporter))
         });
         match made {
-            Ok((loan, view)) => {
+            Ok((loan, view, exporter)) => {
                 let given = view.clone_ref(py);
-                self.held = Some(Held { loan, handle, view });
+                self.held = Some(Held {
+                    loan,
+                    handle,
+                    view,
+                    exporter,
+                });
                 Ok(given)
             }
             Err(error) => {
@@ -203,11 +216,12 @@ impl InPlace {
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let held = self.held.as_ref().ok_or_else(not_entered)?;
-        release(py, &held.view)?;
+        release(py, &held.view, &held.exporter)?;
         let Held {
             loan,
             handle,
             view: _,
+            exporter: _,
         } = self.held.take().expect("looked at above");
         drop(loan);
         // SAFETY: the box's, and the view is gone.
