@@ -112,7 +112,7 @@ impl Receiver {
 
     /// As [`recv_soon`](Self::recv_soon), into the caller's own slice.
     #[inline(always)]
-    fn recv_into_soon(&mut self, buf: &mut [u8], may_wait: bool) -> Option<usize> {
+    pub(crate) fn recv_into_soon(&mut self, buf: &mut [u8], may_wait: bool) -> Option<usize> {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return None;
         };

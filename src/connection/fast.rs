@@ -36,6 +36,40 @@ impl Receiver {
         is_there.then(|| Message::new(&mut self.buffer, 0))
     }
 
+    /// As [`recv_fast`](Self::recv_fast), into memory that `place` provides when it is told the message's length, as for
+    /// [`recv_with`](Self::recv_with); returns the length.
+    ///
+    /// `None` also where `place` refused or gave less, for an empty message, and where another receiver was faster; the
+    /// message stays, and what the memory then holds is unspecified. The length that is returned may be less than what
+    /// `place` was told, where this is the message behind that one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Backend, PipeOptions};
+    ///
+    /// let (mut rx, mut tx) = PipeOptions::new().backend(Backend::SharedMemory).pipe()?;
+    /// tx.send(b"here")?;
+    /// let mut memory = [0; 8];
+    /// assert_eq!(rx.recv_fast_with(|len| memory.get_mut(..len)), Some(4));
+    /// assert_eq!(&memory[..4], b"here");
+    /// assert_eq!(rx.recv_fast_with(|len| memory.get_mut(..len)), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_fast_with<'a>(
+        &mut self,
+        place: impl FnOnce(usize) -> Option<&'a mut [u8]>,
+    ) -> Option<usize> {
+        let Flavor::SharedMemory(rx) = &self.flavor else {
+            return None;
+        };
+        if self.unread > 0 || self.deferred.is_some() {
+            return None;
+        }
+        let len = rx.next_length_at_once().filter(|&len| len > 0)?;
+        self.recv_into_soon(place(len)?, false)
+    }
+
     /// Makes the buffer longer where the next message is longer than it; tells whether it did.
     #[cold]
     fn make_room_for_next(&mut self) -> bool {
@@ -92,6 +126,14 @@ impl Connection {
     /// As [`Receiver::recv_fast`].
     pub fn recv_fast(&mut self) -> Option<Message<'_>> {
         self.receiver.recv_fast()
+    }
+
+    /// As [`Receiver::recv_fast_with`].
+    pub fn recv_fast_with<'a>(
+        &mut self,
+        place: impl FnOnce(usize) -> Option<&'a mut [u8]>,
+    ) -> Option<usize> {
+        self.receiver.recv_fast_with(place)
     }
 
     /// As [`Sender::send_fast`].

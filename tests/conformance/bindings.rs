@@ -1,5 +1,6 @@
 //! What bindings of other languages need besides: fast paths alone, foreign descriptors, lent descriptors, deadlines.
 
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use crate::support::{check, fork, on_both_backends, open_fds, pattern, thread};
 on_both_backends! {
     the_fast_path_of_a_receive_makes_no_system_call,
     the_fast_paths_pass_messages_or_change_nothing,
+    a_fast_receive_into_memory_takes_what_fits_or_nothing,
     a_fast_receive_wakes_a_sender_that_sleeps_for_room,
     a_long_buffer_keeps_the_fast_path,
     foreign_descriptors_are_waited_for_beside_ends,
@@ -91,6 +93,42 @@ fn the_fast_paths_pass_messages_or_change_nothing(backend: Backend) {
     assert_eq!(right.recv_fast().is_some(), is_fast);
     drop(right);
     assert!(!left.send_fast(b"to nobody").unwrap());
+}
+
+fn a_fast_receive_into_memory_takes_what_fits_or_nothing(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    let mut memory = vec![0; CAPACITY];
+    let unasked = |_: usize| -> Option<&mut [u8]> { unreachable!("nothing is there") };
+    assert_eq!(rx.recv_fast_with(unasked), None);
+    for (number, len) in (0..).zip([1, 100, 1025, CAPACITY / 8 - 8]) {
+        tx.send(&pattern(1, number, len)).unwrap();
+        assert_eq!(rx.recv_fast_with(|_| None), None);
+        assert_eq!(rx.recv_fast_with(|len| Some(&mut memory[..len - 1])), None);
+        let received = rx.recv_fast_with(|len| Some(&mut memory[..len]));
+        if backend == Backend::SharedMemory {
+            assert_eq!(received, Some(len));
+            check(&memory[..len], 1, number, len);
+        } else {
+            assert_eq!(received, None);
+            check(&rx.recv().unwrap(), 1, number, len);
+        }
+    }
+    // After a read that took a part of a message the rest of it comes first.
+    tx.send(b"rest").unwrap();
+    tx.send(b"next").unwrap();
+    rx.read_exact(&mut [0]).unwrap();
+    assert_eq!(rx.recv_fast_with(unasked), None);
+    assert_eq!(&*rx.recv().unwrap(), b"est");
+    assert_eq!(&*rx.recv().unwrap(), b"next");
+    // What needs no memory, what is longer than a record, the end.
+    tx.send(b"").unwrap();
+    assert_eq!(rx.recv_fast_with(unasked), None);
+    assert!(rx.recv().unwrap().is_empty());
+    tx.send(&pattern(1, 0, CAPACITY / 2)).unwrap();
+    assert_eq!(rx.recv_fast_with(|_| Some(&mut memory[..])), None);
+    check(&rx.recv().unwrap(), 1, 0, CAPACITY / 2);
+    drop(tx);
+    assert_eq!(rx.recv_fast_with(unasked), None);
 }
 
 fn a_fast_receive_wakes_a_sender_that_sleeps_for_room(backend: Backend) {

@@ -1,0 +1,343 @@
+"""``python -m shmpipe.bench``: shmpipe beside ``multiprocessing.Pipe`` on this machine.
+
+Each round measures both, one after the other, and what counts is the median of the ratios within the rounds: so that
+what else the machine does changes little. ``--help`` shows the options.
+"""
+
+import argparse
+import array
+import concurrent.futures
+import contextlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import platform
+import statistics
+import sys
+import time
+
+import shmpipe
+
+try:
+    import numpy
+except ImportError:
+    numpy = None
+
+_context = multiprocessing.get_context("fork")
+
+
+def _array(size):
+    if numpy is not None:
+        return numpy.arange(size // 8, dtype=numpy.float64)
+    return array.array("d", range(size // 8))
+
+
+def _frame():
+    if numpy is not None:
+        return numpy.full((1080, 1920, 3), 7, numpy.uint8)
+    return bytearray(1080 * 1920 * 3)
+
+
+def _pin(cpu):
+    os.sched_setaffinity(0, {cpu})
+
+
+def _serve(connection, cpu, serve, others):
+    _pin(cpu)
+    for other in others:
+        other.close()
+    with contextlib.suppress(EOFError):
+        serve(connection)
+
+
+class Served:
+    """A child behind a two-way pipe."""
+
+    def __init__(self, pipe, cpus, serve):
+        self.near, far = pipe()
+        self.process = _context.Process(target=_serve, args=(far, cpus[-1], serve, [self.near]), daemon=True)
+        self.process.start()
+        far.close()
+
+    def close(self):
+        self.near.close()
+        self.process.join()
+
+
+def _echo(connection):
+    while True:
+        connection.send(connection.recv())
+
+
+def _echo_bytes(connection):
+    while True:
+        connection.send_bytes(connection.recv_bytes())
+
+
+def _answer(value):
+    def serve(connection):
+        while True:
+            connection.recv()
+            connection.send(value)
+
+    return serve
+
+
+def _count(connection):
+    """Answers the number of what came before each ``None``."""
+    while True:
+        count = 0
+        while connection.recv() is not None:
+            count += 1
+        connection.send(count)
+
+
+def _count_bytes(connection):
+    while True:
+        count = 0
+        while connection.recv_bytes():
+            count += 1
+        connection.send(count)
+
+
+class RoundTrip(Served):
+    def __init__(self, pipe, cpus, serve, value, as_bytes=False):
+        super().__init__(pipe, cpus, serve)
+        self.value, self.as_bytes = value, as_bytes
+
+    def run(self, count):
+        value = self.value
+        if self.as_bytes:
+            send, receive = self.near.send_bytes, self.near.recv_bytes
+        else:
+            send, receive = self.near.send, self.near.recv
+        for _ in range(count):
+            send(value)
+            receive()
+
+
+class OneWay(Served):
+    def __init__(self, pipe, cpus, value, as_bytes=False):
+        super().__init__(pipe, cpus, _count_bytes if as_bytes else _count)
+        self.value, self.as_bytes = value, as_bytes
+
+    def run(self, count):
+        value = self.value
+        send = self.near.send_bytes if self.as_bytes else self.near.send
+        for _ in range(count):
+            send(value)
+        send(b"" if self.as_bytes else None)
+        assert self.near.recv() == count
+
+
+def _echo_queue(asked, answers, cpu):
+    _pin(cpu)
+    for value in iter(asked.get, None):
+        answers.put(value)
+
+
+class Queues:
+    def __init__(self, cpus, kind):
+        self.asked, self.answers = getattr(_context, kind)(), getattr(_context, kind)()
+        arguments = (self.asked, self.answers, cpus[-1])
+        self.process = _context.Process(target=_echo_queue, args=arguments, daemon=True)
+        self.process.start()
+
+    def run(self, count):
+        for _ in range(count):
+            self.asked.put((1, "two", 3.0))
+            self.answers.get()
+
+    def close(self):
+        self.asked.put(None)
+        self.process.join()
+
+
+def _square(number):
+    return number * number
+
+
+class Pool:
+    def __init__(self, cpus, call):
+        self.pool, self.call = _context.Pool(1, _pin, (cpus[-1],)), call
+
+    def run(self, count):
+        if self.call == "map":
+            for _ in range(count):
+                self.pool.map(_square, range(100), 1)
+        else:
+            for _ in range(count):
+                self.pool.apply(_square, (7,))
+
+    def close(self):
+        self.pool.terminate()
+        self.pool.join()
+
+
+class Executor:
+    def __init__(self, cpus):
+        self.executor = concurrent.futures.ProcessPoolExecutor(1, _context, _pin, (cpus[-1],))
+        self.executor.submit(_square, 1).result()
+
+    def run(self, count):
+        for _ in range(count):
+            self.executor.submit(_square, 7).result()
+
+    def close(self):
+        self.executor.shutdown()
+
+
+class MakeAndClose:
+    def __init__(self, pipe):
+        self.pipe = pipe
+
+    def run(self, count):
+        for _ in range(count):
+            a, b = self.pipe()
+            a.close()
+            b.close()
+
+    def close(self):
+        pass
+
+
+class Here:
+    """A send and a receive without waiting, in one process."""
+
+    def __init__(self, pipe, watched):
+        self.a, self.b = pipe()
+        if watched:
+            self.b.fileno()
+
+    def run(self, count):
+        send, receive = self.a.send, self.b.recv
+        for _ in range(count):
+            send((1, "two", 3.0))
+            receive()
+
+    def close(self):
+        self.a.close()
+        self.b.close()
+
+
+_TUPLE = (1, "two", 3.0)
+
+#: Name, maker, and how often an operation is made in a round.
+CASES = {
+    "tuple": (lambda pipe, cpus: RoundTrip(pipe, cpus, _echo, _TUPLE), 2000),
+    "1 KiB bytes": (lambda pipe, cpus: RoundTrip(pipe, cpus, _echo_bytes, bytes(1024), True), 2000),
+    "28 KiB array": (lambda pipe, cpus: RoundTrip(pipe, cpus, _answer(_array(28 << 10)), 1), 500),
+    "1 MiB array": (lambda pipe, cpus: RoundTrip(pipe, cpus, _answer(_array(1 << 20)), 1), 60),
+    "1080p frame": (lambda pipe, cpus: RoundTrip(pipe, cpus, _answer(_frame()), 1), 12),
+    "one way, tuple": (lambda pipe, cpus: OneWay(pipe, cpus, _TUPLE), 5000),
+    "one way, 8 bytes": (lambda pipe, cpus: OneWay(pipe, cpus, bytes(8), True), 5000),
+    "SimpleQueue": (lambda pipe, cpus: Queues(cpus, "SimpleQueue"), 1000),
+    "Queue": (lambda pipe, cpus: Queues(cpus, "Queue"), 300),
+    "Pool.map": (lambda pipe, cpus: Pool(cpus, "map"), 10),
+    "Pool.apply": (lambda pipe, cpus: Pool(cpus, "apply"), 200),
+    "executor": (lambda pipe, cpus: Executor(cpus), 100),
+    "make and close": (lambda pipe, cpus: MakeAndClose(pipe), 200),
+    "send and recv": (lambda pipe, cpus: Here(pipe, False), 3000),
+    "the same after fileno()": (lambda pipe, cpus: Here(pipe, True), 3000),
+}
+
+
+def _timed(subject, count):
+    started = time.perf_counter()
+    subject.run(count)
+    return (time.perf_counter() - started) / count
+
+
+def measure(name, cpus, rounds, scale=1.0):
+    """Measure a case on these CPUs: the parent's is the first, the child's the last. Times are in seconds."""
+    make, count = CASES[name]
+    count = max(2, int(count * scale))
+    before = os.sched_getaffinity(0)
+    _pin(cpus[0])
+    try:
+        theirs = make(multiprocessing.connection.Pipe, cpus)
+        with shmpipe.installed():
+            ours = make(shmpipe.Pipe, cpus)
+        try:
+            for subject in (theirs, ours):
+                subject.run(max(2, count // 10))
+            pairs = [(_timed(theirs, count), _timed(ours, count)) for _ in range(rounds)]
+        finally:
+            theirs.close()
+            ours.close()
+    finally:
+        os.sched_setaffinity(0, before)
+    return {
+        "case": name,
+        "cpus": len(set(cpus)),
+        "stdlib": statistics.median(pair[0] for pair in pairs),
+        "shmpipe": statistics.median(pair[1] for pair in pairs),
+        "ratio": statistics.median(pair[0] / pair[1] for pair in pairs),
+        "rounds": pairs,
+    }
+
+
+def picture(results):
+    """An SVG of the ratios."""
+    rows = [result for result in results if result["cpus"] == max(r["cpus"] for r in results)]
+    longest = max(result["ratio"] for result in rows)
+    height = 24 * len(rows) + 40
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{height}" font-family="sans-serif" font-size="13">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        '<text x="10" y="20" font-weight="bold">times as fast as multiprocessing.Pipe</text>',
+    ]
+    for index, result in enumerate(rows):
+        y = 34 + 24 * index
+        width = max(2, 440 * result["ratio"] / longest)
+        parts.append(f'<text x="190" y="{y + 13}" text-anchor="end">{result["case"]}</text>')
+        parts.append(f'<rect x="200" y="{y}" width="{width:.0f}" height="17" fill="#3572a5"/>')
+        parts.append(f'<text x="{206 + width:.0f}" y="{y + 13}">{result["ratio"]:.1f}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m shmpipe.bench", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each case (7)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the operations, 3 rounds")
+    parser.add_argument("--case", action="append", choices=CASES, help="this case only; may be repeated")
+    parser.add_argument("--cpus", type=int, choices=(1, 2), help="on so many CPUs only")
+    parser.add_argument("--json", metavar="FILE", help="write a record")
+    parser.add_argument("--svg", metavar="FILE", help="write a picture of the ratios")
+    options = parser.parse_args(arguments)
+    rounds, scale = (3, 0.1) if options.quick else (options.rounds, 1.0)
+    cpus = sorted(os.sched_getaffinity(0))
+    layouts = [cpus[:2]] if len(cpus) > 1 else []
+    layouts.append(cpus[:1])
+    if options.cpus:
+        layouts = [layout for layout in layouts if len(layout) == options.cpus]
+    results = []
+    print(f"{'':26}{'CPUs':>5}{'stdlib':>12}{'shmpipe':>12}{'ratio':>8}")
+    for layout in layouts:
+        for name in options.case or CASES:
+            result = measure(name, layout, rounds, scale)
+            results.append(result)
+            print(
+                f"{name:26}{len(layout):>5}{result['stdlib'] * 1e6:>9.2f} µs{result['shmpipe'] * 1e6:>9.2f} µs"
+                f"{result['ratio']:>8.2f}",
+                flush=True,
+            )
+    if options.json:
+        record = {
+            "python": platform.python_version(),
+            "numpy": getattr(numpy, "__version__", None),
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "rounds": rounds,
+            "seconds": results,
+        }
+        with open(options.json, "w") as file:
+            json.dump(record, file, indent=1)
+    if options.svg:
+        with open(options.svg, "w") as file:
+            file.write(picture(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""Connections over shared memory: the part of ``multiprocessing.connection`` that pipes need."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing.connection as _stdlib
+import os
+import selectors
+import weakref
+from collections.abc import Iterable
+from multiprocessing import context as _context
+from multiprocessing import reduction as _reduction
+from multiprocessing import util as _util
+from typing import Any
+
+from . import _shmpipe
+
+__all__ = ["Connection", "Pipe", "wait"]
+
+#: Bytes that each direction of a pipe holds where ``capacity`` does not say so. The standard library's socket pair takes
+#: about 210 KiB before a send blocks, and programs rely on that.
+DEFAULT_CAPACITY = 256 << 10
+
+# What programs have patched in the place of these later is none of this module's business.
+_stdlib_wait = _stdlib.wait
+
+
+class Connection(_shmpipe.Core, _stdlib.Connection):
+    """One end of a pipe, made by :func:`Pipe`.
+
+    It is a ``multiprocessing.connection.Connection``, and behaves as one. Threads and processes may share an end: each
+    message goes to one receiver and is whole.
+    """
+
+    def __init__(self, *args):
+        # That of the standard library takes a descriptor.
+        pass
+
+    def __reduce__(self):
+        if _context.get_spawning_popen() is None:
+            raise TypeError(
+                f"cannot pickle {type(self).__name__!r} object: send it through a connection, "
+                "or give it to a process that is being started"
+            )
+        return reduce_connection(self)
+
+    async def recv_async(self) -> Any:
+        """Receive an object on asyncio's running loop, and let other tasks run while the pipe is empty.
+
+        Raises what ``recv`` does. Several tasks may wait on one connection; each message goes to one of them.
+        """
+        while True:
+            found = self._try_recv()
+            if found is not None:
+                return found[0]
+            await _readable(self.fileno())
+
+    async def send_async(self, obj: Any) -> None:
+        """Send an object on asyncio's running loop, and let other tasks run while the pipe is full.
+
+        Raises what ``send`` does. One that is longer than the pipe, or than a sixteenth of it where it is full, is sent by
+        a thread of the loop's executor; cancelling the task does not stop that one.
+        """
+        while True:
+            fd = self._try_send(obj)
+            if fd is None:
+                return
+            if fd < 0:
+                await asyncio.get_running_loop().run_in_executor(None, self.send, obj)
+                return
+            await _readable(fd)
+
+    def __repr__(self):
+        if self.closed:
+            return f"<{type(self).__module__}.{type(self).__qualname__} closed>"
+        return (
+            f"<{type(self).__module__}.{type(self).__qualname__} backend={self.backend} "
+            f"readable={self.readable} writable={self.writable}>"
+        )
+
+
+# Futures of tasks that wait for a descriptor, by loop and descriptor: a loop takes one callback for each.
+_waiting = weakref.WeakKeyDictionary()
+
+
+async def _readable(fd):
+    loop = asyncio.get_running_loop()
+    by_fd = _waiting.setdefault(loop, {})
+    futures = by_fd.get(fd)
+    if futures is None:
+        futures = by_fd[fd] = set()
+        loop.add_reader(fd, _wake, loop, fd)
+    future = loop.create_future()
+    futures.add(future)
+    try:
+        await future
+    finally:
+        futures.discard(future)
+        if not futures and by_fd.get(fd) is futures:
+            del by_fd[fd]
+            loop.remove_reader(fd)
+
+
+def _wake(loop, fd):
+    for future in _waiting[loop].get(fd, ()):
+        if not future.done():
+            future.set_result(None)
+
+
+def Pipe(
+    duplex: bool = True, *, capacity: int | None = None, backend: str | None = None, label: str | None = None
+) -> tuple[Connection, Connection]:
+    """Make a pipe, and return its two ends as a pair of :class:`Connection`.
+
+    With ``duplex`` both ends send and receive. Without it the first only receives and the second only sends.
+
+    ``capacity`` is the number of bytes that each direction holds before a send blocks, 256 KiB by default, rounded up
+    to a power of two. A message may be longer.
+
+    ``backend`` is ``"shm"`` for shared memory or ``"kernel"`` for a kernel pipe. By default the variable
+    ``SHMPIPE_BACKEND`` chooses, or else it is shared memory, and a kernel pipe where the system refuses that.
+
+    ``label`` is a name that tools show.
+
+    Raises ``OSError`` with the system's number where the pipe cannot be made, ``ValueError`` for options that cannot be.
+    """
+    if capacity is None:
+        capacity = DEFAULT_CAPACITY
+    first, second = _shmpipe.pipe(duplex, capacity, backend, label)
+    return Connection(first), Connection(second)
+
+
+def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
+    """Return those of ``object_list`` that are ready, after at most ``timeout`` seconds; ``None`` is without limit.
+
+    As ``multiprocessing.connection.wait``: connections are ready when a receive would not block, and other objects with
+    a descriptor when a read would not.
+    """
+    objects = list(object_list)
+    if not any(isinstance(item, Connection) for item in objects):
+        return _stdlib_wait(objects, timeout)
+    seen = set()
+    ends, end_objects, fds, fd_objects = [], [], [], []
+    for item in objects:
+        if isinstance(item, Connection):
+            key = id(item)
+            if item.closed:
+                raise OSError("handle is closed")
+            if item.readable:
+                ends.append(item)
+                end_objects.append(item)
+        else:
+            key = selectors._fileobj_to_fd(item)
+            fds.append(key)
+            fd_objects.append(item)
+            key = ("fd", key)
+        if key in seen:
+            raise KeyError(f"{item!r} is already registered")
+        seen.add(key)
+    ready_ends, ready_fds = _shmpipe.wait(ends, fds, timeout)
+    ready = {id(end_objects[index]) for index in ready_ends}
+    ready.update(id(fd_objects[index]) for index in ready_fds)
+    return [item for item in objects if id(item) in ready]
+
+
+def reduce_connection(connection):
+    """What ``ForkingPickler`` makes of a connection: its descriptors, each handed over as the standard library does."""
+    receiving, sending = connection._lend()
+    return (
+        rebuild_connection,
+        ([_handed(fd) for fd in receiving], [_handed(fd) for fd in sending]),
+    )
+
+
+def _handed(fd):
+    popen = _context.get_spawning_popen()
+    numbers = getattr(popen, "_fds", None)
+    if numbers is not None and fd in numbers:
+        # The two ends of a pipe share a descriptor in the process that made it, and a process is started with each
+        # number once.
+        fd = os.dup(fd)
+        _util.Finalize(popen, os.close, (fd,))
+    return _reduction.DupFd(fd)
+
+
+def rebuild_connection(receiving, sending):
+    """Make a connection of what :func:`reduce_connection` made of one, in the process that it was handed to."""
+    seed = _shmpipe.rebuild([fd.detach() for fd in receiving], [fd.detach() for fd in sending])
+    return Connection(seed)
+
+
+_reduction.register(Connection, reduce_connection)
