@@ -38,6 +38,8 @@ const PROBE_SELDOM: u32 = 1024;
 const PROBE: Duration = Duration::from_micros(200);
 /// Looks between two looks at the clock.
 const LOOKS_AT_ONCE: u32 = 32;
+/// A yield that took longer has not helped: somebody else had the CPU meanwhile, for whom a sleeper is woken sooner.
+const LONGEST_YIELD: Duration = Duration::from_micros(500);
 /// Most waits in a row that go without a yield after yields that did not help.
 const MOST_SKIPPED: u32 = 64;
 
@@ -265,14 +267,26 @@ impl Spinner {
             self.skipping -= 1;
             return false;
         }
+        let began = clock::now();
         cpus::give_way();
-        if ready() {
+        let is_ready = ready();
+        self.learn_of_yield(is_ready, clock::now().saturating_sub(began));
+        is_ready
+    }
+}
+
+impl Spinner {
+    fn learn_of_yield(&mut self, is_ready: bool, took: Duration) {
+        if took > LONGEST_YIELD {
+            // The one who wants the CPU goes on wanting it.
+            self.penalty = MOST_SKIPPED;
+        } else if is_ready {
             self.penalty = 0;
-            return true;
+            return;
+        } else {
+            self.penalty = (self.penalty * 2).clamp(1, MOST_SKIPPED);
         }
-        self.penalty = (self.penalty * 2).clamp(1, MOST_SKIPPED);
         self.skipping = self.penalty;
-        false
     }
 }
 
@@ -300,6 +314,17 @@ mod tests {
         );
         spinner.begin_at(MUCH - 8);
         assert_eq!(spinner.pays, PAYS_IN_A_TRICKLE);
+    }
+
+    #[test]
+    fn a_yield_to_somebody_else_is_not_repeated_soon() {
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        spinner.learn_of_yield(true, LONGEST_YIELD);
+        assert_eq!(spinner.skipping, 0);
+        spinner.learn_of_yield(false, Duration::ZERO);
+        assert_eq!(spinner.skipping, 1);
+        spinner.learn_of_yield(true, LONGEST_YIELD * 2);
+        assert_eq!(spinner.skipping, MOST_SKIPPED);
     }
 
     #[test]
