@@ -3,7 +3,7 @@
 //! A peer that runs beside us on another CPU can be waited for by spinning, for as long as that has
 //! paid lately. A peer that last ran on our own CPU can only go on when we let it: one sched_yield(2)
 //! does that at a fraction of the cost of going to sleep and being woken, as long as nobody else
-//! wants the CPU; when it has not helped, the next waits go without. Measured in
+//! wants the CPU; when it has not helped, or somebody else kept the CPU, the next waits go without. Measured in
 //! `docs/design.md`, "Waiting".
 
 use std::cell::Cell;
@@ -115,7 +115,9 @@ pub(crate) struct Spinner {
     probe_every: u32,
     /// Waits to go without a yield after one that did not help; doubles with each.
     penalty: u32,
-    /// Waits of the penalty still to go.
+    /// The same after one in which somebody else kept the CPU, from [`MOST_SKIPPED`] to [`PROBE_SELDOM`] or less.
+    lost_yields: u32,
+    /// Waits of either penalty still to go.
     skipping: u32,
     /// What the clock showed of the last look's time.
     spent: Duration,
@@ -134,6 +136,7 @@ impl Spinner {
             since_probe: 0,
             probe_every: PROBE_EVERY,
             penalty: 0,
+            lost_yields: 0,
             skipping: 0,
             spent: Duration::ZERO,
             pays: PAYS,
@@ -278,15 +281,15 @@ impl Spinner {
 impl Spinner {
     fn learn_of_yield(&mut self, is_ready: bool, took: Duration) {
         if took > LONGEST_YIELD {
-            // The one who wants the CPU goes on wanting it.
-            self.penalty = MOST_SKIPPED;
+            // Whoever wants the CPU goes on wanting it.
+            self.lost_yields = (self.lost_yields * 2).clamp(MOST_SKIPPED, PROBE_SELDOM);
+            self.skipping = self.lost_yields;
         } else if is_ready {
-            self.penalty = 0;
-            return;
+            (self.penalty, self.lost_yields) = (0, self.lost_yields / 2);
         } else {
             self.penalty = (self.penalty * 2).clamp(1, MOST_SKIPPED);
+            self.skipping = self.penalty;
         }
-        self.skipping = self.penalty;
     }
 }
 
@@ -325,6 +328,8 @@ mod tests {
         assert_eq!(spinner.skipping, 1);
         spinner.learn_of_yield(true, LONGEST_YIELD * 2);
         assert_eq!(spinner.skipping, MOST_SKIPPED);
+        spinner.learn_of_yield(true, LONGEST_YIELD * 2);
+        assert_eq!(spinner.skipping, MOST_SKIPPED * 2);
     }
 
     #[test]
