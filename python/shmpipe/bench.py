@@ -61,7 +61,9 @@ class Served:
         far.close()
 
     def close(self):
+        # Processes that were forked later hold this end too, so that its close is no end of file.
         self.near.close()
+        self.process.terminate()
         self.process.join()
 
 

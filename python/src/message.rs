@@ -99,14 +99,16 @@ mod tests {
     fn parts_are_found_again() {
         let mut message = vec![7; 20];
         message.extend_from_slice(padding(20));
+        message.push(8);
+        message.extend_from_slice(padding(1));
         message.extend_from_slice(b"pickle.");
-        message.extend(trailer([20].into_iter(), 7));
+        message.extend(trailer([20, 1].into_iter(), 7));
         let found = parts(&message).unwrap();
         assert_eq!(
             found,
             Parts {
-                pickle: 32..39,
-                buffers: vec![0..20]
+                pickle: 48..55,
+                buffers: Vec::from([0..20, 32..33])
             }
         );
     }

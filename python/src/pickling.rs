@@ -200,10 +200,10 @@ fn loads_parts<'py>(
     Parts { pickle, buffers }: Parts,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = message.py();
-    // SAFETY: a live object; the result is a new reference or null with an exception set.
-    let view = unsafe {
-        Bound::from_owned_ptr_or_err(py, ffi::PyMemoryView_FromObject(message.as_ptr()))
-    }?;
+    // SAFETY: a live object.
+    let view = unsafe { ffi::PyMemoryView_FromObject(message.as_ptr()) };
+    // SAFETY: a new reference or null with an exception set.
+    let view = unsafe { Bound::from_owned_ptr_or_err(py, view) }?;
     let part = |range: std::ops::Range<usize>| {
         view.get_item(pyo3::types::PySlice::new(
             py,

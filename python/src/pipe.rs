@@ -33,7 +33,8 @@ pub(crate) fn pipe(
     backend: Option<&str>,
     label: Option<&str>,
 ) -> PyResult<(Seed, Seed)> {
-    let mut options = PipeOptions::new().capacity(capacity);
+    // Many pipes carry little, and page tables that are filled ahead are not there after a fork.
+    let mut options = PipeOptions::new().capacity(capacity).prefault(false);
     if let Some(name) = backend {
         options = options.backend(match name {
             "shm" => Backend::SharedMemory,

@@ -3,7 +3,7 @@
 //! A peer that runs beside us on another CPU can be waited for by spinning, for as long as that has
 //! paid lately. A peer that last ran on our own CPU can only go on when we let it: one sched_yield(2)
 //! does that at a fraction of the cost of going to sleep and being woken, as long as nobody else
-//! wants the CPU; when it has not helped, the next waits go without. Measured in
+//! wants the CPU; when it has not helped, or somebody else kept the CPU, the next waits go without. Measured in
 //! `docs/design.md`, "Waiting".
 
 use std::cell::Cell;
@@ -38,6 +38,8 @@ const PROBE_SELDOM: u32 = 1024;
 const PROBE: Duration = Duration::from_micros(200);
 /// Looks between two looks at the clock.
 const LOOKS_AT_ONCE: u32 = 32;
+/// A yield that took longer has not helped: somebody else had the CPU meanwhile, for whom a sleeper is woken sooner.
+const LONGEST_YIELD: Duration = Duration::from_micros(500);
 /// Most waits in a row that go without a yield after yields that did not help.
 const MOST_SKIPPED: u32 = 64;
 
@@ -113,7 +115,9 @@ pub(crate) struct Spinner {
     probe_every: u32,
     /// Waits to go without a yield after one that did not help; doubles with each.
     penalty: u32,
-    /// Waits of the penalty still to go.
+    /// The same after one in which somebody else kept the CPU, from [`MOST_SKIPPED`] to [`PROBE_SELDOM`] or less.
+    lost_yields: u32,
+    /// Waits of either penalty still to go.
     skipping: u32,
     /// What the clock showed of the last look's time.
     spent: Duration,
@@ -132,6 +136,7 @@ impl Spinner {
             since_probe: 0,
             probe_every: PROBE_EVERY,
             penalty: 0,
+            lost_yields: 0,
             skipping: 0,
             spent: Duration::ZERO,
             pays: PAYS,
@@ -265,14 +270,26 @@ impl Spinner {
             self.skipping -= 1;
             return false;
         }
+        let began = clock::now();
         cpus::give_way();
-        if ready() {
-            self.penalty = 0;
-            return true;
+        let is_ready = ready();
+        self.learn_of_yield(is_ready, clock::now().saturating_sub(began));
+        is_ready
+    }
+}
+
+impl Spinner {
+    fn learn_of_yield(&mut self, is_ready: bool, took: Duration) {
+        if took > LONGEST_YIELD {
+            // Whoever wants the CPU goes on wanting it.
+            self.lost_yields = (self.lost_yields * 2).clamp(MOST_SKIPPED, PROBE_SELDOM);
+            self.skipping = self.lost_yields;
+        } else if is_ready {
+            (self.penalty, self.lost_yields) = (0, self.lost_yields / 2);
+        } else {
+            self.penalty = (self.penalty * 2).clamp(1, MOST_SKIPPED);
+            self.skipping = self.penalty;
         }
-        self.penalty = (self.penalty * 2).clamp(1, MOST_SKIPPED);
-        self.skipping = self.penalty;
-        false
     }
 }
 
@@ -300,6 +317,19 @@ mod tests {
         );
         spinner.begin_at(MUCH - 8);
         assert_eq!(spinner.pays, PAYS_IN_A_TRICKLE);
+    }
+
+    #[test]
+    fn a_yield_to_somebody_else_is_not_repeated_soon() {
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        spinner.learn_of_yield(true, LONGEST_YIELD);
+        assert_eq!(spinner.skipping, 0);
+        spinner.learn_of_yield(false, Duration::ZERO);
+        assert_eq!(spinner.skipping, 1);
+        spinner.learn_of_yield(true, LONGEST_YIELD * 2);
+        assert_eq!(spinner.skipping, MOST_SKIPPED);
+        spinner.learn_of_yield(true, LONGEST_YIELD * 2);
+        assert_eq!(spinner.skipping, MOST_SKIPPED * 2);
     }
 
     #[test]
