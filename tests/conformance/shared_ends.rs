@@ -81,8 +81,13 @@ const CALLS: [Call; 9] = [
 /// A pipe and its stopped sender, which is inside a message of `len` bytes, the next one to be received;
 /// two more follow. The parent's own sender keeps the pipe open.
 fn under_way(backend: Backend, len: usize) -> (Receiver, Sender, Child) {
+    under_way_behind(FILLERS, backend, len)
+}
+
+/// As [`under_way`], with so many messages before, which leave so much less room.
+fn under_way_behind(fillers: u64, backend: Backend, len: usize) -> (Receiver, Sender, Child) {
     let (mut rx, mut tx) = open(backend);
-    for number in 0..FILLERS {
+    for number in 0..fillers {
         tx.send(&pattern(0, number, FILLER)).unwrap();
     }
     let sender = fork(|| {
@@ -92,7 +97,7 @@ fn under_way(backend: Backend, len: usize) -> (Receiver, Sender, Child) {
     });
     sender.until_asleep();
     sender.stop();
-    drain(&mut rx, 0, 0..FILLERS, FILLER);
+    drain(&mut rx, 0, 0..fillers, FILLER);
     (rx, tx, sender)
 }
 
@@ -332,10 +337,10 @@ fn a_senders_death_is_reported_after_another_ones_send_failed_for_want_of_room(b
 }
 
 fn a_try_reports_a_death_inside_a_message_that_fits_after_another_ones_send(backend: Backend) {
-    let (mut rx, mut tx, victim) = under_way(backend, FITS);
+    let (mut rx, mut tx, victim) = under_way_behind(56, backend, FITS);
     victim.kill();
     tx.send(&pattern(2, 0, 1)).unwrap();
-    // What is there of the message is less than the whole, and no more of it will come.
+    // Also with what a kernel pipe is filled up with, less than the whole message is there, and no more of it comes.
     assert!(rx.poll(Some(Duration::ZERO)).unwrap());
     let outcome = rx.try_recv().map(|message| message.len());
     assert!(matches!(outcome, Err(TryRecvError::Aborted)), "{outcome:?}");
