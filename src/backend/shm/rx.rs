@@ -1,6 +1,7 @@
 //! Receiving through shared memory.
 
 use std::io;
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +83,7 @@ impl Rx {
             woken: Woken::Look,
             look_after: bearer::FIRST_LOOK,
             lookout: Lookout::new(end.segment.geometry().flags(), patience),
+            is_after_sender: false,
         };
         let mut session = None;
         let outcome = call.recv(&mut session, verified, into);
@@ -111,6 +113,7 @@ impl Rx {
             woken: Woken::Look,
             look_after: bearer::FIRST_LOOK,
             lookout: Lookout::new(end.segment.geometry().flags(), patience),
+            is_after_sender: false,
         };
         call.poll()
     }
@@ -128,6 +131,8 @@ struct Call<'a> {
     woken: Woken,
     look_after: Duration,
     lookout: Lookout,
+    /// Sleeps end with the sender's process too, because of a message that is there in part.
+    is_after_sender: bool,
 }
 
 impl<'a> Call<'a> {
@@ -318,6 +323,10 @@ impl<'a> Call<'a> {
 
     fn look_after_sender(&mut self) -> Result<(), Fault> {
         let sender = self.view.reader.control.tx.sender.process();
+        if !mem::replace(&mut self.is_after_sender, true) {
+            // A process that deadlocks are looked for with.
+            self.wait.watch(None);
+        }
         Ok(self.wait.look_after(sender, SENDER_LOOK)?)
     }
 
@@ -357,6 +366,11 @@ impl<'a> Call<'a> {
         let view = self.view;
         if !self.wait.will_sleep() {
             self.spinner.begin_at(view.reader.position());
+        }
+        if self.is_after_sender && growing.is_none() && !session.is_open() {
+            // The message has gone to another receiver, or was taken back.
+            self.is_after_sender = false;
+            self.wait.watch(None);
         }
         if growing.is_some() {
             self.look_after_sender()?;
