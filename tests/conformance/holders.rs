@@ -41,6 +41,7 @@ on_both_backends! {
     a_sender_in_a_process_that_cannot_be_looked_into_is_no_deadlock,
     a_sender_in_a_process_that_cannot_be_seen_is_no_deadlock,
     a_sender_handed_to_an_older_process_that_cannot_be_looked_into_is_no_deadlock,
+    a_receiver_that_watched_one_sender_sees_another_die_in_a_message within 20,
 }
 
 fn ids(holders: std::io::Result<Vec<Holder>>) -> Vec<u32> {
@@ -487,4 +488,21 @@ fn a_sender_handed_to_an_older_process_that_cannot_be_looked_into_is_no_deadlock
         told.signal();
         older.join();
     });
+}
+
+fn a_receiver_that_watched_one_sender_sees_another_die_in_a_message(backend: Backend) {
+    let options = PipeOptions::new().backend(backend).detect_deadlock(true);
+    // It has a sender itself, so it sleeps on the end of this process, which sends nothing.
+    let (mut rx, mut tx) = options.pipe().unwrap();
+    let receiver = fork(|| assert!(matches!(rx.recv(), Err(RecvError::Aborted))));
+    receiver.until_asleep();
+    receiver.stop();
+    let sender = fork(|| tx.send(&[7; LARGE]).unwrap());
+    sender.until_asleep();
+    sender.stop();
+    receiver.cont();
+    // It has taken what there is.
+    receiver.until_asleep();
+    sender.kill();
+    receiver.join();
 }

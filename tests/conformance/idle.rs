@@ -15,6 +15,7 @@ on_both_backends! {
     a_blocked_send_makes_no_context_switches,
     a_receiver_that_was_busy_makes_no_context_switches_once_it_is_idle,
     many_blocked_receivers_make_no_context_switches,
+    a_receiver_makes_no_context_switches_once_another_has_what_it_saw_in_part,
 }
 
 /// Watches children that have come to rest. The sleep measures; it synchronises nothing.
@@ -100,4 +101,34 @@ fn many_blocked_receivers_make_no_context_switches(backend: Backend) {
         .iter()
         .for_each(|_| tx.send(&pattern(1, 0, FILLER)).unwrap());
     children.into_iter().for_each(Child::join);
+}
+
+fn a_receiver_makes_no_context_switches_once_another_has_what_it_saw_in_part(backend: Backend) {
+    // In fragments, and fits the pipe.
+    const FITS: usize = 30_000;
+    let hour = Duration::from_secs(3600);
+    let (mut rx, mut tx) = open(backend);
+    let held = fill(&mut tx, 1);
+    // Room for a part of it.
+    drain(&mut rx, 1, 0..held / 4, FILLER);
+    let sender = fork(|| tx.send(&pattern(2, 0, FITS)).unwrap());
+    sender.until_asleep();
+    sender.stop();
+    drain(&mut rx, 1, held / 4..held, FILLER);
+    let child = [fork(|| {
+        check(&rx.recv_timeout(hour).unwrap(), 1, held, FILLER)
+    })];
+    // On a kernel pipe it does not rest yet: it looks for the rest of the message.
+    if backend == Backend::SharedMemory {
+        child.iter().for_each(Child::until_asleep);
+    }
+    // It waits for nothing else, so it takes the part that is there.
+    let other = fork(|| check(&rx.recv().unwrap(), 2, 0, FITS));
+    other.until_asleep();
+    sender.cont();
+    other.join();
+    sender.join();
+    assert_idle(&child);
+    tx.send(&pattern(1, held, FILLER)).unwrap();
+    child.into_iter().for_each(Child::join);
 }

@@ -83,7 +83,7 @@ impl Rx {
             woken: Woken::Look,
             look_after: bearer::FIRST_LOOK,
             lookout: Lookout::new(end.segment.geometry().flags(), patience),
-            watches_holder: false,
+            is_after_sender: false,
         };
         let mut session = None;
         let outcome = call.recv(&mut session, verified, into);
@@ -113,7 +113,7 @@ impl Rx {
             woken: Woken::Look,
             look_after: bearer::FIRST_LOOK,
             lookout: Lookout::new(end.segment.geometry().flags(), patience),
-            watches_holder: false,
+            is_after_sender: false,
         };
         call.poll()
     }
@@ -131,8 +131,8 @@ struct Call<'a> {
     woken: Woken,
     look_after: Duration,
     lookout: Lookout,
-    /// Whether sleeps end with a process that the lookout found, and not with the sender of the message at hand.
-    watches_holder: bool,
+    /// Sleeps end with the sender's process too, because of a message that is there in part.
+    is_after_sender: bool,
 }
 
 impl<'a> Call<'a> {
@@ -324,11 +324,12 @@ impl<'a> Call<'a> {
     }
 
     fn look_after_sender(&mut self) -> Result<(), Fault> {
-        if mem::take(&mut self.watches_holder) {
+        let sender = self.view.reader.control.tx.sender.process();
+        if !mem::replace(&mut self.is_after_sender, true) {
+            // A process that deadlocks are looked for with.
             self.wait.watch(None);
             self.lookout.forget();
         }
-        let sender = self.view.reader.control.tx.sender.process();
         Ok(self.wait.look_after(sender, SENDER_LOOK)?)
     }
 
@@ -369,13 +370,17 @@ impl<'a> Call<'a> {
         if !self.wait.will_sleep() {
             self.spinner.begin_at(view.reader.position());
         }
+        if self.is_after_sender && growing.is_none() && !session.is_open() {
+            // The message has gone to another receiver, or was taken back.
+            self.is_after_sender = false;
+            self.wait.watch(None);
+        }
         if growing.is_some() {
             self.look_after_sender()?;
         } else if self.wait.will_sleep() && self.lookout.is_due() && !session.is_open() {
             drop(session);
             let opposite = view.end.opposite(|sides| sides.tx);
             self.wait.watch(self.lookout.look(opposite)?);
-            self.watches_holder = true;
             return Ok(());
         }
         let ready = || match growing {
