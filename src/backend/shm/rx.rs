@@ -200,6 +200,7 @@ impl<'a> Call<'a> {
                 current.close(view.custody());
                 self.wait.restart();
                 self.lookout.forget();
+                streams = self.patience == Patience::FOREVER;
                 if left == Some(message::ORPHANED) {
                     return Err(Fault::Aborted);
                 }
