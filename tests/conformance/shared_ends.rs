@@ -337,13 +337,15 @@ fn a_senders_death_is_reported_after_another_ones_send_failed_for_want_of_room(b
 }
 
 fn a_try_reports_a_death_inside_a_message_that_fits_after_another_ones_send(backend: Backend) {
-    let (mut rx, mut tx, victim) = under_way_behind(56, backend, FITS);
-    victim.kill();
-    tx.send(&pattern(2, 0, 1)).unwrap();
-    // Also with what a kernel pipe is filled up with, less than the whole message is there, and no more of it comes.
-    assert!(rx.poll(Some(Duration::ZERO)).unwrap());
-    let outcome = rx.try_recv().map(|message| message.len());
-    assert!(matches!(outcome, Err(TryRecvError::Aborted)), "{outcome:?}");
-    assert_eq!(rx.try_recv().unwrap().len(), 1);
-    assert_empty_but_alive(&mut rx);
+    for fillers in [FILLERS, FILLERS + 16] {
+        let (mut rx, mut tx, victim) = under_way_behind(fillers, backend, FITS);
+        victim.kill();
+        tx.send(&pattern(2, 0, 1)).unwrap();
+        // Less than the whole message is there, at the latest with more before it, and no more of it comes.
+        assert!(rx.poll(Some(Duration::ZERO)).unwrap());
+        let outcome = rx.try_recv().map(|message| message.len());
+        assert!(matches!(outcome, Err(TryRecvError::Aborted)), "{outcome:?}");
+        assert_eq!(rx.try_recv().unwrap().len(), 1);
+        assert_empty_but_alive(&mut rx);
+    }
 }
