@@ -325,7 +325,7 @@ mod tests {
                         let lead = lead(&crowd);
                         assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
                         std::thread::yield_now();
-                        inside.fetch_sub(1, Ordering::Relaxed);
+                        inside.store(0, Ordering::Relaxed);
                         drop(lead);
                     }
                 });
