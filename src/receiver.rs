@@ -293,7 +293,7 @@ impl Receiver {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`BufferTooSmall`](RecvError::BufferTooSmall) with the length
-    /// that is needed; the message stays, and what `buf` then holds is unspecified.
+    /// that is needed; the message stays. What `buf` holds after an error is unspecified.
     ///
     /// # Examples
     ///
