@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{Pid, chroot, getegid, geteuid};
+use nix::unistd::{Pid, chroot, getegid, geteuid, mkdtemp};
 
 use super::{calls, fork, skipped, with_fd_limit};
 
@@ -28,13 +28,14 @@ pub(crate) fn privileged() -> bool {
     true
 }
 
-/// Leaves the calling process, which is [`privileged`], without /proc: its root is an empty directory from now on.
+/// Leaves the calling process, which is [`privileged`], without /proc: its root is an empty directory from now on, which
+/// has no name any more and is gone with the process.
 pub(crate) fn without_proc() {
-    let name = format!("shmpipe-test-{}", std::process::id());
-    let empty = std::env::temp_dir().join(name);
-    fs::create_dir(&empty).expect("a directory of one's own");
-    chroot(&empty).expect("the privilege");
-    std::env::set_current_dir("/").expect("the new root");
+    let empty = mkdtemp(&std::env::temp_dir().join("shmpipe-test-XXXXXX"))
+        .expect("a directory of one's own");
+    std::env::set_current_dir(&empty).expect("a directory of one's own");
+    fs::remove_dir(&empty).expect("an empty directory");
+    chroot(".").expect("the privilege");
     fs::read_dir("/proc").expect_err("an empty directory");
 }
 
