@@ -279,33 +279,37 @@ fn what_others_sent_before_they_went_is_received_before_the_error(backend: Backe
 
 /// The receiver falls asleep with a look at the bystander, and wakes inside the other one's message.
 fn a_death_inside_a_message_is_told_while_another_process_could_send(backend: Backend) {
+    // In a fork: the first process of a pid namespace cannot be stopped from inside.
     alone(|| {
-        let (rx, mut tx) = open_detecting(backend);
-        let receiver = getpid();
-        let bystander = fork(|| Line::new().wait());
-        let started = Line::new();
-        let sender = fork(|| {
-            started.wait();
-            let outcome = tx.send(&pattern(1, 0, LARGE));
-            panic!("sent {outcome:?}");
-        });
-        let victim = sender.pid();
-        let tell = |who, signal| nix::sys::signal::kill(who, signal).unwrap();
-        let (killer, (mut rx, _own)) = fork_apart((rx, tx), || {
-            until_asleep(&[(receiver, receiver)]);
-            tell(receiver, Signal::SIGSTOP);
-            started.signal();
-            until_asleep(&[(victim, victim)]);
-            tell(victim, Signal::SIGSTOP);
-            tell(receiver, Signal::SIGCONT);
-            until_asleep(&[(receiver, receiver)]);
-            tell(victim, Signal::SIGKILL);
-        });
-        assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
-        killer.join();
-        drop(bystander);
-        drop(sender);
-        assert_deadlock(&mut rx);
+        fork(|| {
+            let (rx, mut tx) = open_detecting(backend);
+            let receiver = getpid();
+            let bystander = fork(|| Line::new().wait());
+            let started = Line::new();
+            let sender = fork(|| {
+                started.wait();
+                let outcome = tx.send(&pattern(1, 0, LARGE));
+                panic!("sent {outcome:?}");
+            });
+            let victim = sender.pid();
+            let tell = |who, signal| nix::sys::signal::kill(who, signal).unwrap();
+            let (killer, (mut rx, _own)) = fork_apart((rx, tx), || {
+                until_asleep(&[(receiver, receiver)]);
+                tell(receiver, Signal::SIGSTOP);
+                started.signal();
+                until_asleep(&[(victim, victim)]);
+                tell(victim, Signal::SIGSTOP);
+                tell(receiver, Signal::SIGCONT);
+                until_asleep(&[(receiver, receiver)]);
+                tell(victim, Signal::SIGKILL);
+            });
+            assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
+            killer.join();
+            drop(bystander);
+            drop(sender);
+            assert_deadlock(&mut rx);
+        })
+        .join()
     });
 }
 
