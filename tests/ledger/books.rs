@@ -19,8 +19,6 @@ pub(super) struct Deaths {
     pub(super) receivers: bool,
     /// Processes end after any call, as forked children do.
     pub(super) children: bool,
-    /// Fragments of a message that fits the pipe may be taken before it is whole, so that it is lost with who ends then.
-    pub(super) begins_what_fits: bool,
 }
 
 /// The sums of a run.
@@ -158,8 +156,7 @@ impl Books {
         }
         if !deaths.receivers {
             assert_eq!(hands, 0, "nobody was killed in a receive: {self}");
-            let most = if deaths.begins_what_fits { inside } else { 0 };
-            assert!(self.lost_fitting <= most, "lost without need: {self}");
+            assert_eq!(self.lost_fitting, 0, "lost without need: {self}");
         }
         if !deaths.receivers && !deaths.children {
             assert_eq!(lost, 0, "no receiver went: {self}");

@@ -56,7 +56,6 @@ struct Profile {
     /// Receivers read bytes too.
     reads: bool,
     troubles: Troubles,
-    begins_what_fits: bool,
 }
 
 impl Profile {
@@ -65,7 +64,6 @@ impl Profile {
             senders: matches!(self.kills, Some(Target::Senders | Target::All)),
             receivers: matches!(self.kills, Some(Target::Receivers | Target::All)),
             children: self.troubles.forks,
-            begins_what_fits: self.begins_what_fits,
         }
     }
 }
@@ -120,7 +118,7 @@ fn processes_without_a_descriptor_to_spare_lose_nothing(backend: Backend) {
 }
 
 fn forked_children_that_end_anywhere_lose_nothing_without_a_report(backend: Backend) {
-    // A fault that is known and not mended: of some thirty runs one loses a long message there without a report.
+    // A fault that is known and not mended: some runs in a hundred lose a message there that fits, or one without a report.
     if backend == Backend::Kernel && !long() {
         return skipped("kernel pipes lose a message now and then; SHMPIPE_LONG=1 runs it");
     }
@@ -129,8 +127,6 @@ fn forked_children_that_end_anywhere_lose_nothing_without_a_report(backend: Back
             forks: true,
             ..Troubles::default()
         },
-        // There a cut may be counted after it was met, and what follows it is then taken as it comes.
-        begins_what_fits: backend == Backend::Kernel,
         ..Profile::default()
     };
     run(backend, 60_000, 0, profile);
@@ -145,7 +141,6 @@ fn all_troubles_at_once_lose_what_was_held_only(backend: Backend) {
             starves: true,
             forks: true,
         },
-        begins_what_fits: false,
     };
     run(backend, 60_000, 200, profile);
 }
