@@ -124,8 +124,7 @@ impl Receiver {
 
     fn recv_in_place_within(&mut self, patience: Patience) -> Result<View<'_>, Fault> {
         let home = fork_generation()?;
-        let has_left_nothing = self.unread == 0 && self.deferred.is_none();
-        let loan = if has_left_nothing {
+        let loan = if self.unread == 0 {
             self.lend(patience)?
         } else {
             None

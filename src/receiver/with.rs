@@ -234,9 +234,6 @@ impl Receiver {
         if self.unread > 0 {
             return Ok(Some(self.unread));
         }
-        if let Some(fault) = self.deferred.take() {
-            return Err(fault);
-        }
         if let Flavor::SharedMemory(rx) = &mut self.flavor
             && let Some(len) = rx.next_length_at_once().filter(|&len| len > 0)
         {

@@ -49,6 +49,33 @@ impl Rx {
             fate: Fate::Open,
         }
     }
+
+    /// Receives the next message if it is there and one frame. Anything else stays for a call that can report it, the
+    /// loss of a message above all, which is reported once.
+    pub(crate) fn recv_more(&mut self, mut into: Destination<'_>) -> Option<usize> {
+        self.fate.check().ok()?;
+        let outcome = self.take_more(&mut into);
+        self.fate.seal(outcome).ok()?
+    }
+
+    fn take_more(&self, into: &mut Destination<'_>) -> Result<Option<usize>, Fault> {
+        let side = Side::new(&self.end);
+        let shared = side.shared();
+        let guard = shared.lock.lock(Patience::Never)?;
+        let mut session = Session::new(guard, &shared.custody, &self.end.fragments)?;
+        if session.take_turn(|| side.is_untaken())? != Turn::Ours || session.is_open() {
+            return Ok(None);
+        }
+        match next_for_us(side, &mut session)? {
+            Progress::Got(header) if header.kind == Kind::Whole => {
+                let len = side.take_whole(header, into)?;
+                shared.custody.end_residue();
+                page::count(&shared.flow, &self.end.page.shared().rx_tally, len);
+                Ok(Some(len))
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 /// One call that may have to wait.
