@@ -18,7 +18,8 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv). An error behind whole messages is reported by the next call.
+    /// As [`recv`](Self::recv). An error behind whole messages stays in the pipe and is reported by the next call, of this
+    /// or another handle.
     ///
     /// # Examples
     ///
@@ -81,7 +82,8 @@ impl Receiver {
             return self.gather(patience);
         }
         if self.unread == 0
-            && let Some(count) = self.recv_run(patience)? {
+            && let Some(count) = self.recv_run(patience)?
+        {
             return Ok(Batch::of_run(Records::new(&self.buffer, count)));
         }
         // What is there is no whole message, or nothing and never will be.

@@ -79,8 +79,8 @@ impl Receiver {
 ///
 /// Reads and receives may be mixed: a receive after a read that took the beginning of a message returns the rest.
 impl io::Read for Receiver {
-    /// Blocks until there is at least one byte, then takes what is there, of several messages if
-    /// they fit; `Ok(0)` is end-of-file.
+    /// Blocks until there is at least one byte, then takes what is there: the first message, and short ones behind it, as far
+    /// as `buf` goes. `Ok(0)` is end-of-file.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_on(buf, 0)
     }

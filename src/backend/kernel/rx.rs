@@ -60,7 +60,7 @@ impl Rx {
 
     fn take_more(&self, into: &mut Destination<'_>) -> Result<Option<usize>, Fault> {
         let side = Side::new(&self.end);
-        let shared = side.shared();
+        let (shared, tally) = (side.shared(), &self.end.page.shared().rx_tally);
         let guard = shared.lock.lock(Patience::Never)?;
         let mut session = Session::new(guard, &shared.custody, &self.end.fragments)?;
         if session.take_turn(|| side.is_untaken())? != Turn::Ours || session.is_open() {
@@ -70,8 +70,22 @@ impl Rx {
             Progress::Got(header) if header.kind == Kind::Whole => {
                 let len = side.take_whole(header, into)?;
                 shared.custody.end_residue();
-                page::count(&shared.flow, &self.end.page.shared().rx_tally, len);
+                page::count(&shared.flow, tally, len);
                 Ok(Some(len))
+            }
+            // All of it is there, so it comes whole.
+            Progress::Got(header)
+                if header.kind == Kind::First
+                    && !side.may_be_cut()
+                    && side.extent(header.len)? == Extent::Whole =>
+            {
+                match take(side, &mut session, into, false)? {
+                    Attempt::Received(len) => {
+                        page::count(&shared.flow, tally, len);
+                        Ok(Some(len))
+                    }
+                    _ => Ok(None),
+                }
             }
             _ => Ok(None),
         }
@@ -361,10 +375,8 @@ fn next_for_us(
             Progress::Empty => return Ok(Progress::Empty),
             Progress::End => return Ok(Progress::End),
         }
-        if matches!(header.kind, Kind::Died | Kind::Withdrawn) {
-            side.has_met_cut();
-        }
-        if header.kind != Kind::Part {
+        side.has_met(header);
+        if header.ends_message() {
             end_message(reassembly, custody);
         }
     }
@@ -420,7 +432,7 @@ fn take(
             }
             Kind::Died | Kind::Withdrawn => {
                 side.take_nothing(header)?;
-                side.has_met_cut();
+                side.has_met(header);
                 reassembly.close(custody);
                 return Err(Fault::Aborted);
             }
