@@ -306,11 +306,10 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
-        if self.unread == 0
-            && self.deferred.is_none()
-            && let Some(len) = self.recv_into_soon(buf, true)
-        {
-            return Ok(len);
+        if self.unread == 0 && self.deferred.is_none() {
+            if let Some(len) = self.recv_into_soon(buf, true) {
+                return Ok(len);
+            }
         }
         Ok(self.recv_into_the_long_way(buf, Patience::FOREVER)?)
     }
@@ -320,11 +319,10 @@ impl Receiver {
         buf: &mut [u8],
         patience: Patience,
     ) -> Result<usize, Fault> {
-        if self.unread == 0
-            && self.deferred.is_none()
-            && let Some(len) = self.recv_into_soon(buf, patience != Patience::Never)
-        {
-            return Ok(len);
+        if self.unread == 0 && self.deferred.is_none() {
+            if let Some(len) = self.recv_into_soon(buf, patience != Patience::Never) {
+                return Ok(len);
+            }
         }
         self.recv_into_the_long_way(buf, patience)
     }

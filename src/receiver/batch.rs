@@ -81,8 +81,10 @@ impl Receiver {
             return self.gather(patience);
         }
         let has_left_nothing = self.unread == 0 && self.deferred.is_none();
-        if has_left_nothing && let Some(count) = self.recv_run(patience)? {
-            return Ok(Batch::of_run(Records::new(&self.buffer, count)));
+        if has_left_nothing {
+            if let Some(count) = self.recv_run(patience)? {
+                return Ok(Batch::of_run(Records::new(&self.buffer, count)));
+            }
         }
         // What is there is no whole message, or nothing and never will be.
         let message = self.recv_within(patience)?;

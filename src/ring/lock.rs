@@ -167,15 +167,14 @@ impl SideLock {
                     return Err(Fault::NotNow);
                 }
             };
-            if !is_free
-                && !matches!(patience, Patience::Unasked(_))
-                && let Err(interruption) = interrupt::ask()
-            {
-                if slept != 0 {
-                    self.pass_on_the_wake();
+            if !is_free && !matches!(patience, Patience::Unasked(_)) {
+                if let Err(interruption) = interrupt::ask() {
+                    if slept != 0 {
+                        self.pass_on_the_wake();
+                    }
+                    guard.abandon();
+                    return Err(interruption.into());
                 }
-                guard.abandon();
-                return Err(interruption.into());
             }
             // Nobody would wake one who sleeps on a word without an owner.
             if !is_free && self.mark_waiters(seen) {
