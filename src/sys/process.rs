@@ -291,7 +291,7 @@ fn has_no_thread_left(pid: libc::pid_t) -> bool {
         unsafe { libc::process_vm_readv(pid, &raw const here, 1, &raw const nowhere, 1, 0) };
     let main_has_ended = outcome < 0 && nix::errno::Errno::last() == nix::errno::Errno::ESRCH;
     // A link for each thread, and two more. Threads of others come from threads only, so the order of the looks is right.
-    const ONE_THREAD: u64 = 3;
+    const ONE_THREAD: libc::nlink_t = 3;
     let tasks = format!("/proc/{pid}/task");
     main_has_ended && nix::sys::stat::stat(&*tasks).is_ok_and(|task| task.st_nlink == ONE_THREAD)
 }
