@@ -310,10 +310,10 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
-        if self.unread == 0
-            && let Some(len) = self.recv_into_soon(buf, true)
-        {
-            return Ok(len);
+        if self.unread == 0 {
+            if let Some(len) = self.recv_into_soon(buf, true) {
+                return Ok(len);
+            }
         }
         Ok(self.recv_into_the_long_way(buf, Patience::FOREVER)?)
     }
@@ -323,10 +323,10 @@ impl Receiver {
         buf: &mut [u8],
         patience: Patience,
     ) -> Result<usize, Fault> {
-        if self.unread == 0
-            && let Some(len) = self.recv_into_soon(buf, patience != Patience::Never)
-        {
-            return Ok(len);
+        if self.unread == 0 {
+            if let Some(len) = self.recv_into_soon(buf, patience != Patience::Never) {
+                return Ok(len);
+            }
         }
         self.recv_into_the_long_way(buf, patience)
     }

@@ -81,10 +81,10 @@ impl Receiver {
         if let Flavor::Kernel(_) = self.flavor {
             return self.gather(patience);
         }
-        if self.unread == 0
-            && let Some(count) = self.recv_run(patience)?
-        {
-            return Ok(Batch::of_run(Records::new(&self.buffer, count)));
+        if self.unread == 0 {
+            if let Some(count) = self.recv_run(patience)? {
+                return Ok(Batch::of_run(Records::new(&self.buffer, count)));
+            }
         }
         // What is there is no whole message, or nothing and never will be.
         let message = self.recv_within(patience)?;

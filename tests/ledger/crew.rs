@@ -200,10 +200,9 @@ impl Crew {
     /// Panics when somebody has failed, or when all have come to a stop.
     fn look(&self, watch: &mut Watch) {
         for child in self.places.iter().filter_map(|place| place.child.as_ref()) {
-            if let Some((status, code)) = ended(child)
-                && (code != 0 || !self.ledger.is_over())
-            {
-                panic!(
+            if let Some((status, code)) = ended(child) {
+                assert!(
+                    code == 0 && self.ledger.is_over(),
                     "process {} ended: {status:?}\n{}",
                     child.pid(),
                     self.ledger.doing()

@@ -5,12 +5,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
 use crate::ring::hold::Hold;
 use crate::segment::geometry::{Geometry, Kind, Sides, Wanted};
 use crate::segment::label::{KERNEL_PAGE, memory_name};
 use crate::segment::layout::{Bearer, Custody, Flow, SideLock, Tally, Untouched};
+use crate::segment::padded::CachePadded;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock;
 use crate::sys::memory::{SharedPage, page_size, refuse_holes, sealed_memfd};

@@ -159,12 +159,12 @@ impl<'a> Call<'a> {
                     parcel::sweep(side)?;
                 }
             }
-            if current.is_open()
-                && let Some(left) = side.left_unfinished()?
-            {
-                current.close(custody);
-                if left == message::ORPHANED {
-                    return Err(Fault::Aborted);
+            if current.is_open() {
+                if let Some(left) = side.left_unfinished()? {
+                    current.close(custody);
+                    if left == message::ORPHANED {
+                        return Err(Fault::Aborted);
+                    }
                 }
             }
             if self.patience.is_over() {
