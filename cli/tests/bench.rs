@@ -52,7 +52,7 @@ fn the_table_names_every_system_and_size_and_the_file_arrives_unchanged() {
     {
         assert!(text.contains(group), "{group} in\n{text}");
     }
-    for unit in ["µs", "messages/s", "MB/s", "x kernel"] {
+    for unit in ["µs", "messages/s", "MB/s", "× faster"] {
         assert!(text.contains(unit), "{unit} in\n{text}");
     }
     for fact in ["machine ", "kernel ", "date ", "CPUs ", "capacity "] {
@@ -174,7 +174,7 @@ fn the_full_instrument_prints_percentiles_and_the_raw_limit() {
     for part in [
         "p50 µs",
         "p99.9",
-        "x kernel",
+        "× faster",
         "raw limit",
         "ping-pong 64 B",
         "paced 64 B",

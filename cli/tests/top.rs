@@ -153,6 +153,8 @@ fn a_screen_of(
             && row(screen, &label)
                 .is_some_and(|row| row.trim_end().ends_with(slow) && (is_full(row) || !has_bars))
     });
+    let words: Vec<_> = screen.split_whitespace().collect();
+    assert!(words.join(" ").contains(" % of the time"), "{screen}");
     let lines: Vec<_> = screen.lines().collect();
     assert_eq!(lines.len(), usize::from(rows), "{screen}");
     assert!(
@@ -255,6 +257,18 @@ fn keys_sort_filter_and_quit() {
     terminal.press("p");
     terminal.until(|screen| screen.contains("held"));
     terminal.press("\x03");
+    terminal.end();
+}
+
+#[test]
+fn a_filter_that_hides_all_is_named() {
+    let label = label("there");
+    let _ends = open(Backend::SharedMemory, &label);
+    let mut terminal = Terminal::start(24, 80, &["top", "--interval", "0.1", "--filter", "nosuch"]);
+    terminal.until(|screen| screen.contains("no pipe matches nosuch"));
+    terminal.press("\x1b");
+    terminal.until(|screen| screen.contains(&label));
+    terminal.press("q");
     terminal.end();
 }
 

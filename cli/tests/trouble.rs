@@ -83,7 +83,7 @@ fn memory_that_is_no_pipe_is_told_of_as_a_person_would() {
         );
         let top = text_of(&["top", "--plain", "--interval", "0.05", "--filter", label]);
         let cells: Vec<_> = top.lines().nth(1).unwrap().split_whitespace().collect();
-        let unknown = ["?", "?", "-", "-", "-", "-", "-", "unread"];
+        let unknown = ["?", "?", "-", "-", "-", "-", "-", "?"];
         assert_eq!((cells[0], &cells[1..]), (&**label, &unknown[..]));
         assert!(
             top.contains(&format!("\n{label}: unreadable: {reason}\n")),
@@ -125,8 +125,7 @@ fn a_pipe_whose_memory_is_wrong_is_unreadable_to_every_command() {
             &["top", "--plain", "--interval", "0.05", "--filter", &label],
         ] {
             let text = text_of(arguments);
-            assert!(text.contains("unread"), "{arguments:?}: {text}");
-            assert!(arguments[0] == "top" || text.contains(words), "{text}");
+            assert!(text.contains(words), "{arguments:?}: {text}");
         }
         let value = checked(&text_of(&["ls", &label, "--json"]));
         let why = value["pipes"][0]["unreadable"].as_str().unwrap();

@@ -10,7 +10,7 @@ use super::pair::Placement;
 use super::payload::Material;
 use super::statistics::Summary;
 use super::systems::{Capacity, System};
-use super::units::{scaled, size, three_digits};
+use super::units::{scaled, size, three_digits, times};
 use super::workloads::Workload;
 use crate::machine;
 
@@ -34,8 +34,7 @@ impl fmt::Display for Report<'_> {
         writeln!(f, "{}", self.table())?;
         self.write_file(f)?;
         f.write_str(
-            "\nx kernel pipe: how many times faster than the raw kernel pipe in the same round; \
-             median of the rounds, and the best.\nRaw means blocking reads and writes of whole \
+            "\nAgainst the kernel pipe: the raw one in the same round; median of the rounds, and the best.\nRaw means blocking reads and writes of whole \
              messages on the descriptor. Round trips are not halved. MB = 10^6 bytes.\nThe far end \
              checked the number of each message and read every byte.\n",
         )
@@ -88,7 +87,7 @@ impl Report<'_> {
             "round trip\nµs",
             "one way\nmessages/s",
             "one way\nMB/s",
-            "x kernel\npipe",
+            "against the\nkernel pipe",
             "best\nround",
         ]);
         for cell in self.cells {
@@ -171,8 +170,8 @@ fn figures(workload: Workload, system: System, summary: &Summary) -> [String; 6]
         round_trip,
         messages,
         megabytes,
-        three_digits(summary.ratio),
-        three_digits(summary.best_ratio),
+        times(summary.ratio),
+        times(summary.best_ratio),
     ]
 }
 
@@ -200,7 +199,14 @@ mod tests {
         let line = figures(Workload::PingPong(65_536), System::SharedMemory, &SUMMARY);
         assert_eq!(
             line,
-            ["shmpipe, shared memory", "2.00", "-", "-", "41.3", "120"]
+            [
+                "shmpipe, shared memory",
+                "2.00",
+                "-",
+                "-",
+                "41.3× faster",
+                "120× faster"
+            ]
         );
     }
 

@@ -34,9 +34,24 @@ pub(crate) fn three_digits(number: f64) -> String {
     format!("{number:.decimals$}")
 }
 
+/// How many times faster or slower than something else.
+pub(crate) fn times(ratio: f64) -> String {
+    if ratio >= 1.0 {
+        format!("{}× faster", three_digits(ratio))
+    } else {
+        format!("{}× slower", three_digits(1.0 / ratio))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_slower_is_said_to_be_slower() {
+        assert_eq!(times(41.27), "41.3× faster");
+        assert_eq!(times(0.5), "2.00× slower");
+    }
 
     #[test]
     fn sizes_are_whole_binary_units_or_decimal_figures() {

@@ -4,11 +4,11 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Span;
-use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row as TableRow, Table, TableState};
-use shmpipe::observe::State;
+use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row as TableRow, Table, TableState, Wrap};
+use shmpipe::observe::{Holders, State};
 
 use super::board::{Board, Row, fullness_of};
-use super::columns::{Column, columns, width_of_bars, width_of_ends};
+use super::columns::{Column, Wanted, columns, width_of_bars};
 use crate::look::names;
 use crate::look::rates::Bottleneck;
 use crate::look::units::{per_cent, rate};
@@ -17,26 +17,31 @@ use crate::ls::{not_seen, table};
 /// Eighths of a character's height.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Width of a column below which a process is its name alone.
-const NARROW: usize = 16;
-
+/// In lines that a narrow terminal has room for.
 const HELP: &str = "\
-q Esc      quit            /  filter by label or holder
-s          next order      r  reverse the order
-↑ ↓ j k    choose a row    p  hold the picture
-?          this help
+q Esc    quit
+/        filter by label or holder
+s        next order
+r        reverse the order
+↑ ↓ j k  choose a row
+p        hold the picture
+?        this help
 
-BLOCK  share of the time that senders were blocked
-WAIT   share of the time that receivers waited
+BLOCK  share of the time that
+       senders were blocked
+WAIT   share of the time that
+       receivers waited
 SLOW   which side is the bottleneck";
 
 /// Draws everything.
 pub(crate) fn draw(frame: &mut Frame<'_>, board: &Board) {
     let rows = board.rows();
+    let chosen = rows.get(board.selected.min(rows.len().saturating_sub(1)));
+    let text = chosen.map_or_else(|| nothing(board), sentence);
     let areas = Layout::vertical([
         Constraint::Length(1),
         Constraint::Min(2),
-        Constraint::Length(1),
+        Constraint::Length(lines_of(&text, frame.area().width)),
         Constraint::Length(1),
     ]);
     let [head, body, verdict, foot] = areas.areas(frame.area());
@@ -45,13 +50,46 @@ pub(crate) fn draw(frame: &mut Frame<'_>, board: &Board) {
     let line = |text: &str| Paragraph::new(names::clipped(text, width));
     frame.render_widget(line(&heading(board, rows.len())), head);
     draw_table(frame, board, &rows, body);
-    let chosen = rows.get(board.selected.min(rows.len().saturating_sub(1)));
-    let text = chosen.map_or("no pipes".into(), sentence);
-    frame.render_widget(line(&text).style(Modifier::BOLD), verdict);
+    let sentence = Paragraph::new(text).wrap(Wrap { trim: true });
+    frame.render_widget(sentence.style(Modifier::BOLD), verdict);
     frame.render_widget(line(&footing(board)), foot);
     if board.shows_help {
         draw_help(frame);
     }
+}
+
+/// Why there is no row.
+fn nothing(board: &Board) -> String {
+    if board
+        .survey()
+        .is_some_and(|survey| !survey.pipes.is_empty())
+    {
+        let filter = names::printable(&board.filter);
+        format!("no pipe matches {filter}")
+    } else {
+        "no pipes".into()
+    }
+}
+
+/// Lines that `text` takes at most when it is wrapped at words of up to half of `width`.
+fn lines_of(text: &str, width: u16) -> u16 {
+    let (mut lines, mut column) = (1, 0);
+    for word in text.split(' ').map(|word| word.chars().count()) {
+        let width = usize::from(width.max(1));
+        if column > 0 && column + 1 + word > width {
+            lines += 1;
+            column = 0;
+        }
+        column += usize::from(column > 0) + word;
+        // A word that is longer than a line goes on in the next ones.
+        lines += column.saturating_sub(1) / width;
+        column = if column > width {
+            (column - 1) % width + 1
+        } else {
+            column
+        };
+    }
+    u16::try_from(lines).unwrap_or(u16::MAX)
 }
 
 fn heading(board: &Board, shown: usize) -> String {
@@ -87,23 +125,34 @@ fn footing(board: &Board) -> String {
 }
 
 fn draw_table(frame: &mut Frame<'_>, board: &Board, rows: &[Row<'_>], area: Rect) {
-    let columns = columns(area.width);
-    let ends = width_of_ends(area.width);
+    let rows: Vec<_> = rows.iter().map(|row| (row, figures(row))).collect();
+    let wanted = |text: fn(&Figures) -> &str| {
+        let longest = rows
+            .iter()
+            .map(|(_, figures)| text(figures).chars().count())
+            .max();
+        u16::try_from(longest.unwrap_or(0)).unwrap_or(u16::MAX)
+    };
+    let wanted = Wanted {
+        label: wanted(|figures| &figures.title),
+        from: wanted(|figures| &figures.from),
+        to: wanted(|figures| &figures.to),
+    };
+    let columns = columns(area.width, wanted);
     let bars = width_of_bars(area.width);
     let head = columns.iter().map(|(column, _)| column.cell(column.head()));
-    let lines = rows.iter().map(|row| {
-        let [title, from, to, messages, bytes, now, block, wait, slow] = figures(row, ends.into());
+    let lines = rows.iter().map(|(row, figures)| {
         let cell = |&(column, width): &(Column, u16)| match column {
-            Column::Label => column.cell(&names::clipped(&title, width.into())),
-            Column::From => column.cell(&from),
-            Column::To => column.cell(&to),
-            Column::Messages => column.cell(&messages),
-            Column::Bytes => column.cell(&bytes),
+            Column::Label => column.cell(&names::clipped(&figures.title, width.into())),
+            Column::From => column.cell(&ends(&row.pipe.senders, width.into())),
+            Column::To => column.cell(&ends(&row.pipe.receivers, width.into())),
+            Column::Messages => column.cell(&figures.messages),
+            Column::Bytes => column.cell(&figures.bytes),
             Column::Filled => column.cell(&sparkline(&row.history, bars.into())),
-            Column::Now => column.cell(&now),
-            Column::Block => column.cell(&block),
-            Column::Wait => column.cell(&wait),
-            Column::Slow => Cell::from(Span::styled(slow.clone(), colour(row))),
+            Column::Now => column.cell(&figures.now),
+            Column::Block => column.cell(&figures.block),
+            Column::Wait => column.cell(&figures.wait),
+            Column::Slow => Cell::from(Span::styled(figures.slow.clone(), colour(row))),
         };
         TableRow::new(columns.iter().map(cell))
     });
@@ -126,19 +175,37 @@ fn colour(row: &Row<'_>) -> Style {
     }
 }
 
-/// Title, holders, rates, fill and shares; the holders no wider than `width`.
-fn figures(row: &Row<'_>, width: usize) -> [String; 9] {
+/// What the columns say of a pipe.
+struct Figures {
+    title: String,
+    from: String,
+    to: String,
+    messages: String,
+    bytes: String,
+    now: String,
+    block: String,
+    wait: String,
+    slow: String,
+}
+
+impl Figures {
+    fn into_cells(self) -> Vec<String> {
+        vec![
+            self.title,
+            self.from,
+            self.to,
+            self.messages,
+            self.bytes,
+            self.now,
+            self.block,
+            self.wait,
+            self.slow,
+        ]
+    }
+}
+
+fn figures(row: &Row<'_>) -> Figures {
     let pipe = row.pipe;
-    let side = |holders| {
-        let text = if width < NARROW {
-            names::holders_by_name(holders)
-        } else {
-            names::holders(holders)
-        };
-        names::clipped(&text, width)
-    };
-    let (from, to) = (side(&pipe.senders), side(&pipe.receivers));
-    let now = fullness_of(pipe).map_or("-".into(), per_cent);
     let unknown = || "-".to_owned();
     let [messages, bytes, block, wait, slow] = match row.rates {
         Some(rates) => [
@@ -150,24 +217,32 @@ fn figures(row: &Row<'_>, width: usize) -> [String; 9] {
         ],
         None => [unknown(), unknown(), unknown(), unknown(), unknown()],
     };
-    // Short words, since the sentence below has the long ones.
+    // In the words of FROM and TO, for which there may be no room.
     let slow = match pipe.state() {
-        State::SenderGone => "ended".to_owned(),
-        State::ReceiverGone => "broken".to_owned(),
-        State::Unreadable => "unread".to_owned(),
+        State::SenderGone | State::ReceiverGone => "gone".to_owned(),
+        State::Unreadable => "?".to_owned(),
         _ => slow,
     };
-    [
-        names::short_title(pipe),
-        from,
-        to,
+    Figures {
+        title: names::short_title(pipe),
+        from: names::holders(&pipe.senders),
+        to: names::holders(&pipe.receivers),
         messages,
         bytes,
-        now,
+        now: fullness_of(pipe).map_or("-".into(), per_cent),
         block,
         wait,
         slow,
-    ]
+    }
+}
+
+/// One side's holders in `width` columns: without their ids where these have no room.
+fn ends(holders: &Holders, width: usize) -> String {
+    let text = names::holders(holders);
+    if text.chars().count() <= width {
+        return text;
+    }
+    names::clipped(&names::holders_by_name(holders), width)
 }
 
 /// The verdict on one row.
@@ -204,7 +279,7 @@ fn draw_help(frame: &mut Frame<'_>) {
     let area = frame.area();
     let wanted = 2 + HELP.lines().count() as u16;
     let height = wanted.min(area.height);
-    let width = 62.min(area.width);
+    let width = 40.min(area.width);
     let place = Rect {
         x: (area.width - width) / 2,
         y: (area.height - height) / 2,
@@ -213,14 +288,15 @@ fn draw_help(frame: &mut Frame<'_>) {
     };
     frame.render_widget(Clear, place);
     let block = Block::bordered().title(" shmpipe top ");
-    frame.render_widget(Paragraph::new(HELP).block(block), place);
+    let help = Paragraph::new(HELP).wrap(Wrap { trim: false });
+    frame.render_widget(help.block(block), place);
 }
 
 /// The same without a terminal: the table, and a verdict for each row.
 pub(crate) fn plain(board: &Board) -> String {
     let rows = board.rows();
     if rows.is_empty() {
-        return "no pipes\n".into();
+        return nothing(board) + "\n";
     }
     let heads = [
         "LABEL", "FROM", "TO", "MSG/s", "B/s", "NOW", "BLOCK", "WAIT", "SLOW",
@@ -228,7 +304,7 @@ pub(crate) fn plain(board: &Board) -> String {
     let mut out = table(
         &heads,
         3..8,
-        rows.iter().map(|row| figures(row, 40).to_vec()),
+        rows.iter().map(|row| figures(row).into_cells()),
     );
     out.push('\n');
     for row in &rows {
@@ -245,6 +321,15 @@ pub(crate) fn plain(board: &Board) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_has_all_the_lines_that_it_takes() {
+        assert_eq!(lines_of("no pipes", 80), 1);
+        assert_eq!(lines_of("one two three", 7), 2);
+        assert_eq!(lines_of("one two three", 5), 3);
+        assert_eq!(lines_of(&"x".repeat(25), 10), 3);
+        assert_eq!(lines_of("", 10), 1);
+    }
 
     #[test]
     fn the_sparkline_shows_the_latest_at_the_right() {

@@ -123,7 +123,7 @@ fn plot(
 
 fn write_table(out: &mut String, results: &Results) {
     out.push_str("<h2>All figures</h2>\n<table><tr><th>workload<th>system<th>msg/s<th>MB/s<th>p50 µs<th>p90<th>p99");
-    out.push_str("<th>p99.9<th>max<th>x kernel</tr>\n");
+    out.push_str("<th>p99.9<th>max<th>kernel pipe</tr>\n");
     let mut last = None;
     for figures in &results.results {
         let is_new = last.replace(figures.case) != Some(figures.case);

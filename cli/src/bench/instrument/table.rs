@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::result::{Figures, Results};
-use crate::bench::units::{scaled, three_digits};
+use crate::bench::units::{scaled, three_digits, times};
 use crate::look::units::size;
 use crate::ls::table;
 
@@ -15,7 +15,16 @@ pub(crate) fn text(results: &Results) -> String {
     }
     out.push('\n');
     let heads = [
-        "WORKLOAD", "SYSTEM", "msg/s", "MB/s", "p50 µs", "p90", "p99", "p99.9", "max", "x kernel",
+        "WORKLOAD",
+        "SYSTEM",
+        "msg/s",
+        "MB/s",
+        "p50 µs",
+        "p90",
+        "p99",
+        "p99.9",
+        "max",
+        "KERNEL PIPE",
     ];
     let mut last = None;
     let rows = results.results.iter().map(|figures| {
@@ -25,7 +34,7 @@ pub(crate) fn text(results: &Results) -> String {
     out.push_str(&table(&heads, 2..10, rows));
     out.push_str(
         "\nMedians of the rounds. p50 to max: of a round trip (ping-pong), or from send to receive (paced).\n\
-         x kernel: times faster than the raw kernel pipe in the same workload, by p50 where there is one.\n\
+         KERNEL PIPE: against the raw one in the same workload, by p50 where there is one.\n\
          raw limit: copies through shared memory and nothing else, not a pipe.\n",
     );
     out
@@ -74,6 +83,6 @@ pub(crate) fn line(figures: &Figures, with_workload: bool) -> Vec<String> {
         }
         None => cells.extend(std::iter::repeat_n("-".to_owned(), 5)),
     }
-    cells.push(figures.times_kernel_pipe.map_or("-".into(), three_digits));
+    cells.push(figures.times_kernel_pipe.map_or("-".into(), times));
     cells
 }
