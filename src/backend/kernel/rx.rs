@@ -89,6 +89,7 @@ impl<'a> Call<'a> {
         let streams = self.patience == Patience::FOREVER;
         let mut session: Option<Session<'_, Payload>> = None;
         loop {
+            side.end.closing.check()?;
             let current = match &mut session {
                 Some(current) => current,
                 None => match self.begin()? {
@@ -420,23 +421,26 @@ fn take(
 
 impl backend::Rx for Rx {
     fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
+        let _ended = self.end.ended_by_close();
         let outcome = Call::new(&self.end, patience).recv(&mut into);
         if matches!(outcome, Err(Fault::Aborted)) {
             self.end.page.shared().rx_tally.count_aborted();
         }
-        self.fate.seal(outcome)
+        self.fate.seal(&self.end.closing, outcome)
     }
 
     fn poll(&mut self, patience: Patience) -> Result<bool, Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
+        let _ended = self.end.ended_by_close();
         match Call::new(&self.end, patience).poll() {
-            Err(Fault::NotNow | Fault::Busy) => Ok(false),
-            outcome => self.fate.seal(outcome),
+            Err(Fault::NotNow | Fault::Busy) if !self.end.closing.is_closed() => Ok(false),
+            outcome => self.fate.seal(&self.end.closing, outcome),
         }
     }
 
     fn try_clone(&self) -> io::Result<Self> {
+        self.end.closing.check()?;
         Ok(Self::new(Arc::clone(&self.end)))
     }
 

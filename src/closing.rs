@@ -1,0 +1,113 @@
+//! Closing a side of a pipe in this process, whatever handles there are.
+//!
+//! How that is done while other threads are inside calls is in `backend::closing`.
+
+use std::io;
+
+use crate::receiver::Flavor as RxFlavor;
+use crate::sender::Flavor as TxFlavor;
+use crate::{Connection, Receiver, Sender};
+
+impl Sender {
+    /// Closes the sending side in this process, for all its handles: from now on this process is no holder of it.
+    ///
+    /// A drop closes one handle, and the side with the last of them. That is not enough where a handle can be dropped by
+    /// nobody: in a child that was forked while another thread had one, the copy of that handle belongs to a thread that
+    /// the child has not got, and keeps the side open as long as the child lives. Receivers elsewhere then wait in vain
+    /// for their end-of-file. So such a child calls `close` on any handle to that side which it can reach.
+    ///
+    /// Other processes, the one that forked this one too, and the other side in this process are not affected: they find
+    /// what they find when a process exits. What was sent stays to be received. In this process
+    ///
+    /// - every later call of any handle to this side, also [`try_clone`](Self::try_clone) and handing it over, is refused
+    ///   with `Io` of the kind [`NotConnected`](io::ErrorKind::NotConnected);
+    /// - a call that another thread is inside ends with the same within some milliseconds, or as if it had come
+    ///   before: a message is sent whole or not at all, and of one that was received in part the other receivers hear
+    ///   [`Aborted`](crate::RecvError::Aborted). This waits only for calls that are in the middle of a change;
+    /// - a [`Slot`](crate::Slot) cannot be committed any more, and a [`View`](crate::View) is as it was; either keeps
+    ///   others of its side waiting until it is dropped;
+    /// - the numbers of the descriptors stay taken until the last handle is dropped, and stand for something harmless.
+    ///   No other descriptor is ever used in their place, whatever the threads are doing. [`as_fd`](std::os::fd::AsFd)
+    ///   shows the end as ready; a poll(2) of one's own that has begun before is not ended, and keeps the side open
+    ///   until it returns. Copies made by [`into_fds`](Self::into_fds), and the ends of
+    ///   `shmpipe::tokio`, have descriptors of their own that this does not reach.
+    ///
+    /// To call it again, or at the same time on several handles, is fine.
+    ///
+    /// # Errors
+    ///
+    /// On a kernel pipe `EMFILE`, where two descriptors are not to be had for a moment; nothing is closed then. `EBADF`
+    /// where `RLIMIT_NOFILE` has been lowered below the numbers of the descriptors: all calls are refused then, and the
+    /// side stays open until a close that succeeds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// let kept = tx.try_clone()?; // by another thread, say
+    /// tx.send(b"the last")?;
+    /// tx.close()?;
+    /// assert_eq!(&*rx.recv()?, b"the last");
+    /// assert!(matches!(rx.recv(), Err(shmpipe::RecvError::Disconnected)));
+    /// let refused = std::io::Error::from(tx.send(b"x").unwrap_err());
+    /// assert_eq!(refused.kind(), std::io::ErrorKind::NotConnected);
+    /// # drop(kept);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(&self) -> io::Result<()> {
+        match &self.flavor {
+            TxFlavor::SharedMemory(tx) => tx.close(),
+            TxFlavor::Kernel(tx) => tx.close(),
+        }
+    }
+}
+
+impl Receiver {
+    /// Closes the receiving side in this process, for all its handles, as [`Sender::close`].
+    ///
+    /// What this handle has taken out of the pipe by [`BufRead`](io::BufRead) and not handed out is lost.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (rx, mut tx) = shmpipe::pipe()?;
+    /// let mut kept = rx.try_clone()?;
+    /// let blocked = std::thread::spawn(move || kept.recv().map(drop));
+    /// rx.close()?;
+    /// assert!(matches!(blocked.join().unwrap(), Err(shmpipe::RecvError::Io(_))));
+    /// assert!(matches!(tx.send(b"x"), Err(shmpipe::SendError::Disconnected)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn close(&self) -> io::Result<()> {
+        match &self.flavor {
+            RxFlavor::SharedMemory(rx) => rx.close(),
+            RxFlavor::Kernel(rx) => rx.close(),
+        }
+    }
+}
+
+impl Connection {
+    /// Closes this end, both directions of it, in this process and for all its handles, as [`Sender::close`].
+    ///
+    /// # Errors
+    ///
+    /// As there; the other direction is closed all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (left, mut right) = shmpipe::duplex()?;
+    /// let kept = left.try_clone()?;
+    /// left.close()?;
+    /// assert!(matches!(right.recv(), Err(shmpipe::RecvError::Disconnected)));
+    /// # drop(kept);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn close(&self) -> io::Result<()> {
+        self.receiver.close().and(self.sender.close())
+    }
+}
