@@ -16,7 +16,6 @@ use crate::ring::lock::Guard;
 use crate::segment::layout::SideLock;
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::closing::{Closing, is_our_thread};
-use crate::wait::crowd::Crowd;
 
 /// How long to wait for the lock before looking whose it is.
 const LOOK: Duration = Duration::from_millis(5);
@@ -25,7 +24,6 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(super) struct Closable<'a> {
     pub(super) closing: &'a Closing,
     pub(super) lock: &'a SideLock,
-    pub(super) crowd: &'a Crowd,
     /// What makes the process a holder.
     pub(super) fds: Vec<BorrowedFd<'a>>,
 }
@@ -46,10 +44,8 @@ impl<'a> Closable<'a> {
             return Ok(false);
         };
         closer.take_away(&self.fds)?;
-        closer.wake(|| {
-            self.crowd.end();
-            self.lock.wake_all();
-        });
+        // The threads that follow one in poll(2) (`wait::crowd`) end one after the other as each passes the lead on.
+        closer.wake(|| self.lock.wake_all());
         settle(wait_for_our_calls(self.lock), closer.kept());
         closer.finish(self.fds[0])?;
         Ok(true)

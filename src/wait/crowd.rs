@@ -198,13 +198,6 @@ impl Crowd {
         }
     }
 
-    /// As [`disband`](Self::disband), for one who waits for nothing: the side is closed.
-    pub(crate) fn end(&self) {
-        if let Some(us) = us() {
-            self.end_all_leading(us);
-        }
-    }
-
     fn end_all_leading(&self, us: u64) {
         let ended = generation_of(us) | u64::from(DISBANDED);
         loop {

@@ -303,7 +303,6 @@ impl End {
         let side = Closable {
             closing: &self.closing,
             lock,
-            crowd: &self.crowd,
             fds: [Some(self.pipe()), parcels].into_iter().flatten().collect(),
         };
         self.watch.hide(self.pipe());

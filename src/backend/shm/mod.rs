@@ -347,7 +347,6 @@ impl End {
         let side = Closable {
             closing: &self.closing,
             lock,
-            crowd: &self.crowd,
             fds: [Some(self.socket()), parcels]
                 .into_iter()
                 .flatten()
