@@ -21,24 +21,29 @@ impl Sender {
     ///
     /// - every later call of any handle to this side, also [`try_clone`](Self::try_clone) and handing it over, is refused
     ///   with `Io` of the kind [`NotConnected`](io::ErrorKind::NotConnected);
-    /// - a call that another thread is inside ends with the same within some milliseconds, or as if it had come
-    ///   before: a message is sent whole or not at all, and of one that was received in part the other receivers hear
-    ///   [`Aborted`](crate::RecvError::Aborted). This waits only for calls that are in the middle of a change;
-    /// - a [`Slot`](crate::Slot) cannot be committed any more, and a [`View`](crate::View) is as it was; either keeps
-    ///   others of its side waiting until it is dropped;
-    /// - the numbers of the descriptors stay taken until the last handle is dropped, and stand for something harmless.
-    ///   No other descriptor is ever used in their place, whatever the threads are doing. [`as_fd`](std::os::fd::AsFd)
-    ///   shows the end as ready; a poll(2) of one's own that has begun before is not ended, and keeps the side open
-    ///   until it returns. Copies made by [`into_fds`](Self::into_fds), and the ends of
-    ///   `shmpipe::tokio`, have descriptors of their own that this does not reach.
+    /// - a call that another thread is inside ends with the same, whatever it waits for, or as if it had come before: a
+    ///   message is sent whole or not at all, and of one that was received in part the other receivers hear
+    ///   [`Aborted`](crate::RecvError::Aborted). The close waits for calls that are in the middle of a change. One that
+    ///   waits for another process's slot, view or message ends after 50 ms at the latest, any other is woken at once;
+    /// - a [`Slot`](crate::Slot) cannot be committed any more, and a [`View`](crate::View) is as it was. Either keeps
+    ///   others of its side waiting until it is dropped, and so does a task's long message until the task runs;
+    /// - the numbers of the descriptors stay taken until the last handle is dropped. They stand for a socket that is hung
+    ///   up, so no other descriptor is ever used in their place, whatever the threads are doing.
+    ///   [`as_fd`](std::os::fd::AsFd) shows the end as ready. A poll(2) of one's own that has begun before is not ended,
+    ///   and keeps the side open until it returns. Copies of descriptors, as by [`into_fds`](Self::into_fds), are not
+    ///   reached.
     ///
     /// To call it again, or at the same time on several handles, is fine.
     ///
+    /// While an end has several handles in a process and one of them has slept, the process has one descriptor more, an
+    /// eventfd(2), for all such ends. Where it could not be had, the calls that sleep look each 50 ms instead.
+    ///
     /// # Errors
     ///
-    /// On a kernel pipe `EMFILE`, where two descriptors are not to be had for a moment; nothing is closed then. `EBADF`
-    /// where `RLIMIT_NOFILE` has been lowered below the numbers of the descriptors: all calls are refused then, and the
-    /// side stays open until a close that succeeds.
+    /// `EMFILE` where two descriptors are not to be had for a moment; nothing is closed then. `EBADF` where
+    /// `RLIMIT_NOFILE` has been lowered below the numbers of the descriptors: all calls are refused then, and the side
+    /// stays open until a close that succeeds. `Deadlock` in a signal handler, or an [`Interrupt`](crate::Interrupt) hook,
+    /// that has interrupted a call of this crate in the middle of a change.
     ///
     /// # Examples
     ///
