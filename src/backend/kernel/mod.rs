@@ -9,21 +9,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{self, AtomicU64};
 
-use nix::sys::epoll::EpollFlags;
-
 use super::shm::{check_parcels, is_same_file, parcel_pair};
-use crate::backend::closing::Closable;
 use crate::ring::contention::Stuck;
-use crate::ring::custody::{self, Reassembly};
-use crate::ring::lock::Guard;
+use crate::ring::custody::Reassembly;
 use crate::ring::per_process::PerProcess;
 use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
-use crate::segment::layout::SideLock;
 use crate::sync::Ordering;
 use crate::sys::closing::Closing;
 use crate::sys::epoll::Watch;
 use crate::sys::holders::Opposite;
-use crate::sys::interrupt::EndedByClose;
 use crate::sys::refused::named;
 use crate::sys::thread::Thread;
 use crate::sys::{descriptors, pipe, socket};
@@ -31,6 +25,7 @@ use crate::wait::crowd::Crowd;
 use page::Page;
 use reading::Payload;
 
+mod closing;
 mod frame;
 pub(crate) mod page;
 mod parcel;
@@ -286,92 +281,11 @@ impl End {
         let noted = || self.page.shared().capacity.load(Ordering::Relaxed) as usize;
         pipe::capacity(self.pipe()).unwrap_or_else(|_| noted())
     }
-
-    /// For a call that may sleep: a close by another handle ends it.
-    fn ended_by_close(self: &Arc<Self>) -> EndedByClose<Self> {
-        EndedByClose::of(self)
-    }
-
-    /// Closes this process's end of the pipe and its socket for parcels, whatever handles there are.
-    fn close<'a>(
-        &'a self,
-        lock: &'a SideLock,
-        settle: impl FnOnce(Option<&Guard<'a>>),
-        events: EpollFlags,
-    ) -> io::Result<()> {
-        let parcels = self.parcels.as_ref().map(AsFd::as_fd);
-        let side = Closable {
-            closing: &self.closing,
-            lock,
-            fds: [Some(self.pipe()), parcels].into_iter().flatten().collect(),
-        };
-        self.watch.hide(self.pipe());
-        let outcome = side.close(|guard, _| {
-            settle(guard.as_ref());
-            drop(guard);
-            self.abandon();
-        });
-        self.watch.show(self.pipe(), events);
-        outcome.map(drop)
-    }
-
-    /// Gives up the message that this process is inside, if any.
-    fn abandon(&self) {
-        let rx = &self.page.shared().rx;
-        let lock = |patience| rx.lock.lock(patience);
-        // What is left of its message in the pipe is passed over by whoever receives next.
-        custody::abandon(&rx.custody, &self.fragments, lock, || {});
-    }
-}
-
-impl AsRef<Closing> for End {
-    fn as_ref(&self) -> &Closing {
-        &self.closing
-    }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
         self.abandon();
-    }
-}
-
-impl Rx {
-    /// Closes the side in this process.
-    ///
-    /// # Errors
-    ///
-    /// As [`Closable::close`].
-    pub(crate) fn close(&self) -> io::Result<()> {
-        let lock = &self.end.page.shared().rx.lock;
-        self.end.close(lock, |_| {}, EpollFlags::EPOLLIN)
-    }
-
-    /// Whether and how this process has closed the side.
-    pub(crate) fn closing(&self) -> Option<&Closing> {
-        (Arc::strong_count(&self.end) > 1).then_some(&self.end.closing)
-    }
-}
-
-impl Tx {
-    /// As [`Rx::close`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub(crate) fn close(&self) -> io::Result<()> {
-        let lock = &self.end.page.shared().tx.lock;
-        let settle = |guard: Option<&Guard<'_>>| {
-            if guard.is_some() {
-                tx::note_what_was_left(&self.end);
-            }
-        };
-        self.end.close(lock, settle, EpollFlags::EPOLLOUT)
-    }
-
-    /// As [`Rx::closing`].
-    pub(crate) fn closing(&self) -> Option<&Closing> {
-        (Arc::strong_count(&self.end) > 1).then_some(&self.end.closing)
     }
 }
 
