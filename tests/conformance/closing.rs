@@ -299,17 +299,15 @@ fn a_sleeping_call_of_an_end_with_clones_makes_no_context_switches(backend: Back
 }
 
 fn what_a_sleep_took_is_given_back_with_the_last_handle(backend: Backend) {
-    // What a process maps once.
-    drop(open(backend).0.close());
-    let before = Held::now();
-    let (rx, _tx) = open(backend);
+    let before = open_fds();
+    let (rx, tx) = open(backend);
     let mut theirs = rx.try_clone().unwrap();
     let blocked = thread(move || theirs.recv().map(drop));
     blocked.until_asleep();
     rx.close().unwrap();
     assert_closed(blocked.join().unwrap_err());
-    drop((rx, _tx));
-    assert_eq!(Held::now(), before);
+    drop((rx, tx));
+    assert_eq!(open_fds(), before);
 }
 
 /// Whatever another thread's close was doing at the moment of the fork, and however often it is begun anew.
