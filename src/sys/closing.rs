@@ -309,8 +309,9 @@ pub(crate) fn closed() -> io::Error {
 
 /// Whether the thread `id`, as the kernel calls it, is one of this process.
 pub(crate) fn is_our_thread(id: u32) -> bool {
+    let process = std::process::id();
     // SAFETY: the call takes integers, and signal 0 is only looked at.
-    let outcome = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, 0) };
+    let outcome = unsafe { libc::syscall(libc::SYS_tgkill, process, id, 0) };
     outcome == 0
 }
 

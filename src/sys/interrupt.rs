@@ -184,7 +184,7 @@ fn current() -> Option<&'static Interrupt<'static>> {
 pub(crate) struct EndedByClose<E: AsRef<Closing>> {
     before: *const Closing,
     /// Keeps what is pointed to.
-    _end: Arc<E>,
+    _end: Option<Arc<E>>,
 }
 
 impl<E: AsRef<Closing>> EndedByClose<E> {
@@ -200,7 +200,7 @@ impl<E: AsRef<Closing>> EndedByClose<E> {
         };
         Self {
             before: CLOSING.replace(closing),
-            _end: Arc::clone(end),
+            _end: (!is_alone).then(|| Arc::clone(end)),
         }
     }
 }

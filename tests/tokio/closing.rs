@@ -109,7 +109,7 @@ fn a_forked_child_lets_go_of_the_side_though_it_has_copies_of_ends_for_tasks(bac
         // The parent's own goes on.
         while tx.try_send(&[7; 1000]).is_ok() {}
         {
-            let mut send = pin!(tx.send(b"the last"));
+            let mut send = pin!(tx.send(&[8; 1000]));
             begin(&mut send).await;
             let receiver = std::thread::spawn(move || {
                 while rx.recv().unwrap()[0] == 7 {}
