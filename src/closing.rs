@@ -35,8 +35,8 @@ impl Sender {
     ///
     /// To call it again, or at the same time on several handles, is fine.
     ///
-    /// While an end has several handles in a process and one of them has slept, the process has one descriptor more, an
-    /// eventfd(2), for all such ends. Where it could not be had, the calls that sleep look each 50 ms instead.
+    /// Once a call of an end with clones has slept, or after [`warm_up`](Self::warm_up), the process has one descriptor
+    /// more, an eventfd(2), for all such ends and as long as they live. Where it could not be had, the calls that sleep look each 50 ms instead.
     ///
     /// # Errors
     ///

@@ -7,12 +7,14 @@
 //! There is one for all ends of a process, for as long as one of them has a reference. A word counts the references,
 //! because a lock that another thread held at the moment of a fork would stay locked in the child.
 
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::descriptors::beyond_standard_streams;
+use super::refused::refused;
 
 /// References in the upper half; below, the number plus 1. 0 where there is no descriptor.
 static ALARM: AtomicU64 = AtomicU64::new(0);
@@ -24,16 +26,18 @@ const REFERENCE: u64 = 1 << 32;
 pub(super) struct Alarm(RawFd);
 
 impl Alarm {
-    /// `None` where no descriptor can be had.
-    pub(super) fn get() -> Option<Self> {
+    /// # Errors
+    ///
+    /// Where no descriptor can be had.
+    pub(super) fn get() -> io::Result<Self> {
         loop {
             if let Some(existing) = Self::existing() {
-                return Some(existing);
+                return Ok(existing);
             }
             let made = make()?;
             let word = REFERENCE | u64::from(made.as_raw_fd().unsigned_abs() + 1);
             if swap(0, word) {
-                return Some(Self(made.into_raw_fd()));
+                return Ok(Self(made.into_raw_fd()));
             }
             // Another thread was first.
         }
@@ -92,10 +96,11 @@ pub(super) fn ring() {
     let _ = nix::unistd::write(fd, &0u64.to_ne_bytes());
 }
 
-fn make() -> Option<OwnedFd> {
+fn make() -> io::Result<OwnedFd> {
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-    let made = EventFd::from_value_and_flags(0, flags).ok()?;
-    beyond_standard_streams(made.into()).ok()
+    let made =
+        EventFd::from_value_and_flags(0, flags).map_err(|errno| refused("eventfd2(2)", errno))?;
+    beyond_standard_streams(made.into())
 }
 
 fn number(word: u64) -> RawFd {

@@ -130,15 +130,27 @@ impl Closing {
     /// What a sleep in poll(2) watches so that a close can make it look again; `None` where no descriptor can be had.
     pub(crate) fn alarm(&self) -> Option<BorrowedFd<'_>> {
         let number = match self.alarm.load(Ordering::Acquire) {
-            NONE => self.get_alarm()?,
+            NONE => self.get_alarm().ok()?,
             known => known,
         };
         // SAFETY: the reference to it is given back when `self` is dropped.
         Some(unsafe { BorrowedFd::borrow_raw(number) })
     }
 
+    /// Does ahead what the first sleep beside other handles would do.
+    ///
+    /// # Errors
+    ///
+    /// Where the descriptor cannot be had.
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        if self.alarm.load(Ordering::Acquire) == NONE {
+            self.get_alarm()?;
+        }
+        Ok(())
+    }
+
     #[cold]
-    fn get_alarm(&self) -> Option<RawFd> {
+    fn get_alarm(&self) -> io::Result<RawFd> {
         let number = Alarm::get()?.into_number();
         let outcome =
             self.alarm
@@ -146,9 +158,9 @@ impl Closing {
         if let Err(theirs) = outcome {
             // Another thread was first, and there is one of it.
             drop(Alarm::from_number(number));
-            return Some(theirs);
+            return Ok(theirs);
         }
-        Some(number)
+        Ok(number)
     }
 
     /// Begins a close; `None` where one has been done. Waits for another thread that is in the middle of one.

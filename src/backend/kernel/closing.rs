@@ -69,6 +69,15 @@ impl Rx {
         self.end.close(lock, |_| {}, EpollFlags::EPOLLIN)
     }
 
+    /// As [`Closing::prepare`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn prepare_for_close(&self) -> io::Result<()> {
+        self.end.closing.prepare()
+    }
+
     /// Whether and how this process has closed the side.
     pub(crate) fn closing(&self) -> Option<&Closing> {
         (Arc::strong_count(&self.end) > 1).then_some(&self.end.closing)
@@ -89,6 +98,15 @@ impl Tx {
             }
         };
         self.end.close(lock, settle, EpollFlags::EPOLLOUT)
+    }
+
+    /// As [`Rx::prepare_for_close`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn prepare_for_close(&self) -> io::Result<()> {
+        self.end.closing.prepare()
     }
 
     /// As [`Rx::closing`].

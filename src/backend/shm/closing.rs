@@ -89,6 +89,15 @@ impl Rx {
         self.end.close(&control.rx.lock, settle, &control.room)
     }
 
+    /// As [`Closing::prepare`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn prepare_for_close(&self) -> io::Result<()> {
+        self.end.closing.prepare()
+    }
+
     /// Whether and how this process has closed the side.
     pub(crate) fn closing(&self) -> Option<&Closing> {
         (Arc::strong_count(&self.end) > 1).then_some(&self.end.closing)
@@ -109,6 +118,15 @@ impl Tx {
             let _ = view.make_good(guard.is_some_and(Guard::owner_died));
         };
         self.end.close(&control.tx.lock, settle, &control.data)
+    }
+
+    /// As [`Rx::prepare_for_close`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn prepare_for_close(&self) -> io::Result<()> {
+        self.end.closing.prepare()
     }
 
     /// As [`Rx::closing`].
