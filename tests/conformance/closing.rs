@@ -14,7 +14,7 @@ use shmpipe::{
 use crate::ends::{FILLER, LARGE, assert_at_end, drain, fill, open, open_duplex};
 use crate::support::{
     Held, Line, check, fork, long, on_both_backends, open_fds, pattern, switches, thread,
-    without_spare_descriptors,
+    until_asleep, without_spare_descriptors,
 };
 
 on_both_backends! {
@@ -30,6 +30,8 @@ on_both_backends! {
     a_wait_for_many_ends_and_descriptors_ends,
     a_sleeping_call_of_an_end_with_clones_makes_no_context_switches,
     what_a_sleep_took_is_given_back_with_the_last_handle,
+    a_child_that_makes_the_shared_descriptor_readable_keeps_no_call_busy within 20,
+    ends_of_values_close_as_the_ends_below_them,
     a_child_forked_in_the_middle_of_a_close_lets_go_too within 60,
     later_receives_are_refused,
     later_sends_are_refused,
@@ -308,6 +310,55 @@ fn what_a_sleep_took_is_given_back_with_the_last_handle(backend: Backend) {
     assert_closed(blocked.join().unwrap_err());
     drop((rx, tx));
     assert_eq!(open_fds(), before);
+}
+
+fn a_child_that_makes_the_shared_descriptor_readable_keeps_no_call_busy(backend: Backend) {
+    let (rx, _tx) = open(backend);
+    let mut theirs = rx.try_clone().unwrap();
+    let (mut other, mut other_tx) = open(backend);
+    let mut waiting = other.try_clone().unwrap();
+    let blocked = thread(move || theirs.recv().map(drop));
+    let waiting = thread(move || wait(&mut [&mut waiting], None));
+    let all = [&blocked.tid(), &waiting.tid()].map(|&tid| (nix::unistd::getpid(), tid));
+    until_asleep(&all);
+    let shared = |(fd, what): (i32, String)| what.contains("eventfd").then_some(fd);
+    let found: Vec<_> = open_fds().into_iter().filter_map(shared).collect();
+    assert_eq!(found.len(), 1);
+    fork(|| {
+        // SAFETY: open, by the look above.
+        let shared = unsafe { std::os::fd::BorrowedFd::borrow_raw(found[0]) };
+        nix::unistd::write(shared, &1u64.to_ne_bytes()).unwrap();
+    })
+    .join();
+    until_asleep(&all);
+    rx.close().unwrap();
+    assert_closed(blocked.join().unwrap_err());
+    other_tx.send(b"x").unwrap();
+    assert_eq!(waiting.join().unwrap(), [0]);
+    assert_eq!(other.recv().unwrap().len(), 1);
+}
+
+fn ends_of_values_close_as_the_ends_below_them(backend: Backend) {
+    let (rx, tx) = open(backend);
+    let kept = tx.try_clone().unwrap();
+    let mut rx = shmpipe::typed::Receiver::<u32>::from(rx);
+    let mut tx = shmpipe::typed::Sender::<u32>::from(tx);
+    tx.send(&7).unwrap();
+    tx.close().unwrap();
+    assert_closed(tx.send(&8).unwrap_err());
+    assert_eq!(rx.recv().unwrap(), 7);
+    assert!(matches!(
+        rx.recv(),
+        Err(shmpipe::typed::RecvError::Pipe(RecvError::Disconnected))
+    ));
+    drop(kept);
+    let (left, right) = open_duplex(backend);
+    let kept = left.try_clone().unwrap();
+    let left = shmpipe::typed::Connection::<u32, u32>::from(left);
+    let mut right = shmpipe::typed::Connection::<u32, u32>::from(right);
+    left.close().unwrap();
+    assert!(right.recv().is_err() && right.send(&1).is_err());
+    drop(kept);
 }
 
 /// Whatever another thread's close was doing at the moment of the fork, and however often it is begun anew.
