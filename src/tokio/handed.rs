@@ -38,7 +38,8 @@ macro_rules! goes_as_its_blocking_end {
             }
 
             /// Closes this side of the pipe in this process, whatever handles there are, as
-            /// [`Sender::close`](crate::Sender::close). Tasks that wait at it end with the error.
+            /// [`Sender::close`](crate::Sender::close). Tasks that wait at it end with the error; one that waits for room
+            /// for descriptors in flight does so when a receiver takes some.
             ///
             /// # Errors
             ///

@@ -264,6 +264,7 @@ impl End {
 
     /// How the holders of the other side are known.
     fn opposite(&self) -> io::Result<Opposite> {
+        self.closing.check()?;
         let found = pipe::identify(self.pipe())?;
         let (inode, is_writer) = found.ok_or_else(|| invalid("no end of a pipe".into()))?;
         let opposite = Opposite::pipe(inode, !is_writer);
