@@ -366,6 +366,8 @@ mod tests {
         // SAFETY: the child makes a few calls, and ends by `_exit`.
         let child = unsafe { libc::fork() };
         if child == 0 {
+            // SAFETY: no preconditions; it ends a child that waits for ever.
+            unsafe { libc::alarm(20) };
             let is_new = !closing.is_anybody_asleep();
             let is_free = matches!(closing.begin(), Ok(Some(_)));
             // SAFETY: ends the child without anything of its parent's.
