@@ -102,7 +102,7 @@ impl Sender {
     /// ```
     pub fn as_fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
         match &self.flavor {
-            sender::Flavor::SharedMemory(tx) => Ok(tx.fds()),
+            sender::Flavor::SharedMemory(tx) => tx.fds(),
             sender::Flavor::Kernel(tx) => tx.fds(),
         }
     }
@@ -166,7 +166,7 @@ impl Receiver {
     /// As there.
     pub fn as_fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
         match &self.flavor {
-            receiver::Flavor::SharedMemory(rx) => Ok(rx.fds()),
+            receiver::Flavor::SharedMemory(rx) => rx.fds(),
             receiver::Flavor::Kernel(rx) => rx.fds(),
         }
     }

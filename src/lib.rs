@@ -13,6 +13,7 @@ compile_error!("shmpipe needs 64-bit little-endian Linux: memfd, futex, and its 
 
 mod backend;
 mod batch;
+mod closing;
 mod connection;
 mod end;
 mod error;

@@ -102,6 +102,18 @@ impl Sender {
         }
     }
 
+    /// As [`readiness`](Self::readiness), by a descriptor that does not hold the side.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn watch_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        match &self.flavor {
+            TxFlavor::SharedMemory(tx) => tx.watch_fd(),
+            TxFlavor::Kernel(tx) => {
+                tx.check_open()?;
+                tx.readiness_fd()
+            }
+        }
+    }
+
     /// The longest message for which there is room when the descriptor says so.
     #[cfg_attr(
         not(feature = "tokio"),
@@ -131,5 +143,16 @@ impl AsFd for Sender {
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.receiver.as_fd()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Receiver {
+    /// As `as_fd`, by a descriptor that does not hold the side.
+    pub(crate) fn watch_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        match &self.flavor {
+            RxFlavor::SharedMemory(rx) => rx.watch_fd(),
+            RxFlavor::Kernel(rx) => rx.watch_fd(),
+        }
     }
 }

@@ -41,6 +41,7 @@ impl Sender {
     ///
     /// Making or attaching an end does most of that. This call does the rest. It finds out who this process and this
     /// thread are, which a message in fragments needs, and how many processors they may use, which a blocked call needs.
+    /// It makes the descriptor by which [`close`](Self::close) wakes calls of other handles, one for the whole process.
     /// It also fills the page tables, as [`prefault`](Self::prefault) does. Call it in each thread that is to use the end
     /// under a filter, since no thread can do it for another, and again in a forked child.
     ///
@@ -63,6 +64,10 @@ impl Sender {
     /// ```
     pub fn warm_up(&self) -> io::Result<()> {
         sys::warm_up()?;
+        match &self.flavor {
+            sender::Flavor::SharedMemory(tx) => tx.prepare_for_close()?,
+            sender::Flavor::Kernel(tx) => tx.prepare_for_close()?,
+        }
         self.prefault()
     }
 }
@@ -96,6 +101,10 @@ impl Receiver {
     /// See there.
     pub fn warm_up(&self) -> io::Result<()> {
         sys::warm_up()?;
+        match &self.flavor {
+            receiver::Flavor::SharedMemory(rx) => rx.prepare_for_close()?,
+            receiver::Flavor::Kernel(rx) => rx.prepare_for_close()?,
+        }
         self.prefault()
     }
 }

@@ -14,6 +14,7 @@ use crate::error::Fault;
 use crate::receiver::Flavor as RxFlavor;
 use crate::sender::Flavor as TxFlavor;
 use crate::sys::clock::Deadline;
+use crate::sys::closing::Closing;
 use crate::sys::socket;
 use crate::{Connection, Receiver, Sender};
 
@@ -34,7 +35,7 @@ impl Waitable for Connection {}
 impl Waitable for Sender {}
 
 pub(crate) mod sealed {
-    use super::{BorrowedFd, Look, PollFlags, Seen, io};
+    use super::{BorrowedFd, Closing, Look, PollFlags, Seen, io};
 
     #[allow(
         unreachable_pub,
@@ -46,6 +47,10 @@ pub(crate) mod sealed {
         fn look(&mut self, seen: Seen) -> io::Result<Look>;
         #[doc(hidden)]
         fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags);
+        /// Where other handles of this process could close the side.
+        #[doc(hidden)]
+        #[allow(private_interfaces, reason = "for this crate only")]
+        fn closing(&self) -> Option<&Closing>;
     }
 }
 
@@ -157,7 +162,7 @@ pub fn wait_with(
     timeout: Option<Duration>,
 ) -> io::Result<Ready> {
     let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
-    let mut look_after = FIRST_LOOK;
+    let (mut look_after, mut is_alarm_heard) = (FIRST_LOOK, true);
     let mut looks = Vec::with_capacity(ends.len());
     for end in &mut *ends {
         looks.push(end.look(Seen::Nothing)?);
@@ -175,7 +180,7 @@ pub fn wait_with(
         } else {
             deadline
         };
-        let (seen, fds) = poll(ends, &looks, fds, until)?;
+        let (seen, fds) = poll(ends, &looks, fds, until, &mut is_alarm_heard)?;
         if needs_look {
             look_after = (look_after * 2).min(LAST_LOOK);
         }
@@ -201,16 +206,37 @@ fn poll(
     looks: &[Look],
     fds: &[(BorrowedFd<'_>, Interest)],
     until: Deadline,
+    is_alarm_heard: &mut bool,
 ) -> io::Result<(Vec<Seen>, Vec<usize>)> {
+    let mut descriptors = Vec::with_capacity(ends.len() + fds.len() + 1);
+    // A close by another handle of this process ends the wait. The alarm is first, as in a wait for one end.
+    let mut until = until;
+    let mut asleep = Vec::new();
+    for closing in ends.iter().filter_map(|end| end.closing()) {
+        match closing.alarm() {
+            Some(alarm) if descriptors.is_empty() && *is_alarm_heard => {
+                descriptors.push((alarm, PollFlags::POLLIN));
+            }
+            Some(_) if *is_alarm_heard => {}
+            _ => until = until.at_most(LAST_LOOK),
+        }
+        asleep.push(closing.fall_asleep()?);
+    }
+    let alarms = descriptors.len();
     let is_watched = |look: &Look| matches!(look, Look::NotYet | Look::Inside);
     let watched = ends.iter().zip(looks).enumerate();
-    let (indices, mut descriptors): (Vec<_>, Vec<_>) = watched
-        .filter(|(_, (_, look))| is_watched(look))
-        .map(|(index, (end, _))| (index, end.descriptor()))
-        .unzip();
+    let watched = watched.filter(|(_, (_, look))| is_watched(look));
+    let mut indices = Vec::with_capacity(ends.len());
+    for (index, (end, _)) in watched {
+        indices.push(index);
+        descriptors.push(end.descriptor());
+    }
     let foreign = fds.iter().map(|&(fd, interest)| (fd, interest.events()));
     descriptors.extend(foreign);
     let mut found = socket::wait_many(&descriptors, until)?;
+    drop(asleep);
+    // It is never ready, unless a process that shares it is up to mischief.
+    *is_alarm_heard &= !found.drain(..alarms).any(|alarm| alarm.ready);
     let foreign = found.split_off(indices.len()).into_iter().enumerate();
     let ready = foreign.filter(|(_, found)| found.ready || found.hung_up);
     let ready = ready.map(|(index, _)| index).collect();
@@ -255,6 +281,13 @@ impl sealed::Sealed for Receiver {
             RxFlavor::Kernel(rx) => rx.descriptor(),
         }
     }
+
+    fn closing(&self) -> Option<&Closing> {
+        match &self.flavor {
+            RxFlavor::SharedMemory(rx) => rx.closing(),
+            RxFlavor::Kernel(rx) => rx.closing(),
+        }
+    }
 }
 
 #[allow(private_interfaces, reason = "for this crate only")]
@@ -265,6 +298,10 @@ impl sealed::Sealed for Connection {
 
     fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags) {
         sealed::Sealed::descriptor(&self.receiver)
+    }
+
+    fn closing(&self) -> Option<&Closing> {
+        sealed::Sealed::closing(&self.receiver)
     }
 }
 
@@ -281,6 +318,13 @@ impl sealed::Sealed for Sender {
         match &self.flavor {
             TxFlavor::SharedMemory(tx) => tx.descriptor(),
             TxFlavor::Kernel(tx) => tx.descriptor(),
+        }
+    }
+
+    fn closing(&self) -> Option<&Closing> {
+        match &self.flavor {
+            TxFlavor::SharedMemory(tx) => tx.closing(),
+            TxFlavor::Kernel(tx) => tx.closing(),
         }
     }
 }

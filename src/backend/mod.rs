@@ -9,8 +9,10 @@ use crate::error::Fault;
 use crate::ring::destination::Destination;
 use crate::ring::payload::Pieces;
 use crate::sys::clock::Patience;
+use crate::sys::closing::{Closing, closed};
 use crate::sys::holders::Opposite;
 
+mod closing;
 pub(crate) mod kernel;
 mod lookout;
 mod parcels;
@@ -94,7 +96,10 @@ pub(crate) enum Fate {
 }
 
 impl Fate {
-    pub(crate) fn check(self) -> Result<(), Fault> {
+    /// Refuses a call of an end that cannot be used, or that this process has closed.
+    #[inline]
+    pub(crate) fn check(self, closing: &Closing) -> Result<(), Fault> {
+        closing.check()?;
         match self {
             Self::Open => Ok(()),
             Self::Disconnected => Err(Fault::Disconnected),
@@ -102,9 +107,14 @@ impl Fate {
         }
     }
 
-    /// Remembers a fault that stays.
-    pub(crate) fn seal<T>(&mut self, outcome: Result<T, Fault>) -> Result<T, Fault> {
+    /// Remembers a fault that stays. What a call of a closed side met is what the close has made of it.
+    pub(crate) fn seal<T>(
+        &mut self,
+        closing: &Closing,
+        outcome: Result<T, Fault>,
+    ) -> Result<T, Fault> {
         match outcome {
+            Err(_) if closing.is_closed() => return Err(Fault::Io(closed())),
             Err(Fault::Disconnected) => *self = Self::Disconnected,
             Err(Fault::Corrupted) => *self = Self::Corrupted,
             _ => {}

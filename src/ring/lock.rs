@@ -114,9 +114,32 @@ impl SideLock {
         self.word.load(Ordering::Acquire) & OWNER_DIED != 0
     }
 
+    /// Whether the calling thread may ask for the lock at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Reentrant`] for a signal handler whose thread is inside a lock; `Io` as [`lock`](Self::lock).
+    pub(crate) fn refuse_reentrance(&self) -> Result<(), Fault> {
+        let pending = Thread::current()?.announce(&self.word);
+        pending.ok_or(Fault::Reentrant)?.take_back();
+        Ok(())
+    }
+
+    /// Wakes all who wait for the lock, to look again at whatever else they mind.
+    pub(crate) fn wake_all(&self) {
+        futex::wake(&self.word, i32::MAX);
+    }
+
     /// The id of the thread inside, if any.
     pub(crate) fn owner(&self) -> Option<u32> {
         let owner = self.word.load(Ordering::Relaxed) & TID_MASK;
+        (owner != 0).then_some(owner)
+    }
+
+    /// As [`owner`](Self::owner); whoever takes the lock after that sees all that the caller did before.
+    pub(crate) fn owner_in_order(&self) -> Option<u32> {
+        // SYNC: side-lock. A change of nothing, so that it has its place among the takings of the lock.
+        let owner = self.word.fetch_or(0, Ordering::AcqRel) & TID_MASK;
         (owner != 0).then_some(owner)
     }
 
@@ -179,6 +202,12 @@ impl SideLock {
             // Nobody would wake one who sleeps on a word without an owner.
             if !is_free && self.mark_waiters(seen) {
                 slept = WAITERS;
+                let is_asked = !matches!(patience, Patience::Unasked(_));
+                let asleep = is_asked.then(interrupt::fall_asleep).transpose();
+                if asleep.is_err() {
+                    // Closed, which is to be asked above.
+                    continue;
+                }
                 sleep(&self.word, seen | WAITERS, interrupt::soon(deadline));
             }
         }

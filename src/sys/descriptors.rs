@@ -4,7 +4,7 @@
 //! somebody logs goes there.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -44,6 +44,26 @@ pub(crate) fn copy(number: RawFd) -> io::Result<OwnedFd> {
     let copy = Errno::result(copy).map_err(|errno| refused("fcntl(2), F_DUPFD_CLOEXEC", errno))?;
     // SAFETY: the call has just made this descriptor, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Makes the number of `old` stand for what `new` stands for, close-on-exec, in one step: no other descriptor can get
+/// the number, and whoever uses it at this moment uses the one or the other.
+///
+/// # Errors
+///
+/// What dup3(2) reports.
+#[cold]
+pub(crate) fn replace(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
+    loop {
+        // SAFETY: the call takes integers. The number stays that of an open descriptor, and its owner has allowed for
+        // what it stands for from now on.
+        let made = unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) };
+        match Errno::result(made) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR | Errno::EBUSY) => {}
+            Err(errno) => return Err(refused("dup3(2)", errno)),
+        }
+    }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -1,13 +1,16 @@
-//! The hook by which an embedder ends calls that sleep: asked before each sleep and after each signal.
+//! What ends calls that sleep before their time: an embedder's hook, asked before each sleep and after each signal,
+//! and a close of the side that the call is about.
 //!
-//! It knows nothing of who sleeps and why. A call that the hook ends is given up as one whose time is over.
+//! It knows nothing of who sleeps and why. A call that ends so is given up as one whose time is over.
 
 use std::cell::Cell;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io, mem, ptr};
 
 use super::clock::Deadline;
+use super::closing::{Asleep, Closing};
 
 /// Longest sleep in futex(2) of a thread that has a hook, which can be woken there by a signal but by no descriptor.
 const LAST_LOOK: Duration = Duration::from_millis(50);
@@ -15,6 +18,8 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 thread_local! {
     /// What the calling thread's sleeps have to ask; null for nothing.
     static CURRENT: Cell<*const Interrupt<'static>> = const { Cell::new(ptr::null()) };
+    /// The side whose close ends the calling thread's sleeps; null for none.
+    static CLOSING: Cell<*const Closing> = const { Cell::new(ptr::null()) };
 }
 
 /// A hook that can end the blocking calls of a thread, as an interpreter needs it for Ctrl-C.
@@ -175,20 +180,60 @@ fn current() -> Option<&'static Interrupt<'static>> {
     unsafe { CURRENT.get().as_ref() }
 }
 
+/// While it lives a close of the side ends the calling thread's sleeps.
+pub(crate) struct EndedByClose<E: AsRef<Closing>> {
+    before: *const Closing,
+    /// Keeps what is pointed to.
+    _end: Option<Arc<E>>,
+}
+
+impl<E: AsRef<Closing>> EndedByClose<E> {
+    /// Only another handle to the side can close it while this thread's call has one, so where there is none the sleeps
+    /// have nothing to watch.
+    pub(crate) fn of(end: &Arc<E>) -> Self {
+        // The model checker's threads have one thread's variables among them.
+        let is_alone = Arc::strong_count(end) == 1 || cfg!(loom);
+        let closing = if is_alone {
+            ptr::null()
+        } else {
+            ptr::from_ref((**end).as_ref())
+        };
+        Self {
+            before: CLOSING.replace(closing),
+            _end: (!is_alone).then(|| Arc::clone(end)),
+        }
+    }
+}
+
+impl<E: AsRef<Closing>> Drop for EndedByClose<E> {
+    fn drop(&mut self) {
+        CLOSING.set(self.before);
+    }
+}
+
+#[inline]
+fn closing() -> Option<&'static Closing> {
+    // SAFETY: null, or what an `EndedByClose` further up on this thread's stack keeps until it has put back what was
+    // there before. No caller of this module keeps it beyond its own call.
+    unsafe { CLOSING.get().as_ref() }
+}
+
 /// Asks whether the calling thread's call is to end; before a sleep, and after each one that a signal ended.
 ///
 /// # Errors
 ///
-/// Of the kind `Interrupted`, when it is.
+/// Of the kind `Interrupted` where the hook wants it; as [`Closing::check`].
 #[inline]
 pub(crate) fn ask() -> io::Result<()> {
-    current().map_or(Ok(()), ask_hook)
+    current().map_or(Ok(()), ask_hook)?;
+    check_close()
 }
 
 #[cold]
 fn ask_hook(interrupt: &Interrupt<'_>) -> io::Result<()> {
     // A call that the hook makes asks nobody.
     let _while_asked = Replaced::by(ptr::null());
+    let _without_close = NoClose(CLOSING.replace(ptr::null()));
     let no_panic = EndsTheProcess;
     let is_to_end = (interrupt.hook)();
     mem::forget(no_panic);
@@ -208,21 +253,74 @@ impl Drop for EndsTheProcess {
     }
 }
 
-/// As [`ask`], unless it is no sleep since `deadline` has passed; gives the descriptor that the sleep watches beside its
-/// own, for as long as it lasts.
+/// Puts back what a hook's own calls are not to hear of.
+struct NoClose(*const Closing);
+
+impl Drop for NoClose {
+    fn drop(&mut self) {
+        CLOSING.set(self.0);
+    }
+}
+
+/// What a sleep in poll(2) has to mind.
+pub(crate) struct Watched {
+    /// Watched for the hook.
+    pub(crate) wake: Option<BorrowedFd<'static>>,
+    /// Watched for a close.
+    pub(crate) alarm: Option<BorrowedFd<'static>>,
+    /// When it ends: earlier than asked for where a close could not wake it.
+    pub(crate) deadline: Deadline,
+    /// Dropped after the sleep.
+    pub(crate) asleep: Option<Asleep<'static>>,
+}
+
+/// As [`ask`], unless it is no sleep since `deadline` has passed. A sleep that cannot hear the alarm looks by itself.
 ///
 /// # Errors
 ///
 /// As [`ask`].
 #[inline]
-pub(crate) fn ask_and_watch(deadline: Deadline) -> io::Result<Option<BorrowedFd<'static>>> {
-    match current() {
-        Some(interrupt) if !deadline.passed() => {
-            ask_hook(interrupt)?;
-            Ok(interrupt.wake)
-        }
-        _ => Ok(None),
+pub(crate) fn ask_and_watch(deadline: Deadline, is_alarm_heard: bool) -> io::Result<Watched> {
+    let mut watched = Watched {
+        wake: None,
+        alarm: None,
+        deadline,
+        asleep: None,
+    };
+    let (hook, closing) = (current(), closing());
+    if hook.is_none() && closing.is_none() || deadline.passed() {
+        return Ok(watched);
     }
+    if let Some(hook) = hook {
+        ask_hook(hook)?;
+        watched.wake = hook.wake;
+    }
+    if let Some(closing) = closing {
+        watched.alarm = closing.alarm().filter(|_| is_alarm_heard);
+        watched.asleep = Some(closing.fall_asleep()?);
+        if watched.alarm.is_none() {
+            watched.deadline = deadline.at_most(LAST_LOOK);
+        }
+    }
+    Ok(watched)
+}
+
+/// Counts the calling thread as asleep, for a sleep in futex(2) that a close ends.
+///
+/// # Errors
+///
+/// As [`Closing::check`].
+#[inline]
+pub(crate) fn fall_asleep() -> io::Result<Option<Asleep<'static>>> {
+    closing().map(Closing::fall_asleep).transpose()
+}
+
+/// # Errors
+///
+/// As [`Closing::check`], for the side of the calling thread's call.
+#[inline]
+pub(crate) fn check_close() -> io::Result<()> {
+    closing().map_or(Ok(()), Closing::check)
 }
 
 /// Whether the calling thread's sleeps have anything to ask.

@@ -3,11 +3,14 @@
 //! Nothing here knows what a ring or a pipe end is; everything above goes through these wrappers. For the model
 //! checker, files in `loom/` stand in for what sleeps, wakes, or tells threads apart.
 
+mod alarm;
 pub(crate) mod cgroup;
 pub(crate) mod clock;
+pub(crate) mod closing;
 #[cfg_attr(loom, path = "loom/cpus.rs")]
 pub(crate) mod cpus;
 pub(crate) mod descriptors;
+pub(crate) mod epoll;
 pub(crate) mod fork;
 #[cfg_attr(loom, path = "loom/futex.rs")]
 pub(crate) mod futex;

@@ -48,12 +48,15 @@ pub(crate) fn wait_many(
     fds: &[(BorrowedFd<'_>, PollFlags)],
     deadline: Deadline,
 ) -> io::Result<Vec<Readiness>> {
+    let mut is_alarm_heard = true;
     loop {
-        let wake = interrupt::ask_and_watch(deadline)?.map(index);
-        let numbers = fds.iter().map(|(fd, _)| index(*fd)).chain(wake);
+        let asked = interrupt::ask_and_watch(deadline, is_alarm_heard)?;
+        let wakes = [asked.wake.map(index), asked.alarm.map(index)];
+        let numbers = fds.iter().map(|(fd, _)| index(*fd));
+        let numbers = numbers.chain(wakes.into_iter().flatten());
         let end = numbers.max().map_or(0, |last| last + 1);
         let (mut readable, mut writable) = (Set::new(end), Set::new(end));
-        if let Some(wake) = wake {
+        for wake in wakes.into_iter().flatten() {
             readable.insert(wake);
         }
         for &(fd, events) in fds {
@@ -64,7 +67,9 @@ pub(crate) fn wait_many(
                 writable.insert(index(fd));
             }
         }
-        match select(end, &mut readable, &mut writable, deadline) {
+        let outcome = select(end, &mut readable, &mut writable, asked.deadline);
+        drop(asked.asleep);
+        match outcome {
             Err(Errno::EINTR) if !deadline.passed() => continue,
             // Interrupted at its end it has shown nothing.
             Err(Errno::EINTR) => (readable, writable) = (Set::new(end), Set::new(end)),
@@ -75,7 +80,10 @@ pub(crate) fn wait_many(
             events.contains(PollFlags::POLLIN) && readable.has(index(fd))
                 || events.contains(PollFlags::POLLOUT) && writable.has(index(fd))
         };
-        if wake.is_some_and(|wake| readable.has(wake)) && !fds.iter().any(is_shown) {
+        let is_woken = wakes.into_iter().flatten().any(|wake| readable.has(wake));
+        let is_early = asked.deadline != deadline && !deadline.passed();
+        is_alarm_heard &= !asked.alarm.is_some_and(|alarm| readable.has(index(alarm)));
+        if (is_woken || is_early) && !fds.iter().any(is_shown) {
             // To ask again.
             continue;
         }

@@ -9,11 +9,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socket, socketpair,
+};
 use nix::sys::time::TimeSpec;
 
 use super::clock::{Deadline, to_timespec};
-use super::descriptors::both_beyond_standard_streams;
+use super::descriptors::{beyond_standard_streams, both_beyond_standard_streams};
 use super::interrupt;
 use super::refused::refused;
 use super::select;
@@ -28,6 +30,14 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     refuse_descriptors(left.as_fd());
     refuse_descriptors(right.as_fd());
     Ok((left, right))
+}
+
+/// A socket that has never been connected, close-on-exec: poll(2) finds it hung up, and transfers end by `ENOTCONN`.
+pub(crate) fn unconnected() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let made = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)
+        .map_err(|errno| refused("socket(2)", errno))?;
+    beyond_standard_streams(made)
 }
 
 /// Lets nobody send descriptors to `socket` (`SO_PASSRIGHTS`, Linux 6.16): closing one that came with a
@@ -169,39 +179,60 @@ pub(crate) fn wait(
     also: Option<BorrowedFd<'_>>,
     deadline: Deadline,
 ) -> io::Result<Readiness> {
-    let mut is_wake_heard = true;
+    let (mut is_wake_heard, mut is_alarm_heard) = (true, true);
     loop {
-        let wake = interrupt::ask_and_watch(deadline)?.filter(|_| is_wake_heard);
-        let [second, third] = [also.or(wake), also.and(wake)];
-        let also_readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut watched = [
-            PollFd::new(fd, events),
-            also_readable(second.unwrap_or(fd)),
-            also_readable(third.unwrap_or(fd)),
-        ];
-        let count = 1 + [second, third].iter().flatten().count();
-        let timeout = deadline
+        let asked = interrupt::ask_and_watch(deadline, is_alarm_heard)?;
+        let wake = asked.wake.filter(|_| is_wake_heard);
+        let mut watched = std::array::from_fn::<_, 4, _>(|_| PollFd::new(fd, events));
+        // The alarm is first, so that it wakes whoever has looked up what comes behind it.
+        let ours = usize::from(asked.alarm.is_some());
+        let mut count = ours + 1;
+        if let Some(alarm) = asked.alarm {
+            watched[0] = PollFd::new(alarm, PollFlags::POLLIN);
+        }
+        // What the hook watches is the last.
+        for beside in [also, wake].into_iter().flatten() {
+            watched[count] = PollFd::new(beside, PollFlags::POLLIN);
+            count += 1;
+        }
+        let timeout = asked
+            .deadline
             .remaining()
             .map(|left| TimeSpec::from(to_timespec(left)));
         let outcome = ppoll(&mut watched[..count], timeout, None);
         kill_point();
+        drop(asked.asleep);
         let found = match outcome {
             Ok(1) if wake.is_some() && shown(&watched[count - 1]) != PollFlags::empty() => {
                 // To ask again. One that is readable no more is of no use.
                 is_wake_heard = shown(&watched[count - 1]).intersects(PollFlags::POLLIN);
                 continue;
             }
-            Ok(_) => shown(&watched[0]),
+            Ok(1) if ours == 1 && shown(&watched[0]) != PollFlags::empty() => {
+                // It is never ready, unless a process that shares it is up to mischief.
+                is_alarm_heard = false;
+                continue;
+            }
+            Ok(0) if !deadline.passed() => continue,
+            Ok(_) => shown(&watched[ours]),
             Err(Errno::EINTR) if deadline.passed() => PollFlags::empty(),
             Err(Errno::EINTR) => continue,
             Err(Errno::EINVAL) => return wait_without_poll(fd, events, also, deadline),
             Err(errno) => return Err(refused("ppoll(2)", errno)),
         };
-        return Ok(Readiness {
+        return not_by_close(Readiness {
             ready: found.intersects(events),
             hung_up: found.intersects(hang_up()),
         });
     }
+}
+
+/// A hang-up that a close of this process has made says nothing of the other side.
+fn not_by_close(found: Readiness) -> io::Result<Readiness> {
+    if found.hung_up {
+        interrupt::check_close()?;
+    }
+    Ok(found)
 }
 
 /// As [`wait`] where `RLIMIT_NOFILE` is lower than the number of descriptors, which poll(2) calls `EINVAL`.
@@ -214,7 +245,7 @@ fn wait_without_poll(
 ) -> io::Result<Readiness> {
     let also = also.map(|also| (also, PollFlags::POLLIN));
     let fds: Vec<_> = [(fd, events)].into_iter().chain(also).collect();
-    Ok(select::wait_many(&fds, deadline)?[0])
+    not_by_close(select::wait_many(&fds, deadline)?[0])
 }
 
 /// Waits by poll(2) until one of many descriptors is ready for its events or hung up, or until `deadline`; tells
@@ -234,7 +265,8 @@ pub(crate) fn wait_many(
     let mut is_wake_heard = true;
     loop {
         watched.truncate(fds.len());
-        let wake = interrupt::ask_and_watch(deadline)?.filter(|_| is_wake_heard);
+        let asked = interrupt::ask_and_watch(deadline, false)?;
+        let wake = asked.wake.filter(|_| is_wake_heard);
         watched.extend(wake.map(|wake| PollFd::new(wake, PollFlags::POLLIN)));
         let timeout = deadline
             .remaining()

@@ -37,6 +37,23 @@ macro_rules! goes_as_its_blocking_end {
                 crate::$name::from_env(name).and_then(Self::from_blocking)
             }
 
+            /// Closes this side of the pipe in this process, whatever handles there are, as
+            /// [`Sender::close`](crate::Sender::close). Tasks that wait at it end with the error; one that waits for room
+            /// for descriptors in flight does so when a receiver takes some.
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            ///
+            /// # Examples
+            ///
+            /// See there.
+            pub fn close(&self) -> io::Result<()> {
+                let mut outcome = Ok(());
+                $(outcome = outcome.and(self.$part.close());)+
+                outcome
+            }
+
             /// Bytes that the pipe holds in each direction, framing included.
             ///
             /// # Examples

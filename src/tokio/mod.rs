@@ -3,7 +3,7 @@
 //! An end is made from a blocking one ([`Receiver::from_blocking`], or `try_into()`) inside a runtime with I/O
 //! enabled, and can be turned back. Both sides of a pipe are free to be of either kind, in the same or another
 //! process. Making one puts its side into the mode of [`Receiver::as_fd`](crate::Receiver#impl-AsFd-for-Receiver)
-//! and takes a descriptor of its own, which also counts as a holder of the side.
+//! and takes a descriptor of its own, and one for all of them at the end, neither of which holds the side.
 //!
 //! They are handed over as blocking ends are: by [`inherit`](Receiver::inherit) and
 //! [`from_env`](Receiver::from_env), or [in messages](Sender::send_with_end). For every other way call

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -45,7 +44,7 @@ impl Receiver {
     /// See [`recv`](Self::recv).
     pub fn from_blocking(receiver: crate::Receiver) -> io::Result<Self> {
         Ok(Self {
-            watch: Watch::new(receiver.as_fd())?,
+            watch: Watch::new(receiver.watch_fd()?)?,
             receiver,
         })
     }

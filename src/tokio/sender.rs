@@ -53,7 +53,7 @@ impl Sender {
     /// See [`send`](Self::send).
     pub fn from_blocking(sender: crate::Sender) -> io::Result<Self> {
         Ok(Self {
-            watch: Watch::new(sender.readiness()?)?,
+            watch: Watch::new(sender.watch_fd()?)?,
             packet_room: None,
             sender,
             taken: None,

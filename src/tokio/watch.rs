@@ -39,7 +39,7 @@ impl<T> Step<Result<T, Fault>> {
 }
 
 /// A watched descriptor. It is a copy: an epoll instance takes the one that all handles of a process share only
-/// once.
+/// once. It shows what the end shows and does not hold its side (`sys::epoll`).
 #[derive(Debug)]
 pub(super) struct Watch {
     fd: Registered<OwnedFd>,

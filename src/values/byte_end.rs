@@ -18,6 +18,18 @@ macro_rules! goes_as_its_byte_end {
                 self.into_inner().inherit(command, name)
             }
 
+            /// Closes this side of the pipe in this process, whatever handles there are, as
+            /// [`Sender::close`](crate::Sender::close).
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn close(&self) -> io::Result<()> {
+                let mut outcome = Ok(());
+                $(outcome = outcome.and(self.$part.close());)+
+                outcome
+            }
+
             /// Takes this end apart into the descriptors that make it up, as
             /// [`Sender::into_fds`](crate::Sender::into_fds).
             ///
@@ -99,6 +111,10 @@ macro_rules! goes_as_its_byte_end {
 
             fn descriptor(&self) -> (std::os::fd::BorrowedFd<'_>, nix::poll::PollFlags) {
                 crate::waiting::sealed::Sealed::descriptor(&self.$by)
+            }
+
+            fn closing(&self) -> Option<&crate::sys::closing::Closing> {
+                crate::waiting::sealed::Sealed::closing(&self.$by)
             }
         }
     };

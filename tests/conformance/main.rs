@@ -16,6 +16,7 @@ mod blocking;
 mod broken_pipe;
 mod capacity;
 mod causes;
+mod closing;
 mod combined;
 mod crowds;
 mod death;

@@ -4,6 +4,7 @@
 mod support;
 
 mod cancelling;
+mod closing;
 mod deaths;
 mod forks;
 mod long;

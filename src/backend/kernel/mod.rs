@@ -6,14 +6,17 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{self, AtomicU64};
-use std::sync::{Arc, OnceLock};
 
 use super::shm::{check_parcels, is_same_file, parcel_pair};
 use crate::ring::contention::Stuck;
-use crate::ring::custody::{self, Reassembly};
+use crate::ring::custody::Reassembly;
 use crate::ring::per_process::PerProcess;
 use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
+use crate::sync::Ordering;
+use crate::sys::closing::Closing;
+use crate::sys::epoll::Watch;
 use crate::sys::holders::Opposite;
 use crate::sys::refused::named;
 use crate::sys::thread::Thread;
@@ -22,6 +25,7 @@ use crate::wait::crowd::Crowd;
 use page::Page;
 use reading::Payload;
 
+mod closing;
 mod frame;
 pub(crate) mod page;
 mod parcel;
@@ -203,8 +207,10 @@ struct End {
     /// Length in bytes over which a message is refused when it is received: our own copy, which no peer can
     /// write. Only ever lowered.
     message_max: AtomicU64,
-    /// For a sending end, once somebody watches it: what shows room as readiness to read.
-    watch: OnceLock<OwnedFd>,
+    /// Whether this process has closed the side.
+    closing: Closing,
+    /// Once somebody watches the end: what shows as readiness to read that there are bytes, or room.
+    watch: Watch,
     /// The threads of this process that wait at this side.
     crowd: Crowd,
 }
@@ -227,13 +233,15 @@ impl End {
             stuck: Stuck::default(),
             fallback,
             message_max: AtomicU64::new(message_max as u64),
-            watch: OnceLock::new(),
+            closing: Closing::new(),
+            watch: Watch::default(),
             crowd: Crowd::new(),
         })
     }
 
     /// The descriptors that make this end: the page, the pipe, and the socket for parcels.
     fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        self.closing.check()?;
         let parcels = self.parcels.as_ref().map(AsFd::as_fd);
         let fds = [self.page.memfd()?.as_fd(), self.pipe()];
         Ok(fds.into_iter().chain(parcels).collect())
@@ -258,6 +266,7 @@ impl End {
 
     /// How the holders of the other side are known.
     fn opposite(&self) -> io::Result<Opposite> {
+        self.closing.check()?;
         let found = pipe::identify(self.pipe())?;
         let (inode, is_writer) = found.ok_or_else(|| invalid("no end of a pipe".into()))?;
         let opposite = Opposite::pipe(inode, !is_writer);
@@ -272,16 +281,14 @@ impl End {
     }
 
     fn capacity(&self) -> usize {
-        pipe::capacity(self.pipe()).unwrap_or(0)
+        let noted = || self.page.shared().capacity.load(Ordering::Relaxed) as usize;
+        pipe::capacity(self.pipe()).unwrap_or_else(|_| noted())
     }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        let rx = &self.page.shared().rx;
-        let lock = |patience| rx.lock.lock(patience);
-        // What is left of its message in the pipe is passed over by whoever receives next.
-        custody::abandon(&rx.custody, &self.fragments, lock, || {});
+        self.abandon();
     }
 }
 

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::poll::PollFlags;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::epoll::EpollFlags;
 
 use super::frame::ATOMIC_PAYLOAD;
 use super::reading::Side;
@@ -21,13 +21,22 @@ use crate::backend::{Look, Seen};
 use crate::error::Fault;
 use crate::ring::custody::Turn;
 use crate::sys::clock::Patience;
-use crate::sys::descriptors::beyond_standard_streams;
-use crate::sys::refused::refused;
 
 impl Rx {
     /// The descriptor to watch for being readable.
     pub(crate) fn readiness_fd(&self) -> BorrowedFd<'_> {
         self.end.pipe()
+    }
+
+    /// As [`readiness_fd`](Self::readiness_fd), by a descriptor that does not hold the side.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be made, `EMFILE` above all.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn watch_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.end.closing.check()?;
+        self.end.watch.of(self.end.pipe(), EpollFlags::EPOLLIN)
     }
 
     /// The descriptor and what to watch it for.
@@ -41,7 +50,7 @@ impl Rx {
     ///
     /// `Io` as the operating system reports it; what else a receive would report at once.
     pub(crate) fn look(&mut self, _seen: Seen) -> Result<Look, Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
         let side = Side::new(&self.end);
         let mut session = match side.session(Patience::Never) {
             Err(Fault::NotNow | Fault::Busy) => return Ok(Look::Busy),
@@ -63,17 +72,15 @@ impl Tx {
     ///
     /// Where it cannot be made, `EMFILE` above all.
     pub(crate) fn readiness_fd(&self) -> io::Result<BorrowedFd<'_>> {
-        if let Some(watch) = self.end.watch.get() {
-            return Ok(watch.as_fd());
-        }
-        let watch = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
-            .map_err(|errno| refused("epoll_create1(2)", errno))?;
-        let watch = Epoll(beyond_standard_streams(watch.0)?);
-        watch
-            .add(self.end.pipe(), EpollEvent::new(EpollFlags::EPOLLOUT, 0))
-            .map_err(|errno| refused("epoll_ctl(2) of the pipe", errno))?;
-        // Another thread may have been first.
-        Ok(self.end.watch.get_or_init(|| watch.0).as_fd())
+        self.end.watch.of(self.end.pipe(), EpollFlags::EPOLLOUT)
+    }
+
+    /// # Errors
+    ///
+    /// Once this process has closed the side.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn check_open(&self) -> io::Result<()> {
+        self.end.closing.check()
     }
 
     /// A descriptor that is always ready, for want of a better one.
@@ -100,7 +107,7 @@ impl Tx {
     ///
     /// What a send would report at once.
     pub(crate) fn look(&mut self, seen: Seen) -> Result<Look, Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
         Ok(match seen {
             Seen::Nothing => Look::NotYet,
             Seen::Ready | Seen::HungUp => Look::Ready,

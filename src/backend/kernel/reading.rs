@@ -88,6 +88,8 @@ impl<'a> Side<'a> {
             }
             outcome => outcome?,
         };
+        // Again, since it may have been closed before this was in the lock.
+        self.end.closing.check()?;
         Session::new(guard, &rx.custody, &self.end.fragments)
     }
 
@@ -96,9 +98,17 @@ impl<'a> Side<'a> {
         self.end.pipe()
     }
 
+    /// Bytes in the pipe.
+    fn queued(self) -> Result<usize, Fault> {
+        let queued = pipe::queued(self.end.pipe())?;
+        // What a close has put in its place is empty, which says nothing of the pipe.
+        self.end.closing.check()?;
+        Ok(queued)
+    }
+
     /// Whether anything is in the pipe.
     pub(super) fn has_bytes(self) -> Result<bool, Fault> {
-        Ok(pipe::queued(self.end.pipe())? > 0)
+        Ok(self.queued()? > 0)
     }
 
     /// Whether the pipe is empty for good.
@@ -128,7 +138,7 @@ impl<'a> Side<'a> {
         let Some(left) = self.left() else {
             return Ok(None);
         };
-        Ok((pipe::queued(self.end.pipe())? == 0).then_some(left))
+        Ok((self.queued()? == 0).then_some(left))
     }
 
     /// Whether the sender of the last message in fragments has died inside it or taken it back.
@@ -156,7 +166,7 @@ impl<'a> Side<'a> {
         else {
             return Ok(Extent::Unclear);
         };
-        let there = pipe::queued(self.end.pipe())?;
+        let there = self.queued()?;
         Ok(if there >= bytes_behind_first(total, capacity) {
             Extent::Whole
         } else if self.may_be_cut() || socket::is_hung_up(self.end.pipe())? {

@@ -53,15 +53,16 @@ impl Rx {
     /// Receives the next message if it is there and one frame. Anything else stays for a call that can report it, the
     /// loss of a message above all, which is reported once.
     pub(crate) fn recv_more(&mut self, mut into: Destination<'_>) -> Option<usize> {
-        self.fate.check().ok()?;
+        self.fate.check(&self.end.closing).ok()?;
         let outcome = self.take_more(&mut into);
-        self.fate.seal(outcome).ok()?
+        self.fate.seal(&self.end.closing, outcome).ok()?
     }
 
     fn take_more(&self, into: &mut Destination<'_>) -> Result<Option<usize>, Fault> {
         let side = Side::new(&self.end);
         let (shared, tally) = (side.shared(), &self.end.page.shared().rx_tally);
         let guard = shared.lock.lock(Patience::Never)?;
+        self.end.closing.check()?;
         let mut session = Session::new(guard, &shared.custody, &self.end.fragments)?;
         if session.take_turn(|| side.is_untaken())? != Turn::Ours || session.is_open() {
             return Ok(None);
@@ -130,6 +131,7 @@ impl<'a> Call<'a> {
         let streams = self.patience == Patience::FOREVER;
         let mut session: Option<Session<'_, Payload>> = None;
         loop {
+            side.end.closing.check()?;
             let current = match &mut session {
                 Some(current) => current,
                 None => match self.begin()? {
@@ -459,23 +461,26 @@ fn take(
 
 impl backend::Rx for Rx {
     fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
+        let _ended = self.end.ended_by_close();
         let outcome = Call::new(&self.end, patience).recv(&mut into);
         if matches!(outcome, Err(Fault::Aborted)) {
             self.end.page.shared().rx_tally.count_aborted();
         }
-        self.fate.seal(outcome)
+        self.fate.seal(&self.end.closing, outcome)
     }
 
     fn poll(&mut self, patience: Patience) -> Result<bool, Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
+        let _ended = self.end.ended_by_close();
         match Call::new(&self.end, patience).poll() {
-            Err(Fault::NotNow | Fault::Busy) => Ok(false),
-            outcome => self.fate.seal(outcome),
+            Err(Fault::NotNow | Fault::Busy) if !self.end.closing.is_closed() => Ok(false),
+            outcome => self.fate.seal(&self.end.closing, outcome),
         }
     }
 
     fn try_clone(&self) -> io::Result<Self> {
+        self.end.closing.check()?;
         Ok(Self::new(Arc::clone(&self.end)))
     }
 

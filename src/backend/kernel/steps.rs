@@ -22,14 +22,14 @@ impl Tx {
     ///
     /// [`Fault::NotNow`] while there is more to send. After any other one the message has been taken back.
     pub(crate) fn send_step(&mut self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
         let outcome = self.step(bytes, progress);
         self.may_hold |= progress.has_begun;
         if !matches!(outcome, Err(Fault::NotNow)) {
             *progress = Progress::default();
             self.take_back();
         }
-        self.fate.seal(outcome)
+        self.fate.seal(&self.end.closing, outcome)
     }
 
     fn step(&self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {

@@ -125,9 +125,9 @@ impl<'a> Side<'a> {
             }
             outcome => outcome,
         }?;
-        if is_kept() || tx.state.load(Ordering::Relaxed) == message::OPEN {
-            self.set_state(message::ORPHANED);
-        }
+        note_what_was_left(self.end);
+        // Again, since it may have been closed before this was in the lock.
+        self.end.closing.check()?;
         Ok(guard)
     }
 
@@ -349,6 +349,17 @@ impl<'a> Side<'a> {
     }
 }
 
+/// For one who has just taken the lock: notes what its last owner died inside.
+pub(super) fn note_what_was_left(end: &End) {
+    let state = &end.page.shared().tx.state;
+    if matches!(
+        state.load(Ordering::Relaxed),
+        message::OPEN | message::WAITING
+    ) {
+        state.store(message::ORPHANED, Ordering::Relaxed);
+    }
+}
+
 fn unless_broken(found: Readiness) -> Result<(), Fault> {
     if found.hung_up {
         Err(Fault::Disconnected)
@@ -359,9 +370,10 @@ fn unless_broken(found: Readiness) -> Result<(), Fault> {
 
 impl backend::Tx for Tx {
     fn send(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
+        let _ended = self.end.ended_by_close();
         let outcome = self.send_once(bytes, patience);
-        self.fate.seal(outcome)
+        self.fate.seal(&self.end.closing, outcome)
     }
 
     /// Gathers the pieces first: what a frame takes is bounded by what the kernel writes at once, and one copy
@@ -378,6 +390,7 @@ impl backend::Tx for Tx {
     }
 
     fn try_clone(&self) -> io::Result<Self> {
+        self.end.closing.check()?;
         Ok(Self::new(Arc::clone(&self.end)))
     }
 

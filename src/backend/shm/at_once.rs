@@ -59,6 +59,9 @@ impl Tx {
             return None;
         }
         let guard = control.tx.lock.lock_at_once()?;
+        if end.closing.is_closed() {
+            return None;
+        }
         let writer = Writer {
             control,
             storage: &end.storage,
@@ -91,7 +94,11 @@ impl Tx {
     pub(super) fn ring_after_send(&mut self) -> io::Result<bool> {
         // A receiver that slept is not one that keeps us busy.
         self.life_line.ask_next_time();
-        let is_there = self.end.control().data.ring(self.end.socket())?;
+        let is_there = match self.end.control().data.ring(self.end.socket()) {
+            // The close rings for it.
+            Err(_) if self.end.closing.is_closed() => true,
+            outcome => outcome?,
+        };
         self.life_line.note_rung(is_there);
         Ok(is_there)
     }
@@ -123,7 +130,8 @@ impl Rx {
         let reader = self.reader();
         let next = reader.peek_whole()?;
         let state = reader.control.rx.custody.state.load(Ordering::Relaxed);
-        let is_plain = self.fate == Fate::Open && state == message::WHOLE;
+        let is_usable = self.fate == Fate::Open && !self.end.closing.is_closed();
+        let is_plain = is_usable && state == message::WHOLE;
         is_plain.then_some(next.header.len)
     }
 
@@ -159,7 +167,7 @@ impl Rx {
     fn recv_at_once(&mut self, to: &mut [MaybeUninit<u8>]) -> Option<usize> {
         let reader = self.reader();
         let control = reader.control;
-        if self.fate != Fate::Open {
+        if self.fate != Fate::Open || self.end.closing.is_closed() {
             return None;
         }
         let next = reader.peek_whole()?;

@@ -40,7 +40,7 @@ impl Tx {
         len: usize,
         patience: Patience,
     ) -> Result<Option<Loan>, Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
         if len > self.end.rules.record_max() {
             return Ok(None);
         }
@@ -59,7 +59,7 @@ impl Tx {
             hold.is_lent();
             Ok(Some(Loan { position, len }))
         });
-        let outcome = self.fate.seal(outcome);
+        let outcome = self.fate.seal(&self.end.closing, outcome);
         self.may_hold |= matches!(outcome, Ok(Some(_)));
         outcome
     }
@@ -78,10 +78,11 @@ impl Tx {
             self.give_back();
         }
         self.may_hold = false;
-        self.fate.seal(outcome)
+        self.fate.seal(&self.end.closing, outcome)
     }
 
     fn commit_open(&mut self, loan: Loan) -> Result<(), Fault> {
+        let _ended = self.end.ended_by_close();
         let view = tx::View::new(&self.end);
         let writer = view.writer;
         let hold = Hold::of_tx(writer.control);
@@ -89,6 +90,7 @@ impl Tx {
         if guard.owner_died() {
             writer.recover()?;
         }
+        self.end.closing.check()?;
         if !hold.is_ours(self.id) {
             return Err(not_the_holder("slot"));
         }
@@ -148,6 +150,9 @@ impl Rx {
         }
         let reader = self.reader();
         let guard = reader.control.rx.lock.lock_at_once()?;
+        if self.end.closing.is_closed() {
+            return None;
+        }
         if latch::state(&reader.control.rx.custody.state, Ordering::Relaxed) != message::WHOLE {
             return None;
         }

@@ -11,7 +11,7 @@ use std::sync::atomic::{self, AtomicU64};
 use std::time::Duration;
 
 use crate::ring::contention::Stuck;
-use crate::ring::custody::{self, Reassembly};
+use crate::ring::custody::Reassembly;
 use crate::ring::per_process::PerProcess;
 use crate::ring::record::Rules;
 use crate::ring::storage::Storage;
@@ -19,6 +19,8 @@ use crate::segment::Segment;
 use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
 use crate::segment::layout::{Control, Event};
 use crate::sync::{Ordering, kill_point};
+use crate::sys::closing::Closing;
+use crate::sys::epoll::Watch;
 use crate::sys::{
     descriptors, futex, holders::Opposite, inherited, parcels, socket, thread::Thread,
 };
@@ -26,6 +28,7 @@ use crate::wait::crowd::Crowd;
 use crate::wait::spin::Spin;
 
 mod at_once;
+mod closing;
 mod loans;
 #[cfg(all(test, loom))]
 mod loom_pipe;
@@ -213,6 +216,10 @@ struct End {
     socket: ManuallyDrop<OwnedFd>,
     /// This side's end of the socket for parcels, where that was asked for.
     parcels: Option<OwnedFd>,
+    /// Whether this process has closed the side.
+    closing: Closing,
+    /// Once a task watches the end: what shows the same as the socket.
+    watch: Watch,
     /// The event on which the other side sleeps.
     others: fn(&Segment) -> &Event,
     /// How the handles of this end look before they sleep.
@@ -253,6 +260,8 @@ impl End {
             rules,
             socket: ManuallyDrop::new(socket),
             parcels,
+            closing: Closing::new(),
+            watch: Watch::default(),
             others,
             spin,
             fragments: PerProcess::new(),
@@ -273,6 +282,7 @@ impl End {
 
     /// Copies of them for another process.
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        self.closing.check()?;
         self.fds()
             .map(|fd| descriptors::copy(fd.as_raw_fd()))
             .collect()
@@ -335,8 +345,9 @@ impl Rx {
 
 impl Rx {
     /// The descriptors that make this end.
-    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.end.fds().collect()
+    pub(crate) fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        self.end.closing.check()?;
+        Ok(self.end.fds().collect())
     }
 
     /// Whether `other` is of the same pipe.
@@ -347,8 +358,9 @@ impl Rx {
 
 impl Tx {
     /// As [`Rx::fds`].
-    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.end.fds().collect()
+    pub(crate) fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        self.end.closing.check()?;
+        Ok(self.end.fds().collect())
     }
 
     /// Whether `other` is of the same pipe.
@@ -368,17 +380,14 @@ impl Tx {
 
 impl Drop for End {
     fn drop(&mut self) {
-        let view = view::View::new(self);
-        let lock = |patience| view.reader.control.rx.lock.lock(patience);
-        custody::abandon(view.custody(), &self.fragments, lock, || {
-            // What is wrong with the ring is for others to report.
-            let _ = parts::skip_residue(view);
-        });
+        self.abandon();
         // Closed before it is announced: who hears of it must find the hang-up.
         // SAFETY: nobody uses it after this.
         unsafe { ManuallyDrop::drop(&mut self.socket) };
         kill_point();
-        (self.others)(&self.segment).announce_close();
+        if !self.closing.is_done() {
+            (self.others)(&self.segment).announce_close();
+        }
     }
 }
 

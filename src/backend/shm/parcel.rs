@@ -59,9 +59,10 @@ impl Tx {
         fds: &[BorrowedFd<'_>],
         patience: Patience,
     ) -> Result<(), Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
+        let _ended = self.end.ended_by_close();
         let outcome = self.send_parcel_open(bytes, fds, patience);
-        self.fate.seal(outcome)
+        self.fate.seal(&self.end.closing, outcome)
     }
 
     fn send_parcel_open(

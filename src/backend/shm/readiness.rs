@@ -24,6 +24,8 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::poll::PollFlags;
+#[cfg(feature = "tokio")]
+use nix::sys::epoll::EpollFlags;
 
 use super::rx::Rx;
 use super::tx::{self, Tx};
@@ -105,6 +107,17 @@ impl Rx {
         self.end.socket()
     }
 
+    /// As [`readiness_fd`](Self::readiness_fd), by a descriptor that does not hold the side.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be made, `EMFILE` above all.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn watch_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.end.closing.check()?;
+        self.end.watch.of(self.readiness_fd(), EpollFlags::EPOLLIN)
+    }
+
     /// The descriptor, for one wait and without the mark.
     pub(crate) fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags) {
         (self.end.socket(), PollFlags::POLLIN)
@@ -118,7 +131,7 @@ impl Rx {
     ///
     /// `Io` as the operating system reports it; what else a receive would report at once.
     pub(crate) fn look(&mut self, seen: Seen) -> Result<Look, Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
         let Self {
             end, life_line, id, ..
         } = self;
@@ -237,6 +250,17 @@ impl Tx {
     }
 
     /// As for a receiver.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn watch_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.end.closing.check()?;
+        self.end.watch.of(self.readiness_fd(), EpollFlags::EPOLLIN)
+    }
+
+    /// As for a receiver.
     pub(crate) fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags) {
         (self.end.socket(), PollFlags::POLLIN)
     }
@@ -252,7 +276,7 @@ impl Tx {
     ///
     /// As there.
     pub(crate) fn look(&mut self, seen: Seen) -> Result<Look, Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
         let Self {
             end, life_line, id, ..
         } = self;

@@ -38,6 +38,9 @@ impl Tx {
             return None;
         }
         let guard = control.tx.lock.lock_at_once()?;
+        if end.closing.is_closed() {
+            return None;
+        }
         if control.tx.state.load(Ordering::Relaxed) != message::WHOLE {
             return None;
         }
@@ -83,6 +86,9 @@ impl Rx {
         }
         let reader = self.reader();
         let guard = reader.control.rx.lock.lock_at_once()?;
+        if self.end.closing.is_closed() {
+            return None;
+        }
         if reader.control.rx.custody.state.load(Ordering::Relaxed) != message::WHOLE {
             return None;
         }

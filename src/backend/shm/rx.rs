@@ -149,6 +149,7 @@ impl<'a> Call<'a> {
         // What fits the ring is left there until it is whole, but by one who waits for nothing else.
         let mut streams = self.patience == Patience::FOREVER;
         loop {
+            view.end.closing.check()?;
             let current = match session {
                 Some(current) => current,
                 None => match self.begin(into)? {
@@ -407,7 +408,8 @@ enum Begun<'a> {
 
 impl backend::Rx for Rx {
     fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
+        let _ended = self.end.ended_by_close();
         let outcome = self.recv_open(&mut into, patience);
         if let Ok(len) = outcome {
             self.stream.took(len);
@@ -415,18 +417,20 @@ impl backend::Rx for Rx {
         if matches!(outcome, Err(Fault::Aborted)) {
             self.end.segment.control().rx_tally.count_aborted();
         }
-        self.fate.seal(outcome)
+        self.fate.seal(&self.end.closing, outcome)
     }
 
     fn poll(&mut self, patience: Patience) -> Result<bool, Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
+        let _ended = self.end.ended_by_close();
         match self.poll_open(patience) {
-            Err(Fault::NotNow) => Ok(false),
-            outcome => self.fate.seal(outcome),
+            Err(Fault::NotNow) if !self.end.closing.is_closed() => Ok(false),
+            outcome => self.fate.seal(&self.end.closing, outcome),
         }
     }
 
     fn try_clone(&self) -> io::Result<Self> {
+        self.end.closing.check()?;
         Ok(Self::new(Arc::clone(&self.end)))
     }
 

@@ -20,7 +20,7 @@ impl Tx {
     ///
     /// [`Fault::NotNow`] while there is more to send. After any other one the message has been taken back.
     pub(crate) fn send_step(&mut self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
         let outcome = if progress.has_begun {
             self.go_on(bytes, progress)
         } else {
@@ -31,7 +31,7 @@ impl Tx {
             *progress = Progress::default();
             self.take_back();
         }
-        self.fate.seal(outcome)
+        self.fate.seal(&self.end.closing, outcome)
     }
 
     /// Takes the message in steps of this end back, if there is one.
@@ -72,6 +72,7 @@ impl Tx {
         // Nobody else has it for longer than a short section meanwhile.
         let guard = view.writer.control.tx.lock.lock(custody::farewell())?;
         view.make_good(guard.owner_died())?;
+        end.closing.check()?;
         let hold = Hold::of_tx(view.writer.control);
         if !hold.step(*id) {
             return Err(not_the_holder("message"));

@@ -134,7 +134,11 @@ impl<'a> View<'a> {
     /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
     #[inline]
     pub(super) fn ring(self) -> io::Result<()> {
-        self.writer.control.data.ring(self.end.socket()).map(drop)
+        match self.writer.control.data.ring(self.end.socket()) {
+            // The close rings for it.
+            Err(_) if self.end.closing.is_closed() => Ok(()),
+            outcome => outcome.map(drop),
+        }
     }
 
     /// Before a wait: says at how much room to be woken, and rings for all that is in the ring, since those
@@ -202,6 +206,7 @@ impl Tx {
             id,
             ..
         } = self;
+        let _ended = end.ended_by_close();
         let view = View::new(end);
         let writer = view.writer;
         let hold = Hold::of_tx(writer.control);
@@ -219,6 +224,7 @@ impl Tx {
                 // The dead one may not have come as far as to tell of what it published.
                 view.ring()?;
             }
+            end.closing.check()?;
             if hold.is_held() {
                 if let Some(holder) = hold.holder_but(*id)? {
                     if life_line.look(&writer.control.room, end.socket())? {
@@ -300,6 +306,7 @@ fn wait_for_room<'a>(
     let mut woken = Woken::Look;
     loop {
         wait.settle(view.place);
+        view.end.closing.check()?;
         if writer.has_room(need)? || wait.will_sleep() && writer.has_room_exactly(need)? {
             wait.restart();
             return Ok(());
@@ -339,18 +346,19 @@ fn room_needed(rules: Rules, len: usize, patience: Patience) -> Result<u64, Faul
 
 impl backend::Tx for Tx {
     fn send(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
         let outcome = self.send_open(bytes, patience);
-        self.fate.seal(outcome)
+        self.fate.seal(&self.end.closing, outcome)
     }
 
     fn send_pieces(&mut self, pieces: Pieces<'_>, patience: Patience) -> Result<(), Fault> {
-        self.fate.check()?;
+        self.fate.check(&self.end.closing)?;
         let outcome = self.send_open(pieces, patience);
-        self.fate.seal(outcome)
+        self.fate.seal(&self.end.closing, outcome)
     }
 
     fn try_clone(&self) -> io::Result<Self> {
+        self.end.closing.check()?;
         Ok(Self::new(Arc::clone(&self.end)))
     }
 

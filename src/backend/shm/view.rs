@@ -56,6 +56,8 @@ impl<'a> View<'a> {
     pub(super) fn session(self, patience: Patience) -> Result<Session<'a, ()>, Fault> {
         let rx = &self.reader.control.rx;
         let guard = rx.lock.lock(patience)?;
+        // Again, since it may have been closed before this was in the lock.
+        self.end.closing.check()?;
         Session::new(guard, &rx.custody, &self.end.fragments)
     }
 
@@ -70,6 +72,7 @@ impl<'a> View<'a> {
         }
         let rx = &self.reader.control.rx;
         let guard = lock_in_a_moment(&rx.lock, &self.end.stuck, || rx.custody.is_waited_in())?;
+        self.end.closing.check()?;
         Session::new(guard, &rx.custody, &self.end.fragments)
     }
 

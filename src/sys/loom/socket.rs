@@ -16,6 +16,10 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((left, right))
 }
 
+pub(crate) fn unconnected() -> io::Result<OwnedFd> {
+    Ok(nix::unistd::pipe()?.0)
+}
+
 pub(crate) fn cookie(_socket: BorrowedFd<'_>) -> u64 {
     0
 }

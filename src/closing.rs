@@ -1,0 +1,118 @@
+//! Closing a side of a pipe in this process, whatever handles there are.
+//!
+//! How that is done while other threads are inside calls is in `backend::closing`.
+
+use std::io;
+
+use crate::receiver::Flavor as RxFlavor;
+use crate::sender::Flavor as TxFlavor;
+use crate::{Connection, Receiver, Sender};
+
+impl Sender {
+    /// Closes the sending side in this process, for all its handles: from now on this process is no holder of it.
+    ///
+    /// A drop closes one handle, and the side with the last of them. That is not enough where a handle can be dropped by
+    /// nobody: in a child that was forked while another thread had one, the copy of that handle belongs to a thread that
+    /// the child has not got, and keeps the side open as long as the child lives. Receivers elsewhere then wait in vain
+    /// for their end-of-file. So such a child calls `close` on any handle to that side which it can reach.
+    ///
+    /// Other processes, the one that forked this one too, and the other side in this process are not affected: they find
+    /// what they find when a process exits. What was sent stays to be received. In this process
+    ///
+    /// - every later call of any handle to this side, also [`try_clone`](Self::try_clone) and handing it over, is refused
+    ///   with `Io` of the kind [`NotConnected`](io::ErrorKind::NotConnected);
+    /// - a call that another thread is inside ends with the same, whatever it waits for, or as if it had come before: a
+    ///   message is sent whole or not at all, and of one that was received in part the other receivers hear
+    ///   [`Aborted`](crate::RecvError::Aborted). The close waits for calls that are in the middle of a change. One that
+    ///   waits for another process's slot, view or message ends after 50 ms at the latest, any other is woken at once;
+    /// - a [`Slot`](crate::Slot) cannot be committed any more, and a [`View`](crate::View) is as it was. Either keeps
+    ///   others of its side waiting until it is dropped, and so does a task's long message until the task runs;
+    /// - the numbers of the descriptors stay taken until the last handle is dropped. They stand for a socket that is hung
+    ///   up, so no other descriptor is ever used in their place, whatever the threads are doing.
+    ///   [`as_fd`](std::os::fd::AsFd) shows the end as ready. A poll(2) of one's own that has begun before is not ended,
+    ///   and keeps the side open until it returns. Copies of descriptors, as by [`into_fds`](Self::into_fds), are not
+    ///   reached.
+    ///
+    /// To call it again, or at the same time on several handles, is fine.
+    ///
+    /// Once a call of an end with clones has slept, or after [`warm_up`](Self::warm_up), the process has one descriptor
+    /// more, an eventfd(2), for all such ends and as long as they live. Where it could not be had, the calls that sleep look each 50 ms instead.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` where two descriptors are not to be had for a moment; nothing is closed then. `EBADF` where
+    /// `RLIMIT_NOFILE` has been lowered below the numbers of the descriptors: all calls are refused then, and the side
+    /// stays open until a close that succeeds. `Deadlock` in a signal handler, or an [`Interrupt`](crate::Interrupt) hook,
+    /// that has interrupted a call of this crate in the middle of a change.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// let kept = tx.try_clone()?; // by another thread, say
+    /// tx.send(b"the last")?;
+    /// tx.close()?;
+    /// assert_eq!(&*rx.recv()?, b"the last");
+    /// assert!(matches!(rx.recv(), Err(shmpipe::RecvError::Disconnected)));
+    /// let refused = std::io::Error::from(tx.send(b"x").unwrap_err());
+    /// assert_eq!(refused.kind(), std::io::ErrorKind::NotConnected);
+    /// # drop(kept);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(&self) -> io::Result<()> {
+        match &self.flavor {
+            TxFlavor::SharedMemory(tx) => tx.close(),
+            TxFlavor::Kernel(tx) => tx.close(),
+        }
+    }
+}
+
+impl Receiver {
+    /// Closes the receiving side in this process, for all its handles, as [`Sender::close`].
+    ///
+    /// What this handle has taken out of the pipe by [`BufRead`](io::BufRead) and not handed out is lost.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (rx, mut tx) = shmpipe::pipe()?;
+    /// let mut kept = rx.try_clone()?;
+    /// let blocked = std::thread::spawn(move || kept.recv().map(drop));
+    /// rx.close()?;
+    /// assert!(matches!(blocked.join().unwrap(), Err(shmpipe::RecvError::Io(_))));
+    /// assert!(matches!(tx.send(b"x"), Err(shmpipe::SendError::Disconnected)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn close(&self) -> io::Result<()> {
+        match &self.flavor {
+            RxFlavor::SharedMemory(rx) => rx.close(),
+            RxFlavor::Kernel(rx) => rx.close(),
+        }
+    }
+}
+
+impl Connection {
+    /// Closes this end, both directions of it, in this process and for all its handles, as [`Sender::close`].
+    ///
+    /// # Errors
+    ///
+    /// As there; the other direction is closed all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (left, mut right) = shmpipe::duplex()?;
+    /// let kept = left.try_clone()?;
+    /// left.close()?;
+    /// assert!(matches!(right.recv(), Err(shmpipe::RecvError::Disconnected)));
+    /// # drop(kept);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn close(&self) -> io::Result<()> {
+        self.receiver.close().and(self.sender.close())
+    }
+}

@@ -1,0 +1,431 @@
+//! Whether this process has closed its side of a pipe, and how its sleeping threads hear of it.
+//!
+//! A close puts a socket that was never connected in the place of each descriptor, by dup3(2): the numbers stay taken,
+//! and whoever uses one finds what is hung up, or `ENOTCONN`. A thread in the middle of a call finds it too, at once or
+//! when it is woken.
+//!
+//! # Woken without fail
+//!
+//! A sleeper counts itself, then looks whether the side is closed, then sleeps. A close marks the side, replaces the
+//! descriptors, and wakes until nobody is counted. One that counts itself later finds the mark.
+//!
+//! # Forks
+//!
+//! A child has copies of all words, at whatever point another thread was with them. Each is one word, and those that
+//! tell of threads have the number of the process beside them (`sys::fork`): a child takes its parent's for nothing. A
+//! close that another thread was inside is begun anew by the child's own, and `kept` says which descriptor it left.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::alarm::{self, Alarm};
+use super::descriptors;
+use super::fork::fork_generation;
+use super::socket;
+
+/// Between two wake-ups of those who were on their way to sleep.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Wake-ups after which one who is still counted is taken for a call that the closing one has interrupted, as a signal
+/// handler does.
+const ROUNDS: u32 = 100;
+
+/// No descriptor.
+const NONE: RawFd = -1;
+
+/// What the handles of a process to one side share for its close.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    /// From the beginning of the first close, for good.
+    is_closed: AtomicBool,
+    /// From the end of the first close, for good.
+    is_done: AtomicBool,
+    /// The thread that is closing, and its process above; 0 for none.
+    closer: AtomicU64,
+    /// How many threads are asleep, or about to be, and their process above.
+    asleep: AtomicU64,
+    /// Through which a close that is under way still reaches the other side.
+    kept: AtomicI32,
+    /// The number of the process's alarm, of which this has a reference.
+    alarm: AtomicI32,
+}
+
+impl Closing {
+    pub(crate) fn new() -> Self {
+        Self {
+            is_closed: AtomicBool::new(false),
+            is_done: AtomicBool::new(false),
+            closer: AtomicU64::new(0),
+            asleep: AtomicU64::new(0),
+            kept: AtomicI32::new(NONE),
+            alarm: AtomicI32::new(NONE),
+        }
+    }
+
+    /// Whether a close has begun.
+    #[inline(always)]
+    pub(crate) fn is_closed(&self) -> bool {
+        // SYNC: closing. Whoever has met what is in a descriptor's place finds the mark.
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Whether a close has come to its end.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done.load(Ordering::Acquire)
+    }
+
+    /// # Errors
+    ///
+    /// Of the kind `NotConnected` once a close has begun.
+    #[inline]
+    pub(crate) fn check(&self) -> io::Result<()> {
+        if self.is_closed() {
+            Err(closed())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Counts the calling thread as asleep, for as long as the outcome lives.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub(crate) fn fall_asleep(&self) -> io::Result<Asleep<'_>> {
+        let process = process()?;
+        let asleep = Asleep {
+            closing: self,
+            process,
+        };
+        self.count(|seen| {
+            Some(
+                if seen & PROCESS == process {
+                    seen
+                } else {
+                    process
+                } + 1,
+            )
+        });
+        // SYNC: closing. SeqCst: either this finds the mark, or the close finds this one counted.
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Err(closed());
+        }
+        Ok(asleep)
+    }
+
+    fn count(&self, change: impl FnMut(u64) -> Option<u64>) {
+        // Whether it was changed is the same to those who ask.
+        let _ = self
+            .asleep
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, change);
+    }
+
+    fn is_anybody_asleep(&self) -> bool {
+        let seen = self.asleep.load(Ordering::SeqCst);
+        seen & !PROCESS != 0 && process().is_ok_and(|process| seen & PROCESS == process)
+    }
+
+    /// What a sleep in poll(2) watches so that a close can make it look again; `None` where no descriptor can be had.
+    pub(crate) fn alarm(&self) -> Option<BorrowedFd<'_>> {
+        let number = match self.alarm.load(Ordering::Acquire) {
+            NONE => self.get_alarm().ok()?,
+            known => known,
+        };
+        // SAFETY: the reference to it is given back when `self` is dropped.
+        Some(unsafe { BorrowedFd::borrow_raw(number) })
+    }
+
+    /// Does ahead what the first sleep beside other handles would do.
+    ///
+    /// # Errors
+    ///
+    /// Where the descriptor cannot be had.
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        if self.alarm.load(Ordering::Acquire) == NONE {
+            self.get_alarm()?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn get_alarm(&self) -> io::Result<RawFd> {
+        let number = Alarm::get()?.into_number();
+        let outcome =
+            self.alarm
+                .compare_exchange(NONE, number, Ordering::AcqRel, Ordering::Acquire);
+        if let Err(theirs) = outcome {
+            // Another thread was first, and there is one of it.
+            drop(Alarm::from_number(number));
+            return Ok(theirs);
+        }
+        Ok(number)
+    }
+
+    /// Begins a close; `None` where one has been done. Waits for another thread that is in the middle of one.
+    ///
+    /// # Errors
+    ///
+    /// `Deadlock` for a signal handler that has interrupted a close; what [`fork_generation`] reports.
+    pub(crate) fn begin(&self) -> io::Result<Option<Closer<'_>>> {
+        let process = process()?;
+        let ours = process | u64::from(nix::unistd::gettid().as_raw().unsigned_abs());
+        loop {
+            if self.is_done() {
+                return Ok(None);
+            }
+            let seen = self.closer.load(Ordering::Acquire);
+            if seen == ours {
+                return Err(io::ErrorKind::Deadlock.into());
+            }
+            if seen != 0 && seen & PROCESS == process {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+            let taken =
+                self.closer
+                    .compare_exchange(seen, ours, Ordering::AcqRel, Ordering::Relaxed);
+            if taken.is_ok() {
+                return Ok(Some(Closer { closing: self }));
+            }
+        }
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if let number @ 0.. = *self.alarm.get_mut() {
+            drop(Alarm::from_number(number));
+        }
+        drop(owned(*self.kept.get_mut()));
+    }
+}
+
+/// The process's half of a word.
+const PROCESS: u64 = !(u32::MAX as u64);
+
+fn process() -> io::Result<u64> {
+    Ok(u64::from(fork_generation()?) << 32)
+}
+
+/// The descriptor of a word that nobody will find any more.
+fn owned(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: the word has owned it.
+    (number != NONE).then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// That a thread is counted as asleep.
+#[derive(Debug)]
+pub(crate) struct Asleep<'a> {
+    closing: &'a Closing,
+    process: u64,
+}
+
+impl Drop for Asleep<'_> {
+    fn drop(&mut self) {
+        // In a child that came to be within the sleep the word may be another process's.
+        let left = |seen| (seen & PROCESS == self.process).then(|| seen - 1);
+        self.closing.count(left);
+    }
+}
+
+/// A close by the calling thread. Dropped before it has finished, it is to be begun again.
+pub(crate) struct Closer<'a> {
+    closing: &'a Closing,
+}
+
+impl Closer<'_> {
+    /// Marks the side as closed and takes its descriptors away. The first of them still reaches the other side by
+    /// [`kept`](Self::kept) until the close is finished, so that the side is not gone before its last calls have ended.
+    ///
+    /// # Errors
+    ///
+    /// What socket(2) reports, `EMFILE` above all; the side is not closed then. What dup3(2) reports.
+    pub(crate) fn take_away(&self, side: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let useless = socket::unconnected()?;
+        // Noted before it stands for anything, so that a child finds it.
+        descriptors::replace(self.keep()?, side[0])?;
+        // SYNC: closing
+        self.closing.is_closed.store(true, Ordering::SeqCst);
+        for old in side {
+            descriptors::replace(*old, useless.as_fd())?;
+        }
+        Ok(())
+    }
+
+    /// A descriptor that is noted, for what is to be kept: the one that a parent's thread has left, or a new one.
+    fn keep(&self) -> io::Result<BorrowedFd<'_>> {
+        let kept = &self.closing.kept;
+        if kept.load(Ordering::Relaxed) == NONE {
+            let spare = socket::unconnected()?.into_raw_fd();
+            kept.store(spare, Ordering::Relaxed);
+        }
+        Ok(self.kept().expect("just noted"))
+    }
+
+    /// What still reaches the other side.
+    pub(crate) fn kept(&self) -> Option<BorrowedFd<'_>> {
+        let number = self.closing.kept.load(Ordering::Relaxed);
+        // SAFETY: it stays open until this thread, or a drop of the whole, closes it.
+        (number != NONE).then(|| unsafe { BorrowedFd::borrow_raw(number) })
+    }
+
+    /// Ends the sleeps of this process at the side. `wake` wakes those who sleep otherwise than in poll(2).
+    pub(crate) fn wake(&self, wake: impl Fn()) {
+        for round in 0..ROUNDS {
+            if round > 0 {
+                std::thread::sleep(PAUSE);
+            }
+            alarm::ring();
+            wake();
+            if !self.closing.is_anybody_asleep() {
+                return;
+            }
+        }
+    }
+
+    /// Lets go of the other side. `useless` is one of the descriptors that were taken away.
+    ///
+    /// # Errors
+    ///
+    /// What dup3(2) reports.
+    pub(crate) fn finish(self, useless: BorrowedFd<'_>) -> io::Result<()> {
+        if let Some(kept) = self.kept() {
+            // In this order nothing that reaches the other side is without a note, nor is a number noted that somebody
+            // else may have.
+            descriptors::replace(kept, useless)?;
+            let number = kept.as_raw_fd();
+            self.closing.kept.store(NONE, Ordering::Relaxed);
+            drop(owned(number));
+        }
+        self.closing.is_done.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Drop for Closer<'_> {
+    fn drop(&mut self) {
+        self.closing.closer.store(0, Ordering::Release);
+    }
+}
+
+/// What calls of a closed side return.
+#[cold]
+pub(crate) fn closed() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotConnected,
+        "this process has closed its side of the pipe",
+    )
+}
+
+/// Whether the thread `id`, as the kernel calls it, is one of this process.
+pub(crate) fn is_our_thread(id: u32) -> bool {
+    let process = std::process::id();
+    // SAFETY: the call takes integers, and signal 0 is only looked at.
+    let outcome = unsafe { libc::syscall(libc::SYS_tgkill, process, id, 0) };
+    outcome == 0
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sys::clock::Deadline;
+    use nix::poll::PollFlags;
+
+    #[test]
+    fn one_who_falls_asleep_after_the_mark_is_refused_and_not_counted() {
+        let closing = Closing::new();
+        let asleep = closing.fall_asleep().unwrap();
+        assert!(closing.is_anybody_asleep());
+        drop(asleep);
+        assert!(!closing.is_anybody_asleep());
+        let (ours, _theirs) = socket::pair().unwrap();
+        let closer = closing.begin().unwrap().unwrap();
+        closer.take_away(&[ours.as_fd()]).unwrap();
+        let error = closing.fall_asleep().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+        assert!(!closing.is_anybody_asleep());
+    }
+
+    #[test]
+    fn a_close_within_a_close_of_the_same_thread_is_refused() {
+        let closing = Closing::new();
+        let closer = closing.begin().unwrap().unwrap();
+        let error = closing.begin().map(drop).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Deadlock);
+        drop(closer);
+        assert!(closing.begin().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_forked_child_takes_its_parents_sleepers_and_close_for_nothing() {
+        let closing = Closing::new();
+        let _asleep = closing.fall_asleep().unwrap();
+        let _closer = closing.begin().unwrap().unwrap();
+        // SAFETY: the child makes a few calls, and ends by `_exit`.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: no preconditions; it ends a child that waits for ever.
+            unsafe { libc::alarm(20) };
+            let is_new = !closing.is_anybody_asleep();
+            let is_free = matches!(closing.begin(), Ok(Some(_)));
+            // SAFETY: ends the child without anything of its parent's.
+            unsafe { libc::_exit(i32::from(!is_new || !is_free)) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child that was just made.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(status, 0);
+        assert!(closing.is_anybody_asleep());
+    }
+
+    #[test]
+    fn what_is_kept_reaches_the_other_side_until_the_end() {
+        let (ours, theirs) = socket::pair().unwrap();
+        let closing = Closing::new();
+        let closer = closing.begin().unwrap().unwrap();
+        closer.take_away(&[ours.as_fd()]).unwrap();
+        assert!(socket::is_hung_up(ours.as_fd()).unwrap());
+        assert!(socket::send_token(ours.as_fd(), 1).is_err());
+        assert!(!socket::is_hung_up(theirs.as_fd()).unwrap());
+        assert!(socket::send_token(closer.kept().unwrap(), 2).unwrap());
+        assert_eq!(socket::peek_token(theirs.as_fd()).unwrap(), Some(2));
+        closer.finish(ours.as_fd()).unwrap();
+        assert!(socket::is_hung_up(theirs.as_fd()).unwrap());
+        assert!(closing.begin().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_sleeper_looks_again_at_a_number_that_stands_for_something_else() {
+        let (ours, _theirs) = socket::pair().unwrap();
+        let closing = Closing::new();
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| {
+                let alarm = closing.alarm().unwrap();
+                let fds = [
+                    (alarm, PollFlags::POLLIN),
+                    (ours.as_fd(), PollFlags::POLLIN),
+                ];
+                let asleep = closing.fall_asleep();
+                let found = socket::wait_many(&fds, Deadline::NEVER).unwrap();
+                drop(asleep);
+                found[1].hung_up && !found[0].ready
+            });
+            while !closing.is_anybody_asleep() {
+                std::thread::yield_now();
+            }
+            let closer = closing.begin().unwrap().unwrap();
+            closer.take_away(&[ours.as_fd()]).unwrap();
+            closer.wake(|| {});
+            assert!(sleeper.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn a_thread_of_another_process_is_not_ours() {
+        let id = nix::unistd::gettid().as_raw().unsigned_abs();
+        assert!(is_our_thread(id));
+        assert!(!is_our_thread(1));
+    }
+}
