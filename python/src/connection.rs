@@ -1,6 +1,8 @@
 //! The class that the Python half's `Connection` is made of.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::intern;
@@ -12,7 +14,7 @@ use crate::blocking::blocking;
 use crate::buffer::Bytes;
 use crate::errors::{closed, of_io};
 use crate::gil::Gil;
-use crate::half::Half;
+use crate::half::{Half, Receiving};
 use crate::loans::{InPlace, Reservation};
 use crate::message::parts;
 use crate::pipe::Seed;
@@ -74,6 +76,29 @@ impl Core {
     pub(crate) fn lend_receiver(&self, py: Python<'_>) -> PyResult<Box<Receiver>> {
         self.0
             .with(py, |state| state.receiver()?.lend().map_err(of_io))
+    }
+
+    /// As [`lend_receiver`](Self::lend_receiver), for a call that takes what comes.
+    pub(crate) fn lend_receiver_to_receive(
+        &self,
+        py: Python<'_>,
+    ) -> PyResult<(Box<Receiver>, Receiving)> {
+        self.0.with(py, |state| {
+            let half = state.receiver()?;
+            let handle = half.lend().map_err(of_io)?;
+            Ok((handle, Receiving::begin(half)))
+        })
+    }
+
+    /// As [`lend_receiver`](Self::lend_receiver), with the number of threads that are inside a receive.
+    pub(crate) fn lend_receiver_to_watch(
+        &self,
+        py: Python<'_>,
+    ) -> PyResult<(Box<Receiver>, Arc<AtomicU32>)> {
+        self.0.with(py, |state| {
+            let half = state.receiver()?;
+            Ok((half.lend().map_err(of_io)?, half.receiving()))
+        })
     }
 
     pub(crate) fn give_back_receiver(&self, py: Python<'_>, handle: Box<Receiver>) {

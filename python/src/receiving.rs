@@ -109,8 +109,9 @@ impl Core {
         wanted: Wanted,
         max: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut handle = self.lend_receiver(py)?;
+        let (mut handle, receiving) = self.lend_receiver_to_receive(py)?;
         let outcome = blocking(py, || {
+            let _receiving = receiving;
             let mut small = Vec::new();
             let mut large: Option<PyResult<(Py<PyAny>, Room)>> = None;
             let outcome = handle.recv_with(|len| {
@@ -203,8 +204,9 @@ impl Core {
         if let Some(received) = fast {
             return Ok(received);
         }
-        let mut handle = self.lend_receiver(py)?;
+        let (mut handle, receiving) = self.lend_receiver_to_receive(py)?;
         let outcome = blocking(py, || {
+            let _receiving = receiving;
             let mut longer: Option<PyResult<(Py<PyAny>, Room)>> = None;
             let outcome = handle.recv_with(|len| {
                 if len <= target.len() {

@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 use std::{fmt, io, mem, ptr};
 
-use super::clock::Deadline;
+use super::clock::{self, Deadline};
 
 /// Longest sleep in futex(2) of a thread that has a hook, which can be woken there by a signal but by no descriptor.
 const LAST_LOOK: Duration = Duration::from_millis(50);
@@ -15,6 +15,8 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 thread_local! {
     /// What the calling thread's sleeps have to ask; null for nothing.
     static CURRENT: Cell<*const Interrupt<'static>> = const { Cell::new(ptr::null()) };
+    /// When it is asked for the first time, by the clock; zero for at once.
+    static ASKED_FROM: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// A hook that can end the blocking calls of a thread, as an interpreter needs it for Ctrl-C.
@@ -88,6 +90,7 @@ thread_local! {
 pub struct Interrupt<'a> {
     hook: &'a dyn Fn() -> bool,
     wake: Option<BorrowedFd<'a>>,
+    grace: Duration,
 }
 
 impl<'a> Interrupt<'a> {
@@ -98,7 +101,11 @@ impl<'a> Interrupt<'a> {
     /// See [`Interrupt`].
     #[must_use = "nothing is interrupted outside of `during`"]
     pub fn new(hook: &'a dyn Fn() -> bool) -> Self {
-        Self { hook, wake: None }
+        Self {
+            hook,
+            wake: None,
+            grace: Duration::ZERO,
+        }
     }
 
     /// Has the hook asked also when `wake` becomes, or is, readable: see
@@ -132,6 +139,33 @@ impl<'a> Interrupt<'a> {
         self
     }
 
+    /// Has the hook asked only from `span` after the beginning of [`during`](Self::during) on, or from the first signal
+    /// that ends a sleep on. For a hook that is dear, an interpreter's lock for one, and whose question the embedder has
+    /// put by itself just before. Most waits end sooner and never ask.
+    ///
+    /// A sleep that begins within `span` ends with it once, to ask. So a signal that came before the sleep is heard by then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::time::Duration;
+    ///
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// let asked = Cell::new(false);
+    /// let hook = || asked.replace(true);
+    /// let interrupt = shmpipe::Interrupt::new(&hook).after(Duration::from_millis(10));
+    /// tx.send(b"there")?;
+    /// interrupt.during(|| rx.recv().map(drop))?;
+    /// assert!(!asked.get());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "nothing is interrupted outside of `during`"]
+    pub fn after(mut self, span: Duration) -> Self {
+        self.grace = span;
+        self
+    }
+
     /// Runs `calls`, and has every sleep in it on this thread ask the hook. Inside another `during` only the inner hook is
     /// asked.
     ///
@@ -139,7 +173,11 @@ impl<'a> Interrupt<'a> {
     ///
     /// See [`Interrupt`].
     pub fn during<R>(&self, calls: impl FnOnce() -> R) -> R {
-        let _until_here = Replaced::by(ptr::from_ref(self).cast());
+        let asked_from = match self.grace {
+            Duration::ZERO => Duration::ZERO,
+            grace => clock::now().saturating_add(grace),
+        };
+        let _until_here = Replaced::by(ptr::from_ref(self).cast(), asked_from);
         calls()
     }
 }
@@ -153,17 +191,18 @@ impl fmt::Debug for Interrupt<'_> {
 }
 
 /// Puts back what there was to ask before.
-struct Replaced(*const Interrupt<'static>);
+struct Replaced(*const Interrupt<'static>, Duration);
 
 impl Replaced {
-    fn by(current: *const Interrupt<'static>) -> Self {
-        Self(CURRENT.replace(current))
+    fn by(current: *const Interrupt<'static>, asked_from: Duration) -> Self {
+        Self(CURRENT.replace(current), ASKED_FROM.replace(asked_from))
     }
 }
 
 impl Drop for Replaced {
     fn drop(&mut self) {
         CURRENT.set(self.0);
+        ASKED_FROM.set(self.1);
     }
 }
 
@@ -182,13 +221,26 @@ fn current() -> Option<&'static Interrupt<'static>> {
 /// Of the kind `Interrupted`, when it is.
 #[inline]
 pub(crate) fn ask() -> io::Result<()> {
-    current().map_or(Ok(()), ask_hook)
+    match current() {
+        Some(interrupt) if is_time_to_ask() => ask_hook(interrupt),
+        _ => Ok(()),
+    }
+}
+
+fn is_time_to_ask() -> bool {
+    let asked_from = ASKED_FROM.get();
+    asked_from.is_zero() || clock::now() >= asked_from
+}
+
+/// Has the next question put, whatever the time: a signal has ended a sleep.
+pub(crate) fn note_signal() {
+    ASKED_FROM.set(Duration::ZERO);
 }
 
 #[cold]
 fn ask_hook(interrupt: &Interrupt<'_>) -> io::Result<()> {
     // A call that the hook makes asks nobody.
-    let _while_asked = Replaced::by(ptr::null());
+    let _while_asked = Replaced::by(ptr::null(), Duration::ZERO);
     let no_panic = EndsTheProcess;
     let is_to_end = (interrupt.hook)();
     mem::forget(no_panic);
@@ -209,19 +261,31 @@ impl Drop for EndsTheProcess {
 }
 
 /// As [`ask`], unless it is no sleep since `deadline` has passed; gives the descriptor that the sleep watches beside its
-/// own, for as long as it lasts.
+/// own, for as long as it lasts, and the deadline by which it has to ask again.
 ///
 /// # Errors
 ///
 /// As [`ask`].
 #[inline]
-pub(crate) fn ask_and_watch(deadline: Deadline) -> io::Result<Option<BorrowedFd<'static>>> {
+pub(crate) fn ask_and_watch(
+    deadline: Deadline,
+) -> io::Result<(Option<BorrowedFd<'static>>, Deadline)> {
     match current() {
         Some(interrupt) if !deadline.passed() => {
-            ask_hook(interrupt)?;
-            Ok(interrupt.wake)
+            let asked_from = ASKED_FROM.get();
+            if asked_from.is_zero() {
+                ask_hook(interrupt)?;
+                return Ok((interrupt.wake, deadline));
+            }
+            let now = clock::now();
+            if now >= asked_from {
+                note_signal();
+                ask_hook(interrupt)?;
+                return Ok((interrupt.wake, deadline));
+            }
+            Ok((interrupt.wake, deadline.at_most_from(now, asked_from - now)))
         }
-        _ => Ok(None),
+        _ => Ok((None, deadline)),
     }
 }
 

@@ -49,7 +49,8 @@ pub(crate) fn wait_many(
     deadline: Deadline,
 ) -> io::Result<Vec<Readiness>> {
     loop {
-        let wake = interrupt::ask_and_watch(deadline)?.map(index);
+        let (wake, until) = interrupt::ask_and_watch(deadline)?;
+        let wake = wake.map(index);
         let numbers = fds.iter().map(|(fd, _)| index(*fd)).chain(wake);
         let end = numbers.max().map_or(0, |last| last + 1);
         let (mut readable, mut writable) = (Set::new(end), Set::new(end));
@@ -64,8 +65,11 @@ pub(crate) fn wait_many(
                 writable.insert(index(fd));
             }
         }
-        match select(end, &mut readable, &mut writable, deadline) {
-            Err(Errno::EINTR) if !deadline.passed() => continue,
+        match select(end, &mut readable, &mut writable, until) {
+            Err(Errno::EINTR) if !deadline.passed() => {
+                interrupt::note_signal();
+                continue;
+            }
             // Interrupted at its end it has shown nothing.
             Err(Errno::EINTR) => (readable, writable) = (Set::new(end), Set::new(end)),
             Err(errno) => return Err(refused("pselect6(2)", errno)),
@@ -75,7 +79,9 @@ pub(crate) fn wait_many(
             events.contains(PollFlags::POLLIN) && readable.has(index(fd))
                 || events.contains(PollFlags::POLLOUT) && writable.has(index(fd))
         };
-        if wake.is_some_and(|wake| readable.has(wake)) && !fds.iter().any(is_shown) {
+        let is_to_ask = wake.is_some_and(|wake| readable.has(wake))
+            || until.passed() && !deadline.passed();
+        if is_to_ask && !fds.iter().any(is_shown) {
             // To ask again.
             continue;
         }

@@ -171,7 +171,8 @@ pub(crate) fn wait(
 ) -> io::Result<Readiness> {
     let mut is_wake_heard = true;
     loop {
-        let wake = interrupt::ask_and_watch(deadline)?.filter(|_| is_wake_heard);
+        let (wake, until) = interrupt::ask_and_watch(deadline)?;
+        let wake = wake.filter(|_| is_wake_heard);
         let [second, third] = [also.or(wake), also.and(wake)];
         let also_readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut watched = [
@@ -180,7 +181,7 @@ pub(crate) fn wait(
             also_readable(third.unwrap_or(fd)),
         ];
         let count = 1 + [second, third].iter().flatten().count();
-        let timeout = deadline
+        let timeout = until
             .remaining()
             .map(|left| TimeSpec::from(to_timespec(left)));
         let outcome = ppoll(&mut watched[..count], timeout, None);
@@ -191,9 +192,14 @@ pub(crate) fn wait(
                 is_wake_heard = shown(&watched[count - 1]).intersects(PollFlags::POLLIN);
                 continue;
             }
+            // To ask.
+            Ok(0) if !deadline.passed() => continue,
             Ok(_) => shown(&watched[0]),
             Err(Errno::EINTR) if deadline.passed() => PollFlags::empty(),
-            Err(Errno::EINTR) => continue,
+            Err(Errno::EINTR) => {
+                interrupt::note_signal();
+                continue;
+            }
             Err(Errno::EINVAL) => return wait_without_poll(fd, events, also, deadline),
             Err(errno) => return Err(refused("ppoll(2)", errno)),
         };
@@ -234,15 +240,18 @@ pub(crate) fn wait_many(
     let mut is_wake_heard = true;
     loop {
         watched.truncate(fds.len());
-        let wake = interrupt::ask_and_watch(deadline)?.filter(|_| is_wake_heard);
+        let (wake, until) = interrupt::ask_and_watch(deadline)?;
+        let wake = wake.filter(|_| is_wake_heard);
         watched.extend(wake.map(|wake| PollFd::new(wake, PollFlags::POLLIN)));
-        let timeout = deadline
+        let timeout = until
             .remaining()
             .map(|left| TimeSpec::from(to_timespec(left)));
         let outcome = ppoll(&mut watched, timeout, None);
         kill_point();
         match outcome {
-            Err(Errno::EINTR) if !deadline.passed() => {}
+            // To ask.
+            Ok(0) if !deadline.passed() => {}
+            Err(Errno::EINTR) if !deadline.passed() => interrupt::note_signal(),
             Ok(1) if wake.is_some() && shown(&watched[fds.len()]) != PollFlags::empty() => {
                 is_wake_heard = shown(&watched[fds.len()]).intersects(PollFlags::POLLIN);
             }

@@ -145,6 +145,11 @@ impl Spinner {
         }
     }
 
+    /// Waits from now on as `spin` says; what was learned stays.
+    pub(crate) fn choose(&mut self, spin: Spin) {
+        self.spin = spin;
+    }
+
     /// For a receiver that begins to wait for a record at `position`: whether an answer may be waited for, or much, or
     /// whether it is a trickle.
     pub(crate) fn begin_at(&mut self, position: u64) {

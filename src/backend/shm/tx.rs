@@ -22,7 +22,7 @@ use crate::sys::holders::Opposite;
 use crate::sys::process::Process;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Place, Wait, Woken};
-use crate::wait::spin::{self, Spinner};
+use crate::wait::spin::{self, Spin, Spinner};
 
 /// One handle to the sending side.
 pub(crate) struct Tx {
@@ -159,6 +159,11 @@ impl Tx {
             may_hold: false,
             noted: 0,
         }
+    }
+
+    /// How this handle waits from now on.
+    pub(crate) fn choose_spin(&mut self, spin: Spin) {
+        self.spinner.choose(spin);
     }
 
     fn send_open(&mut self, bytes: impl Payload, patience: Patience) -> Result<(), Fault> {
