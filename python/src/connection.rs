@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU32;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
-use shmpipe::{Receiver, Sender};
+use pyo3::types::{PyBytes, PyDict};
+use shmpipe::{Backend, Receiver, Sender};
 
 use crate::blocking::blocking;
 use crate::buffer::Bytes;
@@ -61,6 +61,26 @@ impl Core {
     #[inline]
     pub(crate) fn with<R>(&self, py: Python<'_>, look: impl FnOnce(&mut State) -> R) -> R {
         self.0.with(py, look)
+    }
+
+    /// Counts a message that was received; of a connection that was closed meanwhile nobody asks.
+    #[inline]
+    pub(crate) fn count_received(&self, py: Python<'_>, bytes: usize) {
+        self.0.with(py, |state| {
+            if let Some(half) = &mut state.receiver {
+                half.counts.add(1, bytes);
+            }
+        });
+    }
+
+    /// As [`count_received`](Self::count_received), for messages that were sent.
+    #[inline]
+    pub(crate) fn count_sent(&self, py: Python<'_>, messages: u64, bytes: usize) {
+        self.0.with(py, |state| {
+            if let Some(half) = &mut state.sender {
+                half.counts.add(messages, bytes);
+            }
+        });
     }
 
     #[inline]
@@ -308,6 +328,11 @@ impl Core {
             }
             match (&state.receiver, &state.sender) {
                 (Some(half), _) => Ok(half.template.as_fd().as_raw_fd()),
+                // A pipe's own writing end, which can be written to while there is room.
+                (None, Some(half)) if half.template.backend() == Backend::Kernel => {
+                    let numbers = half.numbers().map_err(of_io)?;
+                    numbers.get(1).copied().ok_or_else(closed)
+                }
                 (None, Some(half)) => half
                     .template
                     .readiness()
@@ -386,7 +411,7 @@ impl Core {
                 (None, None) => Err(closed()),
             })?;
         Ok(match backend {
-            shmpipe::Backend::Kernel => "kernel",
+            Backend::Kernel => "kernel",
             _ => "shm",
         })
     }
@@ -460,6 +485,28 @@ impl Core {
     /// or -1 for an object that is too long for a send that does not block.
     fn _try_send(&self, obj: &Bound<'_, PyAny>) -> PyResult<Option<RawFd>> {
         self.try_send(obj)
+    }
+
+    /// What has gone through this object, in this process and before a fork in the parent: a dictionary with the numbers
+    /// of messages and bytes that were sent and received, and of the calls of each kind that released the GIL, since
+    /// they had to wait or copied much.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (received, sent) = self.0.with(py, |state| {
+            if !state.is_open {
+                return Err(closed());
+            }
+            let received = state.receiver.as_ref().map(|half| half.counts);
+            let sent = state.sender.as_ref().map(|half| half.counts);
+            Ok((received.unwrap_or_default(), sent.unwrap_or_default()))
+        })?;
+        let stats = PyDict::new(py);
+        stats.set_item("sent_messages", sent.messages)?;
+        stats.set_item("sent_bytes", sent.bytes)?;
+        stats.set_item("slow_sends", sent.slow_calls)?;
+        stats.set_item("received_messages", received.messages)?;
+        stats.set_item("received_bytes", received.bytes)?;
+        stats.set_item("slow_receives", received.slow_calls)?;
+        Ok(stats)
     }
 
     /// The processes that hold the other side, as pairs of process id and name, found in /proc.

@@ -64,9 +64,27 @@ impl End for Sender {
     }
 }
 
+/// What has gone through one direction of a connection.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// Calls that went without the GIL, which those do that may have to wait.
+    pub(crate) slow_calls: u64,
+}
+
+impl Counts {
+    #[inline]
+    pub(crate) fn add(&mut self, messages: u64, bytes: usize) {
+        self.messages += messages;
+        self.bytes += bytes as u64;
+    }
+}
+
 pub(crate) struct Half<T> {
     /// Asked for what holds for all handles, and never used for a call.
     pub(crate) template: T,
+    pub(crate) counts: Counts,
     idle: Vec<Box<T>>,
     /// Handles that threads of this process have.
     lent: usize,
@@ -81,6 +99,7 @@ impl<T: End> Half<T> {
     pub(crate) fn new(template: T) -> Self {
         Self {
             template,
+            counts: Counts::default(),
             idle: Vec::new(),
             lent: 0,
             receiving: Arc::default(),
@@ -128,6 +147,7 @@ impl<T: End> Half<T> {
             Spin::Adaptive
         });
         self.lent += 1;
+        self.counts.slow_calls += 1;
         Ok(handle)
     }
 
