@@ -139,7 +139,7 @@ def Pipe(
     """
     if capacity is None:
         capacity = DEFAULT_CAPACITY
-    first, second = _shmpipe.pipe(duplex, capacity, backend, label)
+    first, second = _shmpipe.pipe(bool(duplex), capacity, backend, label)
     return Connection(first), Connection(second)
 
 
