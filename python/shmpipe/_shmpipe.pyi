@@ -1,11 +1,16 @@
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
+__all__ = ["Core", "Seed", "pipe", "rebuild", "wait"]
+
+@final
+@disjoint_base
 class Seed: ...
 
+@disjoint_base
 class Core:
     def __new__(cls, seed: Seed) -> Core: ...
     def send(self, obj: Any) -> None: ...

@@ -279,7 +279,7 @@ impl Core {
     }
 
     /// Whether a receive would not block, waiting for that at most `timeout` seconds; `None` for without limit.
-    #[pyo3(signature = (timeout=Some(0.0)))]
+    #[pyo3(signature = (timeout=Some(0.0)), text_signature = "($self, timeout=0.0)")]
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let is_ready = self.0.with(py, |state| {
             let receiver = state.receiver()?.idle().map_err(of_io)?;

@@ -40,6 +40,7 @@ mod in_place;
 mod inherit;
 mod inherit_refused;
 mod interrupted;
+mod interrupted_later;
 mod labels;
 mod large;
 mod limits;
