@@ -222,14 +222,24 @@ fn current() -> Option<&'static Interrupt<'static>> {
 #[inline]
 pub(crate) fn ask() -> io::Result<()> {
     match current() {
-        Some(interrupt) if is_time_to_ask() => ask_hook(interrupt),
+        Some(interrupt) if time_unasked().is_none() => ask_hook(interrupt),
         _ => Ok(()),
     }
 }
 
-fn is_time_to_ask() -> bool {
+/// How long the hook is not to be asked yet.
+fn time_unasked() -> Option<Duration> {
     let asked_from = ASKED_FROM.get();
-    asked_from.is_zero() || clock::now() >= asked_from
+    if asked_from.is_zero() {
+        return None;
+    }
+    let left = asked_from
+        .checked_sub(clock::now())
+        .filter(|left| !left.is_zero());
+    if left.is_none() {
+        note_signal();
+    }
+    left
 }
 
 /// Has the next question put, whatever the time: a signal has ended a sleep.
@@ -272,18 +282,14 @@ pub(crate) fn ask_and_watch(
 ) -> io::Result<(Option<BorrowedFd<'static>>, Deadline)> {
     match current() {
         Some(interrupt) if !deadline.passed() => {
-            let asked_from = ASKED_FROM.get();
-            if asked_from.is_zero() {
-                ask_hook(interrupt)?;
-                return Ok((interrupt.wake, deadline));
-            }
-            let now = clock::now();
-            if now >= asked_from {
-                note_signal();
-                ask_hook(interrupt)?;
-                return Ok((interrupt.wake, deadline));
-            }
-            Ok((interrupt.wake, deadline.at_most_from(now, asked_from - now)))
+            let until = match time_unasked() {
+                Some(left) => deadline.at_most(left),
+                None => {
+                    ask_hook(interrupt)?;
+                    deadline
+                }
+            };
+            Ok((interrupt.wake, until))
         }
         _ => Ok((None, deadline)),
     }

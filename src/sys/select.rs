@@ -79,8 +79,8 @@ pub(crate) fn wait_many(
             events.contains(PollFlags::POLLIN) && readable.has(index(fd))
                 || events.contains(PollFlags::POLLOUT) && writable.has(index(fd))
         };
-        let is_to_ask = wake.is_some_and(|wake| readable.has(wake))
-            || until.passed() && !deadline.passed();
+        let is_to_ask =
+            wake.is_some_and(|wake| readable.has(wake)) || until.passed() && !deadline.passed();
         if is_to_ask && !fds.iter().any(is_shown) {
             // To ask again.
             continue;

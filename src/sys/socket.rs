@@ -189,6 +189,7 @@ pub(crate) fn wait(
         let found = match outcome {
             Ok(1) if wake.is_some() && shown(&watched[count - 1]) != PollFlags::empty() => {
                 // To ask again. One that is readable no more is of no use.
+                interrupt::note_signal();
                 is_wake_heard = shown(&watched[count - 1]).intersects(PollFlags::POLLIN);
                 continue;
             }
@@ -253,6 +254,7 @@ pub(crate) fn wait_many(
             Ok(0) if !deadline.passed() => {}
             Err(Errno::EINTR) if !deadline.passed() => interrupt::note_signal(),
             Ok(1) if wake.is_some() && shown(&watched[fds.len()]) != PollFlags::empty() => {
+                interrupt::note_signal();
                 is_wake_heard = shown(&watched[fds.len()]).intersects(PollFlags::POLLIN);
             }
             Err(Errno::EINVAL) => return select::wait_many(fds, deadline),
