@@ -79,10 +79,12 @@ pub(crate) fn wait_many(
             events.contains(PollFlags::POLLIN) && readable.has(index(fd))
                 || events.contains(PollFlags::POLLOUT) && writable.has(index(fd))
         };
-        let is_to_ask =
-            wake.is_some_and(|wake| readable.has(wake)) || until.passed() && !deadline.passed();
+        let is_woken = wake.is_some_and(|wake| readable.has(wake));
+        let is_to_ask = is_woken || until.passed() && !deadline.passed();
         if is_to_ask && !fds.iter().any(is_shown) {
-            // To ask again.
+            if is_woken {
+                interrupt::note_signal();
+            }
             continue;
         }
         let found = |watched: &(BorrowedFd<'_>, PollFlags)| {

@@ -325,6 +325,14 @@ mod tests {
     }
 
     #[test]
+    fn a_handle_may_choose_otherwise_than_its_pipe() {
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        assert!(spinner.may_look());
+        spinner.choose(Spin::Never);
+        assert!(!spinner.may_look());
+    }
+
+    #[test]
     fn a_yield_to_somebody_else_is_not_repeated_soon() {
         let mut spinner = Spinner::new(Spin::Adaptive);
         spinner.learn_of_yield(true, LONGEST_YIELD);
