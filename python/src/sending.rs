@@ -13,9 +13,17 @@ use crate::connection::{COPIED_WITH_GIL, Core};
 use crate::errors::{of_io, of_send, of_try_send};
 use crate::message::{has_trailer, trailer};
 use crate::pickling::{Pickled, Pieces, dumps};
+use crate::threads;
 
 /// Messages that `send_many` sends at a time.
 const RUN: usize = 64;
+
+/// Whether a send would wake somebody while other threads may want the GIL: a thread of the same process, or a peer
+/// that answers to one. On a busy CPU that one runs at once, and this one would keep the GIL meanwhile.
+#[inline]
+fn is_better_without_gil(sender: &Sender) -> bool {
+    threads::others_use_pipes() && sender.receiver_sleeps()
+}
 
 impl Core {
     #[inline]
@@ -55,6 +63,9 @@ impl Core {
         let is_sent = message.len() <= COPIED_WITH_GIL
             && self.with(py, |state| {
                 let sender = state.sender()?.idle().map_err(of_io)?;
+                if is_better_without_gil(sender) {
+                    return Ok(false);
+                }
                 sender.send_fast(message).map_err(of_send)
             })?;
         if !is_sent {
@@ -70,6 +81,9 @@ impl Core {
         if len <= COPIED_WITH_GIL {
             let is_sent = self.with(py, |state| {
                 let sender = state.sender()?.idle().map_err(of_io)?;
+                if is_better_without_gil(sender) {
+                    return Ok(false);
+                }
                 match sender.try_send_vectored(&slices) {
                     Ok(()) => Ok(true),
                     // It may have been sent.

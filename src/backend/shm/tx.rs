@@ -161,6 +161,11 @@ impl Tx {
         }
     }
 
+    /// Whether a send would have to ring.
+    pub(crate) fn receiver_sleeps(&self) -> bool {
+        self.end.control().data.is_armed()
+    }
+
     /// How this handle waits from now on.
     pub(crate) fn choose_spin(&mut self, spin: Spin) {
         self.spinner.choose(spin);
