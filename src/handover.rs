@@ -88,7 +88,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a kernel pipe where memfd_create(2) is refused.
+    /// `Unsupported` for a kernel pipe where memfd_create(2) is refused. What allocating the memory reports, where
+    /// [`PipeOptions::allocate`](crate::PipeOptions::allocate) put that off.
     ///
     /// # Examples
     ///
@@ -102,7 +103,7 @@ impl Sender {
     /// ```
     pub fn as_fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
         match &self.flavor {
-            sender::Flavor::SharedMemory(tx) => Ok(tx.fds()),
+            sender::Flavor::SharedMemory(tx) => tx.fds(),
             sender::Flavor::Kernel(tx) => tx.fds(),
         }
     }
@@ -166,7 +167,7 @@ impl Receiver {
     /// As there.
     pub fn as_fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
         match &self.flavor {
-            receiver::Flavor::SharedMemory(rx) => Ok(rx.fds()),
+            receiver::Flavor::SharedMemory(rx) => rx.fds(),
             receiver::Flavor::Kernel(rx) => rx.fds(),
         }
     }

@@ -10,6 +10,7 @@ mod support;
 
 mod ends;
 
+mod allocated;
 mod batches;
 mod bindings;
 mod blocking;

@@ -264,16 +264,21 @@ impl End {
     }
 
     /// The descriptors that make this end: the memfd, the life-line, and the socket for parcels.
-    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::fill_holes`].
+    fn fds(&self) -> io::Result<impl Iterator<Item = BorrowedFd<'_>>> {
+        self.segment.fill_holes()?;
         let parcels = self.parcels.as_ref().map(AsFd::as_fd);
-        [self.segment.memfd(), self.socket()]
+        Ok([self.segment.memfd(), self.socket()]
             .into_iter()
-            .chain(parcels)
+            .chain(parcels))
     }
 
     /// Copies of them for another process.
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
-        self.fds()
+        self.fds()?
             .map(|fd| descriptors::copy(fd.as_raw_fd()))
             .collect()
     }
@@ -335,8 +340,8 @@ impl Rx {
 
 impl Rx {
     /// The descriptors that make this end.
-    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.end.fds().collect()
+    pub(crate) fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        Ok(self.end.fds()?.collect())
     }
 
     /// Whether `other` is of the same pipe.
@@ -347,8 +352,8 @@ impl Rx {
 
 impl Tx {
     /// As [`Rx::fds`].
-    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.end.fds().collect()
+    pub(crate) fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
+        Ok(self.end.fds()?.collect())
     }
 
     /// Whether `other` is of the same pipe.
