@@ -59,7 +59,8 @@ impl Segment {
             alignment,
             are_dumped: !wanted.flags.has(Flags::UNDUMPED),
         };
-        let segment = Self::map(memfd, geometry, pages, wanted.is_allocated)?;
+        let mut segment = Self::map(memfd, geometry, pages)?;
+        segment.is_allocated = wanted.is_allocated;
         if huge {
             make_huge(segment.mapping.as_ptr(), control + wanted.capacity)?;
             if are_filled {
@@ -87,20 +88,15 @@ impl Segment {
             alignment: huge.flatten().unwrap_or_else(page_size),
             are_dumped: !geometry.flags().has(Flags::UNDUMPED),
         };
-        Self::map(memfd, geometry, pages, true)
+        Self::map(memfd, geometry, pages)
     }
 
-    fn map(
-        memfd: OwnedFd,
-        geometry: Geometry,
-        pages: Pages,
-        is_allocated: bool,
-    ) -> io::Result<Self> {
+    fn map(memfd: OwnedFd, geometry: Geometry, pages: Pages) -> io::Result<Self> {
         let mapping = DoubleMapping::new(&memfd, geometry.control(), geometry.capacity(), pages)?;
         Ok(Self {
             mapping,
             geometry,
-            is_allocated,
+            is_allocated: true,
             memfd,
         })
     }
