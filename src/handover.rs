@@ -88,7 +88,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a kernel pipe where memfd_create(2) is refused.
+    /// `Unsupported` for a kernel pipe where memfd_create(2) is refused. What allocating the memory reports, where
+    /// [`PipeOptions::allocate`](crate::PipeOptions::allocate) put that off.
     ///
     /// # Examples
     ///

@@ -113,6 +113,8 @@ pub struct PipeOptions {
     pub(crate) label: Option<String>,
     spin: Spin,
     in_place: Option<usize>,
+    /// Whether the memory is there from the beginning.
+    pub(crate) allocate: bool,
     pub(crate) flags: Flags,
 }
 
@@ -137,6 +139,7 @@ impl PipeOptions {
             label: None,
             spin: Spin::Adaptive,
             in_place: None,
+            allocate: true,
             flags: Flags::NONE,
         }
     }
@@ -363,6 +366,7 @@ impl PipeOptions {
             limit,
             spin: self.spin.to_word(),
             label: self.checked_label()?,
+            is_allocated: self.allocate,
             flags: self.flags,
         };
         match backend {

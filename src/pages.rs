@@ -11,7 +11,7 @@ impl PipeOptions {
     ///
     /// With `false` each process has a page fault (some microseconds) at its first access to each page of 4 KiB. That is
     /// for pipes of very large capacity of which little may ever be used: filling the tables takes a millisecond for some
-    /// 7 MiB. The memory itself is allocated when the pipe is made in either case.
+    /// 7 MiB. The memory itself is allocated when the pipe is made in either case; [`allocate`](Self::allocate) puts that off too.
     ///
     /// A forked process begins with empty tables for memory that it shares, and so does one to which an end is handed
     /// over, whatever was chosen here: [`Sender::prefault`] fills them there. It does not happen by itself, because an end
@@ -29,6 +29,31 @@ impl PipeOptions {
     /// ```
     pub const fn prefault(mut self, fill: bool) -> Self {
         self.flags = self.flags.with(Flags::UNFILLED, !fill);
+        self
+    }
+
+    /// Sets whether the pipe's memory is allocated when it is made, as it is by default.
+    ///
+    /// With `false` each page of it is allocated at its first use, and the page tables are not filled ahead. That is for
+    /// programs that make many pipes and fill few: making and closing a pipe of 256 KiB then takes a third of the time.
+    /// The price is that a system or a memory cgroup without memory shows itself by the kernel ending a process at such a
+    /// first use, and not by an error when the pipe is made.
+    ///
+    /// Forked processes share the memory as it is. What is not allocated yet is so when an end is handed over otherwise:
+    /// by [`into_fds`](Sender::into_fds), [`as_fds`](Sender::as_fds), [`inherit`](Sender::inherit) or in a message.
+    ///
+    /// Without effect on the kernel backend.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut rx, mut tx) = shmpipe::PipeOptions::new().capacity(1 << 20).allocate(false).pipe()?;
+    /// tx.send(b"in the first of 256 pages")?;
+    /// assert_eq!(rx.recv()?.len(), 25);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn allocate(mut self, allocate: bool) -> Self {
+        self.allocate = allocate;
         self
     }
 

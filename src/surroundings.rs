@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::{Connection, Receiver, Sender, receiver, sender, sys};
+use crate::{Connection, Receiver, Sender, Spin, receiver, sender, sys};
 
 impl Sender {
     /// Why this end is a kernel pipe although shared memory is the default: the error that making it of shared memory
@@ -70,6 +70,30 @@ impl Sender {
         }
         self.prefault()
     }
+
+    /// Sets how the blocked calls of this handle wait before they sleep, whatever
+    /// [`PipeOptions::spin`](crate::PipeOptions::spin) said. Other handles, clones among them, keep what that says.
+    ///
+    /// For what only the process knows of itself. While a thread looks or yields, another one of the process may want
+    /// its CPU, or what it lets go of by that: an interpreter's lock for one. Then [`Spin::Never`] is the better choice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Spin;
+    ///
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// rx.set_spin(Spin::Never);
+    /// tx.set_spin(Spin::Never);
+    /// tx.send(b"who waits for me sleeps at once")?;
+    /// assert_eq!(rx.recv()?.len(), 31);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_spin(&mut self, spin: Spin) {
+        if let sender::Flavor::SharedMemory(tx) = &mut self.flavor {
+            tx.choose_spin(spin);
+        }
+    }
 }
 
 impl Receiver {
@@ -106,6 +130,17 @@ impl Receiver {
             receiver::Flavor::Kernel(rx) => rx.prepare_for_close()?,
         }
         self.prefault()
+    }
+
+    /// As [`Sender::set_spin`].
+    ///
+    /// # Examples
+    ///
+    /// See there.
+    pub fn set_spin(&mut self, spin: Spin) {
+        if let receiver::Flavor::SharedMemory(rx) = &mut self.flavor {
+            rx.choose_spin(spin);
+        }
     }
 }
 

@@ -87,7 +87,11 @@ def uninstall() -> None:
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
-    """Be installed inside a ``with`` block."""
+    """Be installed inside a ``with`` block.
+
+    Use pools and executors inside of it too: their threads look ``wait`` up at each call, and that of the standard
+    library waits for connections by their descriptors, which is slower.
+    """
     was_installed = bool(_originals)
     install()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing.connection as _stdlib
 import os
 import selectors
@@ -43,6 +44,18 @@ class Connection(_shmpipe.Core, _stdlib.Connection):
                 "or give it to a process that is being started"
             )
         return reduce_connection(self)
+
+    @property
+    def label(self) -> str | None:
+        """The name that the pipe was given for tools, in whichever process; ``None`` where it has none, or without /proc."""
+        receiving, sending = self._lend()
+        for fd in receiving + sending:
+            with contextlib.suppress(OSError):
+                link = os.readlink(f"/proc/self/fd/{fd}")
+                if link.startswith("/memfd:shmpipe"):
+                    _, _, label = link.removesuffix(" (deleted)").removeprefix("/memfd:").partition(":")
+                    return label or None
+        return None
 
     async def recv_async(self) -> Any:
         """Receive an object on asyncio's running loop, and let other tasks run while the pipe is empty.
@@ -126,7 +139,7 @@ def Pipe(
     """
     if capacity is None:
         capacity = DEFAULT_CAPACITY
-    first, second = _shmpipe.pipe(duplex, capacity, backend, label)
+    first, second = _shmpipe.pipe(bool(duplex), capacity, backend, label)
     return Connection(first), Connection(second)
 
 
@@ -166,8 +179,10 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
 def reduce_connection(connection):
     """What ``ForkingPickler`` makes of a connection: its descriptors, each handed over as the standard library does."""
     receiving, sending = connection._lend()
+    is_starting = _context.get_spawning_popen() is not None
     return (
-        rebuild_connection,
+        # Starters of processes other than the standard library's have no other way to hear of it.
+        rebuild_and_install if is_starting and is_installed() else rebuild_connection,
         ([_handed(fd) for fd in receiving], [_handed(fd) for fd in sending]),
     )
 
@@ -187,6 +202,19 @@ def rebuild_connection(receiving, sending):
     """Make a connection of what :func:`reduce_connection` made of one, in the process that it was handed to."""
     seed = _shmpipe.rebuild([fd.detach() for fd in receiving], [fd.detach() for fd in sending])
     return Connection(seed)
+
+
+def rebuild_and_install(receiving, sending):
+    """As :func:`rebuild_connection`, in a process that is started from one in which shmpipe is installed."""
+    from ._install import install
+
+    install()
+    return rebuild_connection(receiving, sending)
+
+
+def is_installed():
+    """Whether ``multiprocessing.Pipe`` is that of this module."""
+    return _stdlib.Pipe is Pipe
 
 
 _reduction.register(Connection, reduce_connection)

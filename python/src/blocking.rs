@@ -2,9 +2,16 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use shmpipe::Interrupt;
+
+use crate::threads;
+
+/// How long a call does not ask again for signals, which takes the GIL from threads that work. A signal between the first
+/// question and the sleep is heard after so long.
+const UNASKED: Duration = Duration::from_millis(10);
 
 /// Forks between the first process and this one.
 static FORKS: AtomicU64 = AtomicU64::new(0);
@@ -22,6 +29,7 @@ pub(crate) fn fork_generation() -> u64 {
 
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
+    threads::forget_all();
     // The thread that forked is the child's only one, and so its main one.
     RUNS_HANDLERS.set(Some(true));
 }
@@ -59,6 +67,7 @@ pub(crate) fn blocking<R: Send>(py: Python<'_>, call: impl FnOnce() -> R + Send)
     if !runs_handlers() {
         return Ok(py.detach(call));
     }
+    py.check_signals()?;
     let (outcome, raised) = py.detach(|| {
         let raised = Cell::new(None);
         let ask = || match Python::attach(|py| py.check_signals()) {
@@ -68,7 +77,7 @@ pub(crate) fn blocking<R: Send>(py: Python<'_>, call: impl FnOnce() -> R + Send)
                 true
             }
         };
-        let outcome = Interrupt::new(&ask).during(call);
+        let outcome = Interrupt::new(&ask).after(UNASKED).during(call);
         (outcome, raised.take())
     });
     match raised {

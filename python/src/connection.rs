@@ -1,18 +1,20 @@
 //! The class that the Python half's `Connection` is made of.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
-use shmpipe::{Receiver, Sender};
+use pyo3::types::{PyBytes, PyDict};
+use shmpipe::{Backend, Receiver, Sender};
 
 use crate::blocking::blocking;
 use crate::buffer::Bytes;
 use crate::errors::{closed, of_io};
 use crate::gil::Gil;
-use crate::half::Half;
+use crate::half::{Half, Receiving};
 use crate::loans::{InPlace, Reservation};
 use crate::message::parts;
 use crate::pipe::Seed;
@@ -61,6 +63,26 @@ impl Core {
         self.0.with(py, look)
     }
 
+    /// Counts a message that was received; of a connection that was closed meanwhile nobody asks.
+    #[inline]
+    pub(crate) fn count_received(&self, py: Python<'_>, bytes: usize) {
+        self.0.with(py, |state| {
+            if let Some(half) = &mut state.receiver {
+                half.counts.add(1, bytes);
+            }
+        });
+    }
+
+    /// As [`count_received`](Self::count_received), for messages that were sent.
+    #[inline]
+    pub(crate) fn count_sent(&self, py: Python<'_>, messages: u64, bytes: usize) {
+        self.0.with(py, |state| {
+            if let Some(half) = &mut state.sender {
+                half.counts.add(messages, bytes);
+            }
+        });
+    }
+
     #[inline]
     pub(crate) fn check_readable(&self, py: Python<'_>) -> PyResult<()> {
         self.0.with(py, |state| state.receiver().map(drop))
@@ -74,6 +96,29 @@ impl Core {
     pub(crate) fn lend_receiver(&self, py: Python<'_>) -> PyResult<Box<Receiver>> {
         self.0
             .with(py, |state| state.receiver()?.lend().map_err(of_io))
+    }
+
+    /// As [`lend_receiver`](Self::lend_receiver), for a call that takes what comes.
+    pub(crate) fn lend_receiver_to_receive(
+        &self,
+        py: Python<'_>,
+    ) -> PyResult<(Box<Receiver>, Receiving)> {
+        self.0.with(py, |state| {
+            let half = state.receiver()?;
+            let handle = half.lend().map_err(of_io)?;
+            Ok((handle, Receiving::begin(half)))
+        })
+    }
+
+    /// As [`lend_receiver`](Self::lend_receiver), with the number of threads that are inside a receive.
+    pub(crate) fn lend_receiver_to_watch(
+        &self,
+        py: Python<'_>,
+    ) -> PyResult<(Box<Receiver>, Arc<AtomicU32>)> {
+        self.0.with(py, |state| {
+            let half = state.receiver()?;
+            Ok((half.lend().map_err(of_io)?, half.receiving()))
+        })
     }
 
     pub(crate) fn give_back_receiver(&self, py: Python<'_>, handle: Box<Receiver>) {
@@ -233,7 +278,7 @@ impl Core {
     }
 
     /// Whether a receive would not block, waiting for that at most `timeout` seconds; `None` for without limit.
-    #[pyo3(signature = (timeout=Some(0.0)))]
+    #[pyo3(signature = (timeout=Some(0.0)), text_signature = "($self, timeout=0.0)")]
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let is_ready = self.0.with(py, |state| {
             let receiver = state.receiver()?.idle().map_err(of_io)?;
@@ -282,6 +327,11 @@ impl Core {
             }
             match (&state.receiver, &state.sender) {
                 (Some(half), _) => Ok(half.template.as_fd().as_raw_fd()),
+                // A pipe's own writing end, which can be written to while there is room.
+                (None, Some(half)) if half.template.backend() == Backend::Kernel => {
+                    let numbers = half.numbers().map_err(of_io)?;
+                    numbers.get(1).copied().ok_or_else(closed)
+                }
                 (None, Some(half)) => half
                     .template
                     .readiness()
@@ -360,7 +410,7 @@ impl Core {
                 (None, None) => Err(closed()),
             })?;
         Ok(match backend {
-            shmpipe::Backend::Kernel => "kernel",
+            Backend::Kernel => "kernel",
             _ => "shm",
         })
     }
@@ -435,6 +485,28 @@ impl Core {
     /// or -1 for an object that is too long for a send that does not block.
     fn _try_send(&self, obj: &Bound<'_, PyAny>) -> PyResult<Option<RawFd>> {
         self.try_send(obj)
+    }
+
+    /// What has gone through this object, in this process and before a fork in the parent: a dictionary with the numbers
+    /// of messages and bytes that were sent and received, and of the calls of each kind that released the GIL, since
+    /// they had to wait or copied much.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (received, sent) = self.0.with(py, |state| {
+            if !state.is_open {
+                return Err(closed());
+            }
+            let received = state.receiver.as_ref().map(|half| half.counts);
+            let sent = state.sender.as_ref().map(|half| half.counts);
+            Ok((received.unwrap_or_default(), sent.unwrap_or_default()))
+        })?;
+        let stats = PyDict::new(py);
+        stats.set_item("sent_messages", sent.messages)?;
+        stats.set_item("sent_bytes", sent.bytes)?;
+        stats.set_item("slow_sends", sent.slow_calls)?;
+        stats.set_item("received_messages", received.messages)?;
+        stats.set_item("received_bytes", received.bytes)?;
+        stats.set_item("slow_receives", received.slow_calls)?;
+        Ok(stats)
     }
 
     /// The processes that hold the other side, as pairs of process id and name, found in /proc.

@@ -4,18 +4,43 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use shmpipe::{Receiver, Sender};
+use shmpipe::{Receiver, Sender, Spin};
 
 use crate::blocking::fork_generation;
+use crate::threads;
+
+/// That the calling thread is inside a receive.
+pub(crate) struct Receiving(Arc<AtomicU32>);
+
+impl Receiving {
+    pub(crate) fn begin(half: &mut Half<Receiver>) -> Self {
+        let count = half.receiving();
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// An end of the Rust crate.
 pub(crate) trait End: Send + Sized {
+    fn set_spin(&mut self, spin: Spin);
     fn another(&self) -> io::Result<Self>;
     fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>>;
 }
 
 impl End for Receiver {
+    fn set_spin(&mut self, spin: Spin) {
+        self.set_spin(spin);
+    }
+
     fn another(&self) -> io::Result<Self> {
         self.try_clone()
     }
@@ -26,6 +51,10 @@ impl End for Receiver {
 }
 
 impl End for Sender {
+    fn set_spin(&mut self, spin: Spin) {
+        self.set_spin(spin);
+    }
+
     fn another(&self) -> io::Result<Self> {
         self.try_clone()
     }
@@ -35,12 +64,32 @@ impl End for Sender {
     }
 }
 
+/// What has gone through one direction of a connection.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// Calls that went without the GIL, which those do that may have to wait.
+    pub(crate) slow_calls: u64,
+}
+
+impl Counts {
+    #[inline]
+    pub(crate) fn add(&mut self, messages: u64, bytes: usize) {
+        self.messages += messages;
+        self.bytes += bytes as u64;
+    }
+}
+
 pub(crate) struct Half<T> {
     /// Asked for what holds for all handles, and never used for a call.
     pub(crate) template: T,
+    pub(crate) counts: Counts,
     idle: Vec<Box<T>>,
     /// Handles that threads of this process have.
     lent: usize,
+    /// Threads of this process that wait for a message in a receive.
+    receiving: Arc<AtomicU32>,
     /// Whether there are handles that threads had when another one forked: in this process nobody gives them back.
     has_lost: bool,
     generation: u64,
@@ -50,8 +99,10 @@ impl<T: End> Half<T> {
     pub(crate) fn new(template: T) -> Self {
         Self {
             template,
+            counts: Counts::default(),
             idle: Vec::new(),
             lent: 0,
+            receiving: Arc::default(),
             has_lost: false,
             generation: fork_generation(),
         }
@@ -63,12 +114,20 @@ impl<T: End> Half<T> {
             self.generation = generation;
             self.has_lost |= self.lent > 0;
             self.lent = 0;
+            self.receiving = Arc::default();
         }
+    }
+
+    /// How many threads of this process are inside a receive. It goes on telling when the connection is closed.
+    pub(crate) fn receiving(&mut self) -> Arc<AtomicU32> {
+        self.notice_fork();
+        Arc::clone(&self.receiving)
     }
 
     /// The handle for a call that gives the GIL up nowhere.
     #[inline]
     pub(crate) fn idle(&mut self) -> io::Result<&mut T> {
+        threads::note_use();
         if self.idle.is_empty() {
             self.idle.push(Box::new(self.template.another()?));
         }
@@ -78,11 +137,17 @@ impl<T: End> Half<T> {
     /// A handle for a call that gives the GIL up.
     pub(crate) fn lend(&mut self) -> io::Result<Box<T>> {
         self.notice_fork();
-        let handle = match self.idle.pop() {
+        let mut handle = match self.idle.pop() {
             Some(handle) => handle,
             None => Box::new(self.template.another()?),
         };
+        handle.set_spin(if threads::others_use_pipes() {
+            Spin::Never
+        } else {
+            Spin::Adaptive
+        });
         self.lent += 1;
+        self.counts.slow_calls += 1;
         Ok(handle)
     }
 

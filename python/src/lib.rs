@@ -20,6 +20,7 @@ mod pickling;
 mod pipe;
 mod receiving;
 mod sending;
+mod threads;
 mod waiting;
 
 /// The compiled half of `shmpipe`; use that.

@@ -139,6 +139,9 @@ impl Reservation {
             .get()
             .give_back_sender(py, unsafe { Box::from_raw(handle) });
         outcome?.map_err(of_send)?;
+        if kind.is_none() {
+            self.core.get().count_sent(py, 1, self.len);
+        }
         Ok(false)
     }
 }
@@ -223,7 +226,9 @@ impl InPlace {
             view: _,
             exporter: _,
         } = self.held.take().expect("looked at above");
+        let len = loan.len();
         drop(loan);
+        self.core.get().count_received(py, len);
         // SAFETY: the box's, and the view is gone.
         self.core
             .get()

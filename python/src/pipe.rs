@@ -34,7 +34,7 @@ pub(crate) fn pipe(
     label: Option<&str>,
 ) -> PyResult<(Seed, Seed)> {
     // Many pipes carry little, and page tables that are filled ahead are not there after a fork.
-    let mut options = PipeOptions::new().capacity(capacity).prefault(false);
+    let mut options = PipeOptions::new().capacity(capacity).allocate(false);
     if let Some(name) = backend {
         options = options.backend(match name {
             "shm" => Backend::SharedMemory,

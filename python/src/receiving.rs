@@ -84,7 +84,10 @@ impl Core {
             }))
         })?;
         match (received, made) {
-            (Some(len), Some(made)) => Ok(Some(filled(py, made, len)?)),
+            (Some(len), Some(made)) => {
+                self.count_received(py, len);
+                Ok(Some(filled(py, made, len)?))
+            }
             _ if is_too_long => Err(bad_length()),
             _ => Ok(None),
         }
@@ -109,8 +112,9 @@ impl Core {
         wanted: Wanted,
         max: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut handle = self.lend_receiver(py)?;
+        let (mut handle, receiving) = self.lend_receiver_to_receive(py)?;
         let outcome = blocking(py, || {
+            let _receiving = receiving;
             let mut small = Vec::new();
             let mut large: Option<PyResult<(Py<PyAny>, Room)>> = None;
             let outcome = handle.recv_with(|len| {
@@ -136,6 +140,7 @@ impl Core {
             Err(RecvError::BufferTooSmall { needed }) if needed > max => return Err(bad_length()),
             Err(error) => return Err(of_recv(error)),
         };
+        self.count_received(py, len);
         match large {
             Some(made) => filled(py, made, len),
             None => Ok(PyBytes::new(py, &small[..len]).into_any()),
@@ -171,12 +176,16 @@ impl Core {
                     let (object, room) = Wanted::Pickle.object(py, message.len())?;
                     // SAFETY: the object is new and outlives the copy.
                     unsafe { room.as_mut_slice() }.copy_from_slice(&message);
-                    Ok(Some(object.into_bound(py)))
+                    Ok(Some((object.into_bound(py), message.len())))
                 }
                 Err(TryRecvError::Empty) => Ok(None),
                 Err(error) => Err(of_try_recv(error)),
             }
         })?;
+        let message = message.map(|(message, len)| {
+            self.count_received(py, len);
+            message
+        });
         message
             .map(|message| Ok((object_of(&message)?,)))
             .transpose()
@@ -201,10 +210,16 @@ impl Core {
             }))
         })?;
         if let Some(received) = fast {
+            let len = match &received {
+                Ok(len) => *len,
+                Err(longer) => longer.len()?,
+            };
+            self.count_received(py, len);
             return Ok(received);
         }
-        let mut handle = self.lend_receiver(py)?;
+        let (mut handle, receiving) = self.lend_receiver_to_receive(py)?;
         let outcome = blocking(py, || {
+            let _receiving = receiving;
             let mut longer: Option<PyResult<(Py<PyAny>, Room)>> = None;
             let outcome = handle.recv_with(|len| {
                 if len <= target.len() {
@@ -221,6 +236,7 @@ impl Core {
         let (outcome, longer) = outcome?;
         let longer = longer.transpose()?;
         let len = outcome.map_err(of_recv)?;
+        self.count_received(py, len);
         let Some((object, room)) = longer else {
             return Ok(Ok(len));
         };

@@ -13,9 +13,20 @@ use crate::connection::{COPIED_WITH_GIL, Core};
 use crate::errors::{of_io, of_send, of_try_send};
 use crate::message::{has_trailer, trailer};
 use crate::pickling::{Pickled, Pieces, dumps};
+use crate::threads;
 
 /// Messages that `send_many` sends at a time.
 const RUN: usize = 64;
+
+static HOLD: std::sync::LazyLock<bool> =
+    std::sync::LazyLock::new(|| std::env::var_os("X_HOLD").is_some_and(|x| x == "1"));
+
+/// Whether a send would wake somebody while other threads may want the GIL: a thread of the same process, or a peer
+/// that answers to one. On a busy CPU that one runs at once, and this one would keep the GIL meanwhile.
+#[inline]
+fn is_better_without_gil(sender: &Sender) -> bool {
+    !*HOLD && threads::others_use_pipes() && sender.receiver_sleeps()
+}
 
 impl Core {
     #[inline]
@@ -46,26 +57,36 @@ impl Core {
     pub(crate) fn send_slice(&self, py: Python<'_>, message: &[u8]) -> PyResult<()> {
         if has_trailer(message) {
             let trailer = trailer([].into_iter(), message.len());
-            return self.sending(py, |sender| {
+            self.sending(py, |sender| {
                 sender.send_vectored(&[IoSlice::new(message), IoSlice::new(&trailer)])
-            });
+            })?;
+            self.count_sent(py, 1, message.len() + trailer.len());
+            return Ok(());
         }
         let is_sent = message.len() <= COPIED_WITH_GIL
             && self.with(py, |state| {
                 let sender = state.sender()?.idle().map_err(of_io)?;
+                if is_better_without_gil(sender) {
+                    return Ok(false);
+                }
                 sender.send_fast(message).map_err(of_send)
             })?;
-        if is_sent {
-            return Ok(());
+        if !is_sent {
+            self.sending(py, |sender| sender.send(message))?;
         }
-        self.sending(py, |sender| sender.send(message))
+        self.count_sent(py, 1, message.len());
+        Ok(())
     }
 
     pub(crate) fn send_pieces(&self, py: Python<'_>, pieces: &Pieces) -> PyResult<()> {
         let slices = pieces.slices();
-        if slices.iter().map(|slice| slice.len()).sum::<usize>() <= COPIED_WITH_GIL {
+        let len = slices.iter().map(|slice| slice.len()).sum::<usize>();
+        if len <= COPIED_WITH_GIL {
             let is_sent = self.with(py, |state| {
                 let sender = state.sender()?.idle().map_err(of_io)?;
+                if is_better_without_gil(sender) {
+                    return Ok(false);
+                }
                 match sender.try_send_vectored(&slices) {
                     Ok(()) => Ok(true),
                     // It may have been sent.
@@ -75,10 +96,13 @@ impl Core {
                 }
             })?;
             if is_sent {
+                self.count_sent(py, 1, len);
                 return Ok(());
             }
         }
-        self.sending(py, |sender| sender.send_vectored(&slices))
+        self.sending(py, |sender| sender.send_vectored(&slices))?;
+        self.count_sent(py, 1, len);
+        Ok(())
     }
 
     /// Sends each object as one message, up to [`RUN`] at the cost of one.
@@ -88,9 +112,11 @@ impl Core {
         let mut run: Vec<Bytes> = Vec::with_capacity(RUN);
         let send_run = |run: &mut Vec<Bytes>| -> PyResult<()> {
             let slices: Vec<&[u8]> = run.iter().map(Bytes::as_slice).collect();
+            let len = slices.iter().map(|slice| slice.len()).sum();
             self.sending(py, |sender| {
                 sender.send_batch(slices).map_err(|error| error.error)
             })?;
+            self.count_sent(py, run.len() as u64, len);
             run.clear();
             Ok(())
         };
@@ -133,13 +159,13 @@ impl Core {
             (_, Some(whole)) => vec![IoSlice::new(whole.as_slice())],
             (_, None) => unreachable!("a whole one has bytes"),
         };
-        self.with(py, |state| {
+        let len: usize = slices.iter().map(|slice| slice.len()).sum();
+        let waits_for = self.with(py, |state| {
             let sender = state.sender()?.idle().map_err(of_io)?;
             match sender.try_send_vectored(&slices) {
                 Ok(()) => Ok(None),
                 Err(TrySendError::Full) => {
                     // Readiness is room for a short message.
-                    let len: usize = slices.iter().map(|slice| slice.len()).sum();
                     if len > sender.capacity() / 16
                         || len > 4080 && sender.backend() == Backend::Kernel
                     {
@@ -150,6 +176,10 @@ impl Core {
                 Err(TrySendError::TooLargeAtOnce { .. }) => Ok(Some(-1)),
                 Err(error) => Err(of_try_send(error)),
             }
-        })
+        })?;
+        if waits_for.is_none() {
+            self.count_sent(py, 1, len);
+        }
+        Ok(waits_for)
     }
 }

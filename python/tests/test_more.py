@@ -104,3 +104,36 @@ def test_two_tasks_wait_on_one_connection(backend):
         return sorted(await asyncio.gather(*tasks))
 
     assert asyncio.run(asyncio.wait_for(main(), 60)) == [1, 2]
+
+
+def test_a_wait_beside_a_receive_of_another_thread_misses_nothing(backend):
+    for _ in range(20):
+        r, w = shmpipe.Pipe(False)
+        found = []
+        receiver = threading.Thread(target=lambda: found.append(r.recv()))
+        waiter = threading.Thread(target=lambda: found.append(shmpipe.wait([r], 50) == [r]))
+        receiver.start()
+        waiter.start()
+        w.send_many(["first", "second"])
+        receiver.join()
+        waiter.join()
+        assert sorted(map(str, found)) == ["True", "first"]
+        assert r.recv() == "second"
+        at_end = []
+        receiver = threading.Thread(target=lambda: at_end.append(pytest.raises(EOFError, r.recv)))
+        waiter = threading.Thread(target=lambda: found.append(shmpipe.wait([r], 50) == [r]))
+        receiver.start()
+        waiter.start()
+        w.close()
+        receiver.join()
+        waiter.join()
+        assert at_end and found[-1]
+
+
+def test_a_wait_ends_in_its_time_beside_a_receive_of_another_thread(backend):
+    r, w = shmpipe.Pipe(False)
+    receiver = threading.Thread(target=r.recv)
+    receiver.start()
+    assert shmpipe.wait([r], 0) == [] and shmpipe.wait([r], 0.05) == []
+    w.send(None)
+    receiver.join()

@@ -215,6 +215,15 @@ BLOCKING = {
                     "while True:\n    t = threading.Thread(target=lambda: w.send_bytes(bytes(1000)), daemon=True)\n"
                     "    t.start(); t.join(0.2)\n    if t.is_alive(): break"),
     "a long send": ("w.send_bytes(bytes(10_000_000))", ""),
+    "a send behind a long one": ("w.send_bytes(b'short')", "t = threading.Thread(target=lambda: w.send_bytes(bytes(10_000_000)), daemon=True)\n"
+                                 "t.start()\n"
+                                 "while open(f'/proc/self/task/{t.native_id}/stat').read().rsplit(')', 1)[1].split()[0] != 'S': pass\n"
+                                 "r.poll(None)"),
+    "a receive of a message that is not whole": ("r.recv_bytes()", "import os\n"
+                                 "r, w = shmpipe.Pipe(False, capacity=4096)\nchild = os.fork()\n"
+                                 "if child == 0:\n    os.setpgid(0, 0)\n    threading.Timer(30, os._exit, (0,)).start()\n"
+                                 "    w.send_bytes(bytes(10_000_000))\n    os._exit(0)\n"
+                                 "r.poll(None); os.kill(child, signal.SIGSTOP); os.waitpid(child, os.WUNTRACED)"),
 }
 
 
@@ -240,6 +249,44 @@ def test_a_handler_that_does_not_raise_ends_no_call(backend):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert handled
+
+
+def test_a_send_from_a_handler_inside_a_long_send_is_an_error(backend):
+    r, w = shmpipe.Pipe(False)
+    outcomes = []
+
+    def handler(*_):
+        try:
+            w.send("nested")
+        except RuntimeError as error:
+            outcomes.append(str(error))
+        raise KeyError("ends the send")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyError):
+            w.send_bytes(bytes(10_000_000))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(outcomes) == 1 and "inside another call" in outcomes[0]
+    # A kernel pipe is still full of what was sent of the message.
+    sender = threading.Thread(target=w.send, args=("next",))
+    sender.start()
+    assert r.recv() == "next"
+    sender.join()
+
+
+def test_a_receive_from_a_handler_inside_a_receive_gets_the_message(backend):
+    r, w = shmpipe.Pipe(False)
+    received = []
+    before = signal.signal(signal.SIGALRM, lambda *_: (w.send(1), received.append(r.recv()), w.send(2)))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        assert r.recv() == 2
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert received == [1]
 
 
 def test_a_blocked_daemon_thread_does_not_keep_the_interpreter(backend):

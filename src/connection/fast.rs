@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::receiver::Flavor;
-use crate::{Message, Receiver, SendError, Sender};
+use crate::{Message, Receiver, SendError, Sender, sender};
 
 impl Receiver {
     /// Receives the next message if that takes the fast path alone; else `None`, and nothing has changed.
@@ -123,6 +123,32 @@ impl Sender {
         match self.send_at_once(message) {
             Some(told) => told.map(|()| true).map_err(SendError::Io),
             None => Ok(false),
+        }
+    }
+
+    /// Whether a send would now have to wake a receiver, by a system call: one sleeps, or watches the pipe by a
+    /// descriptor or [`wait`](crate::wait). A look that costs a load, and that the next moment may prove wrong.
+    ///
+    /// For callers of [`send_fast`](Self::send_fast) that would rather release their lock before the system call: on a
+    /// busy CPU the one that is woken may run first. Always true on a kernel pipe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Backend, PipeOptions};
+    ///
+    /// let (mut rx, mut tx) = PipeOptions::new().backend(Backend::SharedMemory).pipe()?;
+    /// assert!(!tx.receiver_sleeps());
+    /// let receiver = std::thread::spawn(move || rx.recv().map(|message| message.len()));
+    /// while !tx.receiver_sleeps() {}
+    /// tx.send(b"wake up")?;
+    /// assert_eq!(receiver.join().unwrap()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn receiver_sleeps(&self) -> bool {
+        match &self.flavor {
+            sender::Flavor::SharedMemory(tx) => tx.receiver_sleeps(),
+            sender::Flavor::Kernel(_) => true,
         }
     }
 }

@@ -93,6 +93,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) spin: u64,
     /// What the memory is called besides.
     pub(crate) label: Option<&'a str>,
+    /// Whether the memory is allocated now, and not as it is used.
+    pub(crate) is_allocated: bool,
     pub(crate) flags: Flags,
 }
 
@@ -105,6 +107,7 @@ impl Wanted<'_> {
             limit: usize::MAX,
             spin: 0,
             label: None,
+            is_allocated: true,
             flags: Flags::NONE,
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use crate::sys::memory::{DoubleMapping, Pages, page_size, refuse_holes, sealed_memfd};
+use crate::sys::memory::{DoubleMapping, Pages, allocate, page_size, refuse_holes, sealed_memfd};
 use crate::sys::pages::{fill_tables, huge_page_size, make_huge};
 use geometry::{Flags, Geometry, Kind, Sides, Wanted};
 use label::{RING, memory_name};
@@ -24,6 +24,8 @@ pub(crate) const MAX_CAPACITY: usize = 1 << 40;
 pub(crate) struct Segment {
     mapping: DoubleMapping,
     geometry: Geometry,
+    /// Whether all of it was allocated when it was made or handed over.
+    is_allocated: bool,
     /// Kept open for handing over, and so that tools find the pipe in `/proc/PID/fd`.
     memfd: OwnedFd,
 }
@@ -31,7 +33,7 @@ pub(crate) struct Segment {
 impl Segment {
     /// Makes a segment for a ring whose capacity is a power of two of at least a page.
     ///
-    /// Its pages are allocated and its size is sealed before it is mapped.
+    /// Its pages are allocated, unless they are to be so as they are used, and its size is sealed before it is mapped.
     ///
     /// # Errors
     ///
@@ -45,18 +47,21 @@ impl Segment {
             page_size()
         };
         let control = size_of::<Control>().next_multiple_of(page_size());
-        let memfd = sealed_memfd(&memory_name(RING, wanted.label), control + wanted.capacity)?;
+        let length = control + wanted.capacity;
+        let name = memory_name(RING, wanted.label);
+        let memfd = sealed_memfd(&name, length, wanted.is_allocated)?;
         let geometry = Geometry::new(Kind::Ring, control, sides, wanted);
         // Before anybody else can have the descriptor, and never again.
         geometry.write_to(&memfd)?;
-        let are_filled = !wanted.flags.has(Flags::UNFILLED);
+        let are_filled = wanted.is_allocated && !wanted.flags.has(Flags::UNFILLED);
         let pages = Pages {
             // Page tables of small pages would be thrown away with them.
             are_filled: are_filled && !huge,
             alignment,
             are_dumped: !wanted.flags.has(Flags::UNDUMPED),
         };
-        let segment = Self::map(memfd, geometry, pages)?;
+        let mut segment = Self::map(memfd, geometry, pages)?;
+        segment.is_allocated = wanted.is_allocated;
         if huge {
             make_huge(segment.mapping.as_ptr(), control + wanted.capacity)?;
             if are_filled {
@@ -92,6 +97,7 @@ impl Segment {
         Ok(Self {
             mapping,
             geometry,
+            is_allocated: true,
             memfd,
         })
     }
@@ -108,6 +114,21 @@ impl Segment {
     /// What the segment says of itself.
     pub(crate) fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    /// Allocates what was not yet, before the descriptor is handed over: [`attach`](Self::attach) refuses holes.
+    ///
+    /// # Errors
+    ///
+    /// What fallocate(2) reports.
+    pub(crate) fn fill_holes(&self) -> io::Result<()> {
+        if self.is_allocated {
+            return Ok(());
+        }
+        allocate(
+            &self.memfd,
+            self.geometry.control() + self.geometry.capacity(),
+        )
     }
 
     /// The descriptor, for handing over.

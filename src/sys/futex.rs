@@ -4,6 +4,7 @@ use std::io;
 use std::ptr;
 
 use super::clock::Deadline;
+use super::interrupt;
 use super::refused::refused;
 use crate::sync::{AtomicU32, kill_point};
 
@@ -45,7 +46,11 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> io::R
         return Ok(());
     }
     match error.raw_os_error() {
-        Some(libc::EAGAIN | libc::EINTR | libc::ETIMEDOUT) => Ok(()),
+        Some(libc::EINTR) => {
+            interrupt::note_signal();
+            Ok(())
+        }
+        Some(libc::EAGAIN | libc::ETIMEDOUT) => Ok(()),
         _ => Err(refused("futex(2)", error)),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io, mem, ptr};
 
-use super::clock::Deadline;
+use super::clock::{self, Deadline};
 use super::closing::{Asleep, Closing};
 
 /// Longest sleep in futex(2) of a thread that has a hook, which can be woken there by a signal but by no descriptor.
@@ -18,6 +18,8 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 thread_local! {
     /// What the calling thread's sleeps have to ask; null for nothing.
     static CURRENT: Cell<*const Interrupt<'static>> = const { Cell::new(ptr::null()) };
+    /// When it is asked for the first time, by the clock; zero for at once.
+    static ASKED_FROM: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     /// The side whose close ends the calling thread's sleeps; null for none.
     static CLOSING: Cell<*const Closing> = const { Cell::new(ptr::null()) };
 }
@@ -93,6 +95,7 @@ thread_local! {
 pub struct Interrupt<'a> {
     hook: &'a dyn Fn() -> bool,
     wake: Option<BorrowedFd<'a>>,
+    grace: Duration,
 }
 
 impl<'a> Interrupt<'a> {
@@ -103,7 +106,11 @@ impl<'a> Interrupt<'a> {
     /// See [`Interrupt`].
     #[must_use = "nothing is interrupted outside of `during`"]
     pub fn new(hook: &'a dyn Fn() -> bool) -> Self {
-        Self { hook, wake: None }
+        Self {
+            hook,
+            wake: None,
+            grace: Duration::ZERO,
+        }
     }
 
     /// Has the hook asked also when `wake` becomes, or is, readable: see
@@ -137,6 +144,33 @@ impl<'a> Interrupt<'a> {
         self
     }
 
+    /// Has the hook asked only from `span` after the beginning of [`during`](Self::during) on, or from the first signal
+    /// that ends a sleep on. For a hook that is dear, an interpreter's lock for one, and whose question the embedder has
+    /// put by itself just before. Most waits end sooner and never ask.
+    ///
+    /// A sleep that begins within `span` ends with it once, to ask. So a signal that came before the sleep is heard by then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::time::Duration;
+    ///
+    /// let (mut rx, mut tx) = shmpipe::pipe()?;
+    /// let asked = Cell::new(false);
+    /// let hook = || asked.replace(true);
+    /// let interrupt = shmpipe::Interrupt::new(&hook).after(Duration::from_millis(10));
+    /// tx.send(b"there")?;
+    /// interrupt.during(|| rx.recv().map(drop))?;
+    /// assert!(!asked.get());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "nothing is interrupted outside of `during`"]
+    pub fn after(mut self, span: Duration) -> Self {
+        self.grace = span;
+        self
+    }
+
     /// Runs `calls`, and has every sleep in it on this thread ask the hook. Inside another `during` only the inner hook is
     /// asked.
     ///
@@ -144,7 +178,11 @@ impl<'a> Interrupt<'a> {
     ///
     /// See [`Interrupt`].
     pub fn during<R>(&self, calls: impl FnOnce() -> R) -> R {
-        let _until_here = Replaced::by(ptr::from_ref(self).cast());
+        let asked_from = match self.grace {
+            Duration::ZERO => Duration::ZERO,
+            grace => clock::now().saturating_add(grace),
+        };
+        let _until_here = Replaced::by(ptr::from_ref(self).cast(), asked_from);
         calls()
     }
 }
@@ -158,17 +196,18 @@ impl fmt::Debug for Interrupt<'_> {
 }
 
 /// Puts back what there was to ask before.
-struct Replaced(*const Interrupt<'static>);
+struct Replaced(*const Interrupt<'static>, Duration);
 
 impl Replaced {
-    fn by(current: *const Interrupt<'static>) -> Self {
-        Self(CURRENT.replace(current))
+    fn by(current: *const Interrupt<'static>, asked_from: Duration) -> Self {
+        Self(CURRENT.replace(current), ASKED_FROM.replace(asked_from))
     }
 }
 
 impl Drop for Replaced {
     fn drop(&mut self) {
         CURRENT.set(self.0);
+        ASKED_FROM.set(self.1);
     }
 }
 
@@ -225,14 +264,36 @@ fn closing() -> Option<&'static Closing> {
 /// Of the kind `Interrupted` where the hook wants it; as [`Closing::check`].
 #[inline]
 pub(crate) fn ask() -> io::Result<()> {
-    current().map_or(Ok(()), ask_hook)?;
+    if let Some(interrupt) = current().filter(|_| time_unasked().is_none()) {
+        ask_hook(interrupt)?;
+    }
     check_close()
+}
+
+/// How long the hook is not to be asked yet.
+fn time_unasked() -> Option<Duration> {
+    let asked_from = ASKED_FROM.get();
+    if asked_from.is_zero() {
+        return None;
+    }
+    let left = asked_from
+        .checked_sub(clock::now())
+        .filter(|left| !left.is_zero());
+    if left.is_none() {
+        note_signal();
+    }
+    left
+}
+
+/// Has the next question put, whatever the time: a signal has ended a sleep.
+pub(crate) fn note_signal() {
+    ASKED_FROM.set(Duration::ZERO);
 }
 
 #[cold]
 fn ask_hook(interrupt: &Interrupt<'_>) -> io::Result<()> {
     // A call that the hook makes asks nobody.
-    let _while_asked = Replaced::by(ptr::null());
+    let _while_asked = Replaced::by(ptr::null(), Duration::ZERO);
     let _without_close = NoClose(CLOSING.replace(ptr::null()));
     let no_panic = EndsTheProcess;
     let is_to_end = (interrupt.hook)();
@@ -268,7 +329,7 @@ pub(crate) struct Watched {
     pub(crate) wake: Option<BorrowedFd<'static>>,
     /// Watched for a close.
     pub(crate) alarm: Option<BorrowedFd<'static>>,
-    /// When it ends: earlier than asked for where a close could not wake it.
+    /// When it ends: earlier than asked for where the hook is to be asked later, or a close could not wake it.
     pub(crate) deadline: Deadline,
     /// Dropped after the sleep.
     pub(crate) asleep: Option<Asleep<'static>>,
@@ -292,14 +353,17 @@ pub(crate) fn ask_and_watch(deadline: Deadline, is_alarm_heard: bool) -> io::Res
         return Ok(watched);
     }
     if let Some(hook) = hook {
-        ask_hook(hook)?;
+        match time_unasked() {
+            Some(left) => watched.deadline = deadline.at_most(left),
+            None => ask_hook(hook)?,
+        }
         watched.wake = hook.wake;
     }
     if let Some(closing) = closing {
         watched.alarm = closing.alarm().filter(|_| is_alarm_heard);
         watched.asleep = Some(closing.fall_asleep()?);
         if watched.alarm.is_none() {
-            watched.deadline = deadline.at_most(LAST_LOOK);
+            watched.deadline = watched.deadline.at_most(LAST_LOOK);
         }
     }
     Ok(watched)

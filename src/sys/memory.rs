@@ -43,7 +43,7 @@ fn with_tables(length: usize) -> u64 {
     length.saturating_add(length / 128)
 }
 
-/// Makes a memfd of `length` zero bytes named `name`, allocates its pages and seals its size.
+/// Makes a memfd of `length` zero bytes named `name`, allocates its pages if it `is_allocated`, and seals its size.
 ///
 /// # Errors
 ///
@@ -52,7 +52,11 @@ fn with_tables(length: usize) -> u64 {
 /// several files. `FileTooLarge` when it is beyond `RLIMIT_FSIZE`, for which
 /// ftruncate(2) would end the process by SIGXFSZ. Otherwise what memfd_create(2), ftruncate(2),
 /// fallocate(2) and fcntl(2) report.
-pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<OwnedFd> {
+pub(crate) fn sealed_memfd(
+    name: &std::ffi::CStr,
+    length: usize,
+    is_allocated: bool,
+) -> io::Result<OwnedFd> {
     const WORTH_A_LOOK: usize = 1 << 20;
     if length > WORTH_A_LOOK {
         let available = available_memory();
@@ -78,7 +82,9 @@ pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<O
     let size = i64::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
     nix::unistd::ftruncate(&fd, size)
         .map_err(|errno| refused(format_args!("ftruncate(2) to {size} bytes"), errno))?;
-    allocate(&fd, length)?;
+    if is_allocated {
+        allocate(&fd, length)?;
+    }
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))
         .map_err(|errno| refused("sealing the size by fcntl(2), F_ADD_SEALS", errno))?;

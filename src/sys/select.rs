@@ -70,7 +70,10 @@ pub(crate) fn wait_many(
         let outcome = select(end, &mut readable, &mut writable, asked.deadline);
         drop(asked.asleep);
         match outcome {
-            Err(Errno::EINTR) if !deadline.passed() => continue,
+            Err(Errno::EINTR) if !deadline.passed() => {
+                interrupt::note_signal();
+                continue;
+            }
             // Interrupted at its end it has shown nothing.
             Err(Errno::EINTR) => (readable, writable) = (Set::new(end), Set::new(end)),
             Err(errno) => return Err(refused("pselect6(2)", errno)),
@@ -84,6 +87,9 @@ pub(crate) fn wait_many(
         let is_early = asked.deadline != deadline && !deadline.passed();
         is_alarm_heard &= !asked.alarm.is_some_and(|alarm| readable.has(index(alarm)));
         if (is_woken || is_early) && !fds.iter().any(is_shown) {
+            if is_woken {
+                interrupt::note_signal();
+            }
             // To ask again.
             continue;
         }

@@ -205,6 +205,7 @@ pub(crate) fn wait(
         let found = match outcome {
             Ok(1) if wake.is_some() && shown(&watched[count - 1]) != PollFlags::empty() => {
                 // To ask again. One that is readable no more is of no use.
+                interrupt::note_signal();
                 is_wake_heard = shown(&watched[count - 1]).intersects(PollFlags::POLLIN);
                 continue;
             }
@@ -216,7 +217,10 @@ pub(crate) fn wait(
             Ok(0) if !deadline.passed() => continue,
             Ok(_) => shown(&watched[ours]),
             Err(Errno::EINTR) if deadline.passed() => PollFlags::empty(),
-            Err(Errno::EINTR) => continue,
+            Err(Errno::EINTR) => {
+                interrupt::note_signal();
+                continue;
+            }
             Err(Errno::EINVAL) => return wait_without_poll(fd, events, also, deadline),
             Err(errno) => return Err(refused("ppoll(2)", errno)),
         };
@@ -268,14 +272,18 @@ pub(crate) fn wait_many(
         let asked = interrupt::ask_and_watch(deadline, false)?;
         let wake = asked.wake.filter(|_| is_wake_heard);
         watched.extend(wake.map(|wake| PollFd::new(wake, PollFlags::POLLIN)));
-        let timeout = deadline
+        let timeout = asked
+            .deadline
             .remaining()
             .map(|left| TimeSpec::from(to_timespec(left)));
         let outcome = ppoll(&mut watched, timeout, None);
         kill_point();
         match outcome {
-            Err(Errno::EINTR) if !deadline.passed() => {}
+            // To ask.
+            Ok(0) if !deadline.passed() => {}
+            Err(Errno::EINTR) if !deadline.passed() => interrupt::note_signal(),
             Ok(1) if wake.is_some() && shown(&watched[fds.len()]) != PollFlags::empty() => {
+                interrupt::note_signal();
                 is_wake_heard = shown(&watched[fds.len()]).intersects(PollFlags::POLLIN);
             }
             Err(Errno::EINVAL) => return select::wait_many(fds, deadline),

@@ -145,6 +145,11 @@ impl Spinner {
         }
     }
 
+    /// Waits from now on as `spin` says; what was learned stays.
+    pub(crate) fn choose(&mut self, spin: Spin) {
+        self.spin = spin;
+    }
+
     /// For a receiver that begins to wait for a record at `position`: whether an answer may be waited for, or much, or
     /// whether it is a trickle.
     pub(crate) fn begin_at(&mut self, position: u64) {
@@ -317,6 +322,14 @@ mod tests {
         );
         spinner.begin_at(MUCH - 8);
         assert_eq!(spinner.pays, PAYS_IN_A_TRICKLE);
+    }
+
+    #[test]
+    fn a_handle_may_choose_otherwise_than_its_pipe() {
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        assert!(spinner.may_look());
+        spinner.choose(Spin::Never);
+        assert!(!spinner.may_look());
     }
 
     #[test]

@@ -26,6 +26,7 @@ on_both_backends! {
     lent_descriptors_are_those_that_an_end_is_taken_apart_into,
     deadlines_keep_their_time_and_may_be_past,
     ends_of_one_pipe_are_told_from_others,
+    a_sender_sees_whether_its_message_would_wake_somebody,
 }
 
 /// In strict mode the kernel kills whoever makes any call but read, write and exit (seccomp(2)).
@@ -305,4 +306,22 @@ fn ends_of_one_pipe_are_told_from_others(backend: Backend) {
         _ => Backend::Kernel,
     };
     assert!(!rx.same_pipe(&open(unlike).0));
+}
+
+fn a_sender_sees_whether_its_message_would_wake_somebody(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    let always = backend == Backend::Kernel;
+    assert_eq!(tx.receiver_sleeps(), always);
+    let receiver = fork(|| {
+        check(&rx.recv().unwrap(), 1, 0, FILLER);
+        check(&rx.recv().unwrap(), 1, 1, FILLER);
+    });
+    receiver.until_asleep();
+    assert!(tx.receiver_sleeps());
+    receiver.stop();
+    tx.send(&pattern(1, 0, FILLER)).unwrap();
+    assert_eq!(tx.receiver_sleeps(), always, "it has been rung for");
+    tx.send(&pattern(1, 1, FILLER)).unwrap();
+    receiver.cont();
+    receiver.join();
 }

@@ -43,7 +43,7 @@ on_both_backends! {
 /// Signals handled by this process and those that it forked.
 static HANDLED: OnceLock<&AtomicU64> = OnceLock::new();
 
-fn handled() -> u64 {
+pub(crate) fn handled() -> u64 {
     HANDLED.get_or_init(shared_counter).load(Ordering::SeqCst)
 }
 
@@ -54,7 +54,7 @@ extern "C" fn count(_signal: libc::c_int) {
 }
 
 /// Has SIGUSR1 and SIGALRM counted, also in the processes that are forked from now on.
-fn count_signals() {
+pub(crate) fn count_signals() {
     handled();
     let action = SigAction::new(
         SigHandler::Handler(count),
@@ -96,7 +96,7 @@ fn interrupted<T, E: Into<io::Error>>(call: impl FnOnce() -> Result<T, E>) {
 }
 
 /// A child that makes `calls`, of which each sleeps until this process has sent a signal.
-fn with_each_interrupted(count: usize, calls: impl FnOnce()) {
+pub(crate) fn with_each_interrupted(count: usize, calls: impl FnOnce()) {
     let child = fork(calls);
     interrupt(&child, count);
     child.join();
@@ -113,7 +113,7 @@ fn interrupt(child: &Child, count: usize) {
     }
 }
 
-const LONG: Duration = Duration::from_secs(3600);
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
 fn every_way_of_receiving_is_interrupted_and_the_message_that_comes_after_is_received(
     backend: Backend,
@@ -202,7 +202,7 @@ fn a_slot_that_is_committed_by_a_long_send_is_interrupted_unsent(backend: Backen
 }
 
 /// A child that is asleep inside a long send.
-fn long_sender(tx: &mut Sender) -> Child {
+pub(crate) fn long_sender(tx: &mut Sender) -> Child {
     let child = fork(|| tx.send(&pattern(1, 0, LARGE)).unwrap());
     child.until_asleep();
     child

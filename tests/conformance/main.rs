@@ -10,6 +10,7 @@ mod support;
 
 mod ends;
 
+mod allocated;
 mod batches;
 mod bindings;
 mod blocking;
@@ -41,6 +42,7 @@ mod in_place;
 mod inherit;
 mod inherit_refused;
 mod interrupted;
+mod interrupted_later;
 mod labels;
 mod large;
 mod limits;

@@ -12,6 +12,7 @@ on_both_backends! {
     time_outs_keep_however_long_a_wait_looks,
     a_death_is_told_however_long_a_wait_looks,
     the_choice_goes_with_clones_and_both_directions,
+    a_handle_can_choose_for_itself,
 }
 
 const CHOICES: [Spin; 5] = [
@@ -111,4 +112,22 @@ fn the_choice_goes_with_clones_and_both_directions(backend: Backend) {
     near.send(b"to a sleeper").unwrap();
     assert_eq!(&*near.recv().unwrap(), b"to a sleeper");
     child.join();
+}
+
+fn a_handle_can_choose_for_itself(backend: Backend) {
+    let long = Spin::For(Duration::MAX);
+    let (mut near, mut far) = options(backend, long).pipe().unwrap();
+    for spin in CHOICES {
+        near.set_spin(spin);
+        far.set_spin(spin);
+        let child = fork(|| {
+            for number in 0..200 {
+                far.send(&pattern(1, number, 3000)).unwrap();
+            }
+        });
+        for number in 0..200 {
+            check(&near.recv().unwrap(), 1, number, 3000);
+        }
+        child.join();
+    }
 }

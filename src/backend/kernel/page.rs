@@ -106,7 +106,7 @@ pub(super) struct Page {
 impl Page {
     /// Makes a page and its cookie, for the pipe whose inode `sides` has and that has got this capacity.
     pub(super) fn create(sides: Sides, capacity: usize, wanted: Wanted<'_>) -> io::Result<Self> {
-        let memfd = match sealed_memfd(&memory_name(KERNEL_PAGE, wanted.label), page_size()) {
+        let memfd = match sealed_memfd(&memory_name(KERNEL_PAGE, wanted.label), page_size(), true) {
             Err(error) if !crate::backend::shm::is_refused(&error) => return Err(error),
             outcome => outcome,
         };

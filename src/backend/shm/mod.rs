@@ -273,17 +273,22 @@ impl End {
     }
 
     /// The descriptors that make this end: the memfd, the life-line, and the socket for parcels.
-    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::fill_holes`].
+    fn fds(&self) -> io::Result<impl Iterator<Item = BorrowedFd<'_>>> {
+        self.segment.fill_holes()?;
         let parcels = self.parcels.as_ref().map(AsFd::as_fd);
-        [self.segment.memfd(), self.socket()]
+        Ok([self.segment.memfd(), self.socket()]
             .into_iter()
-            .chain(parcels)
+            .chain(parcels))
     }
 
     /// Copies of them for another process.
     fn to_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.closing.check()?;
-        self.fds()
+        self.fds()?
             .map(|fd| descriptors::copy(fd.as_raw_fd()))
             .collect()
     }
@@ -347,7 +352,7 @@ impl Rx {
     /// The descriptors that make this end.
     pub(crate) fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
         self.end.closing.check()?;
-        Ok(self.end.fds().collect())
+        Ok(self.end.fds()?.collect())
     }
 
     /// Whether `other` is of the same pipe.
@@ -360,7 +365,7 @@ impl Tx {
     /// As [`Rx::fds`].
     pub(crate) fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
         self.end.closing.check()?;
-        Ok(self.end.fds().collect())
+        Ok(self.end.fds()?.collect())
     }
 
     /// Whether `other` is of the same pipe.

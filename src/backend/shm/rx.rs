@@ -22,7 +22,7 @@ use crate::sys::clock::Patience;
 use crate::sys::holders::Opposite;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Wait, Woken};
-use crate::wait::spin::Spinner;
+use crate::wait::spin::{Spin, Spinner};
 use crate::wait::stream::Stream;
 
 /// How often a receiver inside a message looks whether the message's sender has died while others keep
@@ -58,6 +58,11 @@ impl Rx {
             stream: Stream::default(),
             may_hold: false,
         }
+    }
+
+    /// How this handle waits from now on.
+    pub(crate) fn choose_spin(&mut self, spin: Spin) {
+        self.spinner.choose(spin);
     }
 
     fn recv_open(

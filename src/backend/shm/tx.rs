@@ -22,7 +22,7 @@ use crate::sys::holders::Opposite;
 use crate::sys::process::Process;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Place, Wait, Woken};
-use crate::wait::spin::{self, Spinner};
+use crate::wait::spin::{self, Spin, Spinner};
 
 /// One handle to the sending side.
 pub(crate) struct Tx {
@@ -163,6 +163,16 @@ impl Tx {
             may_hold: false,
             noted: 0,
         }
+    }
+
+    /// Whether a send would have to ring.
+    pub(crate) fn receiver_sleeps(&self) -> bool {
+        self.end.control().data.is_armed()
+    }
+
+    /// How this handle waits from now on.
+    pub(crate) fn choose_spin(&mut self, spin: Spin) {
+        self.spinner.choose(spin);
     }
 
     fn send_open(&mut self, bytes: impl Payload, patience: Patience) -> Result<(), Fault> {
