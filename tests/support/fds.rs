@@ -36,8 +36,8 @@ pub(crate) fn mappings() -> usize {
 pub(crate) struct Held {
     fds: BTreeMap<RawFd, String>,
     mappings: usize,
-    /// All that is mapped but the heap, in bytes; a sanitizer maps as it likes.
-    #[cfg(not(shmpipe_sanitizer))]
+    /// All that is mapped but the heap, in bytes. A sanitizer maps as it likes, and musl's heap is like other memory.
+    #[cfg(not(any(shmpipe_sanitizer, target_env = "musl")))]
     bytes: u64,
 }
 
@@ -47,13 +47,13 @@ impl Held {
         Self {
             fds: open_fds(),
             mappings: mappings(),
-            #[cfg(not(shmpipe_sanitizer))]
+            #[cfg(not(any(shmpipe_sanitizer, target_env = "musl")))]
             bytes: mapped_bytes(),
         }
     }
 }
 
-#[cfg(not(shmpipe_sanitizer))]
+#[cfg(not(any(shmpipe_sanitizer, target_env = "musl")))]
 fn mapped_bytes() -> u64 {
     let maps = fs::read_to_string("/proc/self/maps").expect("procfs");
     let length = |line: &str| {
