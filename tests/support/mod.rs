@@ -17,6 +17,7 @@ mod isolate;
 mod kernel_pipe;
 mod line;
 mod memory_group;
+mod page;
 mod pattern;
 mod program;
 mod random;
@@ -37,6 +38,7 @@ pub(crate) use isolate::{RUNNING_BODY, found, isolated, limit, run_body, skipped
 pub(crate) use kernel_pipe::pipe;
 pub(crate) use line::Line;
 pub(crate) use memory_group::MemoryGroup;
+pub(crate) use page::page_size;
 pub(crate) use pattern::{check, identify, pattern};
 pub(crate) use program::{Tasks, ends_well, program, run_task};
 pub(crate) use random::{Random, mixed};
