@@ -9,6 +9,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socket,
 };
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 use shmpipe::Backend;
@@ -102,8 +103,15 @@ fn foreign_files_are_refused(backend: Backend) {
     assert_refused(sender([null.into(), life_line()]), kind, "is no memfd");
     let (reader, _writer) = pipe().unwrap();
     assert_refused(sender([reader.into(), life_line()]), kind, "is no memfd");
-    let file = File::open("/proc/self/exe").unwrap();
+    let file = File::open("/proc/self/status").unwrap();
     assert_refused(sender([file.into(), life_line()]), kind, "is no memfd");
+    let file = File::open("/proc/self/exe").unwrap();
+    // A file on a tmpfs is what a memfd is, but for the seals.
+    let words = match fstatfs(&file).unwrap().filesystem_type() {
+        TMPFS_MAGIC => "is not sealed",
+        _ => "is no memfd",
+    };
+    assert_refused(sender([file.into(), life_line()]), kind, words);
     let (memfd, _) = parts(backend);
     let null = File::open("/dev/null").unwrap();
     assert_refused(sender([memfd, null.into()]), kind, "of this pipe");
