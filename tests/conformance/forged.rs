@@ -16,7 +16,7 @@ use shmpipe::Backend;
 
 use crate::ends::{CAPACITY, open};
 use crate::handover::{connection, receiver, sender};
-use crate::support::{calls, fork, mappings, on_both_backends, open_fds, pipe, skipped};
+use crate::support::{calls, fork, mappings, on_both_backends, open_fds, page_size, pipe, skipped};
 
 on_both_backends! {
     a_wrong_number_of_descriptors_is_refused_by_name,
@@ -283,7 +283,8 @@ fn each_impossible_value_of_a_header_is_refused(backend: Backend) {
             "capacity",
         ),
     ];
-    for capacity in [own + 1, own * 2 + 4096, 1, 100, 1 << 41, 1 << 63, u64::MAX] {
+    let page = page_size() as u64;
+    for capacity in [own + 1, own * 2 + page, 1, 100, 1 << 41, 1 << 63, u64::MAX] {
         cases.push((24, capacity.to_le_bytes().to_vec(), "bytes"));
     }
     for (at, bytes, words) in cases {
@@ -293,7 +294,8 @@ fn each_impossible_value_of_a_header_is_refused(backend: Backend) {
         let outcome = sender([forged(&header, len, SEALS), life_line]);
         assert_refused(outcome, ErrorKind::InvalidData, words);
     }
-    for len in [0, 1, 63, 64, 4096 * 3, 4095 + own as i64] {
+    let page = page_size() as i64;
+    for len in [0, 1, 63, 64, page * 3, page - 1 + own as i64] {
         let (memfd, life_line) = parts(backend);
         let (header, _) = header(&memfd);
         let outcome = sender([forged(&header, len, SEALS), life_line]);
@@ -322,7 +324,7 @@ fn what_is_refused_is_never_mapped(backend: Backend) {
         let kind = ErrorKind::InvalidData;
         let unsealed = forged(&header, len, SealFlag::empty());
         assert_refused(sender([unsealed, spare()]), kind, "is not sealed");
-        let short = forged(&header, len - 4096, SEALS);
+        let short = forged(&header, len - page_size() as i64, SEALS);
         assert_refused(sender([short, spare()]), kind, "bytes long");
         let foreign = forged(&[1; 64], len, SEALS);
         assert_refused(sender([foreign, spare()]), kind, "it begins with");
