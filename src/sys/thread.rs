@@ -322,11 +322,12 @@ mod tests {
     }
 
     #[test]
-    fn the_c_library_does_not_replace_the_list_when_it_needs_one() {
+    fn the_list_is_the_c_librarys_own_which_it_will_not_replace() {
         let check = || {
             let thread = Thread::current().unwrap();
             lock_a_robust_mutex();
             assert_eq!(registered().unwrap(), Some(thread.head));
+            assert_ne!(thread.head, own_list());
         };
         check();
         std::thread::spawn(check).join().unwrap();
