@@ -68,6 +68,18 @@ fn mapped_bytes() -> u64 {
         .sum()
 }
 
+/// Raises the limit so that this process can have `most` descriptors; false, with a word on why the test is skipped, where
+/// that is not allowed.
+pub(crate) fn allowed_fds(most: u64) -> bool {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a valid resource");
+    if hard < most {
+        super::skipped(&format!("it needs {most} descriptors, and may have {hard}"));
+        return false;
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(most), hard).expect("up to the hard limit");
+    true
+}
+
 /// Runs `work` while no descriptor numbered `limit` or above can be made.
 pub(crate) fn with_fd_limit<T>(limit: u64, work: impl FnOnce() -> T) -> T {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a valid resource");

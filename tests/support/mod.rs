@@ -33,7 +33,7 @@ pub(crate) mod trace;
 pub(crate) use asleep::{Thread, gettid, switches, thread, until_asleep};
 pub(crate) use child::{Child, fork, fork_apart, raw_clone};
 pub(crate) use cpus::{Others, pin_to, two_cpus};
-pub(crate) use fds::{Held, Holdings, holdings, mappings, open_fds, with_fd_limit};
+pub(crate) use fds::{Held, Holdings, allowed_fds, holdings, mappings, open_fds, with_fd_limit};
 pub(crate) use isolate::{RUNNING_BODY, found, isolated, limit, run_body, skipped};
 pub(crate) use kernel_pipe::pipe;
 pub(crate) use line::Line;
