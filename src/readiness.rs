@@ -72,7 +72,8 @@ impl Sender {
     ///
     /// Short is up to 8 bytes less than an eighth of the capacity and at most 256 KiB; on a kernel pipe up to 4080
     /// bytes. A longer one may still find the pipe [`Full`](crate::TrySendError::Full), and so does any while
-    /// another holder is in the middle of a long one.
+    /// another holder is in the middle of a long one. Where pages are larger than 4096 bytes, a kernel pipe may have a
+    /// little more room than is shown.
     ///
     /// Otherwise as for a [`Receiver`]: level-triggered, one for all handles of this process, and the first call
     /// puts the sending side into a mode in which sends that fill the pipe make a few system calls. On a kernel

@@ -98,9 +98,10 @@ impl Thread {
             Some(head) => head,
             None => register(parents)?,
         };
+        // The kernel's own word: musl's function says what it noted when it last made a thread or a process.
         // SAFETY: gettid has no preconditions.
-        let id = unsafe { libc::gettid() };
-        let id = id.unsigned_abs() & futex::TID_MASK;
+        let id = unsafe { libc::syscall(libc::SYS_gettid) };
+        let id = id.unsigned_abs() as u32 & futex::TID_MASK;
         let thread = Self {
             id,
             head,
@@ -254,8 +255,8 @@ fn own_list() -> *mut RobustListHead {
     head
 }
 
-/// Takes and releases a robust mutex of this thread alone, for which musl registers its list if it has not yet. From
-/// then on it does so no more, which would replace what is registered here.
+/// Takes and releases a robust mutex that processes could share, for which musl registers its list if it has not yet.
+/// From then on it does so no more, which would replace what is registered here.
 fn lock_a_robust_mutex() {
     const ROBUST: libc::c_int = 1;
     let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
@@ -264,6 +265,10 @@ fn lock_a_robust_mutex() {
     unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) };
     // SAFETY: they are initialised.
     unsafe { libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), ROBUST) };
+    // SAFETY: they are initialised.
+    unsafe {
+        libc::pthread_mutexattr_setpshared(attributes.as_mut_ptr(), libc::PTHREAD_PROCESS_SHARED)
+    };
     // SAFETY: the call initialises the mutex, which does not move until it is destroyed.
     unsafe { libc::pthread_mutex_init(mutex.as_mut_ptr(), attributes.as_ptr()) };
     // SAFETY: it is initialised.
@@ -314,6 +319,18 @@ mod tests {
         assert_eq!(thread.pending(), announced);
         pending.take_back();
         thread.announce(&another).unwrap().take_back();
+    }
+
+    #[test]
+    fn the_list_is_the_c_librarys_own_which_it_will_not_replace() {
+        let check = || {
+            let thread = Thread::current().unwrap();
+            lock_a_robust_mutex();
+            assert_eq!(registered().unwrap(), Some(thread.head));
+            assert_ne!(thread.head, own_list());
+        };
+        check();
+        std::thread::spawn(check).join().unwrap();
     }
 
     #[test]

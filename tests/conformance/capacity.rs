@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use shmpipe::{Backend, PipeOptions};
 
 use crate::ends::{CAPACITY, FILLER, assert_empty_but_alive, drain, fill};
-use crate::support::{check, fork, on_both_backends, on_no_backend, pattern};
+use crate::support::{check, fork, on_both_backends, on_no_backend, page_size, pattern};
 
 on_both_backends! {
     the_default_capacity_is_that_of_a_kernel_pipe,
@@ -30,7 +30,18 @@ fn the_default_capacity_is_that_of_a_kernel_pipe(backend: Backend) {
 }
 
 fn a_capacity_is_rounded_up_to_a_power_of_two_of_at_least_a_page(backend: Backend) {
-    for asked in [1, 3, 100, 4095, 4096, 4097, 5000, 65_537, 1 << 20] {
+    let page = page_size();
+    for asked in [
+        1,
+        3,
+        100,
+        page - 1,
+        page,
+        page + 1,
+        page + 904,
+        65_537,
+        1 << 20,
+    ] {
         let (mut rx, mut tx) = PipeOptions::new()
             .backend(backend)
             .capacity(asked)
@@ -38,11 +49,11 @@ fn a_capacity_is_rounded_up_to_a_power_of_two_of_at_least_a_page(backend: Backen
             .unwrap();
         let capacity = tx.capacity();
         assert!(
-            capacity >= asked.max(4096) && capacity.is_power_of_two(),
+            capacity >= asked.max(page) && capacity.is_power_of_two(),
             "{asked}: {capacity}"
         );
         assert!(
-            capacity < 2 * asked.max(4096),
+            capacity < 2 * asked.max(page),
             "{asked}: {capacity} is more than was asked for"
         );
         assert_eq!(rx.capacity(), capacity);
@@ -101,7 +112,7 @@ fn both_ends_and_their_clones_tell_the_same_capacity(backend: Backend) {
 }
 
 fn a_pipe_takes_at_least_half_of_its_capacity_without_a_receiver(backend: Backend) {
-    for capacity in [4096, CAPACITY, 1 << 20] {
+    for capacity in [page_size(), CAPACITY, 1 << 20] {
         let (mut rx, mut tx) = PipeOptions::new()
             .backend(backend)
             .capacity(capacity)
@@ -135,7 +146,7 @@ fn messages_of_every_size_pass_through_the_smallest_pipe(backend: Backend) {
 fn one_set_of_options_makes_many_pipes(backend: Backend) {
     let options = PipeOptions::new()
         .backend(backend)
-        .capacity(8192)
+        .capacity(2 * page_size())
         .max_message(100);
     let mut pipes: Vec<_> = (0..10).map(|_| options.pipe().unwrap()).collect();
     for ((_, tx), number) in pipes.iter_mut().zip(0..) {
@@ -143,7 +154,7 @@ fn one_set_of_options_makes_many_pipes(backend: Backend) {
     }
     for ((rx, tx), number) in pipes.iter_mut().zip(0..) {
         check(&rx.recv().unwrap(), 1, number, 100);
-        assert_eq!((tx.capacity(), rx.backend()), (8192, backend));
+        assert_eq!((tx.capacity(), rx.backend()), (2 * page_size(), backend));
     }
 }
 

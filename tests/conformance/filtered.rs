@@ -1,6 +1,8 @@
 //! A process that closes a seccomp(2) filter after `warm_up`: the calls that `docs/syscalls.md` lists are enough for
 //! all traffic, and any other call kills it.
 
+use std::io::IoSlice;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use libc::c_long;
@@ -11,7 +13,7 @@ use shmpipe::{
 
 use crate::ends::{CAPACITY, FILLER, LARGE, SHORT, drain, fill, open};
 use crate::support::{
-    Child, allow_only, check, fork_apart, on_both_backends, on_no_backend, pattern,
+    Child, allow_only, check, fork_apart, on_both_backends, on_no_backend, pattern, pipe,
 };
 
 on_both_backends! {
@@ -69,10 +71,31 @@ fn listed(backend: Backend) -> Vec<c_long> {
     numbers
 }
 
+/// What a send on a kernel pipe does as well where the kernel has no `RWF_NOSIGNAL`; the document says so.
+const WITHOUT_NOSIGNAL: [c_long; 3] = [
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigpending,
+    libc::SYS_rt_sigtimedwait,
+];
+
+/// Whether the kernel has `RWF_NOSIGNAL` (Linux 6.18).
+fn has_nosignal() -> bool {
+    const RWF_NOSIGNAL: libc::c_int = 0x100;
+    let (_reader, writer) = pipe().unwrap();
+    let byte = IoSlice::new(b"!");
+    let vector = std::ptr::from_ref(&byte).cast();
+    // SAFETY: an `IoSlice` has the layout of an iovec, and this one names a live byte.
+    let outcome = unsafe { libc::pwritev2(writer.as_raw_fd(), vector, 1, -1, RWF_NOSIGNAL) };
+    outcome == 1
+}
+
 /// From now on this process may do what is listed, and write to standard error why it fails.
 fn close_the_sandbox(backend: Backend) {
     let mut calls = listed(backend);
     calls.push(libc::SYS_write);
+    if backend == Backend::Kernel && !has_nosignal() {
+        calls.extend(WITHOUT_NOSIGNAL);
+    }
     allow_only(&calls);
 }
 

@@ -9,13 +9,14 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socket,
 };
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 use shmpipe::Backend;
 
 use crate::ends::{CAPACITY, open};
 use crate::handover::{connection, receiver, sender};
-use crate::support::{calls, fork, mappings, on_both_backends, open_fds, pipe, skipped};
+use crate::support::{calls, fork, mappings, on_both_backends, open_fds, page_size, pipe, skipped};
 
 on_both_backends! {
     a_wrong_number_of_descriptors_is_refused_by_name,
@@ -102,8 +103,15 @@ fn foreign_files_are_refused(backend: Backend) {
     assert_refused(sender([null.into(), life_line()]), kind, "is no memfd");
     let (reader, _writer) = pipe().unwrap();
     assert_refused(sender([reader.into(), life_line()]), kind, "is no memfd");
-    let file = File::open("/proc/self/exe").unwrap();
+    let file = File::open("/proc/self/status").unwrap();
     assert_refused(sender([file.into(), life_line()]), kind, "is no memfd");
+    let file = File::open("/proc/self/exe").unwrap();
+    // A file on a tmpfs is what a memfd is, but for the seals.
+    let words = match fstatfs(&file).unwrap().filesystem_type() {
+        TMPFS_MAGIC => "is not sealed",
+        _ => "is no memfd",
+    };
+    assert_refused(sender([file.into(), life_line()]), kind, words);
     let (memfd, _) = parts(backend);
     let null = File::open("/dev/null").unwrap();
     assert_refused(sender([memfd, null.into()]), kind, "of this pipe");
@@ -275,7 +283,8 @@ fn each_impossible_value_of_a_header_is_refused(backend: Backend) {
             "capacity",
         ),
     ];
-    for capacity in [own + 1, own * 2 + 4096, 1, 100, 1 << 41, 1 << 63, u64::MAX] {
+    let page = page_size() as u64;
+    for capacity in [own + 1, own * 2 + page, 1, 100, 1 << 41, 1 << 63, u64::MAX] {
         cases.push((24, capacity.to_le_bytes().to_vec(), "bytes"));
     }
     for (at, bytes, words) in cases {
@@ -285,7 +294,8 @@ fn each_impossible_value_of_a_header_is_refused(backend: Backend) {
         let outcome = sender([forged(&header, len, SEALS), life_line]);
         assert_refused(outcome, ErrorKind::InvalidData, words);
     }
-    for len in [0, 1, 63, 64, 4096 * 3, 4095 + own as i64] {
+    let page = page_size() as i64;
+    for len in [0, 1, 63, 64, page * 3, page - 1 + own as i64] {
         let (memfd, life_line) = parts(backend);
         let (header, _) = header(&memfd);
         let outcome = sender([forged(&header, len, SEALS), life_line]);
@@ -314,7 +324,7 @@ fn what_is_refused_is_never_mapped(backend: Backend) {
         let kind = ErrorKind::InvalidData;
         let unsealed = forged(&header, len, SealFlag::empty());
         assert_refused(sender([unsealed, spare()]), kind, "is not sealed");
-        let short = forged(&header, len - 4096, SEALS);
+        let short = forged(&header, len - page_size() as i64, SEALS);
         assert_refused(sender([short, spare()]), kind, "bytes long");
         let foreign = forged(&[1; 64], len, SEALS);
         assert_refused(sender([foreign, spare()]), kind, "it begins with");

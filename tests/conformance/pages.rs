@@ -7,7 +7,7 @@ use shmpipe::{Backend, Connection, PipeOptions, Receiver, Sender};
 
 use crate::inherit::program;
 use crate::support::{
-    check, ends_well, fork, mappings, on_both_backends, open_fds, pattern, skipped,
+    check, ends_well, fork, mappings, on_both_backends, open_fds, page_size, pattern, skipped,
 };
 
 on_both_backends! {
@@ -22,7 +22,6 @@ on_both_backends! {
 }
 
 const MIB: usize = 1 << 20;
-const PAGE: usize = 4096;
 
 /// What the kernel says of one mapping of a pipe's memory (proc_pid_smaps(5)), in bytes.
 #[derive(Debug, Default)]
@@ -93,7 +92,7 @@ fn assert_empty(backend: Backend, pipes: usize) {
     assert_eq!(rings.len(), mappings_of(backend, pipes), "{rings:?}");
     // The head is read and written when a pipe is made or attached, and with a page that is read the kernel may map
     // those around it, 64 KiB of them (mm/memory.c, `fault_around_bytes`).
-    let few = 16 * PAGE;
+    let few = 16 * page_size();
     assert!(rings.iter().all(|ring| ring.filled <= few), "{rings:?}");
 }
 

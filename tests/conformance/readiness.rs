@@ -8,8 +8,8 @@ use shmpipe::{Backend, Receiver, Sender, TryRecvError, TrySendError};
 
 use crate::ends::{CAPACITY, FILLER, LARGE, assert_at_end, drain, fill, open, open_duplex};
 use crate::support::{
-    Child, Line, Random, check, fork, fork_apart, long, on_both_backends, open_fds, pattern,
-    shared_counter, switches,
+    Child, Line, Random, check, fork, fork_apart, long, on_both_backends, open_fds, page_size,
+    pattern, shared_counter, switches,
 };
 
 on_both_backends! {
@@ -46,6 +46,12 @@ fn wait_readable(fd: BorrowedFd<'_>, timeout: PollTimeout) -> bool {
     poll(&mut watched, timeout).unwrap();
     let shown = watched[0].revents().unwrap();
     shown.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
+}
+
+/// Whether room may be there that is not shown: a kernel pipe is writable when it has a page to spare, and a write may
+/// also go to the rest of its last page. Where a page is `PIPE_BUF`, a message as long as [`short`] finds no such rest.
+pub(crate) fn may_have_more_room(backend: Backend) -> bool {
+    backend == Backend::Kernel && page_size() > libc::PIPE_BUF
 }
 
 /// The longest message for which there is room when a sender is readable.
@@ -253,7 +259,9 @@ fn a_sender_is_readable_exactly_while_there_is_room(backend: Backend) {
         let shown = is_readable(tx.as_fd());
         if random.below(4) == 0 {
             let outcome = tx.try_send(&vec![2; short(backend)]);
-            assert_eq!(shown, outcome.is_ok(), "{outcome:?}");
+            if !may_have_more_room(backend) || shown {
+                assert_eq!(shown, outcome.is_ok(), "{outcome:?}");
+            }
             *if shown { &mut room } else { &mut full } += 1;
         }
     }

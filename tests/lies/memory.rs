@@ -7,7 +7,7 @@ use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::unistd::ftruncate;
 
 use crate::stage::{CONTENTS, Content, open};
-use crate::support::{Random, fork, on_no_backend};
+use crate::support::{Random, fork, on_no_backend, page_size};
 use crate::victim::{Receive, Send, drop_in_time};
 
 on_no_backend! {
@@ -16,8 +16,9 @@ on_no_backend! {
     both_ends_come_through_holes_that_are_punched_during_a_call within 60,
 }
 
-/// Bytes of a page.
-const PAGE: i64 = 4096;
+fn page() -> i64 {
+    i64::try_from(page_size()).expect("a small number")
+}
 
 fn the_size_of_the_memory_cannot_be_changed() {
     let (_rx, _tx, stage) = open(Content::Small);
@@ -26,11 +27,11 @@ fn the_size_of_the_memory_cannot_be_changed() {
     for size in [
         0,
         1,
-        PAGE,
-        len - PAGE,
+        page(),
+        len - page(),
         len - 1,
         len + 1,
-        len + PAGE,
+        len + page(),
         i64::MAX,
     ] {
         let outcome = ftruncate(&file, size);
@@ -39,7 +40,7 @@ fn the_size_of_the_memory_cannot_be_changed() {
             "{size}: {outcome:?}"
         );
     }
-    let grown = fallocate(&file, FallocateFlags::empty(), 0, len + PAGE);
+    let grown = fallocate(&file, FallocateFlags::empty(), 0, len + page());
     assert_eq!(grown, Err(Errno::EPERM));
     assert_eq!(
         nix::sys::uio::pwrite(&file, &[0; 16], len),
@@ -69,7 +70,8 @@ fn both_ends_come_through_holes_in_the_memory() {
         let file = stage.memory.descriptor();
         for _ in 0..2000 {
             stage.restore();
-            let (offset, len) = random.pick(&[(0, PAGE), (PAGE, PAGE), (0, 2 * PAGE), (100, 5000)]);
+            let (offset, len) =
+                random.pick(&[(0, page()), (page(), page()), (0, 2 * page()), (100, 5000)]);
             punch(&file, offset, len);
             let (mut rx, mut tx) = (rx.try_clone().unwrap(), tx.try_clone().unwrap());
             for _ in 0..2 {
@@ -90,8 +92,8 @@ fn both_ends_come_through_holes_that_are_punched_during_a_call() {
         let file = stage.memory.descriptor();
         let liar = fork(|| {
             loop {
-                punch(&file, PAGE, PAGE);
-                punch(&file, 0, 2 * PAGE);
+                punch(&file, page(), page());
+                punch(&file, 0, 2 * page());
             }
         });
         for _ in 0..5000 {

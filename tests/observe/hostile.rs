@@ -9,7 +9,7 @@ use nix::unistd::ftruncate;
 use shmpipe::Backend;
 use shmpipe::observe::{Pipe, State, Survey};
 
-use crate::support::{Random, on_both_backends, on_no_backend};
+use crate::support::{Random, on_both_backends, on_no_backend, page_size};
 use crate::{label, one, open};
 
 on_both_backends! {
@@ -85,10 +85,10 @@ fn random_words_never_end_a_survey(backend: Backend) {
     let label = label();
     let (_rx, _tx) = open(backend, &label);
     let memory = memory();
-    let mut whole = [0; 4096];
+    let mut whole = vec![0; page_size()];
     pread(&memory, &mut whole, 0).unwrap();
     for _ in 0..200 {
-        let mut lies = whole;
+        let mut lies = whole.clone();
         // Behind what is checked first, so that all of it is used; or anywhere.
         let from = random.pick(&[0x80, 0x80, 0x80, 0x18, 0]);
         for _ in 0..1 + random.below(64) {

@@ -36,8 +36,8 @@ pub(crate) fn mappings() -> usize {
 pub(crate) struct Held {
     fds: BTreeMap<RawFd, String>,
     mappings: usize,
-    /// All that is mapped but the heap, in bytes; a sanitizer maps as it likes.
-    #[cfg(not(shmpipe_sanitizer))]
+    /// All that is mapped but the heap, in bytes. A sanitizer maps as it likes, and musl's heap is like other memory.
+    #[cfg(not(any(shmpipe_sanitizer, target_env = "musl")))]
     bytes: u64,
 }
 
@@ -47,13 +47,13 @@ impl Held {
         Self {
             fds: open_fds(),
             mappings: mappings(),
-            #[cfg(not(shmpipe_sanitizer))]
+            #[cfg(not(any(shmpipe_sanitizer, target_env = "musl")))]
             bytes: mapped_bytes(),
         }
     }
 }
 
-#[cfg(not(shmpipe_sanitizer))]
+#[cfg(not(any(shmpipe_sanitizer, target_env = "musl")))]
 fn mapped_bytes() -> u64 {
     let maps = fs::read_to_string("/proc/self/maps").expect("procfs");
     let length = |line: &str| {
@@ -66,6 +66,18 @@ fn mapped_bytes() -> u64 {
         .filter(|line| !line.ends_with("[heap]") && !line.ends_with("[stack]"))
         .map(|line| length(line).expect("proc_pid_maps(5)"))
         .sum()
+}
+
+/// Raises the limit so that this process can have `most` descriptors; false, with a word on why the test is skipped, where
+/// that is not allowed.
+pub(crate) fn allowed_fds(most: u64) -> bool {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a valid resource");
+    if hard < most {
+        super::skipped(&format!("it needs {most} descriptors, and may have {hard}"));
+        return false;
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(most), hard).expect("up to the hard limit");
+    true
 }
 
 /// Runs `work` while no descriptor numbered `limit` or above can be made.

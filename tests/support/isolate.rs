@@ -34,10 +34,14 @@ const FOUND: &str = "found:";
 /// Time that a body has when its test names no other, in seconds.
 const LIMIT_SECONDS: u64 = 60;
 
+/// How many times as long everything may take as on an ordinary machine; for emulated ones.
+const SLOWNESS: &str = "SHMPIPE_SLOWNESS";
+
 /// The limit given, or the default; ten times as much for the long form of the tests.
 pub(crate) fn limit(seconds: &[u64]) -> Duration {
+    let slowness = std::env::var(SLOWNESS).map_or(1, |times| times.parse().expect("a number"));
     let factor = if super::long() { 10 } else { 1 };
-    Duration::from_secs(seconds.last().unwrap_or(&LIMIT_SECONDS) * factor)
+    Duration::from_secs(seconds.last().unwrap_or(&LIMIT_SECONDS) * factor * slowness)
 }
 
 /// Runs `body` in a process of its own and panics with its output when it fails or takes longer

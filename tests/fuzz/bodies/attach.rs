@@ -10,7 +10,7 @@ use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 use shmpipe::{Backend, PipeOptions, Receiver, Sender};
 
-use crate::input::Input;
+use crate::input::{Input, page};
 
 /// Longest memfd; one that is not sparse takes all of its memory.
 const LONGEST: usize = 1 << 17;
@@ -28,7 +28,7 @@ pub(crate) fn run(bytes: &[u8]) {
     };
     let (rx, tx) = PipeOptions::new()
         .backend(backend)
-        .capacity(4096)
+        .capacity(page())
         .pipe()
         .expect("a pipe of one page");
     let is_sender = choice & 2 == 0;
@@ -56,7 +56,7 @@ pub(crate) fn run(bytes: &[u8]) {
 
 /// A memfd like `model` but for what the input says.
 fn forge(model: &OwnedFd, input: &mut Input<'_>, choice: u8) -> OwnedFd {
-    let mut content = vec![0; 2 * 4096];
+    let mut content = vec![0; 2 * page()];
     let read = pread(model, &mut content, 0).expect("a memfd can be read");
     content.truncate(read);
     let seals = SealFlag::from_bits_truncate(i32::from(input.byte()));

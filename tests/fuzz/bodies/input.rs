@@ -38,3 +38,10 @@ impl<'a> Input<'a> {
         self.number::<8>()
     }
 }
+
+/// Bytes of a page, which are those of the control part and of the smallest ring.
+pub(crate) fn page() -> usize {
+    // SAFETY: it takes one of the numbers that sysconf(3) knows.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).expect("the kernel's page size is known")
+}

@@ -11,10 +11,12 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::uio::pwrite;
 use shmpipe::{Backend, PipeOptions, Receiver, Sender};
 
-use crate::input::Input;
+use crate::input::{Input, page};
 
 /// Bytes of each kind of segment that a lie can hit: control part and ring.
-const SEGMENT: usize = 2 * 4096;
+fn segment() -> usize {
+    2 * page()
+}
 
 /// Calls and lies of one input.
 const STEPS: usize = 64;
@@ -26,7 +28,7 @@ pub(crate) fn run(bytes: &[u8]) {
     } else {
         Backend::Kernel
     };
-    let options = PipeOptions::new().backend(backend).capacity(4096);
+    let options = PipeOptions::new().backend(backend).capacity(page());
     let (mut rx, mut tx) = options.pipe().expect("a pipe of one page");
     // What a hostile holder has: the memory and the other descriptor of one side.
     let fds = tx
@@ -58,8 +60,8 @@ fn step(input: &mut Input<'_>, rx: &mut Receiver, tx: &mut Sender, fds: &[OwnedF
             *tx = tx.try_clone().expect("a clone");
         }
         8 => {
-            let at = input.word() / 8 * 8 % SEGMENT;
-            let len = 4096.min(SEGMENT - at);
+            let at = input.word() / 8 * 8 % segment();
+            let len = page().min(segment() - at);
             let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
             let _ = fallocate(&fds[0], hole, at as i64, len as i64);
         }
@@ -74,14 +76,14 @@ fn step(input: &mut Input<'_>, rx: &mut Receiver, tx: &mut Sender, fds: &[OwnedF
             write(&fds[0], at, &input.long().to_le_bytes());
         }
         13 => {
-            let at = 4096 + input.word() % 512 * 8;
+            let at = page() + input.word() % (page() / 8) * 8;
             write(&fds[0], at, &input.long().to_le_bytes());
         }
         14 => {
-            let at = 4096 + input.word() % 4096;
+            let at = page() + input.word() % page();
             write(&fds[0], at, input.take(16));
         }
-        _ => write(&fds[0], input.word() % SEGMENT, &[input.byte()]),
+        _ => write(&fds[0], input.word() % segment(), &[input.byte()]),
     }
 }
 
