@@ -89,27 +89,17 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-struct iovec; /* sys/uio.h */
+/** A length of time without an end, for every call that has one. Any negative number is. */
+#define SHMPIPE_FOREVER INT64_C(-1)
 
-/**
- * A blocked call looks for as long as it has paid lately: the default of shmpipe_options_spin().
- */
-#define SHMPIPE_SPIN_ADAPTIVE -1
+/** A millisecond, as all lengths of time are given. */
+#define SHMPIPE_MILLISECOND INT64_C(1000000)
 
-/**
- * A length of time without an end, for every call that has one. Any negative number is.
- */
-#define SHMPIPE_FOREVER -1
+/** A second, as all lengths of time are given. */
+#define SHMPIPE_SECOND INT64_C(1000000000)
 
-/**
- * A millisecond, as all lengths of time are given.
- */
-#define SHMPIPE_MILLISECOND 1000000
-
-/**
- * A second, as all lengths of time are given.
- */
-#define SHMPIPE_SECOND 1000000000
+/** A blocked call looks for as long as it has paid lately: the default of shmpipe_options_spin(). */
+#define SHMPIPE_SPIN_ADAPTIVE INT64_C(-1)
 
 /**
  * Most descriptors that an end is made of.

@@ -36,8 +36,8 @@ impl From<Backend> for shmpipe_backend {
     }
 }
 
-/// A blocked call looks for as long as it has paid lately: the default of shmpipe_options_spin().
-pub const SHMPIPE_SPIN_ADAPTIVE: i64 = -1;
+/// As `cbindgen.toml` has it.
+const SHMPIPE_SPIN_ADAPTIVE: i64 = -1;
 
 /// What a pipe is to be like: capacity, backend, limits.
 pub struct shmpipe_options {

@@ -12,15 +12,6 @@ use crate::receiver::shmpipe_receiver;
 use crate::sender::shmpipe_sender;
 use crate::status::{Told, call, shmpipe_status};
 
-/// A length of time without an end, for every call that has one. Any negative number is.
-pub const SHMPIPE_FOREVER: i64 = -1;
-
-/// A millisecond, as all lengths of time are given.
-pub const SHMPIPE_MILLISECOND: i64 = 1_000_000;
-
-/// A second, as all lengths of time are given.
-pub const SHMPIPE_SECOND: i64 = 1_000_000_000;
-
 /// What shmpipe_wait() waits for: a receiver, a sender, or a descriptor of any other kind. Set one of them, and the others
 /// to NULL or 0, as an initialiser does with what it does not name:
 ///
