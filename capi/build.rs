@@ -2,7 +2,8 @@
 
 fn main() {
     // As cargo-c has it: before 1.0 each minor version may break programs that were built with another one.
-    let number = |part: &str| std::env::var(format!("CARGO_PKG_VERSION_{part}")).unwrap_or_default();
+    let number =
+        |part: &str| std::env::var(format!("CARGO_PKG_VERSION_{part}")).unwrap_or_default();
     let (major, minor) = (number("MAJOR"), number("MINOR"));
     let version = if major == "0" {
         format!("{major}.{minor}")

@@ -2,8 +2,8 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::io::IoSlice;
-use std::time::Duration;
 use std::slice;
+use std::time::Duration;
 
 use libc::iovec;
 

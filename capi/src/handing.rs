@@ -43,7 +43,12 @@ impl shmpipe_inheritance {
         // As the crate documents it: VERSION:KIND:FD,FD:INODE.
         let numbers = set
             .and_then(|(_, value)| value?.to_str()?.split(':').nth(2))
-            .and_then(|numbers| numbers.split(',').map(|number| number.parse().ok()).collect())
+            .and_then(|numbers| {
+                numbers
+                    .split(',')
+                    .map(|number| number.parse().ok())
+                    .collect()
+            })
             .ok_or_else(|| io::Error::other("the variable has another form"))?;
         let mut numbers: Vec<c_int> = numbers;
         self.numbers.append(&mut numbers);

@@ -34,7 +34,11 @@ impl Write for Filling<'_> {
         let (here, left) = std::mem::take(&mut self.left).split_at_mut(len);
         here.copy_from_slice(&text.as_bytes()[..len]);
         self.left = left;
-        if len == text.len() { Ok(()) } else { Err(fmt::Error) }
+        if len == text.len() {
+            Ok(())
+        } else {
+            Err(fmt::Error)
+        }
     }
 }
 

@@ -26,6 +26,9 @@ mod surroundings;
 mod view;
 mod waiting;
 
+#[cfg(test)]
+mod tests;
+
 pub use connection::*;
 pub use descriptors::*;
 pub use handing::*;

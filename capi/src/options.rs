@@ -55,7 +55,8 @@ unsafe fn set(
 ) -> shmpipe_status {
     call(|| {
         // SAFETY: by the caller.
-        let options = unsafe { options.as_mut() }.ok_or_else(|| Told::invalid("options is NULL"))?;
+        let options =
+            unsafe { options.as_mut() }.ok_or_else(|| Told::invalid("options is NULL"))?;
         options.options = change(options.options.clone())?;
         Ok(())
     })
@@ -280,7 +281,11 @@ pub unsafe extern "C" fn shmpipe_options_exclude_from_core_dumps(
     exclude: bool,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { set(options, |options| Ok(options.exclude_from_core_dumps(exclude))) }
+    unsafe {
+        set(options, |options| {
+            Ok(options.exclude_from_core_dumps(exclude))
+        })
+    }
 }
 
 /// The options that were given, or the defaults for NULL.

@@ -214,7 +214,8 @@ pub unsafe extern "C" fn shmpipe_take_message(
         // SAFETY: by the caller; no reference into the cell outlives a call.
         let lent = unsafe { &mut *rx.lent.get() };
         let lent = lent.take();
-        let lent = lent.ok_or_else(|| Told::invalid("the last call with rx has lent no message"))?;
+        let lent =
+            lent.ok_or_else(|| Told::invalid("the last call with rx has lent no message"))?;
         *message = shmpipe_message::handle(lent.into_vec());
         Ok(())
     })
@@ -254,14 +255,15 @@ unsafe fn recv_to(
                 }
                 error.into()
             }),
-            Patience::For(timeout) => rx
-                .recv_with_timeout(timeout, |_| Some(buffer))
-                .map_err(|error| {
-                    if let shmpipe::RecvTimeoutError::BufferTooSmall { needed: bytes } = error {
-                        needed = Some(bytes);
-                    }
-                    error.into()
-                }),
+            Patience::For(timeout) => {
+                rx.recv_with_timeout(timeout, |_| Some(buffer))
+                    .map_err(|error| {
+                        if let shmpipe::RecvTimeoutError::BufferTooSmall { needed: bytes } = error {
+                            needed = Some(bytes);
+                        }
+                        error.into()
+                    })
+            }
         };
         *len = match outcome {
             Ok(received) => received,

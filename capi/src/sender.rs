@@ -205,7 +205,11 @@ pub unsafe extern "C" fn shmpipe_send_batch(
 ) -> shmpipe_status {
     call(|| {
         let mut unasked = 0;
-        let sent = if sent.is_null() { &raw mut unasked } else { sent };
+        let sent = if sent.is_null() {
+            &raw mut unasked
+        } else {
+            sent
+        };
         // SAFETY: by the caller.
         let sent = unsafe { out(sent, "sent", 0) }?;
         // SAFETY: by the caller.

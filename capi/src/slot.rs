@@ -101,7 +101,9 @@ pub unsafe extern "C" fn shmpipe_reserve(
 pub unsafe extern "C" fn shmpipe_slot_len(slot: *mut shmpipe_slot) -> usize {
     // SAFETY: by the caller.
     let open = unsafe { open(slot) };
-    open.ok().and_then(|open| open.as_ref()).map_or(0, Slot::len)
+    open.ok()
+        .and_then(|open| open.as_ref())
+        .map_or(0, Slot::len)
 }
 
 /// Whether what is written goes straight into the pipe, and not by way of private memory.

@@ -255,7 +255,10 @@ pub extern "C" fn shmpipe_strerror(status: c_int) -> *const c_char {
             SHMPIPE_TOO_LARGE_AT_ONCE,
             c"the message is longer than an empty pipe takes at once",
         ),
-        (SHMPIPE_BUFFER_TOO_SMALL, c"the caller's memory is too small"),
+        (
+            SHMPIPE_BUFFER_TOO_SMALL,
+            c"the caller's memory is too small",
+        ),
         (
             SHMPIPE_ABORTED,
             c"the message was lost with a process that had sent or received fragments of it",
@@ -280,8 +283,13 @@ pub extern "C" fn shmpipe_strerror(status: c_int) -> *const c_char {
         (SHMPIPE_IO, c"the operating system refused a call"),
         (SHMPIPE_INVALID, c"an argument or an option is not allowed"),
         (SHMPIPE_LENT, c"the handle has a loan open"),
-        (SHMPIPE_PANICKED, c"the call was given up inside the library"),
+        (
+            SHMPIPE_PANICKED,
+            c"the call was given up inside the library",
+        ),
     ];
     let found = KNOWN.iter().find(|(known, _)| *known as c_int == status);
-    found.map_or(c"not a status of this library", |(_, text)| text).as_ptr()
+    found
+        .map_or(c"not a status of this library", |(_, text)| text)
+        .as_ptr()
 }

@@ -33,7 +33,9 @@ unsafe fn list(
         return Ok(());
     }
     if holders.is_null() {
-        return Err(Told::invalid(format_args!("holders is NULL, with room for {places}")));
+        return Err(Told::invalid(format_args!(
+            "holders is NULL, with room for {places}"
+        )));
     }
     for (index, holder) in found.iter().take(places).enumerate() {
         let mut name = [0; 16];

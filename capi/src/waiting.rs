@@ -74,7 +74,11 @@ pub unsafe extern "C" fn shmpipe_wait(
 ) -> shmpipe_status {
     call(|| {
         let mut unasked = 0;
-        let ready = if ready.is_null() { &raw mut unasked } else { ready };
+        let ready = if ready.is_null() {
+            &raw mut unasked
+        } else {
+            ready
+        };
         // SAFETY: by the caller.
         let ready = unsafe { out(ready, "ready", 0) }?;
         if items.is_null() && count > 0 {

@@ -44,7 +44,10 @@ fn the_header_is_what_the_sources_say() {
         fs::write(&path, &made).expect("written");
     }
     let kept = fs::read_to_string(&path).expect("include/shmpipe.h");
-    let differs = made.lines().zip(kept.lines()).position(|(one, other)| one != other);
+    let differs = made
+        .lines()
+        .zip(kept.lines())
+        .position(|(one, other)| one != other);
     assert!(
         made == kept,
         "include/shmpipe.h differs from line {} on; SHMPIPE_WRITE_HEADER=1 writes it anew",
@@ -61,9 +64,15 @@ fn every_source_with_an_exported_function_is_in_the_header() {
         let mut lines = text.lines();
         while lines.by_ref().any(|line| line == "#[unsafe(no_mangle)]") {
             let line = lines.next().expect("a function");
-            let name = line.split("fn ").nth(1).and_then(|rest| rest.split('(').next());
+            let name = line
+                .split("fn ")
+                .nth(1)
+                .and_then(|rest| rest.split('(').next());
             let name = name.expect("its name");
-            assert!(made.contains(&format!("{name}(")), "{name} is not in the header");
+            assert!(
+                made.contains(&format!("{name}(")),
+                "{name} is not in the header"
+            );
         }
     }
 }
