@@ -27,6 +27,19 @@
  *
  *     cc hello.c $(pkg-config --cflags --libs shmpipe)
  *
+ * Contents.
+ *   make            shmpipe_pipe, shmpipe_duplex; shmpipe_options_*
+ *   send            shmpipe_send, _try_send, _send_timeout, _send_vectored, _send_batch, _write
+ *   receive         shmpipe_recv, _try_recv, _recv_timeout, _recv_into, _recv_batch, _read,
+ *                   _take_message
+ *   without a copy  shmpipe_reserve and shmpipe_slot_*; shmpipe_recv_in_place and shmpipe_view_*
+ *   wait            shmpipe_poll, shmpipe_wait; shmpipe_receiver_fd, shmpipe_sender_fd for event loops
+ *   share           shmpipe_*_clone for threads; fork(2) by itself
+ *   two-way         shmpipe_connection_receiver, _sender, _split
+ *   hand over       shmpipe_*_inherit and _from_env; shmpipe_*_fds and _from_fds; _send_with_fds
+ *   look            shmpipe_*_holders, _backend, _capacity
+ *   end             shmpipe_*_free
+ *
  * Words. An end is what a process holds of a pipe: a sender or a receiver; a connection is both, for a
  * pipe in each direction. A holder is a process that has an end. A message is the bytes of one send,
  * and is received whole, by one receiver. End-of-file comes when no holder of a sender is left
@@ -114,7 +127,7 @@
 /**
  * What carries the bytes of a pipe.
  */
-typedef enum shmpipe_backend {
+typedef enum {
     /**
      * None: what a call returns that was given NULL.
      */
@@ -132,7 +145,7 @@ typedef enum shmpipe_backend {
 /**
  * What a call came to. New values may be added: treat one that you do not know as an error.
  */
-typedef enum shmpipe_status {
+typedef enum {
     /**
      * The call has done what it says. The only value that is no error.
      */
@@ -270,15 +283,15 @@ typedef struct shmpipe_view shmpipe_view;
  *
  * One with nothing set is never ready. Where several are set, it is ready when one of them is.
  */
-typedef struct shmpipe_wait_item {
+typedef struct {
     /**
      * Ready as shmpipe_poll() has it: a message or a fragment is there, or end-of-file.
      */
-    struct shmpipe_receiver *receiver;
+    shmpipe_receiver *receiver;
     /**
      * Ready when a short message can be sent, or no receiver is left.
      */
-    struct shmpipe_sender *sender;
+    shmpipe_sender *sender;
     /**
      * A descriptor, looked at only where `events` is not 0.
      */
@@ -296,7 +309,7 @@ typedef struct shmpipe_wait_item {
 /**
  * A process that holds the other side of a pipe.
  */
-typedef struct shmpipe_holder {
+typedef struct {
     /**
      * The process id, in the pid namespace of /proc.
      */
@@ -347,14 +360,14 @@ int shmpipe_last_errno(void);
  *
  * Threads: any. Ownership: `*options` is the caller's, to be given to shmpipe_options_free().
  */
-enum shmpipe_status shmpipe_options_new(struct shmpipe_options **options);
+shmpipe_status shmpipe_options_new(shmpipe_options **options);
 
 /**
  * Frees options and sets `*options` to NULL. NULL in either place does nothing. Pipes that were made with them stay.
  *
  * Threads: `*options` by one at a time.
  */
-void shmpipe_options_free(struct shmpipe_options **options);
+void shmpipe_options_free(shmpipe_options **options);
 
 /**
  * Sets how many bytes each direction holds, framing included. The number is rounded up to a power of two of at least
@@ -362,8 +375,8 @@ void shmpipe_options_free(struct shmpipe_options **options);
  *
  * Threads: `options` by one at a time.
  */
-enum shmpipe_status shmpipe_options_capacity(struct shmpipe_options *options,
-                                             uintptr_t bytes);
+shmpipe_status shmpipe_options_capacity(shmpipe_options *options,
+                                        size_t bytes);
 
 /**
  * Sets the backend, a shmpipe_backend. The choice is strict: SHMPIPE_BACKEND is not read, and where the backend is
@@ -373,8 +386,8 @@ enum shmpipe_status shmpipe_options_capacity(struct shmpipe_options *options,
  *
  * Threads: `options` by one at a time.
  */
-enum shmpipe_status shmpipe_options_backend(struct shmpipe_options *options,
-                                            int backend);
+shmpipe_status shmpipe_options_backend(shmpipe_options *options,
+                                       int backend);
 
 /**
  * Sets the length in bytes over which a send fails with SHMPIPE_TOO_LARGE and sends nothing. Without this call there is
@@ -382,8 +395,8 @@ enum shmpipe_status shmpipe_options_backend(struct shmpipe_options *options,
  *
  * Threads: `options` by one at a time.
  */
-enum shmpipe_status shmpipe_options_max_message(struct shmpipe_options *options,
-                                                uintptr_t bytes);
+shmpipe_status shmpipe_options_max_message(shmpipe_options *options,
+                                           size_t bytes);
 
 /**
  * Sets a name that tools like `shmpipe ls` show, in UTF-8. What is not allowed is an error when the pipe is made, with
@@ -393,8 +406,8 @@ enum shmpipe_status shmpipe_options_max_message(struct shmpipe_options *options,
  *
  * Threads: `options` by one at a time. Ownership: the text is copied.
  */
-enum shmpipe_status shmpipe_options_label(struct shmpipe_options *options,
-                                          const char *label);
+shmpipe_status shmpipe_options_label(shmpipe_options *options,
+                                     const char *label);
 
 /**
  * Makes room for messages of up to `len` bytes in place, so that shmpipe_reserve() and shmpipe_recv_in_place() copy none
@@ -403,8 +416,8 @@ enum shmpipe_status shmpipe_options_label(struct shmpipe_options *options,
  *
  * Threads: `options` by one at a time.
  */
-enum shmpipe_status shmpipe_options_in_place(struct shmpipe_options *options,
-                                             uintptr_t len);
+shmpipe_status shmpipe_options_in_place(shmpipe_options *options,
+                                        size_t len);
 
 /**
  * Lets messages carry descriptors: shmpipe_send_with_fds(). Each end is then made of one descriptor more, a connection
@@ -412,8 +425,8 @@ enum shmpipe_status shmpipe_options_in_place(struct shmpipe_options *options,
  *
  * Threads: `options` by one at a time.
  */
-enum shmpipe_status shmpipe_options_descriptors(struct shmpipe_options *options,
-                                                bool carry);
+shmpipe_status shmpipe_options_descriptors(shmpipe_options *options,
+                                           bool carry);
 
 /**
  * Makes a receive that could never end an error, SHMPIPE_DEADLOCK: the pipe is empty, and only the calling process
@@ -422,8 +435,8 @@ enum shmpipe_status shmpipe_options_descriptors(struct shmpipe_options *options,
  *
  * Threads: `options` by one at a time.
  */
-enum shmpipe_status shmpipe_options_detect_deadlock(struct shmpipe_options *options,
-                                                    bool detect);
+shmpipe_status shmpipe_options_detect_deadlock(shmpipe_options *options,
+                                               bool detect);
 
 /**
  * Sets how long a blocked call looks before it sleeps: 0 not at all, SHMPIPE_SPIN_ADAPTIVE as long as it has paid
@@ -433,23 +446,23 @@ enum shmpipe_status shmpipe_options_detect_deadlock(struct shmpipe_options *opti
  *
  * Threads: `options` by one at a time.
  */
-enum shmpipe_status shmpipe_options_spin(struct shmpipe_options *options,
-                                         int64_t nanoseconds);
+shmpipe_status shmpipe_options_spin(shmpipe_options *options,
+                                    int64_t nanoseconds);
 
 /**
  * Whether the page tables of a pipe in shared memory are filled when it is made (the default), or as it is used.
  *
  * Threads: `options` by one at a time.
  */
-enum shmpipe_status shmpipe_options_prefault(struct shmpipe_options *options,
-                                             bool fill);
+shmpipe_status shmpipe_options_prefault(shmpipe_options *options,
+                                        bool fill);
 
 /**
  * Makes a pipe in shared memory of huge pages (memfd_create(2), MFD_HUGETLB), or not (the default).
  *
  * Threads: `options` by one at a time.
  */
-enum shmpipe_status shmpipe_options_huge_pages(struct shmpipe_options *options, bool huge);
+shmpipe_status shmpipe_options_huge_pages(shmpipe_options *options, bool huge);
 
 /**
  * Leaves the pipe's memory out of the core dumps of all who hold an end (madvise(2), MADV_DONTDUMP), or not (the
@@ -457,8 +470,8 @@ enum shmpipe_status shmpipe_options_huge_pages(struct shmpipe_options *options, 
  *
  * Threads: `options` by one at a time.
  */
-enum shmpipe_status shmpipe_options_exclude_from_core_dumps(struct shmpipe_options *options,
-                                                            bool exclude);
+shmpipe_status shmpipe_options_exclude_from_core_dumps(shmpipe_options *options,
+                                                       bool exclude);
 
 /**
  * Makes a one-way pipe, reader first as pipe(2). NULL for `options` means the defaults. All descriptors are
@@ -471,9 +484,9 @@ enum shmpipe_status shmpipe_options_exclude_from_core_dumps(struct shmpipe_optio
  * Threads: any; nobody changes `options` meanwhile. Ownership: `*rx` and `*tx` are the caller's, to be given to
  * shmpipe_receiver_free() and shmpipe_sender_free(), or to a call that takes them. `options` stays the caller's.
  */
-enum shmpipe_status shmpipe_pipe(const struct shmpipe_options *options,
-                                 struct shmpipe_receiver **rx,
-                                 struct shmpipe_sender **tx);
+shmpipe_status shmpipe_pipe(const shmpipe_options *options,
+                            shmpipe_receiver **rx,
+                            shmpipe_sender **tx);
 
 /**
  * Makes a two-way pipe: what one connection sends the other receives, and the two directions do not wait for each other.
@@ -484,9 +497,9 @@ enum shmpipe_status shmpipe_pipe(const struct shmpipe_options *options,
  * Threads: any; nobody changes `options` meanwhile. Ownership: `*left` and `*right` are the caller's, to be given to
  * shmpipe_connection_free() or to a call that takes them. `options` stays the caller's.
  */
-enum shmpipe_status shmpipe_duplex(const struct shmpipe_options *options,
-                                   struct shmpipe_connection **left,
-                                   struct shmpipe_connection **right);
+shmpipe_status shmpipe_duplex(const shmpipe_options *options,
+                              shmpipe_connection **left,
+                              shmpipe_connection **right);
 
 /**
  * Sends `len` bytes as one message, whole, blocking while the pipe is full. `data` may be NULL for an empty message,
@@ -500,9 +513,9 @@ enum shmpipe_status shmpipe_duplex(const struct shmpipe_options *options,
  *
  * Threads: `tx` by one at a time; other clones at the same time. Ownership: `data` is copied.
  */
-enum shmpipe_status shmpipe_send(struct shmpipe_sender *tx,
-                                 const void *data,
-                                 uintptr_t len);
+shmpipe_status shmpipe_send(shmpipe_sender *tx,
+                            const void *data,
+                            size_t len);
 
 /**
  * Sends a message if there is room for all of it now; never blocks. Otherwise as shmpipe_send().
@@ -512,9 +525,9 @@ enum shmpipe_status shmpipe_send(struct shmpipe_sender *tx,
  *
  * Threads: `tx` by one at a time; other clones at the same time. Ownership: `data` is copied.
  */
-enum shmpipe_status shmpipe_try_send(struct shmpipe_sender *tx,
-                                     const void *data,
-                                     uintptr_t len);
+shmpipe_status shmpipe_try_send(shmpipe_sender *tx,
+                                const void *data,
+                                size_t len);
 
 /**
  * Sends a message, blocking while the pipe is full but no longer than `timeout_ns` nanoseconds; for ever where that is
@@ -524,10 +537,10 @@ enum shmpipe_status shmpipe_try_send(struct shmpipe_sender *tx,
  *
  * Threads: `tx` by one at a time; other clones at the same time. Ownership: `data` is copied.
  */
-enum shmpipe_status shmpipe_send_timeout(struct shmpipe_sender *tx,
-                                         const void *data,
-                                         uintptr_t len,
-                                         int64_t timeout_ns);
+shmpipe_status shmpipe_send_timeout(shmpipe_sender *tx,
+                                    const void *data,
+                                    size_t len,
+                                    int64_t timeout_ns);
 
 /**
  * Sends one message that is made of `count` pieces, in their order; otherwise as shmpipe_send(). No pieces, or empty
@@ -535,18 +548,18 @@ enum shmpipe_status shmpipe_send_timeout(struct shmpipe_sender *tx,
  *
  * Threads: `tx` by one at a time; other clones at the same time. Ownership: the pieces are copied.
  */
-enum shmpipe_status shmpipe_send_vectored(struct shmpipe_sender *tx,
-                                          const struct iovec *pieces,
-                                          uintptr_t count);
+shmpipe_status shmpipe_send_vectored(shmpipe_sender *tx,
+                                     const struct iovec *pieces,
+                                     size_t count);
 
 /**
  * As shmpipe_send_vectored(), but never blocks: errors as for shmpipe_try_send().
  *
  * Threads: `tx` by one at a time; other clones at the same time. Ownership: the pieces are copied.
  */
-enum shmpipe_status shmpipe_try_send_vectored(struct shmpipe_sender *tx,
-                                              const struct iovec *pieces,
-                                              uintptr_t count);
+shmpipe_status shmpipe_try_send_vectored(shmpipe_sender *tx,
+                                         const struct iovec *pieces,
+                                         size_t count);
 
 /**
  * Sends each of `count` pieces as one message, in their order, blocking while the pipe is full. Through shared memory a
@@ -558,10 +571,10 @@ enum shmpipe_status shmpipe_try_send_vectored(struct shmpipe_sender *tx,
  *
  * Threads: `tx` by one at a time; other clones at the same time. Ownership: the messages are copied.
  */
-enum shmpipe_status shmpipe_send_batch(struct shmpipe_sender *tx,
-                                       const struct iovec *messages,
-                                       uintptr_t count,
-                                       uintptr_t *sent);
+shmpipe_status shmpipe_send_batch(shmpipe_sender *tx,
+                                  const struct iovec *messages,
+                                  size_t count,
+                                  size_t *sent);
 
 /**
  * The byte-stream view, as write(2): sends bytes as one message, up to the limit of shmpipe_options_max_message(), and
@@ -571,10 +584,10 @@ enum shmpipe_status shmpipe_send_batch(struct shmpipe_sender *tx,
  *
  * Threads: `tx` by one at a time; other clones at the same time. Ownership: `data` is copied.
  */
-enum shmpipe_status shmpipe_write(struct shmpipe_sender *tx,
-                                  const void *data,
-                                  uintptr_t len,
-                                  uintptr_t *written);
+shmpipe_status shmpipe_write(shmpipe_sender *tx,
+                             const void *data,
+                             size_t len,
+                             size_t *written);
 
 /**
  * Makes another handle to the same end, for another thread for instance. It costs no descriptor. Freeing either changes
@@ -582,8 +595,8 @@ enum shmpipe_status shmpipe_write(struct shmpipe_sender *tx,
  *
  * Threads: `tx` by one at a time. Ownership: `*clone` is the caller's, to be given to shmpipe_sender_free().
  */
-enum shmpipe_status shmpipe_sender_clone(struct shmpipe_sender *tx,
-                                         struct shmpipe_sender **clone);
+shmpipe_status shmpipe_sender_clone(shmpipe_sender *tx,
+                                    shmpipe_sender **clone);
 
 /**
  * Drops this handle and sets `*tx` to NULL. A slot that it has open is dropped first: nothing of it is sent. NULL in
@@ -592,7 +605,7 @@ enum shmpipe_status shmpipe_sender_clone(struct shmpipe_sender *tx,
  *
  * Threads: `*tx` by one at a time.
  */
-void shmpipe_sender_free(struct shmpipe_sender **tx);
+void shmpipe_sender_free(shmpipe_sender **tx);
 
 /**
  * Bytes that the pipe holds, framing included: a message takes its length rounded up to 8 and 8 bytes more, and a long
@@ -600,14 +613,14 @@ void shmpipe_sender_free(struct shmpipe_sender **tx);
  *
  * Threads: any.
  */
-uintptr_t shmpipe_sender_capacity(const struct shmpipe_sender *tx);
+size_t shmpipe_sender_capacity(const shmpipe_sender *tx);
 
 /**
  * What carries the bytes. SHMPIPE_NO_BACKEND for NULL.
  *
  * Threads: any.
  */
-enum shmpipe_backend shmpipe_sender_backend(const struct shmpipe_sender *tx);
+shmpipe_backend shmpipe_sender_backend(const shmpipe_sender *tx);
 
 /**
  * Why this end is a kernel pipe although shared memory is the default: the error that making it of shared memory would
@@ -615,7 +628,7 @@ enum shmpipe_backend shmpipe_sender_backend(const struct shmpipe_sender *tx);
  *
  * Threads: any. Ownership: the text is the handle's, and goes with it.
  */
-const char *shmpipe_sender_fallback_reason(const struct shmpipe_sender *tx);
+const char *shmpipe_sender_fallback_reason(const shmpipe_sender *tx);
 
 /**
  * Receives the next message, blocking while the pipe is empty, and sets `*data` and `*len` to its bytes. `*data` is
@@ -630,9 +643,9 @@ const char *shmpipe_sender_fallback_reason(const struct shmpipe_sender *tx);
  * stay until the next call with `rx`, but for those that return its capacity, backend and fall-back reason.
  * shmpipe_take_message() makes them the caller's without a copy.
  */
-enum shmpipe_status shmpipe_recv(struct shmpipe_receiver *rx,
-                                 const void **data,
-                                 uintptr_t *len);
+shmpipe_status shmpipe_recv(shmpipe_receiver *rx,
+                            const void **data,
+                            size_t *len);
 
 /**
  * Receives the next message if one is there; does not wait for a sender. Otherwise as shmpipe_recv().
@@ -641,9 +654,9 @@ enum shmpipe_status shmpipe_recv(struct shmpipe_receiver *rx,
  *
  * Threads: `rx` by one at a time; other clones at the same time. Ownership: as for shmpipe_recv().
  */
-enum shmpipe_status shmpipe_try_recv(struct shmpipe_receiver *rx,
-                                     const void **data,
-                                     uintptr_t *len);
+shmpipe_status shmpipe_try_recv(shmpipe_receiver *rx,
+                                const void **data,
+                                size_t *len);
 
 /**
  * Receives the next message, blocking no longer than `timeout_ns` nanoseconds; for ever where that is negative
@@ -653,10 +666,10 @@ enum shmpipe_status shmpipe_try_recv(struct shmpipe_receiver *rx,
  *
  * Threads: `rx` by one at a time; other clones at the same time. Ownership: as for shmpipe_recv().
  */
-enum shmpipe_status shmpipe_recv_timeout(struct shmpipe_receiver *rx,
-                                         const void **data,
-                                         uintptr_t *len,
-                                         int64_t timeout_ns);
+shmpipe_status shmpipe_recv_timeout(shmpipe_receiver *rx,
+                                    const void **data,
+                                    size_t *len,
+                                    int64_t timeout_ns);
 
 /**
  * Takes the message that the last call with `rx` has lent (shmpipe_recv() or one like it) for the caller to keep. Its
@@ -667,8 +680,8 @@ enum shmpipe_status shmpipe_recv_timeout(struct shmpipe_receiver *rx,
  * Threads: `rx` by one at a time. Ownership: `*message` is the caller's, to be given to shmpipe_message_free(). It does
  * not depend on `rx`.
  */
-enum shmpipe_status shmpipe_take_message(struct shmpipe_receiver *rx,
-                                         struct shmpipe_message **message);
+shmpipe_status shmpipe_take_message(shmpipe_receiver *rx,
+                                    shmpipe_message **message);
 
 /**
  * Receives the next message into the caller's memory of `size` bytes, blocking while the pipe is empty, and sets `*len`
@@ -679,20 +692,20 @@ enum shmpipe_status shmpipe_take_message(struct shmpipe_receiver *rx,
  *
  * Threads: `rx` by one at a time; other clones at the same time. Ownership: the memory stays the caller's.
  */
-enum shmpipe_status shmpipe_recv_into(struct shmpipe_receiver *rx,
-                                      void *buffer,
-                                      uintptr_t size,
-                                      uintptr_t *len);
+shmpipe_status shmpipe_recv_into(shmpipe_receiver *rx,
+                                 void *buffer,
+                                 size_t size,
+                                 size_t *len);
 
 /**
  * As shmpipe_recv_into(), but does not wait for a sender: SHMPIPE_EMPTY as for shmpipe_try_recv().
  *
  * Threads: `rx` by one at a time; other clones at the same time. Ownership: the memory stays the caller's.
  */
-enum shmpipe_status shmpipe_try_recv_into(struct shmpipe_receiver *rx,
-                                          void *buffer,
-                                          uintptr_t size,
-                                          uintptr_t *len);
+shmpipe_status shmpipe_try_recv_into(shmpipe_receiver *rx,
+                                     void *buffer,
+                                     size_t size,
+                                     size_t *len);
 
 /**
  * As shmpipe_recv_into(), blocking no longer than `timeout_ns` nanoseconds; for ever where that is negative
@@ -700,11 +713,11 @@ enum shmpipe_status shmpipe_try_recv_into(struct shmpipe_receiver *rx,
  *
  * Threads: `rx` by one at a time; other clones at the same time. Ownership: the memory stays the caller's.
  */
-enum shmpipe_status shmpipe_recv_into_timeout(struct shmpipe_receiver *rx,
-                                              void *buffer,
-                                              uintptr_t size,
-                                              uintptr_t *len,
-                                              int64_t timeout_ns);
+shmpipe_status shmpipe_recv_into_timeout(shmpipe_receiver *rx,
+                                         void *buffer,
+                                         size_t size,
+                                         size_t *len,
+                                         int64_t timeout_ns);
 
 /**
  * Receives all messages that are there, up to 256 KiB of them, blocking while there is none, and sets `*messages` and
@@ -716,18 +729,18 @@ enum shmpipe_status shmpipe_recv_into_timeout(struct shmpipe_receiver *rx,
  * read-only. They stay until the next call with `rx`, but for those that return its capacity, backend and fall-back
  * reason.
  */
-enum shmpipe_status shmpipe_recv_batch(struct shmpipe_receiver *rx,
-                                       const struct iovec **messages,
-                                       uintptr_t *count);
+shmpipe_status shmpipe_recv_batch(shmpipe_receiver *rx,
+                                  const struct iovec **messages,
+                                  size_t *count);
 
 /**
  * As shmpipe_recv_batch(), but does not wait for a sender: SHMPIPE_EMPTY as for shmpipe_try_recv().
  *
  * Threads: `rx` by one at a time; other clones at the same time. Ownership: as for shmpipe_recv_batch().
  */
-enum shmpipe_status shmpipe_try_recv_batch(struct shmpipe_receiver *rx,
-                                           const struct iovec **messages,
-                                           uintptr_t *count);
+shmpipe_status shmpipe_try_recv_batch(shmpipe_receiver *rx,
+                                      const struct iovec **messages,
+                                      size_t *count);
 
 /**
  * As shmpipe_recv_batch(), blocking no longer than `timeout_ns` nanoseconds; for ever where that is negative
@@ -735,10 +748,10 @@ enum shmpipe_status shmpipe_try_recv_batch(struct shmpipe_receiver *rx,
  *
  * Threads: `rx` by one at a time; other clones at the same time. Ownership: as for shmpipe_recv_batch().
  */
-enum shmpipe_status shmpipe_recv_batch_timeout(struct shmpipe_receiver *rx,
-                                               const struct iovec **messages,
-                                               uintptr_t *count,
-                                               int64_t timeout_ns);
+shmpipe_status shmpipe_recv_batch_timeout(shmpipe_receiver *rx,
+                                          const struct iovec **messages,
+                                          size_t *count,
+                                          int64_t timeout_ns);
 
 /**
  * The byte-stream view, as read(2): fills the caller's memory with what is there, blocking while that is nothing, and
@@ -749,10 +762,10 @@ enum shmpipe_status shmpipe_recv_batch_timeout(struct shmpipe_receiver *rx,
  *
  * Threads: `rx` by one at a time; other clones at the same time. Ownership: the memory stays the caller's.
  */
-enum shmpipe_status shmpipe_read(struct shmpipe_receiver *rx,
-                                 void *buffer,
-                                 uintptr_t size,
-                                 uintptr_t *len);
+shmpipe_status shmpipe_read(shmpipe_receiver *rx,
+                            void *buffer,
+                            size_t size,
+                            size_t *len);
 
 /**
  * Waits until there is something to receive, and sets `*ready` to whether there is: a message, end-of-file, or an error
@@ -763,9 +776,9 @@ enum shmpipe_status shmpipe_read(struct shmpipe_receiver *rx,
  *
  * Threads: `rx` by one at a time; other clones at the same time, one of which may take the message first.
  */
-enum shmpipe_status shmpipe_poll(struct shmpipe_receiver *rx,
-                                 int64_t timeout_ns,
-                                 bool *ready);
+shmpipe_status shmpipe_poll(shmpipe_receiver *rx,
+                            int64_t timeout_ns,
+                            bool *ready);
 
 /**
  * Refuses messages of more than `bytes` bytes from now on: the end then reports SHMPIPE_CORRUPTED and stays unusable. The
@@ -774,8 +787,8 @@ enum shmpipe_status shmpipe_poll(struct shmpipe_receiver *rx,
  *
  * Threads: `rx` by one at a time.
  */
-enum shmpipe_status shmpipe_receiver_limit_messages(struct shmpipe_receiver *rx,
-                                                    uintptr_t bytes);
+shmpipe_status shmpipe_receiver_limit_messages(shmpipe_receiver *rx,
+                                               size_t bytes);
 
 /**
  * Makes another handle to the same end, for another thread for instance. It costs no descriptor. Each message goes to
@@ -784,8 +797,8 @@ enum shmpipe_status shmpipe_receiver_limit_messages(struct shmpipe_receiver *rx,
  *
  * Threads: `rx` by one at a time. Ownership: `*clone` is the caller's, to be given to shmpipe_receiver_free().
  */
-enum shmpipe_status shmpipe_receiver_clone(struct shmpipe_receiver *rx,
-                                           struct shmpipe_receiver **clone);
+shmpipe_status shmpipe_receiver_clone(shmpipe_receiver *rx,
+                                      shmpipe_receiver **clone);
 
 /**
  * Drops this handle, with what it has lent, and sets `*rx` to NULL. NULL in either place does nothing, and so does a
@@ -794,49 +807,49 @@ enum shmpipe_status shmpipe_receiver_clone(struct shmpipe_receiver *rx,
  *
  * Threads: `*rx` by one at a time.
  */
-void shmpipe_receiver_free(struct shmpipe_receiver **rx);
+void shmpipe_receiver_free(shmpipe_receiver **rx);
 
 /**
  * As shmpipe_sender_capacity().
  *
  * Threads: any.
  */
-uintptr_t shmpipe_receiver_capacity(const struct shmpipe_receiver *rx);
+size_t shmpipe_receiver_capacity(const shmpipe_receiver *rx);
 
 /**
  * As shmpipe_sender_backend().
  *
  * Threads: any.
  */
-enum shmpipe_backend shmpipe_receiver_backend(const struct shmpipe_receiver *rx);
+shmpipe_backend shmpipe_receiver_backend(const shmpipe_receiver *rx);
 
 /**
  * As shmpipe_sender_fallback_reason().
  *
  * Threads: any. Ownership: the text is the handle's, and goes with it.
  */
-const char *shmpipe_receiver_fallback_reason(const struct shmpipe_receiver *rx);
+const char *shmpipe_receiver_fallback_reason(const shmpipe_receiver *rx);
 
 /**
  * The bytes of a message. NULL for NULL only.
  *
  * Threads: any. Ownership: the bytes are the message's, and go with it.
  */
-const void *shmpipe_message_data(const struct shmpipe_message *message);
+const void *shmpipe_message_data(const shmpipe_message *message);
 
 /**
  * The length of a message in bytes. 0 for NULL.
  *
  * Threads: any.
  */
-uintptr_t shmpipe_message_len(const struct shmpipe_message *message);
+size_t shmpipe_message_len(const shmpipe_message *message);
 
 /**
  * Frees a message and sets `*message` to NULL. NULL in either place does nothing.
  *
  * Threads: `*message` by one at a time, which need not be the one that received it.
  */
-void shmpipe_message_free(struct shmpipe_message **message);
+void shmpipe_message_free(shmpipe_message **message);
 
 /**
  * The receiving half of a connection, for all calls that take a receiver. NULL for NULL.
@@ -844,7 +857,7 @@ void shmpipe_message_free(struct shmpipe_message **message);
  * Threads: any. The two halves are handles of their own, which two threads may use at the same time. Ownership: the half
  * is part of the connection, and goes with it.
  */
-struct shmpipe_receiver *shmpipe_connection_receiver(struct shmpipe_connection *connection);
+shmpipe_receiver *shmpipe_connection_receiver(shmpipe_connection *connection);
 
 /**
  * The sending half of a connection, for all calls that take a sender. NULL for NULL.
@@ -852,7 +865,7 @@ struct shmpipe_receiver *shmpipe_connection_receiver(struct shmpipe_connection *
  * Threads: any. The two halves are handles of their own, which two threads may use at the same time. Ownership: the half
  * is part of the connection, and goes with it.
  */
-struct shmpipe_sender *shmpipe_connection_sender(struct shmpipe_connection *connection);
+shmpipe_sender *shmpipe_connection_sender(shmpipe_connection *connection);
 
 /**
  * Takes the two directions apart, and sets `*connection` to NULL. Each half then counts by itself: the peer gets
@@ -864,9 +877,9 @@ struct shmpipe_sender *shmpipe_connection_sender(struct shmpipe_connection *conn
  * Threads: both halves by one at a time. Ownership: `*connection` is taken. `*rx` and `*tx` are the caller's, to be given
  * to shmpipe_receiver_free() and shmpipe_sender_free().
  */
-enum shmpipe_status shmpipe_connection_split(struct shmpipe_connection **connection,
-                                             struct shmpipe_receiver **rx,
-                                             struct shmpipe_sender **tx);
+shmpipe_status shmpipe_connection_split(shmpipe_connection **connection,
+                                        shmpipe_receiver **rx,
+                                        shmpipe_sender **tx);
 
 /**
  * Drops this connection with both its halves and what they have lent, and sets `*connection` to NULL. NULL in either
@@ -874,7 +887,7 @@ enum shmpipe_status shmpipe_connection_split(struct shmpipe_connection **connect
  *
  * Threads: both halves by one at a time.
  */
-void shmpipe_connection_free(struct shmpipe_connection **connection);
+void shmpipe_connection_free(shmpipe_connection **connection);
 
 /**
  * Reserves room for one message of `len` bytes, blocking while the pipe is full.
@@ -891,23 +904,23 @@ void shmpipe_connection_free(struct shmpipe_connection **connection);
  * Threads: `tx` by one at a time; a slot counts as its sender. Ownership: `*slot` is part of `tx`. Close it by
  * shmpipe_slot_commit() or shmpipe_slot_discard(). It is not freed.
  */
-enum shmpipe_status shmpipe_reserve(struct shmpipe_sender *tx,
-                                    uintptr_t len,
-                                    struct shmpipe_slot **slot);
+shmpipe_status shmpipe_reserve(shmpipe_sender *tx,
+                               size_t len,
+                               shmpipe_slot **slot);
 
 /**
  * Length of the message in bytes, as it was reserved. 0 for NULL, and where the slot is not open.
  *
  * Threads: the slot's sender by one at a time.
  */
-uintptr_t shmpipe_slot_len(struct shmpipe_slot *slot);
+size_t shmpipe_slot_len(shmpipe_slot *slot);
 
 /**
  * Whether what is written goes straight into the pipe, and not by way of private memory.
  *
  * Threads: the slot's sender by one at a time.
  */
-bool shmpipe_slot_is_in_place(struct shmpipe_slot *slot);
+bool shmpipe_slot_is_in_place(shmpipe_slot *slot);
 
 /**
  * Writes `len` bytes into the message from `offset` on; never blocks. In a forked child of the process that reserved
@@ -917,10 +930,10 @@ bool shmpipe_slot_is_in_place(struct shmpipe_slot *slot);
  *
  * Threads: the slot's sender by one at a time. Ownership: `data` is copied.
  */
-enum shmpipe_status shmpipe_slot_write_at(struct shmpipe_slot *slot,
-                                          uintptr_t offset,
-                                          const void *data,
-                                          uintptr_t len);
+shmpipe_status shmpipe_slot_write_at(shmpipe_slot *slot,
+                                     size_t offset,
+                                     const void *data,
+                                     size_t len);
 
 /**
  * Sets `*data` to the memory of the message, to be written directly: shmpipe_slot_len() bytes until the slot is closed.
@@ -930,8 +943,8 @@ enum shmpipe_status shmpipe_slot_write_at(struct shmpipe_slot *slot,
  *
  * Threads: the slot's sender by one at a time. Ownership: `*data` is the slot's.
  */
-enum shmpipe_status shmpipe_slot_data(struct shmpipe_slot *slot,
-                                      void **data);
+shmpipe_status shmpipe_slot_data(shmpipe_slot *slot,
+                                 void **data);
 
 /**
  * Sends the message and closes the slot, also where it fails. If the process is killed inside this call, all of the
@@ -942,14 +955,14 @@ enum shmpipe_status shmpipe_slot_data(struct shmpipe_slot *slot,
  *
  * Threads: the slot's sender by one at a time.
  */
-enum shmpipe_status shmpipe_slot_commit(struct shmpipe_slot *slot);
+shmpipe_status shmpipe_slot_commit(shmpipe_slot *slot);
 
 /**
  * Closes the slot and sends nothing. NULL, and a slot that is not open, do nothing.
  *
  * Threads: the slot's sender by one at a time.
  */
-void shmpipe_slot_discard(struct shmpipe_slot *slot);
+void shmpipe_slot_discard(shmpipe_slot *slot);
 
 /**
  * Receives the next message without copying it out, blocking while the pipe is empty. It is read by
@@ -967,16 +980,16 @@ void shmpipe_slot_discard(struct shmpipe_slot *slot);
  * Threads: `rx` by one at a time; a view counts as its receiver. Ownership: `*view` is part of `rx`. Close it by
  * shmpipe_view_release(). It is not freed.
  */
-enum shmpipe_status shmpipe_recv_in_place(struct shmpipe_receiver *rx,
-                                          struct shmpipe_view **view);
+shmpipe_status shmpipe_recv_in_place(shmpipe_receiver *rx,
+                                     shmpipe_view **view);
 
 /**
  * As shmpipe_recv_in_place(), but does not wait for a sender: SHMPIPE_EMPTY as for shmpipe_try_recv().
  *
  * Threads: `rx` by one at a time; a view counts as its receiver. Ownership: as for shmpipe_recv_in_place().
  */
-enum shmpipe_status shmpipe_try_recv_in_place(struct shmpipe_receiver *rx,
-                                              struct shmpipe_view **view);
+shmpipe_status shmpipe_try_recv_in_place(shmpipe_receiver *rx,
+                                         shmpipe_view **view);
 
 /**
  * As shmpipe_recv_in_place(), blocking no longer than `timeout_ns` nanoseconds; for ever where that is negative
@@ -984,23 +997,23 @@ enum shmpipe_status shmpipe_try_recv_in_place(struct shmpipe_receiver *rx,
  *
  * Threads: `rx` by one at a time; a view counts as its receiver. Ownership: as for shmpipe_recv_in_place().
  */
-enum shmpipe_status shmpipe_recv_in_place_timeout(struct shmpipe_receiver *rx,
-                                                  struct shmpipe_view **view,
-                                                  int64_t timeout_ns);
+shmpipe_status shmpipe_recv_in_place_timeout(shmpipe_receiver *rx,
+                                             shmpipe_view **view,
+                                             int64_t timeout_ns);
 
 /**
  * Length of the message in bytes. 0 for NULL, and where the view is not open.
  *
  * Threads: the view's receiver by one at a time.
  */
-uintptr_t shmpipe_view_len(const struct shmpipe_view *view);
+size_t shmpipe_view_len(const shmpipe_view *view);
 
 /**
  * Whether the message still lies in the pipe, and not in private memory.
  *
  * Threads: the view's receiver by one at a time.
  */
-bool shmpipe_view_is_in_place(const struct shmpipe_view *view);
+bool shmpipe_view_is_in_place(const shmpipe_view *view);
 
 /**
  * Copies `len` bytes of the message from `offset` on to the caller's memory. A hostile holder of the pipe may change the
@@ -1011,10 +1024,10 @@ bool shmpipe_view_is_in_place(const struct shmpipe_view *view);
  *
  * Threads: the view's receiver by one at a time. Ownership: the memory stays the caller's.
  */
-enum shmpipe_status shmpipe_view_read_at(const struct shmpipe_view *view,
-                                         uintptr_t offset,
-                                         void *buffer,
-                                         uintptr_t len);
+shmpipe_status shmpipe_view_read_at(const shmpipe_view *view,
+                                    size_t offset,
+                                    void *buffer,
+                                    size_t len);
 
 /**
  * Sets `*data` to the bytes of the message, to be read directly: shmpipe_view_len() bytes until the view is released.
@@ -1025,8 +1038,8 @@ enum shmpipe_status shmpipe_view_read_at(const struct shmpipe_view *view,
  *
  * Threads: the view's receiver by one at a time. Ownership: the bytes are the view's, read-only.
  */
-enum shmpipe_status shmpipe_view_data(const struct shmpipe_view *view,
-                                      const void **data);
+shmpipe_status shmpipe_view_data(const shmpipe_view *view,
+                                 const void **data);
 
 /**
  * Receives the message and closes the view: its room in the pipe is given back. NULL, and a view that is not open, do
@@ -1034,7 +1047,7 @@ enum shmpipe_status shmpipe_view_data(const struct shmpipe_view *view,
  *
  * Threads: the view's receiver by one at a time.
  */
-void shmpipe_view_release(struct shmpipe_view *view);
+void shmpipe_view_release(shmpipe_view *view);
 
 /**
  * Waits until one or more of `count` items are ready, sets `ready` of each, and sets `*ready`, which may be NULL, to how
@@ -1050,10 +1063,10 @@ void shmpipe_view_release(struct shmpipe_view *view);
  * Threads: each handle by one at a time; the call uses all of them. What their last calls have lent is over. Ownership:
  * the list and the handles stay the caller's.
  */
-enum shmpipe_status shmpipe_wait(struct shmpipe_wait_item *items,
-                                 uintptr_t count,
-                                 int64_t timeout_ns,
-                                 uintptr_t *ready);
+shmpipe_status shmpipe_wait(shmpipe_wait_item *items,
+                            size_t count,
+                            int64_t timeout_ns,
+                            size_t *ready);
 
 /**
  * Sets `*fd` to a descriptor that is readable (POLLIN) while shmpipe_try_recv() would find a message or end-of-file, for
@@ -1066,8 +1079,8 @@ enum shmpipe_status shmpipe_wait(struct shmpipe_wait_item *items,
  * Threads: `rx` by one at a time. Ownership: the descriptor is the end's, for watching only: never read from it, write to
  * it or close it. It is open while this process has a handle to this end.
  */
-enum shmpipe_status shmpipe_receiver_fd(struct shmpipe_receiver *rx,
-                                        int *fd);
+shmpipe_status shmpipe_receiver_fd(shmpipe_receiver *rx,
+                                   int *fd);
 
 /**
  * Sets `*fd` to a descriptor that is *readable* (POLLIN, not POLLOUT) while a send of a short message would not block:
@@ -1078,8 +1091,8 @@ enum shmpipe_status shmpipe_receiver_fd(struct shmpipe_receiver *rx,
  *
  * Threads: `tx` by one at a time. Ownership: as for shmpipe_receiver_fd().
  */
-enum shmpipe_status shmpipe_sender_fd(struct shmpipe_sender *tx,
-                                      int *fd);
+shmpipe_status shmpipe_sender_fd(shmpipe_sender *tx,
+                                 int *fd);
 
 /**
  * Calls `calls(calls_argument)`, and has every call of this library in it that is about to sleep, on this thread, ask
@@ -1097,11 +1110,11 @@ enum shmpipe_status shmpipe_sender_fd(struct shmpipe_sender *tx,
  *
  * Threads: any; it concerns the calling thread alone. Ownership: `wake_fd` stays the caller's.
  */
-enum shmpipe_status shmpipe_interrupt_during(bool (*hook)(void *hook_argument),
-                                             void *hook_argument,
-                                             int wake_fd,
-                                             void (*calls)(void *calls_argument),
-                                             void *calls_argument);
+shmpipe_status shmpipe_interrupt_during(bool (*hook)(void *hook_argument),
+                                        void *hook_argument,
+                                        int wake_fd,
+                                        void (*calls)(void *calls_argument),
+                                        void *calls_argument);
 
 /**
  * Makes room for the ends that a program is to inherit. The order of things in the parent:
@@ -1120,7 +1133,7 @@ enum shmpipe_status shmpipe_interrupt_during(bool (*hook)(void *hook_argument),
  *
  * Threads: any. Ownership: `*inheritance` is the caller's, to be given to shmpipe_inheritance_free().
  */
-enum shmpipe_status shmpipe_inheritance_new(struct shmpipe_inheritance **inheritance);
+shmpipe_status shmpipe_inheritance_new(shmpipe_inheritance **inheritance);
 
 /**
  * Hands a sender to the program that is going to be executed, which takes it by shmpipe_sender_from_env() of the same
@@ -1132,9 +1145,9 @@ enum shmpipe_status shmpipe_inheritance_new(struct shmpipe_inheritance **inherit
  * Threads: `*tx` and `inheritance` by one at a time. Ownership: `*tx` is taken, and becomes NULL, except with
  * SHMPIPE_LENT and where it cannot be taken.
  */
-enum shmpipe_status shmpipe_sender_inherit(struct shmpipe_sender **tx,
-                                           struct shmpipe_inheritance *inheritance,
-                                           const char *name);
+shmpipe_status shmpipe_sender_inherit(shmpipe_sender **tx,
+                                      shmpipe_inheritance *inheritance,
+                                      const char *name);
 
 /**
  * Hands a receiver to the program that is going to be executed; otherwise as shmpipe_sender_inherit(). What it has
@@ -1143,9 +1156,9 @@ enum shmpipe_status shmpipe_sender_inherit(struct shmpipe_sender **tx,
  * Threads: `*rx` and `inheritance` by one at a time. Ownership: `*rx` is taken, and becomes NULL, except with
  * SHMPIPE_LENT and where it cannot be taken.
  */
-enum shmpipe_status shmpipe_receiver_inherit(struct shmpipe_receiver **rx,
-                                             struct shmpipe_inheritance *inheritance,
-                                             const char *name);
+shmpipe_status shmpipe_receiver_inherit(shmpipe_receiver **rx,
+                                        shmpipe_inheritance *inheritance,
+                                        const char *name);
 
 /**
  * Hands a connection to the program that is going to be executed; otherwise as shmpipe_receiver_inherit().
@@ -1153,9 +1166,9 @@ enum shmpipe_status shmpipe_receiver_inherit(struct shmpipe_receiver **rx,
  * Threads: both halves and `inheritance` by one at a time. Ownership: `*connection` is taken, and becomes NULL, except
  * with SHMPIPE_LENT and where it cannot be taken.
  */
-enum shmpipe_status shmpipe_connection_inherit(struct shmpipe_connection **connection,
-                                               struct shmpipe_inheritance *inheritance,
-                                               const char *name);
+shmpipe_status shmpipe_connection_inherit(shmpipe_connection **connection,
+                                          shmpipe_inheritance *inheritance,
+                                          const char *name);
 
 /**
  * Sets `*envp` to the environment for execve(2): that of this process now, with a variable for each end. Call it before
@@ -1164,8 +1177,8 @@ enum shmpipe_status shmpipe_connection_inherit(struct shmpipe_connection **conne
  * Threads: `inheritance` by one at a time; nobody changes the environment meanwhile. Ownership: the list is
  * `inheritance`'s. It stays until the next call of this kind, or its end.
  */
-enum shmpipe_status shmpipe_inheritance_envp(struct shmpipe_inheritance *inheritance,
-                                             char *const **envp);
+shmpipe_status shmpipe_inheritance_envp(shmpipe_inheritance *inheritance,
+                                        char *const **envp);
 
 /**
  * Sets `*fds` and `*count` to the descriptors that have to be open in the program, under the same numbers. For
@@ -1175,9 +1188,9 @@ enum shmpipe_status shmpipe_inheritance_envp(struct shmpipe_inheritance *inherit
  * Threads: `inheritance` by one at a time. Ownership: the list and the descriptors are `inheritance`'s. The list stays
  * until the next end is added.
  */
-enum shmpipe_status shmpipe_inheritance_fds(const struct shmpipe_inheritance *inheritance,
-                                            const int **fds,
-                                            uintptr_t *count);
+shmpipe_status shmpipe_inheritance_fds(const shmpipe_inheritance *inheritance,
+                                       const int **fds,
+                                       size_t *count);
 
 /**
  * Lets the program that the calling process executes next inherit the descriptors: clears their close-on-exec flags. To
@@ -1187,7 +1200,7 @@ enum shmpipe_status shmpipe_inheritance_fds(const struct shmpipe_inheritance *in
  *
  * Threads: any, in a forked child.
  */
-enum shmpipe_status shmpipe_inheritance_keep(const struct shmpipe_inheritance *inheritance);
+shmpipe_status shmpipe_inheritance_keep(const shmpipe_inheritance *inheritance);
 
 /**
  * Drops this process's copies of the ends and sets `*inheritance` to NULL. NULL in either place does nothing. Call it in
@@ -1196,7 +1209,7 @@ enum shmpipe_status shmpipe_inheritance_keep(const struct shmpipe_inheritance *i
  *
  * Threads: `*inheritance` by one at a time.
  */
-void shmpipe_inheritance_free(struct shmpipe_inheritance **inheritance);
+void shmpipe_inheritance_free(shmpipe_inheritance **inheritance);
 
 /**
  * Takes the sender that the parent process has handed to this program by shmpipe_sender_inherit() of the same name, or
@@ -1210,8 +1223,8 @@ void shmpipe_inheritance_free(struct shmpipe_inheritance **inheritance);
  * Threads: any; nobody changes the environment meanwhile. Ownership: `*tx` is the caller's, to be given to
  * shmpipe_sender_free().
  */
-enum shmpipe_status shmpipe_sender_from_env(const char *name,
-                                            struct shmpipe_sender **tx);
+shmpipe_status shmpipe_sender_from_env(const char *name,
+                                       shmpipe_sender **tx);
 
 /**
  * As shmpipe_sender_from_env(), for a receiver.
@@ -1219,8 +1232,8 @@ enum shmpipe_status shmpipe_sender_from_env(const char *name,
  * Threads: any; nobody changes the environment meanwhile. Ownership: `*rx` is the caller's, to be given to
  * shmpipe_receiver_free().
  */
-enum shmpipe_status shmpipe_receiver_from_env(const char *name,
-                                              struct shmpipe_receiver **rx);
+shmpipe_status shmpipe_receiver_from_env(const char *name,
+                                         shmpipe_receiver **rx);
 
 /**
  * As shmpipe_sender_from_env(), for a connection.
@@ -1228,8 +1241,8 @@ enum shmpipe_status shmpipe_receiver_from_env(const char *name,
  * Threads: any; nobody changes the environment meanwhile. Ownership: `*connection` is the caller's, to be given to
  * shmpipe_connection_free().
  */
-enum shmpipe_status shmpipe_connection_from_env(const char *name,
-                                                struct shmpipe_connection **connection);
+shmpipe_status shmpipe_connection_from_env(const char *name,
+                                           shmpipe_connection **connection);
 
 /**
  * Lends the descriptors that make up this end: 2, or 3 where messages carry descriptors. They serve to hand the end over
@@ -1242,25 +1255,25 @@ enum shmpipe_status shmpipe_connection_from_env(const char *name,
  *
  * Threads: `tx` by one at a time. Ownership: the descriptors are the handle's.
  */
-enum shmpipe_status shmpipe_sender_fds(struct shmpipe_sender *tx,
-                                       int *fds,
-                                       uintptr_t *count);
+shmpipe_status shmpipe_sender_fds(shmpipe_sender *tx,
+                                  int *fds,
+                                  size_t *count);
 
 /**
  * As shmpipe_sender_fds(), for a receiver.
  *
  * Threads: `rx` by one at a time. Ownership: the descriptors are the handle's.
  */
-enum shmpipe_status shmpipe_receiver_fds(struct shmpipe_receiver *rx, int *fds, uintptr_t *count);
+shmpipe_status shmpipe_receiver_fds(shmpipe_receiver *rx, int *fds, size_t *count);
 
 /**
  * As shmpipe_sender_fds(), for a connection: the receiver's descriptors and then the sender's, 4 or 6.
  *
  * Threads: both halves by one at a time. Ownership: the descriptors are the handle's.
  */
-enum shmpipe_status shmpipe_connection_fds(struct shmpipe_connection *connection,
-                                           int *fds,
-                                           uintptr_t *count);
+shmpipe_status shmpipe_connection_fds(shmpipe_connection *connection,
+                                      int *fds,
+                                      size_t *count);
 
 /**
  * Makes a sender of the descriptors that shmpipe_sender_fds() lent, or copies of them, in the same order, in this process
@@ -1273,9 +1286,9 @@ enum shmpipe_status shmpipe_connection_fds(struct shmpipe_connection *connection
  * Threads: any. Ownership: the descriptors are taken, but for SHMPIPE_INVALID. `*tx` is the caller's, to be given to
  * shmpipe_sender_free().
  */
-enum shmpipe_status shmpipe_sender_from_fds(const int *fds,
-                                            uintptr_t count,
-                                            struct shmpipe_sender **tx);
+shmpipe_status shmpipe_sender_from_fds(const int *fds,
+                                       size_t count,
+                                       shmpipe_sender **tx);
 
 /**
  * As shmpipe_sender_from_fds(), for a receiver. Set shmpipe_receiver_limit_messages() where the maker is not trusted.
@@ -1283,9 +1296,9 @@ enum shmpipe_status shmpipe_sender_from_fds(const int *fds,
  * Threads: any. Ownership: the descriptors are taken, but for SHMPIPE_INVALID. `*rx` is the caller's, to be given to
  * shmpipe_receiver_free().
  */
-enum shmpipe_status shmpipe_receiver_from_fds(const int *fds,
-                                              uintptr_t count,
-                                              struct shmpipe_receiver **rx);
+shmpipe_status shmpipe_receiver_from_fds(const int *fds,
+                                         size_t count,
+                                         shmpipe_receiver **rx);
 
 /**
  * As shmpipe_sender_from_fds(), for a connection.
@@ -1293,9 +1306,9 @@ enum shmpipe_status shmpipe_receiver_from_fds(const int *fds,
  * Threads: any. Ownership: the descriptors are taken, but for SHMPIPE_INVALID. `*connection` is the caller's, to be given
  * to shmpipe_connection_free().
  */
-enum shmpipe_status shmpipe_connection_from_fds(const int *fds,
-                                                uintptr_t count,
-                                                struct shmpipe_connection **connection);
+shmpipe_status shmpipe_connection_from_fds(const int *fds,
+                                           size_t count,
+                                           shmpipe_connection **connection);
 
 /**
  * Sends a message and copies of `count` descriptors with it, whole or not at all, blocking while the pipe is full, but
@@ -1312,12 +1325,12 @@ enum shmpipe_status shmpipe_connection_from_fds(const int *fds,
  * Threads: `tx` by one at a time; other clones at the same time. Ownership: `data` is copied. The descriptors stay the
  * caller's, and may be closed at once.
  */
-enum shmpipe_status shmpipe_send_with_fds(struct shmpipe_sender *tx,
-                                          const void *data,
-                                          uintptr_t len,
-                                          const int *fds,
-                                          uintptr_t count,
-                                          int64_t timeout_ns);
+shmpipe_status shmpipe_send_with_fds(shmpipe_sender *tx,
+                                     const void *data,
+                                     size_t len,
+                                     const int *fds,
+                                     size_t count,
+                                     int64_t timeout_ns);
 
 /**
  * As shmpipe_send_with_fds(), but never blocks. SHMPIPE_FULL: no room for the message or for what it carries, or another
@@ -1325,11 +1338,11 @@ enum shmpipe_status shmpipe_send_with_fds(struct shmpipe_sender *tx,
  *
  * Threads: `tx` by one at a time; other clones at the same time. Ownership: as for shmpipe_send_with_fds().
  */
-enum shmpipe_status shmpipe_try_send_with_fds(struct shmpipe_sender *tx,
-                                              const void *data,
-                                              uintptr_t len,
-                                              const int *fds,
-                                              uintptr_t count);
+shmpipe_status shmpipe_try_send_with_fds(shmpipe_sender *tx,
+                                         const void *data,
+                                         size_t len,
+                                         const int *fds,
+                                         size_t count);
 
 /**
  * Receives the next message and the descriptors that it carries, none for most, blocking while the pipe is empty, but no
@@ -1345,23 +1358,23 @@ enum shmpipe_status shmpipe_try_send_with_fds(struct shmpipe_sender *tx,
  * Threads: `rx` by one at a time; other clones at the same time. Ownership: the bytes are the handle's, as by
  * shmpipe_recv(). The descriptors are the caller's, to be closed by close(2) or given to a call that takes them.
  */
-enum shmpipe_status shmpipe_recv_with_fds(struct shmpipe_receiver *rx,
-                                          const void **data,
-                                          uintptr_t *len,
-                                          int *fds,
-                                          uintptr_t *count,
-                                          int64_t timeout_ns);
+shmpipe_status shmpipe_recv_with_fds(shmpipe_receiver *rx,
+                                     const void **data,
+                                     size_t *len,
+                                     int *fds,
+                                     size_t *count,
+                                     int64_t timeout_ns);
 
 /**
  * As shmpipe_recv_with_fds(), but does not wait for a sender: SHMPIPE_EMPTY as for shmpipe_try_recv().
  *
  * Threads: `rx` by one at a time; other clones at the same time. Ownership: as for shmpipe_recv_with_fds().
  */
-enum shmpipe_status shmpipe_try_recv_with_fds(struct shmpipe_receiver *rx,
-                                              const void **data,
-                                              uintptr_t *len,
-                                              int *fds,
-                                              uintptr_t *count);
+shmpipe_status shmpipe_try_recv_with_fds(shmpipe_receiver *rx,
+                                         const void **data,
+                                         size_t *len,
+                                         int *fds,
+                                         size_t *count);
 
 /**
  * The processes that hold a sender of this pipe, lowest id first: end-of-file comes when all of them have freed it or
@@ -1373,48 +1386,46 @@ enum shmpipe_status shmpipe_try_recv_with_fds(struct shmpipe_receiver *rx,
  *
  * Threads: `rx` by one at a time. Ownership: the memory stays the caller's.
  */
-enum shmpipe_status shmpipe_receiver_holders(struct shmpipe_receiver *rx,
-                                             struct shmpipe_holder *holders,
-                                             uintptr_t *count);
+shmpipe_status shmpipe_receiver_holders(shmpipe_receiver *rx,
+                                        shmpipe_holder *holders,
+                                        size_t *count);
 
 /**
  * The processes that hold a receiver of this pipe; otherwise as shmpipe_receiver_holders().
  *
  * Threads: `tx` by one at a time. Ownership: the memory stays the caller's.
  */
-enum shmpipe_status shmpipe_sender_holders(struct shmpipe_sender *tx,
-                                           struct shmpipe_holder *holders,
-                                           uintptr_t *count);
+shmpipe_status shmpipe_sender_holders(shmpipe_sender *tx, shmpipe_holder *holders, size_t *count);
 
 /**
  * Whether two handles are of the same side of the same pipe. False where one is NULL, or has a loan open.
  *
  * Threads: both by one at a time.
  */
-bool shmpipe_receiver_same_pipe(struct shmpipe_receiver *one,
-                                struct shmpipe_receiver *other);
+bool shmpipe_receiver_same_pipe(shmpipe_receiver *one,
+                                shmpipe_receiver *other);
 
 /**
  * Whether two handles are of the same side of the same pipe. False where one is NULL, or has a loan open.
  *
  * Threads: both by one at a time.
  */
-bool shmpipe_sender_same_pipe(struct shmpipe_sender *one,
-                              struct shmpipe_sender *other);
+bool shmpipe_sender_same_pipe(shmpipe_sender *one,
+                              shmpipe_sender *other);
 
 /**
  * Fills the page tables of a pipe in shared memory now, and not as it is used. Does nothing to a kernel pipe.
  *
  * Threads: `rx` by one at a time.
  */
-enum shmpipe_status shmpipe_receiver_prefault(struct shmpipe_receiver *rx);
+shmpipe_status shmpipe_receiver_prefault(shmpipe_receiver *rx);
 
 /**
  * As shmpipe_receiver_prefault().
  *
  * Threads: `tx` by one at a time.
  */
-enum shmpipe_status shmpipe_sender_prefault(struct shmpipe_sender *tx);
+shmpipe_status shmpipe_sender_prefault(shmpipe_sender *tx);
 
 /**
  * Does at once what the first calls would do, so that this thread can close its sandbox (seccomp(2)) afterwards, and so
@@ -1423,14 +1434,14 @@ enum shmpipe_status shmpipe_sender_prefault(struct shmpipe_sender *tx);
  *
  * Threads: `rx` by one at a time.
  */
-enum shmpipe_status shmpipe_receiver_warm_up(struct shmpipe_receiver *rx);
+shmpipe_status shmpipe_receiver_warm_up(shmpipe_receiver *rx);
 
 /**
  * As shmpipe_receiver_warm_up().
  *
  * Threads: `tx` by one at a time.
  */
-enum shmpipe_status shmpipe_sender_warm_up(struct shmpipe_sender *tx);
+shmpipe_status shmpipe_sender_warm_up(shmpipe_sender *tx);
 
 /**
  * The version of the library, as `0.1.0`.

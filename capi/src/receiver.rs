@@ -69,8 +69,8 @@ impl End for shmpipe_receiver {
         self.end.get()
     }
 
-    fn into_inner(self) -> Receiver {
-        drop(self.lent);
+    fn into_inner(mut self) -> Receiver {
+        *self.lent.get_mut() = None;
         self.end.into_inner()
     }
 }

@@ -86,8 +86,10 @@ pub unsafe extern "C" fn shmpipe_reserve(
         let reserved = end.reserve(len)?;
         // SAFETY: `of` has found it live.
         let place = unsafe { &raw mut (*tx).slot };
-        // SAFETY: as above; it is closed, so nothing is dropped that borrows the end.
-        let open = unsafe { &mut *(*place).open.get() };
+        // SAFETY: as above.
+        let open = unsafe { &(*place).open }.get();
+        // SAFETY: no reference into the cell outlives a call. It is closed, so nothing is dropped that borrows the end.
+        let open = unsafe { &mut *open };
         *open = Some(reserved);
         *slot = place;
         Ok(())

@@ -74,8 +74,10 @@ unsafe fn recv(
         };
         // SAFETY: `of` has found it live.
         let place = unsafe { &raw mut (*rx).view };
-        // SAFETY: as above; it is closed, so nothing is dropped that borrows the end.
-        let open = unsafe { &mut *(*place).open.get() };
+        // SAFETY: as above.
+        let open = unsafe { &(*place).open }.get();
+        // SAFETY: no reference into the cell outlives a call. It is closed, so nothing is dropped that borrows the end.
+        let open = unsafe { &mut *open };
         *open = Some(found);
         *view = place;
         Ok(())

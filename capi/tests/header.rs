@@ -1,6 +1,7 @@
 //! Keeps `include/shmpipe.h` equal to what cbindgen makes of the sources.
 //!
-//! `SHMPIPE_WRITE_HEADER=1 cargo test -p shmpipe-capi --test header` writes it.
+//! `SHMPIPE_WRITE_HEADER=1 cargo test -p shmpipe-capi --test header` writes it. Paths are those of the package, where
+//! cargo starts a test.
 
 use std::fs;
 use std::path::Path;
@@ -24,12 +25,11 @@ const SOURCES: [&str; 14] = [
 ];
 
 fn made() -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml");
+    let config = cbindgen::Config::from_file("cbindgen.toml").expect("cbindgen.toml");
     // Not by the whole crate, for which cbindgen asks cargo and with it the network.
     let builder = SOURCES.iter().fold(
         cbindgen::Builder::new().with_config(config),
-        |builder, name| builder.with_src(root.join(format!("src/{name}.rs"))),
+        |builder, name| builder.with_src(format!("src/{name}.rs")),
     );
     let mut header = Vec::new();
     builder.generate().expect("a header").write(&mut header);
@@ -38,12 +38,12 @@ fn made() -> String {
 
 #[test]
 fn the_header_is_what_the_sources_say() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/shmpipe.h");
+    let path = Path::new("include/shmpipe.h");
     let made = made();
     if std::env::var_os("SHMPIPE_WRITE_HEADER").is_some() {
-        fs::write(&path, &made).expect("written");
+        fs::write(path, &made).expect("written");
     }
-    let kept = fs::read_to_string(&path).expect("include/shmpipe.h");
+    let kept = fs::read_to_string(path).expect("include/shmpipe.h");
     let differs = made
         .lines()
         .zip(kept.lines())
@@ -57,9 +57,8 @@ fn the_header_is_what_the_sources_say() {
 
 #[test]
 fn every_source_with_an_exported_function_is_in_the_header() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let made = made();
-    for entry in fs::read_dir(root).expect("src") {
+    for entry in fs::read_dir("src").expect("src") {
         let text = fs::read_to_string(entry.expect("an entry").path()).expect("a source");
         let mut lines = text.lines();
         while lines.by_ref().any(|line| line == "#[unsafe(no_mangle)]") {
