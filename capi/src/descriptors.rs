@@ -35,7 +35,8 @@ impl<'a> Numbers<'a> {
         // SAFETY: by the caller.
         let count = unsafe { count.as_mut() }.ok_or_else(|| Told::invalid("count is NULL"))?;
         if fds.is_null() && *count > 0 {
-            return Err(Told::invalid(format_args!("{count} places at NULL")));
+            let places = std::mem::replace(count, 0);
+            return Err(Told::invalid(format_args!("{places} places at NULL")));
         }
         Ok(Self { fds, count })
     }

@@ -19,10 +19,8 @@ fn last_error() -> String {
 fn pipe() -> (*mut shmpipe_receiver, *mut shmpipe_sender) {
     let (mut rx, mut tx) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: two places for the handles.
-    assert_eq!(
-        unsafe { shmpipe_pipe(ptr::null(), &mut rx, &mut tx) },
-        SHMPIPE_OK
-    );
+    let made = unsafe { shmpipe_pipe(ptr::null(), &mut rx, &mut tx) };
+    assert_eq!(made, SHMPIPE_OK);
     (rx, tx)
 }
 
@@ -99,10 +97,8 @@ fn a_handle_that_a_call_takes_becomes_null() {
     let (rx, mut tx) = pipe();
     let mut inheritance = ptr::null_mut();
     // SAFETY: a place for the handle.
-    assert_eq!(
-        unsafe { shmpipe_inheritance_new(&mut inheritance) },
-        SHMPIPE_OK
-    );
+    let made = unsafe { shmpipe_inheritance_new(&mut inheritance) };
+    assert_eq!(made, SHMPIPE_OK);
     // SAFETY: handles of this test, and a text.
     let outcome = unsafe { shmpipe_sender_inherit(&mut tx, inheritance, c"NAME".as_ptr()) };
     assert_eq!(outcome, SHMPIPE_OK);
