@@ -74,7 +74,7 @@ class View {
     shmpipe_view *view = nullptr;
 };
 
-constexpr std::size_t frame_bytes = 640 * 480;
+constexpr std::size_t frame_bytes = 320 * 240;
 constexpr int frames = 20;
 
 std::pair<Receiver, Sender> make_pipe() {

@@ -54,7 +54,7 @@
  *
  * Arguments. A NULL handle, or a NULL for a result, is SHMPIPE_INVALID and does nothing. So is NULL for
  * bytes, unless there are 0 of them. What a call hands out is NULL, 0 or -1 where it fails, unless it
- * says otherwise.
+ * says otherwise. So a variable that still has a handle is no place for another one: that would be lost.
  *
  * Ownership. Handles are made by this library and freed by the function that their maker names, once.
  * That function, and every other that takes a handle, gets a pointer to it and sets it to NULL. So a

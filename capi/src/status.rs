@@ -100,8 +100,10 @@ fn panicked(payload: Box<dyn Any + Send>) -> shmpipe_status {
         .map(String::as_str)
         .or_else(|| payload.downcast_ref::<&str>().copied());
     note(0, format_args!("a panic: {}", text.unwrap_or("unknown")));
-    // Dropping what nobody knows could panic again.
-    mem::forget(payload);
+    // A payload that nobody knows may panic in its drop; what that throws is leaked.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(again);
+    }
     SHMPIPE_PANICKED
 }
 
