@@ -7,7 +7,6 @@ from typing_extensions import Buffer, disjoint_base
 __all__ = ["Core", "Seed", "pipe", "rebuild", "wait"]
 
 @final
-@disjoint_base
 class Seed: ...
 
 @disjoint_base

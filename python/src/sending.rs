@@ -18,14 +18,11 @@ use crate::threads;
 /// Messages that `send_many` sends at a time.
 const RUN: usize = 64;
 
-static HOLD: std::sync::LazyLock<bool> =
-    std::sync::LazyLock::new(|| std::env::var_os("X_HOLD").is_some_and(|x| x == "1"));
-
 /// Whether a send would wake somebody while other threads may want the GIL: a thread of the same process, or a peer
 /// that answers to one. On a busy CPU that one runs at once, and this one would keep the GIL meanwhile.
 #[inline]
 fn is_better_without_gil(sender: &Sender) -> bool {
-    !*HOLD && threads::others_use_pipes() && sender.receiver_sleeps()
+    threads::others_use_pipes() && sender.receiver_sleeps()
 }
 
 impl Core {
