@@ -455,7 +455,8 @@ impl Core {
     }
 
     /// Receives an object, blocking while the pipe is empty, and those behind it that are there already, up to `max` in
-    /// all: a list.
+    /// all: a list. An object that cannot be unpickled raises what its unpickling raised, with the objects before it as the
+    /// exception's `received`.
     #[pyo3(signature = (max=None))]
     fn recv_many<'py>(
         &self,
@@ -468,10 +469,18 @@ impl Core {
         }
         let mut objects = vec![self.recv(py)?];
         while objects.len() < max {
-            let Some(message) = self.receive_fast(py, Wanted::Pickle, usize::MAX)? else {
-                break;
-            };
-            objects.push(object_of(&message)?);
+            let next = self
+                .receive_fast(py, Wanted::Pickle, usize::MAX)
+                .and_then(|message| message.map(|message| object_of(&message)).transpose());
+            match next {
+                Ok(Some(object)) => objects.push(object),
+                Ok(None) => break,
+                Err(error) => {
+                    // They have left the pipe, so the exception has them.
+                    error.value(py).setattr("received", objects)?;
+                    return Err(error);
+                }
+            }
         }
         Ok(objects)
     }

@@ -33,6 +33,22 @@ def test_send_many_ends_with_what_the_iterable_raises(backend):
         a.send_many(values())
 
 
+def test_recv_many_loses_nothing_before_an_object_that_cannot_be_unpickled(backend):
+    a, b = shmpipe.Pipe()
+    for message in [1, 2]:
+        a.send(message)
+    a.send_bytes(b"no pickle")
+    a.send(3)
+    received, error = [], None
+    while error is None:
+        try:
+            received += b.recv_many()
+        except Exception as raised:
+            error = raised
+    assert received + getattr(error, "received", []) == [1, 2]
+    assert b.recv() == 3
+
+
 @pytest.mark.parametrize("size", [0, 8, 4000, 30_000, 200_000])
 def test_a_message_is_written_and_read_in_place(size, backend):
     a, b = shmpipe.Pipe()
