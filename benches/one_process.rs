@@ -4,6 +4,11 @@
 //! of our own code. `round_trip` echoes through a forked child and times whole round trips. For
 //! comparisons between systems on a noisy machine use `shmpipe bench`, which interleaves them.
 
+#![allow(
+    missing_docs,
+    reason = "criterion's macro makes a public function without them"
+)]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -73,7 +73,7 @@ fn longest(job: u64) -> [u64; 2] {
 fn steps(mut number: u64) -> u64 {
     let mut steps = 0;
     while number != 1 {
-        number = if number.is_multiple_of(2) {
+        number = if number % 2 == 0 {
             number / 2
         } else {
             3 * number + 1

@@ -168,12 +168,10 @@ macro_rules! error_enum {
                         return inner;
                     }
                 };
-                match error {
+                match (error, $disconnected_number) {
                     // As std's own, which is a number and no more.
-                    $name::Disconnected if let Some(number) = $disconnected_number => {
-                        io::Error::from_raw_os_error(number)
-                    }
-                    error => io::Error::new(kind, error),
+                    ($name::Disconnected, Some(number)) => io::Error::from_raw_os_error(number),
+                    (error, _) => io::Error::new(kind, error),
                 }
             }
         }

@@ -148,7 +148,10 @@ impl Connection {
 
 fn inherit<E: Parts>(end: E, command: &mut Command, name: &OsStr) -> io::Result<()> {
     let refuse = |what: &str| {
-        let text = format!("the environment variable {:?} {what}", name.display());
+        let text = format!(
+            "the environment variable {:?} {what}",
+            name.to_string_lossy()
+        );
         Err(io::Error::new(io::ErrorKind::InvalidInput, text))
     };
     let bytes = name.as_bytes();
@@ -181,7 +184,7 @@ fn from_env<E: Parts>(name: &OsStr) -> io::Result<E> {
     let Some(value) = std::env::var_os(name) else {
         let text = format!(
             "{} is not set: no end of a pipe was handed to this program by that name",
-            name.display()
+            name.to_string_lossy()
         );
         return Err(io::Error::new(io::ErrorKind::NotFound, text));
     };
@@ -195,7 +198,7 @@ fn from_env<E: Parts>(name: &OsStr) -> io::Result<E> {
         take::<E>(&value)
     };
     let end = outcome.map_err(|error| {
-        let variable = format!("{}={}", name.display(), value.display());
+        let variable = format!("{}={}", name.to_string_lossy(), value.to_string_lossy());
         refused(variable, error)
     })?;
     taken.insert(name.to_owned());

@@ -335,7 +335,10 @@ impl PipeOptions {
         let chosen = self.chosen_backend()?;
         let outcome = match chosen {
             // There is no fall-back to what has no messages in place.
-            Some(Backend::Kernel) if let Some(len) = self.in_place => Err(never_in_place(len)),
+            Some(Backend::Kernel) => match self.in_place {
+                Some(len) => Err(never_in_place(len)),
+                None => self.made_on(Backend::Kernel, None),
+            },
             None if self.in_place.is_some() => self.made_on(Backend::SharedMemory, None),
             Some(backend) => self.made_on(backend, None),
             None => match self.made_on(Backend::SharedMemory, None) {
@@ -388,11 +391,13 @@ impl PipeOptions {
         } else {
             (2, 3)
         };
-        let step = format_args!(
-            "a pipe takes {both} descriptors in the process that makes it, twice as many where it goes both ways, \
-             and {each} or twice as many in one that is handed an end"
-        );
-        named(step, error)
+        named(
+            format_args!(
+                "a pipe takes {both} descriptors in the process that makes it, twice as many where it goes both ways, \
+                 and {each} or twice as many in one that is handed an end"
+            ),
+            error,
+        )
     }
 
     /// Makes a two-way pipe: two one-way pipes, crossed.
@@ -456,7 +461,7 @@ impl PipeOptions {
             Some("kernel") => Ok(Some(Backend::Kernel)),
             _ => Err(invalid_input(format!(
                 "{BACKEND_VARIABLE}={} names no backend; use shm or kernel",
-                value.display()
+                value.to_string_lossy()
             ))),
         }
     }

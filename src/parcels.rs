@@ -49,10 +49,10 @@ impl Sender {
     ///
     /// ```
     /// use std::io::{Read, Write};
-    /// use std::os::fd::AsFd;
+    /// use std::os::{fd::AsFd, unix::net::UnixStream};
     ///
     /// let (mut rx, mut tx) = shmpipe::PipeOptions::new().descriptors(true).pipe()?;
-    /// let (mut reader, mut writer) = std::io::pipe()?;
+    /// let (mut reader, writer) = UnixStream::pair()?;
     /// tx.send_with_fds(b"write your log here", &[writer.as_fd()])?;
     /// drop(writer); // the one under way stays open
     ///

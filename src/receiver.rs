@@ -45,8 +45,6 @@ pub struct Receiver {
     pub(crate) buffer: Vec<u8>,
     /// Bytes of `buffer` that the byte-stream view has not handed out yet.
     pub(crate) unread: usize,
-    /// An error that `read` met after it had bytes to return; reported by the next call.
-    pub(crate) deferred: Option<Fault>,
     /// The largest capacity in bytes of an end that a message may carry.
     pub(crate) max_end_capacity: usize,
 }
@@ -62,7 +60,6 @@ impl Receiver {
             flavor: Flavor::SharedMemory(rx),
             buffer: Vec::new(),
             unread: 0,
-            deferred: None,
             max_end_capacity: MAX_END_CAPACITY,
         }
     }
@@ -72,7 +69,6 @@ impl Receiver {
             flavor: Flavor::Kernel(rx),
             buffer: Vec::new(),
             unread: 0,
-            deferred: None,
             max_end_capacity: MAX_END_CAPACITY,
         }
     }
@@ -84,7 +80,7 @@ impl Receiver {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return false;
         };
-        if self.unread > 0 || self.deferred.is_some() {
+        if self.unread > 0 {
             return false;
         }
         self.buffer.clear();
@@ -121,6 +117,17 @@ impl Receiver {
         rx.recv_soon(buf, may_wait)
     }
 
+    /// Receives the next message into this end's buffer, if it is there, and short; tells whether it did. Anything else
+    /// stays for a call that can report it.
+    pub(crate) fn recv_more(&mut self) -> bool {
+        match &mut self.flavor {
+            Flavor::SharedMemory(_) => self.recv_at_hand(),
+            Flavor::Kernel(rx) => rx
+                .recv_more(Destination::Buffer(&mut self.buffer))
+                .is_some(),
+        }
+    }
+
     fn receive(
         flavor: &mut Flavor,
         into: Destination<'_>,
@@ -152,9 +159,6 @@ impl Receiver {
         let start = self.buffer.len() - mem::take(&mut self.unread);
         if start < self.buffer.len() {
             return Ok(Message::new(&mut self.buffer, start));
-        }
-        if let Some(fault) = self.deferred.take() {
-            return Err(fault);
         }
         let outcome = receive(&mut self.flavor, &mut self.buffer);
         if outcome.is_err() {
@@ -306,11 +310,10 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
-        if self.unread == 0
-            && self.deferred.is_none()
-            && let Some(len) = self.recv_into_soon(buf, true)
-        {
-            return Ok(len);
+        if self.unread == 0 {
+            if let Some(len) = self.recv_into_soon(buf, true) {
+                return Ok(len);
+            }
         }
         Ok(self.recv_into_the_long_way(buf, Patience::FOREVER)?)
     }
@@ -320,11 +323,10 @@ impl Receiver {
         buf: &mut [u8],
         patience: Patience,
     ) -> Result<usize, Fault> {
-        if self.unread == 0
-            && self.deferred.is_none()
-            && let Some(len) = self.recv_into_soon(buf, patience != Patience::Never)
-        {
-            return Ok(len);
+        if self.unread == 0 {
+            if let Some(len) = self.recv_into_soon(buf, patience != Patience::Never) {
+                return Ok(len);
+            }
         }
         self.recv_into_the_long_way(buf, patience)
     }
@@ -341,9 +343,6 @@ impl Receiver {
                 return Err(Fault::BufferTooSmall { needed });
             }
             return Ok(self.take_unread(buf));
-        }
-        if let Some(fault) = self.deferred.take() {
-            return Err(fault);
         }
         Self::receive(&mut self.flavor, Destination::Slice(buf), patience)
     }
@@ -372,7 +371,7 @@ impl Receiver {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        if self.unread > 0 || self.deferred.is_some() {
+        if self.unread > 0 {
             return Ok(true);
         }
         let patience = match timeout {

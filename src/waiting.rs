@@ -266,7 +266,7 @@ fn told(outcome: Result<Look, Fault>) -> io::Result<Look> {
 #[allow(private_interfaces, reason = "for this crate only")]
 impl sealed::Sealed for Receiver {
     fn look(&mut self, seen: Seen) -> io::Result<Look> {
-        if self.unread > 0 || self.deferred.is_some() {
+        if self.unread > 0 {
             return Ok(Look::Ready);
         }
         told(match &mut self.flavor {

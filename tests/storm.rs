@@ -5,10 +5,11 @@
 
 mod support;
 
-use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::fs::File;
+use std::io::{Read, Write};
 
 use shmpipe::{Backend, PipeOptions, Receiver, Sender};
-use support::{check, fork, fork_apart, identify, long, on_both_backends, pattern};
+use support::{check, fork, fork_apart, identify, long, on_both_backends, pattern, pipe};
 
 on_both_backends! {
     every_message_of_a_storm_arrives_exactly_once_whole_and_in_its_senders_order within 180,
@@ -98,13 +99,13 @@ impl Ledger {
         }
     }
 
-    fn write(&self, report: &mut PipeWriter) {
+    fn write(&self, report: &mut File) {
         for word in self.numbers.iter().flatten().chain(&self.unstamped) {
             report.write_all(&word.to_ne_bytes()).unwrap();
         }
     }
 
-    fn read(report: &mut PipeReader) -> Self {
+    fn read(report: &mut File) -> Self {
         let mut ledger = Self::new();
         for word in ledger
             .numbers

@@ -10,7 +10,8 @@ use std::time::Duration;
 use shmpipe::tokio::{Connection, Receiver, Sender};
 use shmpipe::{Backend, PipeOptions, RecvError, SendError};
 use support::{
-    Line, Tasks, check, ends_well, fork, fork_apart, on_both_backends, open_fds, pattern, run_task,
+    Line, Tasks, check, ends_well, fork, fork_apart, on_both_backends, open_fds, pattern, pipe,
+    run_task,
 };
 use tokio::time::timeout;
 
@@ -226,7 +227,7 @@ fn descriptors_travel_between_tasks_with_their_messages(backend: Backend) {
                 if number % 3 == 0 {
                     tx.send(&message).await.unwrap();
                 } else {
-                    let (reader, mut writer) = std::io::pipe().unwrap();
+                    let (reader, mut writer) = pipe().unwrap();
                     std::io::Write::write_all(&mut writer, &number.to_ne_bytes()).unwrap();
                     tx.send_with_fds(&message, &[reader.as_fd()]).await.unwrap();
                 }

@@ -140,11 +140,10 @@ impl Core {
         size: Option<isize>,
     ) -> PyResult<()> {
         let py = buf.py();
-        if offset == 0
-            && size.is_none()
-            && let Ok(bytes) = buf.cast_exact::<PyBytes>()
-        {
-            return self.send_slice(py, bytes.as_bytes());
+        if offset == 0 && size.is_none() {
+            if let Ok(bytes) = buf.cast_exact::<PyBytes>() {
+                return self.send_slice(py, bytes.as_bytes());
+            }
         }
         self.check_writable(py)?;
         let bytes = Bytes::of(buf)?;
@@ -418,9 +417,10 @@ impl Core {
             return Err(PyValueError::new_err("max is 0"));
         }
         let mut objects = vec![self.recv(py)?];
-        while objects.len() < max
-            && let Some(message) = self.receive_fast(py, Wanted::Pickle, usize::MAX)?
-        {
+        while objects.len() < max {
+            let Some(message) = self.receive_fast(py, Wanted::Pickle, usize::MAX)? else {
+                break;
+            };
             objects.push(object_of(&message)?);
         }
         Ok(objects)

@@ -108,10 +108,9 @@ impl<T: End> Half<T> {
         if self.has_lost {
             // A handle that nobody gives back keeps the descriptor open that peers see as this process's hold. The
             // number stays taken, so that the lost handle can do no harm by it.
-            if let Ok(numbers) = self.numbers()
-                && let Some(&life_line) = numbers.get(1)
-                && let Ok(null) = std::fs::File::open("/dev/null")
-            {
+            let numbers = self.numbers().unwrap_or_default();
+            let null = std::fs::File::open("/dev/null");
+            if let (Some(&life_line), Ok(null)) = (numbers.get(1), null) {
                 // SAFETY: plain descriptors; no handle of this half makes another call in this process.
                 unsafe { libc::dup3(null.as_raw_fd(), life_line, libc::O_CLOEXEC) };
             }

@@ -28,9 +28,10 @@ pub(super) fn find(socket: BorrowedFd<'_>, ticket: u64) -> Result<Option<Vec<Own
         }
         if packet.ticket == ticket {
             if packet.is_short {
-                let step = format_args!("receiving {} descriptors", packet.count);
                 let error = io::Error::from_raw_os_error(libc::EMFILE);
-                return Err(Fault::Io(refused(step, error)));
+                let count = packet.count;
+                let refused = refused(format_args!("receiving {count} descriptors"), error);
+                return Err(Fault::Io(refused));
             }
             if packet.fds.len() as u64 != packet.count {
                 return Err(Fault::Corrupted);

@@ -32,8 +32,13 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_fast(&mut self) -> Option<Message<'_>> {
-        let is_there = self.recv_soon(false) || self.make_room_for_next() && self.recv_soon(false);
+        let is_there = self.recv_at_hand();
         is_there.then(|| Message::new(&mut self.buffer, 0))
+    }
+
+    /// By the fast path, into this end's buffer.
+    pub(crate) fn recv_at_hand(&mut self) -> bool {
+        self.recv_soon(false) || self.make_room_for_next() && self.recv_soon(false)
     }
 
     /// As [`recv_fast`](Self::recv_fast), into memory that `place` provides when it is told the message's length, as for
@@ -63,7 +68,7 @@ impl Receiver {
         let Flavor::SharedMemory(rx) = &self.flavor else {
             return None;
         };
-        if self.unread > 0 || self.deferred.is_some() {
+        if self.unread > 0 {
             return None;
         }
         let len = rx.next_length_at_once().filter(|&len| len > 0)?;
@@ -76,7 +81,7 @@ impl Receiver {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return false;
         };
-        if self.unread > 0 || self.deferred.is_some() {
+        if self.unread > 0 {
             return false;
         }
         // An eighth of the ring at most.

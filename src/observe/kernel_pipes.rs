@@ -52,7 +52,10 @@ pub(super) fn look(processes: &Processes, pipes: &mut [Sighting]) -> Vec<KernelP
             let pid = processes.all[held.process].pid;
             pipes.iter().any(|sighting| sighting.pipe.is_held_by(pid))
         });
-        if is_near && let Some((capacity, fill)) = measure(processes, held, inode, place) {
+        if !is_near {
+            continue;
+        }
+        if let Some((capacity, fill)) = measure(processes, held, inode, place) {
             let (writers, readers) = sides(processes, held, Presence::Unknown);
             found.push(KernelPipe {
                 inode,

@@ -328,7 +328,7 @@ impl Words {
 /// Bytes between the two positions. A receiver can be ahead by what a dead sender did not count.
 fn fill(Cursors { tail, read, .. }: Cursors, capacity: u64) -> Result<u64, Unreadable> {
     let used = tail.wrapping_sub(read);
-    if !tail.is_multiple_of(8) {
+    if tail % 8 != 0 {
         Err(Unreadable(format!(
             "its position {tail} is no multiple of 8"
         )))

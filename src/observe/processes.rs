@@ -6,8 +6,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
+use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
+use nix::unistd::pipe2;
 
 use super::Process;
 use crate::segment::label;
@@ -78,7 +80,7 @@ impl Place {
 
     /// That of all pipes.
     pub(super) fn of_pipes() -> Option<Self> {
-        let (reader, _writer) = io::pipe().ok()?;
+        let (reader, _writer) = pipe2(OFlag::O_CLOEXEC).ok()?;
         Self::of_own(&reader)
     }
 
@@ -165,17 +167,19 @@ impl Processes {
                 self.sockets.entry(inode).or_default().push(held);
             } else if let Some(inode) = inode(&target, "pipe:[") {
                 self.pipes.entry(inode).or_default().push(held);
-            } else if let Some(name) = target.strip_prefix("/memfd:")
-                && let name = name.strip_suffix(" (deleted)").unwrap_or(name)
-                && label::parse(name).is_some()
-                && let Some(info) = Info::read(&pid.to_string(), fd)
-            {
-                self.memories.push(Memory {
-                    held,
-                    name: name.to_owned(),
-                    inode: info.inode,
-                    mount: info.mount,
-                });
+            } else if let Some(name) = target.strip_prefix("/memfd:") {
+                let name = name.strip_suffix(" (deleted)").unwrap_or(name);
+                if label::parse(name).is_none() {
+                    continue;
+                }
+                if let Some(info) = Info::read(&pid.to_string(), fd) {
+                    self.memories.push(Memory {
+                        held,
+                        name: name.to_owned(),
+                        inode: info.inode,
+                        mount: info.mount,
+                    });
+                }
             }
         }
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -288,7 +292,7 @@ mod tests {
     #[test]
     fn memory_and_pipes_are_opened_each_as_what_it_is() {
         let memory = memfd_create(c"observed", MFdFlags::MFD_CLOEXEC).unwrap();
-        let (reader, _writer) = io::pipe().unwrap();
+        let (reader, _writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let found = Processes::list().unwrap();
         let us = std::process::id();
         let process = found.all.iter().position(|process| process.pid == us);

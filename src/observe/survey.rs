@@ -137,11 +137,10 @@ impl Survey {
     /// # Examples
     ///
     /// ```
-    /// use std::io::Write;
     /// use std::os::{fd::AsRawFd, linux::fs::MetadataExt};
     ///
-    /// let (_reader, mut writer) = std::io::pipe()?;
-    /// writer.write_all(b"five!")?;
+    /// let (_reader, writer) = nix::unistd::pipe()?;
+    /// nix::unistd::write(&writer, b"five!")?;
     /// let (_rx, _tx) = shmpipe::pipe()?; // so that this process is one of those that hold pipes
     /// let survey = shmpipe::observe::Survey::take_with_kernel_pipes()?;
     /// let file = std::fs::metadata(format!("/proc/self/fd/{}", writer.as_raw_fd()))?;

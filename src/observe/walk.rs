@@ -263,7 +263,7 @@ impl Cursors {
 
 /// Whether the one position comes before the other; they are less than half of all positions apart.
 fn is_before(one: u64, other: u64) -> bool {
-    other.wrapping_sub(one).cast_signed() > 0
+    (other.wrapping_sub(one) as i64) > 0
 }
 
 fn earlier(one: u64, other: u64) -> u64 {

@@ -18,7 +18,8 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv). An error behind whole messages is reported by the next call.
+    /// As [`recv`](Self::recv). An error behind whole messages stays in the pipe and is reported by the next call, of this
+    /// or another handle.
     ///
     /// # Examples
     ///
@@ -80,9 +81,10 @@ impl Receiver {
         if let Flavor::Kernel(_) = self.flavor {
             return self.gather(patience);
         }
-        let has_left_nothing = self.unread == 0 && self.deferred.is_none();
-        if has_left_nothing && let Some(count) = self.recv_run(patience)? {
-            return Ok(Batch::of_run(Records::new(&self.buffer, count)));
+        if self.unread == 0 {
+            if let Some(count) = self.recv_run(patience)? {
+                return Ok(Batch::of_run(Records::new(&self.buffer, count)));
+            }
         }
         // What is there is no whole message, or nothing and never will be.
         let message = self.recv_within(patience)?;
@@ -105,30 +107,14 @@ impl Receiver {
             .flatten())
     }
 
-    /// Takes one message after the other, as long as there are any, and puts them one behind the other.
+    /// Takes one message, and then others as long as they are there and short, and puts them one behind the other.
     fn gather(&mut self, patience: Patience) -> Result<Batch<'_>, Fault> {
         let mut run = Vec::new();
-        let mut count = 0;
-        while (run.len() as u64) < run::LONGEST {
-            let patience = if count == 0 {
-                patience
-            } else {
-                Patience::Never
-            };
-            match self.recv_within(patience) {
-                Ok(message) => {
-                    run::push(&mut run, &message);
-                    count += 1;
-                }
-                Err(fault) if count == 0 => return Err(fault),
-                // A message that carries descriptors stays where it is, for a call that takes it.
-                Err(Fault::NotNow | Fault::CarriesDescriptors) => break,
-                // The messages come first.
-                Err(fault) => {
-                    self.deferred = Some(fault);
-                    break;
-                }
-            }
+        run::push(&mut run, &self.recv_within(patience)?);
+        let mut count = 1;
+        while (run.len() as u64) < run::LONGEST && self.recv_more() {
+            run::push(&mut run, &self.buffer);
+            count += 1;
         }
         self.buffer = run;
         Ok(Batch::of_run(Records::new(&self.buffer, count)))

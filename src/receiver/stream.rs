@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSliceMut};
 
-use super::Receiver;
+use super::{Flavor, Receiver};
 use crate::RecvError;
 use crate::error::Fault;
 use crate::ring::destination::Destination;
@@ -22,35 +22,35 @@ impl Receiver {
         len
     }
 
-    /// Fills `buf` with what is there, and waits for a byte only where `so_far` counts none.
-    ///
-    /// An error is returned only where there is no byte to return instead, here or in `so_far`; else it is
-    /// kept for the next call.
+    /// Fills `buf` with what is there, and waits for a byte only where `so_far` counts none. With a byte to return it
+    /// takes no more than whole short messages, so there is no error that it could not return.
     fn read_on(&mut self, buf: &mut [u8], so_far: usize) -> io::Result<usize> {
         let mut filled = self.take_unread(buf);
         while filled < buf.len() {
-            let nothing_yet = so_far + filled == 0;
-            let patience = if nothing_yet {
-                Patience::FOREVER
-            } else {
-                Patience::Never
-            };
-            let outcome = match self.deferred.take() {
-                Some(fault) => Err(fault),
-                None => self.read_message(&mut buf[filled..], patience),
-            };
-            match outcome {
-                Ok(len) => filled += len,
-                Err(Fault::Disconnected | Fault::NotNow) => break,
-                Err(fault) if nothing_yet => return Err(RecvError::from(fault).into()),
-                // The bytes come first. `Aborted` is told only once, so it is kept, not dropped.
-                Err(fault) => {
-                    self.deferred = Some(fault);
-                    break;
+            if so_far + filled == 0 {
+                match self.read_message(buf, Patience::FOREVER) {
+                    Ok(len) => filled = len,
+                    Err(Fault::Disconnected) => break,
+                    Err(fault) => return Err(RecvError::from(fault).into()),
                 }
+            } else if let Some(len) = self.recv_more_into(&mut buf[filled..]) {
+                filled += len;
+            } else if self.recv_more() {
+                self.unread = self.buffer.len();
+                filled += self.take_unread(&mut buf[filled..]);
+            } else {
+                break;
             }
         }
         Ok(filled)
+    }
+
+    /// As [`recv_more`](Self::recv_more), straight into `buf` where it fits.
+    fn recv_more_into(&mut self, buf: &mut [u8]) -> Option<usize> {
+        match &mut self.flavor {
+            Flavor::SharedMemory(_) => self.recv_into_soon(buf, false),
+            Flavor::Kernel(rx) => rx.recv_more(Destination::Slice(buf)),
+        }
     }
 
     /// Receives one message: straight into `buf` where it fits, else by way of our own buffer.
@@ -79,8 +79,8 @@ impl Receiver {
 ///
 /// Reads and receives may be mixed: a receive after a read that took the beginning of a message returns the rest.
 impl io::Read for Receiver {
-    /// Blocks until there is at least one byte, then takes what is there, of several messages if
-    /// they fit; `Ok(0)` is end-of-file.
+    /// Blocks until there is at least one byte, then takes what is there: the first message, and short ones behind it, as far
+    /// as `buf` goes. `Ok(0)` is end-of-file.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_on(buf, 0)
     }

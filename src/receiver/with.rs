@@ -212,10 +212,10 @@ impl Receiver {
         if room < needed {
             return Err(Fault::BufferTooSmall { needed });
         }
-        if self.unread == 0
-            && let Some(outcome) = self.scatter_in_place(&mut memory, room)
-        {
-            return outcome;
+        if self.unread == 0 {
+            if let Some(outcome) = self.scatter_in_place(&mut memory, room) {
+                return outcome;
+            }
         }
         let len = self.recv_within(patience)?.len();
         if len > room {
@@ -234,13 +234,10 @@ impl Receiver {
         if self.unread > 0 {
             return Ok(Some(self.unread));
         }
-        if let Some(fault) = self.deferred.take() {
-            return Err(fault);
-        }
-        if let Flavor::SharedMemory(rx) = &mut self.flavor
-            && let Some(len) = rx.next_length_at_once().filter(|&len| len > 0)
-        {
-            return Ok(Some(len));
+        if let Flavor::SharedMemory(rx) = &mut self.flavor {
+            if let Some(len) = rx.next_length_at_once().filter(|&len| len > 0) {
+                return Ok(Some(len));
+            }
         }
         match Self::receive(&mut self.flavor, Destination::Slice(&mut []), patience) {
             Ok(_) => Ok(None),

@@ -4,7 +4,9 @@
 //! the shared side is only ever touched by relaxed atomics or by inline assembly, for which a torn
 //! value is merely a torn value. Both give the caller whatever bytes happen to be there.
 
-use crate::sync::{AtomicU64, Ordering, kill_point};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::sync::kill_point;
+use crate::sync::{AtomicU64, Ordering};
 
 const WORD: usize = size_of::<u64>();
 
@@ -251,6 +253,7 @@ unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) -> usize {
             options(nostack),
         );
     }
+    kill_point();
     whole
 }
 

@@ -259,11 +259,12 @@ impl<P: Default> Reassembly<P> {
             message::OPEN => {
                 // What this process had has been ended by others, who took it for dead.
                 self.open = None;
-                if !has_let_go(custody)
-                    && let Some(holder) = custody.holder.process()
-                    && !matches!(holder.watch()?, Life::Dead)
-                {
-                    return Ok(Turn::Held(holder.id));
+                if !has_let_go(custody) {
+                    if let Some(holder) = custody.holder.process() {
+                        if !matches!(holder.watch()?, Life::Dead) {
+                            return Ok(Turn::Held(holder.id));
+                        }
+                    }
                 }
                 custody.orphan();
             }
@@ -406,10 +407,10 @@ impl<P: Default> Reassembly<P> {
     /// For a call that ends inside the message, before it puts the fragments down: takes what is in the caller's
     /// slice to them.
     pub(crate) fn keep(&mut self, into: &Destination<'_>) {
-        if let (Some(open), Destination::Slice(slice)) = (self.open.as_mut(), into)
-            && open.in_slice > 0
-        {
-            open.bytes = slice[..mem::take(&mut open.in_slice)].to_vec();
+        if let (Some(open), Destination::Slice(slice)) = (self.open.as_mut(), into) {
+            if open.in_slice > 0 {
+                open.bytes = slice[..mem::take(&mut open.in_slice)].to_vec();
+            }
         }
     }
 
@@ -507,12 +508,11 @@ pub(crate) fn abandon<'a, P: Default>(
         // SYNC: let-go
         custody.end.store(NO_END, Ordering::Release);
     }
-    if let Ok(_guard) = lock(farewell())
-        && custody.state() == message::OPEN
-        && has_let_go(custody)
-    {
-        custody.orphan();
-        skip();
+    if let Ok(_guard) = lock(farewell()) {
+        if custody.state() == message::OPEN && has_let_go(custody) {
+            custody.orphan();
+            skip();
+        }
     }
     futex::wake(custody.holder.word(), i32::MAX);
 }

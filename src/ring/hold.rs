@@ -248,14 +248,15 @@ impl<'a> Hold<'a> {
             self.give_back();
             return Ok(None);
         }
-        if !self.has_died_under_the_lock()
-            && let Some(holder) = self.holder.process()
-            && !matches!(holder.watch()?, Life::Dead)
-        {
-            if latch::state(self.state, Ordering::Relaxed) == message::HELD {
-                latch::set_state(self.state, message::AWAITED, Ordering::Relaxed);
+        if !self.has_died_under_the_lock() {
+            if let Some(holder) = self.holder.process() {
+                if !matches!(holder.watch()?, Life::Dead) {
+                    if latch::state(self.state, Ordering::Relaxed) == message::HELD {
+                        latch::set_state(self.state, message::AWAITED, Ordering::Relaxed);
+                    }
+                    return Ok(Some(holder.id));
+                }
             }
-            return Ok(Some(holder.id));
         }
         self.give_back_as(message::ORPHANED);
         Ok(None)

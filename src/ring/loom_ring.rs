@@ -97,10 +97,10 @@ impl Ring {
             let taken = loop {
                 // A look that changes nothing first, as in a wait: one that updates `read` is a step of its own
                 // for the checker.
-                if self.reader().has_record()
-                    && let Some(taken) = self.take()
-                {
-                    break taken;
+                if self.reader().has_record() {
+                    if let Some(taken) = self.take() {
+                        break taken;
+                    }
                 }
                 spin_hint();
             };

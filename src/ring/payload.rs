@@ -95,9 +95,10 @@ impl Payload for Pieces<'_> {
             len: self.len - at,
             ..self
         };
-        while let Some((first, others)) = rest.pieces.split_first()
-            && first.len() <= rest.skipped
-        {
+        while let Some((first, others)) = rest.pieces.split_first() {
+            if first.len() > rest.skipped {
+                break;
+            }
             rest.skipped -= first.len();
             rest.pieces = others;
         }

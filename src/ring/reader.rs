@@ -98,7 +98,7 @@ impl Reader<'_> {
         for _ in 0..OVERTAKEN_MAX {
             // SYNC: publish-read
             let at = self.control.rx.read.load(Ordering::Acquire);
-            if !at.is_multiple_of(8) {
+            if at % 8 != 0 {
                 break;
             }
             // SYNC: publish-record
@@ -144,7 +144,7 @@ impl Reader<'_> {
         // A length of 0 - 1 is over any limit.
         let is_possible = len <= self.rules.record_max() && len as u64 <= self.message_max;
         let is_whole = word >> 32 == u64::from(FIRST | LAST) && is_possible;
-        (is_whole && at.is_multiple_of(8)).then_some(Next { at, header })
+        (is_whole && at % 8 == 0).then_some(Next { at, header })
     }
 
     /// The next record's position and how many bytes of records, `most` of them, are there that the senders have
@@ -157,7 +157,7 @@ impl Reader<'_> {
         let there = self.rules.used(tail, read).ok()?;
         // A correct sender leaves room for the zeroed header.
         let len = there.min(most).min(self.rules.capacity() - HEADER);
-        (len > 0 && read.is_multiple_of(8)).then_some((read, len as usize))
+        (len > 0 && read % 8 == 0).then_some((read, len as usize))
     }
 
     /// Copies `len` bytes of records out.
@@ -178,7 +178,7 @@ impl Reader<'_> {
         let at = self.control.rx.read.load(Ordering::Acquire);
         // SYNC: publish-record
         let word = self.storage.header(at).load(Ordering::Acquire);
-        if !at.is_multiple_of(8) || !self.is_still(at) {
+        if at % 8 != 0 || !self.is_still(at) {
             return Ok(None);
         }
         Ok(Some(match self.rules.decode(word)? {

@@ -187,7 +187,7 @@ impl Rules {
     #[inline]
     pub(crate) fn used(self, tail: u64, head: u64) -> Result<u64, Fault> {
         let used = tail.wrapping_sub(head);
-        if used > self.capacity || !tail.is_multiple_of(8) {
+        if used > self.capacity || tail % 8 != 0 {
             Err(Fault::Corrupted)
         } else {
             Ok(used)

@@ -71,7 +71,7 @@ impl Writer<'_> {
         let tail = tx.tail.load(Ordering::Relaxed);
         let used = tail.wrapping_sub(tx.head_seen.load(Ordering::Relaxed));
         // A record's span is at most an eighth of the ring, so this does not go below 0.
-        let is_enough = tail.is_multiple_of(8) && used <= self.rules.capacity() - HEADER - span;
+        let is_enough = tail % 8 == 0 && used <= self.rules.capacity() - HEADER - span;
         is_enough.then_some(tail)
     }
 
@@ -361,7 +361,7 @@ impl Writer<'_> {
 /// sender has seen by looking at `read`.
 #[inline]
 fn later(one: u64, other: u64) -> u64 {
-    if other.wrapping_sub(one).cast_signed() > 0 {
+    if (other.wrapping_sub(one) as i64) > 0 {
         other
     } else {
         one

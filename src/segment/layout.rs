@@ -7,9 +7,8 @@
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
-use crossbeam_utils::CachePadded;
-
 use super::geometry::Geometry;
+use super::padded::CachePadded;
 use crate::sync::{AtomicU32, AtomicU64};
 
 /// The place of a `T` that is not reached through a reference to what is around it.

@@ -77,10 +77,10 @@ impl Sender {
 
     /// Sends at least the first of `messages`, blocking until it can; tells how many.
     fn send_some(&mut self, messages: &[&[u8]]) -> (usize, Result<(), Fault>) {
-        if let Flavor::SharedMemory(tx) = &mut self.flavor
-            && let Some((count, told)) = tx.send_run(messages, self.limit)
-        {
-            return (count, told.map_err(Fault::Untold));
+        if let Flavor::SharedMemory(tx) = &mut self.flavor {
+            if let Some((count, told)) = tx.send_run(messages, self.limit) {
+                return (count, told.map_err(Fault::Untold));
+            }
         }
         let outcome = self.send_within(messages[0], Patience::FOREVER);
         let is_sent = matches!(outcome, Ok(()) | Err(Fault::Untold(_)));

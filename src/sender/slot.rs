@@ -108,11 +108,11 @@ impl Slot<'_> {
     /// The room of a slot in place belongs to the process that made the slot. Its copy in a forked child gets memory of
     /// the child's own.
     fn leave_the_ring_if_forked(&mut self) {
-        if let Bytes::InPlace(loan) = self.bytes
-            && !fork_generation().is_ok_and(|here| here == self.home)
-        {
-            let bytes = vec![0; loan.len()];
-            self.bytes = Bytes::Forked { loan, bytes };
+        if let Bytes::InPlace(loan) = self.bytes {
+            if !fork_generation().is_ok_and(|here| here == self.home) {
+                let bytes = vec![0; loan.len()];
+                self.bytes = Bytes::Forked { loan, bytes };
+            }
         }
     }
 

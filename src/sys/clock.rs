@@ -88,7 +88,7 @@ impl Patience {
 /// Converts a span or a point of the monotonic clock; seconds past `time_t` are clamped.
 pub(crate) fn to_timespec(time: Duration) -> libc::timespec {
     libc::timespec {
-        tv_sec: time.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: time.subsec_nanos().into(),
     }
 }

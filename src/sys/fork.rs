@@ -123,11 +123,11 @@ extern "C" fn in_forked_child() {
     // The parent's id is 0 from within a namespace that does not have the parent. This is the child of the process that
     // ran `before_fork`, so an id that is the same is in the same namespace.
     let parent = std::os::unix::process::parent_id();
-    if let Some(page) = OwnPage::known()
-        && parent == FORKING.0.load(Ordering::Relaxed)
-    {
-        let namespace = FORKING.1.load(Ordering::Relaxed);
-        page.namespace.store(namespace, Ordering::Relaxed);
+    if let Some(page) = OwnPage::known() {
+        if parent == FORKING.0.load(Ordering::Relaxed) {
+            let namespace = FORKING.1.load(Ordering::Relaxed);
+            page.namespace.store(namespace, Ordering::Relaxed);
+        }
     }
 }
 

@@ -114,10 +114,10 @@ impl<'a> Interrupt<'a> {
     /// ```
     /// use std::cell::Cell;
     /// use std::io::Write;
-    /// use std::os::fd::AsFd;
+    /// use std::os::{fd::AsFd, unix::net::UnixStream};
     ///
     /// let (mut rx, _tx) = shmpipe::pipe()?;
-    /// let (wake, handler) = std::io::pipe()?;
+    /// let (wake, handler) = UnixStream::pair()?;
     /// let asked = Cell::new(0);
     /// let hook = || {
     ///     if asked.replace(1) == 0 {

@@ -54,17 +54,17 @@ fn with_tables(length: usize) -> u64 {
 /// fallocate(2) and fcntl(2) report.
 pub(crate) fn sealed_memfd(name: &std::ffi::CStr, length: usize) -> io::Result<OwnedFd> {
     const WORTH_A_LOOK: usize = 1 << 20;
-    if length > WORTH_A_LOOK
-        && let Some(available) = available_memory()
-        && with_tables(length) > available
-    {
-        return Err(io::Error::new(
-            io::ErrorKind::OutOfMemory,
-            format!(
-                "a segment of {length} bytes is beyond the {available} bytes that are free in the system and in \
-                 this process's memory cgroup"
-            ),
-        ));
+    if length > WORTH_A_LOOK {
+        let available = available_memory();
+        if let Some(available) = available.filter(|&available| with_tables(length) > available) {
+            return Err(io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                format!(
+                    "a segment of {length} bytes is beyond the {available} bytes that are free in the system and in \
+                     this process's memory cgroup"
+                ),
+            ));
+        }
     }
     let (longest, _) = getrlimit(Resource::RLIMIT_FSIZE)
         .map_err(|errno| refused("getrlimit(2), RLIMIT_FSIZE", errno))?;

@@ -111,7 +111,8 @@ pub(crate) fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<Packet>> {
     header.msg_iov = &raw mut bytes;
     header.msg_iovlen = 1;
     header.msg_control = control.as_mut_ptr().cast();
-    header.msg_controllen = size_of_val(&control);
+    // A `size_t` or a `socklen_t`, as the C library has it.
+    header.msg_controllen = size_of_val(&control) as _;
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     let length = loop {
         // SAFETY: the header names live buffers and their lengths.
@@ -168,7 +169,8 @@ unsafe fn descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
             // SAFETY: as above.
             let data = unsafe { libc::CMSG_DATA(at) };
             let before = data.addr() - at.addr();
-            let count = control.cmsg_len.saturating_sub(before) / size_of::<RawFd>();
+            let length: usize = control.cmsg_len as _;
+            let count = length.saturating_sub(before) / size_of::<RawFd>();
             for index in 0..count {
                 // SAFETY: so many descriptors lie behind the header, aligned or not.
                 let number = unsafe { data.cast::<RawFd>().wrapping_add(index).read_unaligned() };

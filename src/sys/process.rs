@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::poll::PollFlags;
+use nix::sys::statfs::{FsType, fstatfs, statfs};
 
 use super::descriptors::beyond_standard_streams;
 use super::fork::{self, OwnPage};
@@ -193,11 +194,11 @@ fn find_namespace(page: &OwnPage) -> io::Result<u64> {
 
 /// As /proc shows it, which takes no descriptor.
 fn shown_namespace() -> Option<u64> {
-    const NSFS_MAGIC: libc::__fsword_t = 0x6e73_6673;
+    const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
     const PATH: &str = "/proc/self/ns/pid";
     // Whatever else lies at that path says nothing.
-    let shown = nix::sys::statfs::statfs(PATH).ok()?;
-    if shown.filesystem_type().0 != NSFS_MAGIC {
+    let shown = statfs(PATH).ok()?;
+    if shown.filesystem_type() != NSFS_MAGIC {
         return None;
     }
     nix::sys::stat::stat(PATH).ok().map(|found| found.st_ino)
@@ -290,7 +291,7 @@ fn has_no_thread_left(pid: libc::pid_t) -> bool {
         unsafe { libc::process_vm_readv(pid, &raw const here, 1, &raw const nowhere, 1, 0) };
     let main_has_ended = outcome < 0 && nix::errno::Errno::last() == nix::errno::Errno::ESRCH;
     // A link for each thread, and two more. Threads of others come from threads only, so the order of the looks is right.
-    const ONE_THREAD: u64 = 3;
+    const ONE_THREAD: libc::nlink_t = 3;
     let tasks = format!("/proc/{pid}/task");
     main_has_ended && nix::sys::stat::stat(&*tasks).is_ok_and(|task| task.st_nlink == ONE_THREAD)
 }
@@ -340,9 +341,9 @@ fn open(id: u32) -> io::Result<OwnedFd> {
 
 /// Number of the process behind `fd` that no other one will have, where this kernel gives one.
 fn inode(fd: &OwnedFd) -> Option<u64> {
-    const PIDFS_MAGIC: libc::__fsword_t = 0x5049_4446;
-    let shown = nix::sys::statfs::fstatfs(fd).ok()?;
-    if shown.filesystem_type().0 != PIDFS_MAGIC {
+    const PIDFS_MAGIC: FsType = FsType(0x5049_4446);
+    let shown = fstatfs(fd).ok()?;
+    if shown.filesystem_type() != PIDFS_MAGIC {
         return None;
     }
     nix::sys::stat::fstat(fd).ok().map(|found| found.st_ino)

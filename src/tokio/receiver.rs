@@ -182,9 +182,6 @@ fn read_now(receiver: &mut crate::Receiver, buf: &mut [u8]) -> Result<usize, Fau
     if len > 0 {
         return Ok(len);
     }
-    if let Some(fault) = receiver.deferred.take() {
-        return Err(fault);
-    }
     loop {
         match receiver.read_message(buf, Patience::Never)? {
             0 => {}

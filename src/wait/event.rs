@@ -136,9 +136,7 @@ impl Event {
         if armed == 0 {
             return Ok(());
         }
-        let beyond = position
-            .wrapping_sub(self.wake_at.load(Ordering::Relaxed))
-            .cast_signed();
+        let beyond = position.wrapping_sub(self.wake_at.load(Ordering::Relaxed)) as i64;
         if beyond >= 0 || is_empty {
             self.ring_armed(socket, armed)?;
         }

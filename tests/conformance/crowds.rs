@@ -259,20 +259,23 @@ fn every_sleeping_thread_hears_of_the_last_receivers_end(backend: Backend) {
 
 /// What the handler receives with, whether it was entered, and the number that it got.
 static HANDLERS: OnceLock<Mutex<Receiver>> = OnceLock::new();
-static IS_ENTERED: OnceLock<()> = OnceLock::new();
-static OUTCOME: OnceLock<Option<u64>> = OnceLock::new();
+static IS_ENTERED: OnceLock<Line> = OnceLock::new();
+static OUTCOME: OnceLock<Line> = OnceLock::new();
 
 extern "C" fn receive(_signal: libc::c_int) {
     let Some(Ok(mut rx)) = HANDLERS.get().map(Mutex::try_lock) else {
         return;
     };
-    let _ = IS_ENTERED.set(());
-    let _ = OUTCOME.set(rx.recv().ok().map(|message| identify(&message).1));
+    IS_ENTERED.get().expect("set before").signal();
+    let number = rx.recv().map_or(u64::MAX, |message| identify(&message).1);
+    OUTCOME.get().expect("set before").put(number);
 }
 
 fn a_handler_whose_thread_sleeps_for_all_is_woken_by_a_message(backend: Backend) {
     let (rx, mut tx) = open(backend);
     HANDLERS.set(Mutex::new(rx.try_clone().unwrap())).unwrap();
+    IS_ENTERED.set(Line::new()).unwrap();
+    OUTCOME.set(Line::new()).unwrap();
     let action = SigAction::new(
         SigHandler::Handler(receive),
         SaFlags::empty(),
@@ -288,10 +291,10 @@ fn a_handler_whose_thread_sleeps_for_all_is_woken_by_a_message(backend: Backend)
     // SAFETY: it sends a signal that has a handler.
     let outcome = unsafe { libc::syscall(libc::SYS_tgkill, us, it, libc::SIGUSR1) };
     assert_eq!(outcome, 0);
-    IS_ENTERED.wait();
+    IS_ENTERED.get().expect("set above").wait();
     first.until_asleep();
     tx.send(&pattern(0, 0, FILLER)).unwrap();
-    assert_eq!(*OUTCOME.wait(), Some(0));
+    assert_eq!(OUTCOME.get().expect("set above").take(), 0);
     (1..4).for_each(|number| tx.send(&pattern(0, number, FILLER)).unwrap());
     let mut numbers = vec![first.join()];
     numbers.extend((0..2).map(|_| crowd.received.take()));

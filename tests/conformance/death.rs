@@ -262,12 +262,11 @@ fn a_sender_killed_at_any_moment_does_not_disturb_another(backend: Backend) {
         let mut next = [0, 0];
         let mut aborted = 0;
         loop {
-            if next[0] > round * 7 % 41
-                && next[1] >= messages / 2 - 1
-                && let Some(victim) = victim.take()
-            {
-                victim.kill();
-                go_on.signal();
+            if next[0] > round * 7 % 41 && next[1] >= messages / 2 - 1 {
+                if let Some(victim) = victim.take() {
+                    victim.kill();
+                    go_on.signal();
+                }
             }
             match rx.recv() {
                 Ok(message) => {

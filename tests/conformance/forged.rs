@@ -1,7 +1,7 @@
 //! Descriptors that make no end: of the wrong number or side, of two pipes, foreign, or forged.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, pipe};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
@@ -15,7 +15,7 @@ use shmpipe::Backend;
 
 use crate::ends::{CAPACITY, open};
 use crate::handover::{connection, receiver, sender};
-use crate::support::{calls, fork, mappings, on_both_backends, open_fds, skipped};
+use crate::support::{calls, fork, mappings, on_both_backends, open_fds, pipe, skipped};
 
 on_both_backends! {
     a_wrong_number_of_descriptors_is_refused_by_name,

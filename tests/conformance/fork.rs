@@ -154,11 +154,7 @@ fn both_processes_go_on_after_forks_while_threads_are_busy_sending_and_receiving
     let mut theirs = tx.try_clone().unwrap();
     let sender = thread(move || {
         for number in 0..MESSAGES {
-            let len = if number.is_multiple_of(100) {
-                LARGE
-            } else {
-                FILLER
-            };
+            let len = if number % 100 == 0 { LARGE } else { FILLER };
             theirs.send(&pattern(0, number, len)).unwrap();
         }
     });

@@ -17,7 +17,7 @@ use shmpipe::{
 };
 
 use crate::ends::{FILLER, LARGE, SHORT, assert_empty_but_alive, drain, fill, open};
-use crate::support::{Child, check, fork, on_both_backends, pattern, shared_counter, thread};
+use crate::support::{Child, check, fork, on_both_backends, pattern, pipe, shared_counter, thread};
 
 on_both_backends! {
     every_way_of_receiving_is_interrupted_and_the_message_that_comes_after_is_received within 20,
@@ -370,7 +370,7 @@ fn a_readable_descriptor_has_the_hook_asked_without_a_signal(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let (mut full_rx, mut full) = open(backend);
     let held = fill(&mut full, 1);
-    let (wake, mut handler) = io::pipe().unwrap();
+    let (wake, mut handler) = pipe().unwrap();
     handler.write_all(b"!").unwrap();
     let kind = |call: &mut dyn FnMut() -> io::Result<()>| {
         let hook = second_time();
@@ -395,7 +395,7 @@ fn a_readable_descriptor_has_the_hook_asked_without_a_signal(backend: Backend) {
 
 fn a_descriptor_that_becomes_readable_wakes_a_sleeper(backend: Backend) {
     let (mut rx, _tx) = open(backend);
-    let (wake, mut handler) = io::pipe().unwrap();
+    let (wake, mut handler) = pipe().unwrap();
     fcntl(&wake, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     let sleeper = thread(move || {
         let seen = Cell::new(0);
@@ -417,7 +417,7 @@ fn a_descriptor_that_becomes_readable_wakes_a_sleeper(backend: Backend) {
 
 fn a_descriptor_that_hung_up_keeps_nobody_awake(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
-    let (wake, handler) = io::pipe().unwrap();
+    let (wake, handler) = pipe().unwrap();
     drop(handler);
     let sleeper = thread(move || {
         let interrupt = Interrupt::new(&|| false).woken_by(wake.as_fd());

@@ -106,7 +106,7 @@ fn large_messages_of_many_threads_are_never_mixed(backend: Backend) {
 /// Small and large in turns, none a multiple of another.
 fn mixed_size(sender: u16, number: u64) -> usize {
     let odd = 8 + usize::from(sender) + usize::try_from(number).unwrap() % 13;
-    if number.is_multiple_of(3) {
+    if number % 3 == 0 {
         odd
     } else {
         LARGE + 1000 * odd

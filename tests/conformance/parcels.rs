@@ -1,7 +1,7 @@
 //! Messages that carry descriptors.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write, pipe};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
@@ -11,7 +11,7 @@ use shmpipe::{Backend, PipeOptions, Receiver, RecvError, SendError, Sender, TryR
 
 use crate::ends::{CAPACITY, LARGE, assert_at_end, assert_empty_but_alive, open};
 use crate::support::{
-    check, fork, fork_apart, on_both_backends, open_fds, pattern, thread, with_fd_limit,
+    check, fork, fork_apart, on_both_backends, open_fds, pattern, pipe, thread, with_fd_limit,
 };
 
 on_both_backends! {

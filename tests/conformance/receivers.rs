@@ -24,7 +24,7 @@ on_both_backends! {
 /// Mostly small, now and then more than the pipe holds.
 fn size(number: u64) -> usize {
     let number = usize::try_from(number).unwrap();
-    if number.is_multiple_of(101) {
+    if number % 101 == 0 {
         2 * CAPACITY + number % 7
     } else {
         8 + number % 300

@@ -313,7 +313,7 @@ fn a_child_that_a_handler_forks_inside_a_long_send_sends_as_any_other(backend: B
 }
 
 /// From now on this process gets a SIGALRM each so many microseconds.
-fn start_storm(microseconds: libc::suseconds_t) {
+fn start_storm(microseconds: i64) {
     let interval = libc::timeval {
         tv_sec: 0,
         tv_usec: microseconds,

@@ -78,7 +78,7 @@ fn cases() -> Vec<Case> {
     let mmap = |length: usize, flags: i32| calls(libc::SYS_mmap).with(1, length).with(3, flags);
     let page = mmap(CONTROL, libc::MAP_SHARED);
     // Of a path, as /proc/self/ns/pid; of a descriptor it is a part of what looks into /proc here.
-    let stat = calls(libc::SYS_newfstatat).with(0, libc::AT_FDCWD.cast_unsigned());
+    let stat = calls(libc::SYS_newfstatat).with(0, libc::AT_FDCWD as u32);
     let memfd = |call, name| case(call, Error(name), ErrorOfWant(name));
     vec![
         memfd(calls(libc::SYS_prlimit64), "getrlimit"),

@@ -43,7 +43,7 @@ fn a_running_number_reaches_exactly_one_of_two_receivers(backend: Backend) {
         fork(|| {
             loop {
                 let message = rx.recv().unwrap();
-                let text = str::from_utf8(&message).unwrap();
+                let text = std::str::from_utf8(&message).unwrap();
                 printed.put(text.parse().unwrap());
             }
         })

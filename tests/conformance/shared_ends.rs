@@ -30,6 +30,8 @@ on_both_backends! {
     a_process_killed_while_it_waits_inside_a_message_loses_it_with_a_report_only,
     a_senders_death_is_reported_after_another_ones_send_failed_for_want_of_room,
     a_try_reports_a_death_inside_a_message_that_fits_after_another_ones_send,
+    a_message_that_fits_is_left_whole_behind_one_whose_both_sides_died,
+    a_death_behind_what_a_dropped_clone_returned_is_reported_to_the_others,
 }
 
 /// Length of a message that goes in fragments and fits the pipe.
@@ -348,4 +350,63 @@ fn a_try_reports_a_death_inside_a_message_that_fits_after_another_ones_send(back
         assert_eq!(rx.try_recv().unwrap().len(), 1);
         assert_empty_but_alive(&mut rx);
     }
+}
+
+fn a_death_behind_what_a_dropped_clone_returned_is_reported_to_the_others(backend: Backend) {
+    type Take = (&'static str, fn(&mut Receiver));
+    let takes: [Take; 4] = [
+        ("read", |rx| {
+            assert_eq!(rx.read(&mut [0; LARGE]).unwrap(), 5)
+        }),
+        ("recv_batch", |rx| {
+            assert_eq!(rx.recv_batch().unwrap().len(), 1);
+        }),
+        ("try_recv_batch", |rx| {
+            assert_eq!(rx.try_recv_batch().unwrap().len(), 1);
+        }),
+        ("recv_batch_timeout", |rx| {
+            assert_eq!(rx.recv_batch_timeout(AMPLE).unwrap().len(), 1);
+        }),
+    ];
+    for (name, take) in takes {
+        doing(name);
+        let (mut rx, mut tx) = open(backend);
+        let sender = fork(|| {
+            tx.send(b"whole").unwrap();
+            tx.send(&pattern(1, 0, LARGE)).unwrap();
+        });
+        sender.until_asleep();
+        sender.kill();
+        let mut clone = rx.try_clone().unwrap();
+        take(&mut clone);
+        drop(clone);
+        let outcome = rx.recv_timeout(AMPLE).map(|message| message.len());
+        assert!(
+            matches!(outcome, Err(RecvTimeoutError::Aborted)),
+            "{name}: {outcome:?}"
+        );
+        assert_empty_but_alive(&mut rx);
+        drop(tx);
+    }
+}
+
+fn a_message_that_fits_is_left_whole_behind_one_whose_both_sides_died(backend: Backend) {
+    // The receiver has the beginning of a fragment that its sender never completes.
+    let (mut rx, mut tx, first) = under_way_behind(FILLERS, backend, LARGE);
+    fork(|| assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)))).join();
+    first.kill();
+    let second = fork(|| {
+        for number in 0..FILLERS {
+            tx.send(&pattern(2, number, FILLER)).unwrap();
+        }
+        tx.send(&pattern(1, 0, FITS)).unwrap();
+        tx.send(&pattern(1, 1, FILLER)).unwrap();
+        tx.send(&pattern(1, 2, LARGE)).unwrap();
+    });
+    second.until_asleep();
+    second.stop();
+    assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
+    drain(&mut rx, 2, 0..FILLERS, FILLER);
+    fork(|| assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)))).join();
+    assert_whole(&mut rx, second, FITS);
 }

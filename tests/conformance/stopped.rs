@@ -193,11 +193,7 @@ fn a_stopped_sleeping_receiver_does_not_keep_a_message_from_another(backend: Bac
 
 /// Small and large, so that stops fall into every state.
 fn size(number: u64) -> usize {
-    if number.is_multiple_of(10) {
-        LARGE
-    } else {
-        FILLER
-    }
+    if number % 10 == 0 { LARGE } else { FILLER }
 }
 
 fn a_sender_stopped_and_continued_many_times_loses_nothing(backend: Backend) {
@@ -209,7 +205,7 @@ fn a_sender_stopped_and_continued_many_times_loses_nothing(backend: Backend) {
         over.wait(); // alive, so that it can still be stopped
     });
     for number in 0..MESSAGES {
-        if !number.is_multiple_of(5) {
+        if number % 5 != 0 {
             check(&rx.recv().unwrap(), 1, number, size(number));
             continue;
         }
@@ -241,7 +237,7 @@ fn a_receiver_stopped_and_continued_many_times_loses_nothing(backend: Backend) {
         over.wait(); // alive, so that it can still be stopped
     });
     for number in 0..MESSAGES {
-        if number.is_multiple_of(5) {
+        if number % 5 == 0 {
             receiver.stop();
             receiver.cont();
         }

@@ -187,11 +187,7 @@ fn many_short_timeouts_lose_nothing(backend: Backend) {
     let tiny = Duration::from_micros(300);
     let (mut rx, mut tx) = open(backend);
     let size = |number: u64| {
-        if number.is_multiple_of(50) {
-            LARGE
-        } else {
-            FILLER
-        }
+        if number % 50 == 0 { LARGE } else { FILLER }
     };
     let child = fork(|| {
         for number in 0..MESSAGES {

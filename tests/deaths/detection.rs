@@ -5,7 +5,8 @@
 //! test in `latency` and the bench `detection` what to make of that.
 
 use std::fmt;
-use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::fs::File;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use shmpipe::{Backend, PipeOptions, Receiver, RecvError, SendError, Sender, TryRecvError};
 
 use crate::support::Random;
-use crate::support::{Child, Line, fork, shared_counters};
+use crate::support::{Child, Line, fork, pipe, shared_counters};
 
 const CAPACITY: usize = 64 * 1024;
 
@@ -84,8 +85,8 @@ impl fmt::Display for Case {
 struct Ends {
     rx: Option<Receiver>,
     tx: Option<Sender>,
-    reader: Option<PipeReader>,
-    writer: Option<PipeWriter>,
+    reader: Option<File>,
+    writer: Option<File>,
 }
 
 impl Ends {
@@ -182,7 +183,7 @@ impl Deaths {
 
     /// One death.
     pub(crate) fn one(&mut self) -> Delays {
-        let mut ends = Ends::open(self.backend, self.rounds.is_multiple_of(2));
+        let mut ends = Ends::open(self.backend, self.rounds % 2 == 0);
         self.rounds += 1;
         self.signs.waits.store(0, Ordering::Relaxed);
         let is_busy = self.case.moment == Moment::Busy;

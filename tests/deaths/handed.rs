@@ -1,7 +1,7 @@
 //! Deaths of executed programs that were handed an end, and of senders and receivers of descriptors: whole
 //! messages in order and then the end, each descriptor with its own message, and none left open.
 
-use std::io::{PipeReader, PipeWriter, pipe};
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use shmpipe::{Backend, PipeOptions, Receiver, RecvError, Sender};
 use crate::ends::{assert_at_end, assert_breaks, open};
 use crate::support::{
     Child, Line, Random, Tasks, check, fork, fork_apart, holdings, long, on_both_backends,
-    open_fds, pattern, program, run_task,
+    open_fds, pattern, pipe, program, run_task,
 };
 
 on_both_backends! {
@@ -121,7 +121,7 @@ fn inode(fd: impl AsFd) -> [u8; 8] {
 }
 
 /// Sends pipes' reading ends without end, each with its inode, and ordinary messages between.
-fn send_readers(tx: &mut Sender, readers: &[PipeReader]) {
+fn send_readers(tx: &mut Sender, readers: &[File]) {
     for reader in readers.iter().cycle() {
         tx.send_with_fds(&inode(reader), &[reader.as_fd()]).unwrap();
         tx.send(b"no descriptor").unwrap();
@@ -152,8 +152,7 @@ fn senders_and_receivers_of_descriptors_die_at_any_moment_and_nothing_is_mixed_u
     let before = holdings();
     for _ in 0..rounds(30) {
         let (mut rx, mut tx) = open_carrying(backend);
-        let (readers, writers): (Vec<PipeReader>, Vec<PipeWriter>) =
-            (0..4).map(|_| pipe().unwrap()).unzip();
+        let (readers, writers): (Vec<File>, Vec<File>) = (0..4).map(|_| pipe().unwrap()).unzip();
         let sender = |tx: &mut Sender| fork(|| send_readers(tx, &readers));
         let receiver = |rx: &mut Receiver| {
             fork(|| {

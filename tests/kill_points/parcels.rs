@@ -4,7 +4,7 @@
 //! What travels is the reading end of a pipe, and its message is that pipe's inode. The writing ends stay with
 //! the test, which sees by them whether a reading end is open anywhere.
 
-use std::io::{PipeReader, PipeWriter, pipe};
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use shmpipe::{Backend, PipeOptions, Receiver, RecvError, Sender};
 
-use crate::support::{fork, on_both_backends, shared_counter};
+use crate::support::{fork, on_both_backends, pipe, shared_counter};
 use crate::walk::{Copies, Ending, count, doomed, ending, walk};
 
 on_both_backends! {
@@ -35,11 +35,11 @@ fn inode(fd: impl AsFd) -> [u8; 8] {
 }
 
 /// What travels, and what stays to see it by.
-fn cargo() -> (Vec<PipeReader>, Vec<PipeWriter>) {
+fn cargo() -> (Vec<File>, Vec<File>) {
     (0..MESSAGES).map(|_| pipe().unwrap()).unzip()
 }
 
-fn send_all(tx: &mut Sender, cargo: Vec<PipeReader>, returned: &AtomicU64) {
+fn send_all(tx: &mut Sender, cargo: Vec<File>, returned: &AtomicU64) {
     for reader in cargo {
         tx.send_with_fds(&inode(&reader), &[reader.as_fd()])
             .unwrap();
@@ -62,7 +62,7 @@ fn receive(rx: &mut Receiver) -> Result<([u8; 8], OwnedFd), RecvError> {
 }
 
 #[track_caller]
-fn assert_closed(writers: &[PipeWriter]) {
+fn assert_closed(writers: &[File]) {
     for (number, writer) in writers.iter().enumerate() {
         let mut watched = [PollFd::new(writer.as_fd(), PollFlags::empty())];
         poll(&mut watched, PollTimeout::ZERO).unwrap();

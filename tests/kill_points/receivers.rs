@@ -287,7 +287,7 @@ fn a_receive_of_a_block_into_a_slice(backend: Backend) {
 
 /// Every third message is larger than the pipe, the first one too.
 fn often_large(number: u64) -> usize {
-    if number.is_multiple_of(3) { LARGE } else { 700 }
+    if number % 3 == 0 { LARGE } else { 700 }
 }
 
 fn a_receive_in_parts(backend: Backend) {

@@ -3,12 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::messages::{CAPACITY, Entry, NEVER_CUT, STAMPED, size};
+use super::messages::{Entry, NEVER_CUT, STAMPED, size};
 use super::notes::{Ending, Ledger, Notes};
-
-/// Messages up to this length are in the pipe whole before a call takes any of them that does not wait for ever,
-/// on a kernel pipe too, of which a message may get only half.
-const FITS: usize = CAPACITY / 2 - 256;
 
 /// What may go wrong in a run, and so has to be in the books.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,6 +20,7 @@ pub(super) struct Deaths {
 /// The sums of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Books {
+    fits: usize,
     pub(super) lives: u64,
     /// Messages whose send returned.
     sent: u64,
@@ -32,7 +29,7 @@ pub(super) struct Books {
     unreturned: u64,
     /// Messages whose send returned and that nobody received.
     lost: u64,
-    /// How many of these go in no fragment that a call which does not wait for ever takes.
+    /// How many of these fit the pipe: a call that does not wait for ever takes them when they are whole.
     lost_fitting: u64,
     /// Messages that a killed receiver looked at in place, and that another one received again.
     again: u64,
@@ -48,8 +45,12 @@ pub(super) struct Books {
 
 impl Books {
     /// Adds up a run in which everybody has ended. Where messages are read as bytes, empty ones do not show.
-    pub(super) fn of(ledger: Ledger, reads: bool) -> Self {
-        let mut books = Self::default();
+    /// Messages of up to `fits` bytes fit the pipe.
+    pub(super) fn of(ledger: Ledger, fits: usize, reads: bool) -> Self {
+        let mut books = Self {
+            fits,
+            ..Self::default()
+        };
         // By length: sent and returned, and sent without a return.
         let mut short = [[0; 2]; STAMPED];
         let mut viewed: BTreeMap<u64, u64> = BTreeMap::new();
@@ -125,7 +126,7 @@ impl Books {
 
     fn lose(&mut self, len: usize, count: u64) {
         self.lost += count;
-        if len <= FITS {
+        if len <= self.fits {
             self.lost_fitting += count;
         }
     }
@@ -170,6 +171,7 @@ impl Books {
 impl fmt::Display for Books {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
+            fits,
             lives,
             sent,
             received,
@@ -185,7 +187,7 @@ impl fmt::Display for Books {
         write!(
             f,
             "{lives} threads; {sent} sends returned, {received} of these received, {lost} lost ({lost_fitting} of \
-             them short); {unreturned} received whose sender was killed before its send returned; {again} received \
+             them of up to {fits} bytes); {unreturned} received whose sender was killed before its send returned; {again} received \
              again after a death in place; {aborted} deaths reported; {cut} killed in a send of fragments, {hands} \
              killed in a receive, {inside} that ended with their process after a call inside a message"
         )

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use shmpipe::{Backend, PipeOptions, Receiver, RecvError, Sender};
+use shmpipe::{Backend, PipeOptions, Receiver, RecvError, Sender, TrySendError};
 
 use super::books::Books;
 use super::messages::CAPACITY;
@@ -44,6 +44,8 @@ pub(super) struct Crew {
     ledger: Ledger,
     random: Random,
     ends: (Option<Receiver>, Option<Sender>),
+    /// The longest message that surely fits the pipe.
+    fits: usize,
     places: Vec<Place>,
     stopped: Option<usize>,
     /// Processes killed, by what they did.
@@ -54,7 +56,11 @@ pub(super) struct Crew {
 impl Crew {
     pub(super) fn new(backend: Backend, profile: Profile) -> Self {
         let options = PipeOptions::new().backend(backend).capacity(CAPACITY);
-        let (rx, tx) = options.pipe().unwrap();
+        let (rx, mut tx) = options.pipe().unwrap();
+        let fits = match tx.try_send(&[0; 4 * CAPACITY]) {
+            Err(TrySendError::TooLargeAtOnce { max, .. }) => max,
+            outcome => panic!("{outcome:?}"),
+        };
         let mut places = Vec::new();
         for at in 0..SIDE {
             let kills = profile.kills;
@@ -81,6 +87,7 @@ impl Crew {
             ledger: Ledger::new(),
             random: Random::from_environment(),
             ends: (Some(rx), Some(tx)),
+            fits,
             places,
             stopped: None,
             killed: [0; 2],
@@ -108,7 +115,7 @@ impl Crew {
         }
         let mut rx = receivers.expect("the keeper holds a receiver throughout");
         let rest = rx.recv().map(|message| message.len());
-        let books = Books::of(self.ledger, self.profile.reads);
+        let books = Books::of(self.ledger, self.fits, self.profile.reads);
         self.print(&books, start.elapsed());
         assert!(
             matches!(rest, Err(RecvError::Disconnected)),
@@ -193,10 +200,9 @@ impl Crew {
     /// Panics when somebody has failed, or when all have come to a stop.
     fn look(&self, watch: &mut Watch) {
         for child in self.places.iter().filter_map(|place| place.child.as_ref()) {
-            if let Some((status, code)) = ended(child)
-                && (code != 0 || !self.ledger.is_over())
-            {
-                panic!(
+            if let Some((status, code)) = ended(child) {
+                assert!(
+                    code == 0 && self.ledger.is_over(),
                     "process {} ended: {status:?}\n{}",
                     child.pid(),
                     self.ledger.doing()

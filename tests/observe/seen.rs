@@ -3,7 +3,7 @@
 use shmpipe::observe::{Presence, State, Survey};
 use shmpipe::{Backend, PipeOptions};
 
-use crate::support::{Line, fork, fork_apart, on_both_backends, on_no_backend, open_fds};
+use crate::support::{Line, fork, fork_apart, on_both_backends, on_no_backend, open_fds, pipe};
 use crate::{all, label, one, open};
 
 on_both_backends! {
@@ -190,7 +190,7 @@ fn a_pipe_without_a_label_is_shown_without_one(backend: Backend) {
 fn kernel_pipes_are_shown_where_they_are_asked_for() {
     use std::io::Write;
     let _ends = open(Backend::SharedMemory, &label());
-    let (_reader, mut writer) = std::io::pipe().unwrap();
+    let (_reader, mut writer) = pipe().unwrap();
     writer.write_all(&[0; 100]).unwrap();
     assert!(Survey::take().unwrap().kernel_pipes.is_empty());
     let before = open_fds();

@@ -126,9 +126,18 @@ pub(crate) fn run_body(path: &str, limit: Duration) -> Result<String, String> {
 /// no descriptor, not even one that this process got from its own parent.
 fn prepare_body() -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    let flags = libc::c_int::try_from(libc::CLOSE_RANGE_CLOEXEC).expect("a small flag");
+    let (first, last) = (3 as libc::c_uint, libc::c_uint::MAX);
+    // By its number, since not every C library has the function.
     // SAFETY: close_range(2) takes integers; with this flag it closes nothing before the exec.
-    Errno::result(unsafe { libc::close_range(3, libc::c_uint::MAX, flags) })?;
+    let outcome = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            last,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    Errno::result(outcome)?;
     Ok(())
 }
 

@@ -2,13 +2,16 @@
 //!
 //! Every holder may put and take; it has no end-of-file, since each holder has both ends.
 
-use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::fs::File;
+use std::io::{Read, Write};
+
+use super::kernel_pipe::pipe;
 
 /// Numbers over a kernel pipe, in order; each is taken once.
 #[derive(Debug)]
 pub(crate) struct Line {
-    reader: PipeReader,
-    writer: PipeWriter,
+    reader: File,
+    writer: File,
 }
 
 impl Line {

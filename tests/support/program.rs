@@ -27,7 +27,7 @@ pub(crate) fn run_task(tasks: Tasks) {
         return;
     };
     let task = tasks.iter().find(|(name, _)| asked == *name);
-    let (_, run) = task.unwrap_or_else(|| panic!("no task {}", asked.display()));
+    let (_, run) = task.unwrap_or_else(|| panic!("no task {}", asked.to_string_lossy()));
     run();
 }
 

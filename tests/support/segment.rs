@@ -99,7 +99,7 @@ impl Memory {
 
     /// Writes a value of 4 or 8 bytes in one store.
     pub(crate) fn store(&self, offset: usize, len: usize, value: u64) {
-        assert!(offset + len <= self.len && offset.is_multiple_of(len));
+        assert!(offset + len <= self.len && offset % len == 0);
         let to = self.start.wrapping_add(offset);
         if len == 8 {
             // SAFETY: inside the mapping and aligned, by the assertion.
@@ -112,7 +112,7 @@ impl Memory {
 
     /// Reads a value of 4 bytes in one load.
     pub(crate) fn load(&self, offset: usize) -> u32 {
-        assert!(offset + 4 <= self.len && offset.is_multiple_of(4));
+        assert!(offset + 4 <= self.len && offset % 4 == 0);
         // SAFETY: inside the mapping and aligned, by the assertion.
         unsafe {
             self.start

@@ -10,7 +10,7 @@
 //! one is [`Kind::First`] (its length, no payload), then [`Kind::Part`]s, then one [`Kind::Last`],
 //! which is atomic: the message is whole when that frame is there and not before. After a sender left
 //! a message unfinished the next one writes filler over what may be missing of the frame that was
-//! under way, and then [`Kind::Died`] or [`Kind::Withdrawn`].
+//! under way, and then [`Kind::Died`] or [`Kind::Withdrawn`] with a number, by which receivers know how many they have met.
 //!
 //! A message that carries descriptors is one [`Kind::Parcel`] frame, whose header also has its ticket.
 
@@ -50,7 +50,7 @@ pub(super) enum Kind {
 pub(super) struct Header {
     pub(super) kind: Kind,
     /// Payload bytes; for `First`, bytes of the whole message, which has no payload of its own; for `Parcel`,
-    /// payload bytes and ticket.
+    /// payload bytes and ticket; for `Died` and `Withdrawn`, the number of the cut.
     pub(super) len: u64,
 }
 
@@ -79,6 +79,29 @@ impl Header {
         })
     }
 
+    /// Closes a message that was cut short; no message that the pipe can have at the same time has the same number.
+    pub(super) fn cut(is_withdrawn: bool, number: u64) -> Self {
+        let kind = if is_withdrawn {
+            Kind::Withdrawn
+        } else {
+            Kind::Died
+        };
+        Self {
+            kind,
+            len: number & LEN_MAX,
+        }
+    }
+
+    /// Whether nothing of its message follows.
+    pub(super) fn ends_message(self) -> bool {
+        !matches!(self.kind, Kind::First | Kind::Part)
+    }
+
+    /// Whether it closes a message that was cut short, and which number that has.
+    pub(super) fn cut_number(self) -> Option<u64> {
+        matches!(self.kind, Kind::Died | Kind::Withdrawn).then_some(self.len)
+    }
+
     /// Which descriptors belong to a parcel.
     pub(super) fn ticket(self) -> u64 {
         self.len >> PARCEL_BITS
@@ -87,7 +110,7 @@ impl Header {
     /// Bytes that follow the header, the trailer apart.
     pub(super) fn payload(self) -> usize {
         match self.kind {
-            Kind::First => 0,
+            Kind::First | Kind::Died | Kind::Withdrawn => 0,
             Kind::Parcel => (self.len & ((1 << PARCEL_BITS) - 1)) as usize,
             // `decode` has bounded it.
             _ => self.len as usize,
@@ -125,8 +148,7 @@ impl Header {
         let max = match kind {
             Kind::Whole | Kind::Last => ATOMIC_PAYLOAD as u64,
             Kind::Part => PART_PAYLOAD as u64,
-            Kind::First | Kind::Parcel => LEN_MAX,
-            Kind::Died | Kind::Withdrawn => 0,
+            Kind::First | Kind::Parcel | Kind::Died | Kind::Withdrawn => LEN_MAX,
         };
         let header = Self { kind, len };
         let is_long_parcel = kind == Kind::Parcel && header.payload() > ATOMIC_PAYLOAD;

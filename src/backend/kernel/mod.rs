@@ -169,10 +169,12 @@ fn refused_capacity(capacity: usize, error: io::Error) -> io::Error {
     let limit = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").unwrap_or_default();
     let limit = limit.trim();
     let most = pipe::MOST;
-    let step = format_args!(
-        "a kernel pipe of {capacity} bytes, where /proc/sys/fs/pipe-max-size allows {limit} and the kernel {most}"
-    );
-    named(step, error)
+    named(
+        format_args!(
+            "a kernel pipe of {capacity} bytes, where /proc/sys/fs/pipe-max-size allows {limit} and the kernel {most}"
+        ),
+        error,
+    )
 }
 
 impl Rx {

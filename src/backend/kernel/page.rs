@@ -5,12 +5,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
 use crate::ring::hold::Hold;
 use crate::segment::geometry::{Geometry, Kind, Sides, Wanted};
 use crate::segment::label::{KERNEL_PAGE, memory_name};
 use crate::segment::layout::{Bearer, Custody, Flow, SideLock, Tally, Untouched};
+use crate::segment::padded::CachePadded;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock;
 use crate::sys::memory::{SharedPage, page_size, refuse_holes, sealed_memfd};
@@ -57,8 +56,8 @@ pub(super) struct TxSide {
     pub(super) flow: Flow,
     /// As `ticket` of [`crate::segment::layout::TxSide`].
     pub(super) ticket: AtomicU64,
-    /// Messages that were cut short and have been closed by a frame that says so. Added to after that frame was
-    /// written (Release, `SYNC: cut`); read by receivers (Acquire).
+    /// Number of the last frame that closes a message which was cut short. Set before that frame is written, so that it
+    /// is never behind what receivers find, and may be ahead of it while the state tells of the cut.
     pub(super) cuts: AtomicU64,
     /// As `handed` of [`crate::segment::layout::TxSide`].
     handed: AtomicU32,
@@ -88,9 +87,11 @@ pub(super) struct RxSide {
     pub(super) matched: AtomicU32,
     /// What has been received.
     pub(super) flow: Flow,
-    /// As many of the senders' `cuts` as receivers have surely met; while it differs from that, a message at hand may be
+    /// The last of the senders' `cuts` that receivers have met; while it differs from that, a message at hand may be
     /// one that was cut short.
     pub(super) cuts_met: AtomicU64,
+    /// The eight bytes before what is `matched`: the header of a frame that was passed over with a torn one.
+    pub(super) passed: AtomicU64,
 }
 
 /// The page, mapped.

@@ -166,40 +166,40 @@ impl<'a> Side<'a> {
         else {
             return Ok(Extent::Unclear);
         };
-        // Before the look at the pipe: what is counted after it comes behind what is seen.
-        // SYNC: cut
-        let cuts = self.end.page.shared().tx.cuts.load(Ordering::Acquire);
         let there = self.queued()?;
         Ok(if there >= bytes_behind_first(total, capacity) {
             Extent::Whole
-        } else if cuts != self.shared().cuts_met.load(Ordering::Relaxed)
-            || self.left().is_some()
-            || socket::is_hung_up(self.end.pipe())?
-        {
+        } else if self.may_be_cut() || socket::is_hung_up(self.end.pipe())? {
             Extent::Unclear
         } else {
             Extent::Growing
         })
     }
 
-    /// A frame that closes a message which was cut short has been taken.
-    pub(super) fn has_met_cut(self) {
-        // SYNC: cut
-        let cuts = self.end.page.shared().tx.cuts.load(Ordering::Acquire);
-        let met = &self.shared().cuts_met;
-        // The frame may have been written twice, by one who died before it counted it.
-        let next = met.load(Ordering::Relaxed).wrapping_add(1);
-        met.store(next.min(cuts), Ordering::Relaxed);
+    /// Whether the message at hand, or one behind it, may have been cut short.
+    pub(super) fn may_be_cut(self) -> bool {
+        // In this order: a cut is numbered before its state goes. See `senders_state`.
+        self.left().is_some() || self.cuts() != self.shared().cuts_met.load(Ordering::Relaxed)
     }
 
-    /// For one who has found the pipe empty: nothing in it was cut short any more, also where a frame was counted after
-    /// it was taken, or twice.
+    fn cuts(self) -> u64 {
+        self.end.page.shared().tx.cuts.load(Ordering::Relaxed)
+    }
+
+    /// A frame that closes a message has been taken or passed over.
+    pub(super) fn has_met(self, header: Header) {
+        if let Some(number) = header.cut_number() {
+            self.shared().cuts_met.store(number, Ordering::Relaxed);
+        }
+    }
+
+    /// For one who has found the pipe empty: nothing in it was cut short any more, also where one who took the frame
+    /// died before it noted that.
     pub(super) fn has_met_all_cuts(self) -> Result<(), Fault> {
-        // Before the look at the pipe: what is counted after it may come behind what is seen.
-        // SYNC: cut
-        let cuts = self.end.page.shared().tx.cuts.load(Ordering::Acquire);
+        // Before the look at the pipe: what is numbered after it may come behind what is seen.
+        let cuts = self.cuts();
         let met = &self.shared().cuts_met;
-        if met.load(Ordering::Relaxed) != cuts && !self.has_bytes()? {
+        if met.load(Ordering::Relaxed) != cuts && self.left().is_none() && !self.has_bytes()? {
             met.store(cuts, Ordering::Relaxed);
         }
         Ok(())
@@ -219,8 +219,9 @@ impl<'a> Side<'a> {
         let header = Header::decode(word)?;
         if header.is_atomic() {
             if shared.trailer.load(Ordering::Relaxed) != 0 {
+                self.has_met(header);
                 self.close_frame();
-                if header.kind == Kind::Last {
+                if header.ends_message() {
                     shared.custody.end_residue();
                 }
             }
@@ -255,16 +256,24 @@ impl<'a> Side<'a> {
                 Progress::End => return Ok(Progress::End),
             };
             // What has been seen last: the matched beginning of the cookie, then the new bytes.
-            let seen = matched + read;
+            let (seen, before) = (matched + read, shared.passed.load(Ordering::Relaxed));
             window[matched..seen].copy_from_slice(&bytes[..read]);
             matched = (0..=seen)
                 .rev()
                 .find(|&len| window[seen - len..seen] == cookie[..len])
                 .unwrap_or(0);
+            let passed = window[..seen - matched].iter().fold(before, |word, &byte| {
+                word >> 8 | u64::from(byte) << (8 * (EDGE - 1))
+            });
+            shared.passed.store(passed, Ordering::Relaxed);
             window = cookie;
             shared
                 .matched
                 .store(u32::try_from(matched).unwrap_or(0), Ordering::Relaxed);
+        }
+        // The torn frame has no trailer of its own if its sender died, so the frame behind it was passed over too.
+        if let Ok(header) = Header::decode(shared.passed.swap(0, Ordering::Relaxed)) {
+            self.has_met(header);
         }
         self.close_frame();
         Ok(Progress::Got(()))

@@ -49,6 +49,47 @@ impl Rx {
             fate: Fate::Open,
         }
     }
+
+    /// Receives the next message if it is there and one frame. Anything else stays for a call that can report it, the
+    /// loss of a message above all, which is reported once.
+    pub(crate) fn recv_more(&mut self, mut into: Destination<'_>) -> Option<usize> {
+        self.fate.check().ok()?;
+        let outcome = self.take_more(&mut into);
+        self.fate.seal(outcome).ok()?
+    }
+
+    fn take_more(&self, into: &mut Destination<'_>) -> Result<Option<usize>, Fault> {
+        let side = Side::new(&self.end);
+        let (shared, tally) = (side.shared(), &self.end.page.shared().rx_tally);
+        let guard = shared.lock.lock(Patience::Never)?;
+        let mut session = Session::new(guard, &shared.custody, &self.end.fragments)?;
+        if session.take_turn(|| side.is_untaken())? != Turn::Ours || session.is_open() {
+            return Ok(None);
+        }
+        match next_for_us(side, &mut session)? {
+            Progress::Got(header) if header.kind == Kind::Whole => {
+                let len = side.take_whole(header, into)?;
+                shared.custody.end_residue();
+                page::count(&shared.flow, tally, len);
+                Ok(Some(len))
+            }
+            // All of it is there, so it comes whole.
+            Progress::Got(header)
+                if header.kind == Kind::First
+                    && !side.may_be_cut()
+                    && side.extent(header.len)? == Extent::Whole =>
+            {
+                match take(side, &mut session, into, false)? {
+                    Attempt::Received(len) => {
+                        page::count(&shared.flow, tally, len);
+                        Ok(Some(len))
+                    }
+                    _ => Ok(None),
+                }
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 /// One call that may have to wait.
@@ -119,12 +160,12 @@ impl<'a> Call<'a> {
                     parcel::sweep(side)?;
                 }
             }
-            if current.is_open()
-                && let Some(left) = side.left_unfinished()?
-            {
-                current.close(custody);
-                if left == message::ORPHANED {
-                    return Err(Fault::Aborted);
+            if current.is_open() {
+                if let Some(left) = side.left_unfinished()? {
+                    current.close(custody);
+                    if left == message::ORPHANED {
+                        return Err(Fault::Aborted);
+                    }
                 }
             }
             if self.patience.is_over() {
@@ -335,10 +376,8 @@ fn next_for_us(
             Progress::Empty => return Ok(Progress::Empty),
             Progress::End => return Ok(Progress::End),
         }
-        if matches!(header.kind, Kind::Died | Kind::Withdrawn) {
-            side.has_met_cut();
-        }
-        if header.kind != Kind::Part {
+        side.has_met(header);
+        if header.ends_message() {
             end_message(reassembly, custody);
         }
     }
@@ -394,7 +433,7 @@ fn take(
             }
             Kind::Died | Kind::Withdrawn => {
                 side.take_nothing(header)?;
-                side.has_met_cut();
+                side.has_met(header);
                 reassembly.close(custody);
                 return Err(Fault::Aborted);
             }

@@ -337,15 +337,11 @@ impl<'a> Side<'a> {
             missing -= here;
             tx.in_flight.store(missing, Ordering::Relaxed);
         }
-        let kind = if state == message::WITHDRAWN {
-            Kind::Withdrawn
-        } else {
-            Kind::Died
-        };
-        self.write_frame(Header { kind, len: 0 }, &[])?;
-        // SYNC: cut. Whoever sees the count finds the frame in the pipe.
-        tx.cuts.fetch_add(1, Ordering::Release);
-        self.set_state(message::WHOLE);
+        let number = tx.cuts.load(Ordering::Relaxed).wrapping_add(1);
+        tx.cuts.store(number, Ordering::Relaxed);
+        self.write_frame(Header::cut(state == message::WITHDRAWN, number), &[])?;
+        // SYNC: sender-state. Whoever finds no cut in it finds the number.
+        tx.state.store(message::WHOLE, Ordering::Release);
         if state != message::WITHDRAWN {
             self.end.page.shared().tx_tally.count_aborted();
         }

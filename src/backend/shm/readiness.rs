@@ -98,11 +98,11 @@ impl Rx {
     /// The descriptor to watch, after marking the side as watched.
     pub(crate) fn readiness_fd(&self) -> BorrowedFd<'_> {
         let view = view::View::new(&self.end);
-        if latch::latch(&view.custody().state)
-            && let Ok(_guard) = view.reader.control.rx.lock.lock(Patience::Never)
-        {
-            // Else the next call that finds nothing does it.
-            let _ = view.show_readiness();
+        if latch::latch(&view.custody().state) {
+            if let Ok(_guard) = view.reader.control.rx.lock.lock(Patience::Never) {
+                // Else the next call that finds nothing does it.
+                let _ = view.show_readiness();
+            }
         }
         self.end.socket()
     }
@@ -239,11 +239,12 @@ impl Tx {
     pub(crate) fn readiness_fd(&self) -> BorrowedFd<'_> {
         let view = tx::View::new(&self.end);
         let control = view.writer.control;
-        if latch::latch(&control.tx.state)
-            && let Ok(guard) = control.tx.lock.lock(Patience::Never)
-            && view.make_good(guard.owner_died()).is_ok()
-        {
-            view.show_readiness_if_watched();
+        if latch::latch(&control.tx.state) {
+            if let Ok(guard) = control.tx.lock.lock(Patience::Never) {
+                if view.make_good(guard.owner_died()).is_ok() {
+                    view.show_readiness_if_watched();
+                }
+            }
         }
         self.end.socket()
     }

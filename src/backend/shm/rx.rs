@@ -87,10 +87,10 @@ impl Rx {
         };
         let mut session = None;
         let outcome = call.recv(&mut session, verified, into);
-        if outcome.is_err()
-            && let Some(session) = &mut session
-        {
-            session.keep(into);
+        if outcome.is_err() {
+            if let Some(session) = &mut session {
+                session.keep(into);
+            }
         }
         outcome
     }

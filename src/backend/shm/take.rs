@@ -276,7 +276,8 @@ mod tests {
             tx.send(&[byte; 1500], Patience::Never).unwrap();
             let first = reader.peek().unwrap().unwrap();
             assert_eq!(reader.extent(first).unwrap(), Extent::Whole);
-            let into = Destination::Buffer(&mut Vec::new());
+            let mut message = Vec::new();
+            let into = Destination::Buffer(&mut message);
             assert_eq!(rx.recv(into, Patience::Never).unwrap(), 1500);
             first
         };

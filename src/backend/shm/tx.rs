@@ -225,15 +225,15 @@ impl Tx {
                 view.ring()?;
             }
             end.closing.check()?;
-            if hold.is_held()
-                && let Some(holder) = hold.holder_but(*id)?
-            {
-                if life_line.look(&writer.control.room, end.socket())? {
-                    return Err(Fault::Disconnected);
+            if hold.is_held() {
+                if let Some(holder) = hold.holder_but(*id)? {
+                    if life_line.look(&writer.control.room, end.socket())? {
+                        return Err(Fault::Disconnected);
+                    }
+                    wait.step_aside();
+                    hold.wait_for(holder, guard, patience, &mut look_after)?;
+                    continue;
                 }
-                wait.step_aside();
-                hold.wait_for(holder, guard, patience, &mut look_after)?;
-                continue;
             }
             let exactly = patience == Patience::Never || wait.will_sleep();
             if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {

@@ -126,10 +126,12 @@ impl<'a> View<'a> {
         if begins
             && self.custody().state() == message::WHOLE
             && self.left_unfinished() == Some(message::WITHDRAWN)
-            && let Extent::Growing(growth) = self.reader.extent(next)?
-            && self.reader.pass_over(growth)
         {
-            self.settle();
+            if let Extent::Growing(growth) = self.reader.extent(next)? {
+                if self.reader.pass_over(growth) {
+                    self.settle();
+                }
+            }
         }
         Ok(())
     }
