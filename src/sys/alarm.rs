@@ -104,7 +104,7 @@ fn make() -> io::Result<OwnedFd> {
 }
 
 fn number(word: u64) -> RawFd {
-    (word as u32).wrapping_sub(1).cast_signed()
+    (word as u32).wrapping_sub(1) as RawFd
 }
 
 fn swap(seen: u64, wanted: u64) -> bool {

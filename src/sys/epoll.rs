@@ -76,7 +76,7 @@ impl Watch {
             return;
         }
         let mut event = libc::epoll_event {
-            events: events.bits().cast_unsigned(),
+            events: events.bits() as u32,
             u64: 0,
         };
         // SAFETY: two open descriptors, and a live event that the call reads.
@@ -95,7 +95,7 @@ impl Drop for Watch {
 }
 
 fn number(word: u64) -> RawFd {
-    (word as u32).wrapping_sub(1).cast_signed()
+    (word as u32).wrapping_sub(1) as RawFd
 }
 
 /// The descriptor of a word, which stays open until the watch is dropped.
