@@ -297,25 +297,18 @@ impl Core {
     }
 
     /// Closes this process's end. Calls of other threads that block in it meanwhile go on.
-    pub(crate) fn close(&self, py: Python<'_>) {
-        let ends = self.0.with(py, |state| {
+    pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let (receiver, sender) = self.0.with(py, |state| {
             state.is_open = false;
             (state.receiver.take(), state.sender.take())
         });
-        if let (None, None) = ends {
-            return;
-        }
-        let (receiver, sender) = ends;
-        if let Some(half) = receiver {
-            half.close();
-        }
-        if let Some(half) = sender {
-            half.close();
-        }
+        let receiver = receiver.map_or(Ok(()), Half::close);
+        let sender = sender.map_or(Ok(()), Half::close);
+        receiver.and(sender).map_err(of_io)
     }
 
-    fn _close(&self, py: Python<'_>) {
-        self.close(py);
+    fn _close(&self, py: Python<'_>) -> PyResult<()> {
+        self.close(py)
     }
 
     /// A descriptor for watching only: select(2), poll(2), epoll(7) and event loops see by it whether a receive would

@@ -34,6 +34,8 @@ pub(crate) trait End: Send + Sized {
     fn set_spin(&mut self, spin: Spin);
     fn another(&self) -> io::Result<Self>;
     fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>>;
+    /// Closes the end in this process, whatever handles there are.
+    fn close_all(&self) -> io::Result<()>;
 }
 
 impl End for Receiver {
@@ -48,6 +50,10 @@ impl End for Receiver {
     fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
         self.as_fds()
     }
+
+    fn close_all(&self) -> io::Result<()> {
+        self.close()
+    }
 }
 
 impl End for Sender {
@@ -61,6 +67,10 @@ impl End for Sender {
 
     fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
         self.as_fds()
+    }
+
+    fn close_all(&self) -> io::Result<()> {
+        self.close()
     }
 }
 
@@ -168,17 +178,16 @@ impl<T: End> Half<T> {
     }
 
     /// Closes the end in this process, but for what threads inside calls still have.
-    pub(crate) fn close(mut self) {
+    ///
+    /// # Errors
+    ///
+    /// In a forked child, where the descriptors that it takes are wanting.
+    pub(crate) fn close(mut self) -> io::Result<()> {
         self.notice_fork();
         if self.has_lost {
-            // A handle that nobody gives back keeps the descriptor open that peers see as this process's hold. The
-            // number stays taken, so that the lost handle can do no harm by it.
-            let numbers = self.numbers().unwrap_or_default();
-            let null = std::fs::File::open("/dev/null");
-            if let (Some(&life_line), Ok(null)) = (numbers.get(1), null) {
-                // SAFETY: plain descriptors; no handle of this half makes another call in this process.
-                unsafe { libc::dup3(null.as_raw_fd(), life_line, libc::O_CLOEXEC) };
-            }
+            // A handle that nobody gives back holds the end.
+            self.template.close_all()?;
         }
+        Ok(())
     }
 }

@@ -155,7 +155,9 @@ impl Core {
                 state.is_writable
             });
             if !is_writable {
-                self.close(py);
+                if let Err(refused) = self.close(py) {
+                    return refused;
+                }
             }
             return PyOSError::new_err("bad message length");
         }
