@@ -490,6 +490,22 @@ pub unsafe extern "C" fn shmpipe_receiver_clone(
     })
 }
 
+/// Closes this process's end, whatever handles to it there are: senders then see the end as when the process exits. For a
+/// forked child in which a thread of the parent had a handle, or to end calls that block in other threads. Later calls of
+/// every handle of the process to this end give SHMPIPE_IO. The handles are still to be freed.
+///
+/// SHMPIPE_IO, EMFILE for one, if the descriptors that it takes for a moment are wanting: nothing is closed then.
+///
+/// Threads: any, beside calls of other handles; `rx` by one at a time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shmpipe_receiver_close(rx: *mut shmpipe_receiver) -> shmpipe_status {
+    call(|| {
+        // SAFETY: by the caller.
+        unsafe { shmpipe_receiver::of(rx, "rx") }?.close()?;
+        Ok(())
+    })
+}
+
 /// Drops this handle, with what it has lent, and sets `*rx` to NULL. NULL in either place does nothing, and so does a
 /// connection's half, which goes with its connection. When the last handle of every process is gone, senders get
 /// SHMPIPE_DISCONNECTED.

@@ -271,6 +271,22 @@ pub unsafe extern "C" fn shmpipe_sender_clone(
     })
 }
 
+/// Closes this process's end, whatever handles to it there are: receivers then see the end as when the process exits. For a
+/// forked child in which a thread of the parent had a handle, or to end calls that block in other threads. Later calls of
+/// every handle of the process to this end give SHMPIPE_IO. The handles are still to be freed.
+///
+/// SHMPIPE_IO, EMFILE for one, if the descriptors that it takes for a moment are wanting: nothing is closed then.
+///
+/// Threads: any, beside calls of other handles; `tx` by one at a time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shmpipe_sender_close(tx: *mut shmpipe_sender) -> shmpipe_status {
+    call(|| {
+        // SAFETY: by the caller.
+        unsafe { shmpipe_sender::of(tx, "tx") }?.close()?;
+        Ok(())
+    })
+}
+
 /// Drops this handle and sets `*tx` to NULL. A slot that it has open is dropped first: nothing of it is sent. NULL in
 /// either place does nothing, and so does a connection's half, which goes with its connection. When the last handle of
 /// every process is gone, receivers get what was sent and then SHMPIPE_DISCONNECTED.

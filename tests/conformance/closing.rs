@@ -268,7 +268,7 @@ fn a_wait_for_many_ends_and_descriptors_ends(backend: Backend) {
     let (mut other, _other_tx) = open(backend);
     let mut theirs = rx.try_clone().unwrap();
     let blocked = thread(move || {
-        let (foreign, _kept) = std::io::pipe().unwrap();
+        let (foreign, _kept) = std::os::unix::net::UnixStream::pair().unwrap();
         let fds = [(std::os::fd::AsFd::as_fd(&foreign), Interest::Readable)];
         let ends: &mut [&mut dyn shmpipe::Waitable] = &mut [&mut other, &mut theirs];
         wait_with(ends, &fds, None).unwrap_err()

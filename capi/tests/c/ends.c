@@ -257,6 +257,27 @@ static void threads_have_clones(void) {
     shmpipe_sender_free(&other);
 }
 
+static void a_closed_end_is_gone_whatever_handles_there_are(void) {
+    shmpipe_receiver *rx;
+    shmpipe_sender *tx, *clone;
+    const void *data;
+    size_t len;
+    OK(shmpipe_pipe(NULL, &rx, &tx));
+    OK(shmpipe_sender_clone(tx, &clone));
+    OK(shmpipe_send(clone, "last", 4));
+    OK(shmpipe_sender_close(tx));
+    OK(shmpipe_sender_close(tx));
+    received(rx, "last");
+    GIVES(SHMPIPE_DISCONNECTED, shmpipe_recv(rx, &data, &len));
+    GIVES(SHMPIPE_IO, shmpipe_send(clone, "", 0));
+    shmpipe_sender_free(&tx);
+    shmpipe_sender_free(&clone);
+
+    OK(shmpipe_receiver_close(rx));
+    GIVES(SHMPIPE_IO, shmpipe_recv(rx, &data, &len));
+    shmpipe_receiver_free(&rx);
+}
+
 static void a_connection_goes_both_ways_by_its_halves(void) {
     shmpipe_connection *left, *right;
     shmpipe_receiver *rx;
@@ -324,6 +345,7 @@ int main(void) {
     RUN(the_byte_stream_joins_messages);
     RUN(a_forgotten_sender_is_found); /* before there are threads */
     RUN(threads_have_clones);
+    RUN(a_closed_end_is_gone_whatever_handles_there_are);
     RUN(a_connection_goes_both_ways_by_its_halves);
     return 0;
 }
