@@ -64,6 +64,17 @@ pub(crate) fn spin_hint() {
     loom::thread::yield_now();
 }
 
+/// Between two looks at a word that is awaited any moment: the next look does not begin before the last one has come to
+/// its end. Without that the processor has many looks under way, all of which it takes back when the word changes.
+#[inline(always)]
+pub(crate) fn look_hint() {
+    #[cfg(all(not(loom), target_arch = "x86_64"))]
+    // SAFETY: the instruction has no operands, and every x86_64 processor has it.
+    unsafe {
+        core::arch::asm!("lfence", options(nostack, preserves_flags));
+    }
+}
+
 /// A point at which a test may kill the process (`sync::killable`); nothing in an ordinary build.
 #[cfg(not(shmpipe_kill_points))]
 #[inline(always)]

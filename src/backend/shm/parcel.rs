@@ -61,7 +61,7 @@ impl Tx {
     ) -> Result<(), Fault> {
         self.fate.check()?;
         let outcome = self.send_parcel_open(bytes, fds, patience);
-        self.fate.seal(outcome)
+        self.seal(outcome)
     }
 
     fn send_parcel_open(
@@ -75,8 +75,9 @@ impl Tx {
         if len > max {
             return Err(Fault::TooLarge { len, max });
         }
-        if len > self.noted {
-            Sending::new(&self.end).note_length(&mut self.noted, len);
+        if len > self.noted.len {
+            // Not for the fast path, since a parcel may be over the sender's limit.
+            Sending::new(&self.end).note_length(&mut { self.noted }, len);
         }
         let need = span_of(PREFIX + len);
         while !self.when_there_is_room(need, patience, |view, _, _| send_now(view, bytes, fds))? {
