@@ -114,10 +114,14 @@ impl<'a> View<'a> {
     /// Whether there is room for a record of `span` bytes, by a look at what the receivers have published; for one who
     /// has found none before, and does not wait for the lock.
     pub(super) fn look_for_room(self, span: u64) -> bool {
-        let Some(_guard) = self.writer.control.tx.lock.lock_at_once() else {
-            return false;
-        };
-        matches!(self.writer.has_room(span), Ok(true))
+        let writer = self.writer;
+        // Without the lock first, since a full ring is for the slow path.
+        writer.seems_to_have_room(span, false)
+            && writer.control.tx.lock.lock_at_once().is_some_and(|guard| {
+                let has_room = matches!(writer.has_room(span), Ok(true));
+                drop(guard);
+                has_room
+            })
     }
 
     pub(super) fn note_where_and_when(self) {
