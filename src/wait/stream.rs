@@ -11,8 +11,7 @@ use crate::sync::{look_hint, spin_hint};
 use crate::sys::{clock, cpus};
 
 /// Looks in the first moment. In the second half the processor is told that it is a loop, in the first one only kept from
-/// running ahead: round trips of 8 bytes are 0.85 of what two atomics can do with that, 0.82 with the pause of the second half
-/// from the start on, 0.75 with neither (`docs/performance.md`, "Round trips").
+/// running ahead, which answers meet sooner (`docs/performance.md`, "Round trips").
 const LOOKS: u32 = 64;
 
 /// Records found at the first look, less [`LOSS`] for each that was not, from which on it is a stream.
