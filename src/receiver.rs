@@ -75,7 +75,6 @@ impl Receiver {
 
     /// Receives into this end's buffer what is there, or comes within a moment if the call `may_wait`; tells
     /// whether it did. If not, the call must go the long way.
-    #[inline(always)]
     pub(crate) fn recv_soon(&mut self, may_wait: bool) -> bool {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return false;
@@ -98,6 +97,39 @@ impl Receiver {
     }
 
     /// Once messages have become small again.
+    /// Receives a short message into the buffer by the fast path; the calls around it are inlined, as for a
+    /// [`Sender`](crate::Sender).
+    #[inline(never)]
+    fn recv_at_once(&mut self) -> bool {
+        let Flavor::SharedMemory(rx) = &mut self.flavor else {
+            return false;
+        };
+        if self.unread > 0 || self.buffer.capacity() > KEPT_BUFFER {
+            return false;
+        }
+        self.buffer.clear();
+        let Some(len) = rx.recv_at_once(self.buffer.spare_capacity_mut()) else {
+            return false;
+        };
+        // SAFETY: so many bytes have been initialised.
+        unsafe { self.buffer.set_len(len) };
+        true
+    }
+
+    /// As [`recv_at_once`](Self::recv_at_once), into the caller's own slice.
+    #[inline(never)]
+    fn recv_into_at_once(&mut self, buf: &mut [u8]) -> Option<usize> {
+        let Flavor::SharedMemory(rx) = &mut self.flavor else {
+            return None;
+        };
+        if self.unread > 0 {
+            return None;
+        }
+        // SAFETY: a receive writes initialised bytes.
+        let buf = unsafe { as_uninitialised(buf) };
+        rx.recv_at_once(buf)
+    }
+
     #[cold]
     fn give_memory_back(&mut self) {
         let len = self.buffer.len();
@@ -107,13 +139,12 @@ impl Receiver {
     }
 
     /// As [`recv_soon`](Self::recv_soon), into the caller's own slice.
-    #[inline(always)]
     pub(crate) fn recv_into_soon(&mut self, buf: &mut [u8], may_wait: bool) -> Option<usize> {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return None;
         };
-        // SAFETY: the same bytes, into which only initialised ones are written.
-        let buf = unsafe { &mut *(ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) };
+        // SAFETY: a receive writes initialised bytes.
+        let buf = unsafe { as_uninitialised(buf) };
         rx.recv_soon(buf, may_wait)
     }
 
@@ -197,7 +228,17 @@ impl Receiver {
     /// assert!(matches!(rx.recv(), Err(shmpipe::RecvError::Disconnected)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
+        if self.recv_at_once() {
+            return Ok(Message::new(&mut self.buffer, 0));
+        }
+        self.complete_recv()
+    }
+
+    /// The rest of a [`recv`](Self::recv).
+    #[inline(never)]
+    fn complete_recv(&mut self) -> Result<Message<'_>, RecvError> {
         if self.recv_soon(true) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
@@ -309,13 +350,18 @@ impl Receiver {
     /// assert_eq!(&buf[..7], b"seven b");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
-        if self.unread == 0 {
-            if let Some(len) = self.recv_into_soon(buf, true) {
-                return Ok(len);
-            }
+        match self.recv_into_at_once(buf) {
+            Some(len) => Ok(len),
+            None => self.complete_recv_into(buf),
         }
-        Ok(self.recv_into_the_long_way(buf, Patience::FOREVER)?)
+    }
+
+    /// The rest of a [`recv_into`](Self::recv_into).
+    #[inline(never)]
+    fn complete_recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
+        Ok(self.recv_into_within(buf, Patience::FOREVER)?)
     }
 
     pub(crate) fn recv_into_within(
@@ -484,6 +530,17 @@ impl Receiver {
             Flavor::Kernel(_) => Backend::Kernel,
         }
     }
+}
+
+/// The same bytes.
+///
+/// # Safety
+///
+/// Only initialised bytes are written there.
+#[inline(always)]
+unsafe fn as_uninitialised(buf: &mut [u8]) -> &mut [MaybeUninit<u8>] {
+    // SAFETY: of one layout, and borrowed for as long.
+    unsafe { &mut *(ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) }
 }
 
 impl fmt::Debug for Receiver {

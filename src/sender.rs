@@ -4,9 +4,10 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use crate::backend::{Tx, kernel, shm};
+use crate::backend::{Tx, kernel, shm, shm::Sent};
 use crate::error::Fault;
 use crate::sys::clock::{Deadline, Patience};
+use crate::sys::thread::{Known, Thread};
 use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 
 mod batch;
@@ -56,18 +57,38 @@ impl Sender {
         }
     }
 
+    /// Sends by the fast path. The calls around it are inlined, so that nothing is kept for what may follow; this is not.
+    #[inline(never)]
+    fn send_at_once(&mut self, message: &[u8], known: &Known) -> Sent {
+        let Flavor::SharedMemory(tx) = &mut self.flavor else {
+            return Sent::Not;
+        };
+        // What it has noted before is within our limit.
+        tx.send_at_once(message, known)
+    }
+
     /// Sends what takes no wait; `None` if the message must go the long way.
-    #[inline(always)]
-    pub(crate) fn send_at_once(&mut self, message: &[u8]) -> Option<io::Result<()>> {
+    pub(crate) fn send_soon(&mut self, message: &[u8]) -> Option<io::Result<()>> {
         match &mut self.flavor {
-            Flavor::SharedMemory(tx) if message.len() <= self.limit => tx.send_at_once(message),
+            Flavor::SharedMemory(tx) if message.len() <= self.limit => tx.send_soon(message),
             _ => None,
         }
     }
 
     /// As a send of that patience.
     pub(crate) fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
-        match self.send_at_once(message) {
+        let sent = Thread::with(|known| self.send_at_once(message, known));
+        self.complete(message, sent, patience)
+    }
+
+    /// What is to do after the fast path, by a call of that patience.
+    #[inline]
+    fn complete(&mut self, message: &[u8], sent: Sent, patience: Patience) -> Result<(), Fault> {
+        let outcome = match &mut self.flavor {
+            Flavor::SharedMemory(tx) if message.len() <= self.limit => tx.complete(message, sent),
+            _ => None,
+        };
+        match outcome {
             Some(told) => told.map_err(Fault::Untold),
             None => self.send_the_long_way(message, patience),
         }
@@ -115,11 +136,18 @@ impl Sender {
     /// assert!(matches!(tx.send(b"x"), Err(shmpipe::SendError::Disconnected)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
-        match self.send_at_once(message) {
-            Some(told) => told.map_err(SendError::Io),
-            None => Ok(self.send_the_long_way(message, Patience::FOREVER)?),
+        match Thread::with(|known| self.send_at_once(message, known)) {
+            Sent::Quietly => Ok(()),
+            sent => self.complete_send(message, sent),
         }
+    }
+
+    /// The rest of a [`send`](Self::send).
+    #[inline(never)]
+    fn complete_send(&mut self, message: &[u8], sent: Sent) -> Result<(), SendError> {
+        Ok(self.complete(message, sent, Patience::FOREVER)?)
     }
 
     /// Sends `message` if there is room for all of it now; never blocks.
@@ -148,11 +176,18 @@ impl Sender {
     /// assert!(matches!(tx.try_send(&longer), Err(TrySendError::TooLargeAtOnce { .. })));
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
-        match self.send_at_once(message) {
-            Some(told) => told.map_err(TrySendError::Io),
-            None => Ok(self.send_the_long_way(message, Patience::Never)?),
+        match Thread::with(|known| self.send_at_once(message, known)) {
+            Sent::Quietly => Ok(()),
+            sent => self.complete_try_send(message, sent),
         }
+    }
+
+    /// As [`complete_send`](Self::complete_send).
+    #[inline(never)]
+    fn complete_try_send(&mut self, message: &[u8], sent: Sent) -> Result<(), TrySendError> {
+        Ok(self.complete(message, sent, Patience::Never)?)
     }
 
     /// Sends `message`, blocking while the pipe is full but no longer than `timeout`.
@@ -176,9 +211,9 @@ impl Sender {
         message: &[u8],
         timeout: Duration,
     ) -> Result<(), SendTimeoutError> {
-        match self.send_at_once(message) {
-            Some(told) => told.map_err(SendTimeoutError::Io),
-            None => Ok(self.send_the_long_way(message, Patience::Until(Deadline::after(timeout)))?),
+        match Thread::with(|known| self.send_at_once(message, known)) {
+            Sent::Quietly => Ok(()),
+            sent => Ok(self.complete(message, sent, Patience::Until(Deadline::after(timeout)))?),
         }
     }
 

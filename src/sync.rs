@@ -55,6 +55,11 @@ pub(crate) fn store_over_swaps(word: &AtomicU32, value: u32) {
     word.swap(value, Ordering::Relaxed);
 }
 
+/// Marks the branch that it stands in as rarely taken, as `std::hint::cold_path` of newer compilers does.
+#[cold]
+#[inline]
+pub(crate) fn cold_path() {}
+
 /// Tells the processor that this is a spin-wait loop.
 #[inline(always)]
 pub(crate) fn spin_hint() {
@@ -62,6 +67,17 @@ pub(crate) fn spin_hint() {
     core::hint::spin_loop();
     #[cfg(loom)]
     loom::thread::yield_now();
+}
+
+/// Between two looks at a word that is awaited any moment: the next look does not begin before the last one has come to
+/// its end. Without that the processor has many looks under way, all of which it takes back when the word changes.
+#[inline(always)]
+pub(crate) fn look_hint() {
+    #[cfg(all(not(loom), target_arch = "x86_64"))]
+    // SAFETY: the instruction has no operands, and every x86_64 processor has it.
+    unsafe {
+        core::arch::asm!("lfence", options(nostack, preserves_flags));
+    }
 }
 
 /// A point at which a test may kill the process (`sync::killable`); nothing in an ordinary build.

@@ -120,7 +120,7 @@ impl Sender {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn send_fast(&mut self, message: &[u8]) -> Result<bool, SendError> {
-        match self.send_at_once(message) {
+        match self.send_soon(message) {
             Some(told) => told.map(|()| true).map_err(SendError::Io),
             None => Ok(false),
         }

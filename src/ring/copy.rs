@@ -18,7 +18,6 @@ const WORD: usize = size_of::<u64>();
 const STRING_COPY: std::ops::Range<usize> = 1536..16 * 1024;
 
 /// What one turn of a block copy's loop moves.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const BLOCK: usize = 64;
 
 /// Copies `len` bytes from private memory into the ring and zeroes the rest of the last word.
@@ -27,11 +26,22 @@ const BLOCK: usize = 64;
 ///
 /// - `to` is aligned to 8 and valid for writes of `len` rounded up to 8.
 /// - `from` is valid for reads of `len` bytes and does not overlap the ring.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn to_shared(to: *mut u8, from: *const u8, len: usize) {
-    let whole = len - len % WORD;
-    // SAFETY: whole words inside both ranges.
-    let mut offset = unsafe { copy_blocks(to, from, whole) };
+    if len == WORD {
+        // The shortest way for the shortest message that is a value.
+        // SAFETY: eight bytes of private memory.
+        let bytes = unsafe { from.cast::<u64>().read_unaligned() };
+        // SAFETY: the first word of the run.
+        unsafe { word_at(to, 0) }.store(bytes, Ordering::Relaxed);
+        return;
+    }
+    let whole = len & !(WORD - 1);
+    let mut offset = 0;
+    if len >= BLOCK {
+        // SAFETY: whole words inside both ranges.
+        offset = unsafe { copy_blocks(to, from, whole) };
+    }
     while offset < whole {
         // SAFETY: `offset + 8 <= len`.
         let source = unsafe { from.add(offset) };
@@ -59,11 +69,21 @@ pub(crate) unsafe fn to_shared(to: *mut u8, from: *const u8, len: usize) {
 ///
 /// - `from` is aligned to 8 and valid for reads of `len` rounded up to 8.
 /// - `to` is valid for writes of `len` bytes and does not overlap the ring.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn from_shared(to: *mut u8, from: *const u8, len: usize) {
-    let whole = len - len % WORD;
-    // SAFETY: whole words inside both ranges.
-    let mut offset = unsafe { copy_blocks(to, from, whole) };
+    if len == WORD {
+        // SAFETY: the first word of the run.
+        let bytes = unsafe { word_at(from.cast_mut(), 0) }.load(Ordering::Relaxed);
+        // SAFETY: eight bytes of private memory.
+        unsafe { to.cast::<u64>().write_unaligned(bytes) };
+        return;
+    }
+    let whole = len & !(WORD - 1);
+    let mut offset = 0;
+    if len >= BLOCK {
+        // SAFETY: whole words inside both ranges.
+        offset = unsafe { copy_blocks(to, from, whole) };
+    }
     while offset < whole {
         // SAFETY: the word at `offset` lies inside the run and is aligned, as `from` is.
         let word = unsafe { word_at(from.cast_mut(), offset) };
@@ -161,13 +181,11 @@ unsafe fn word_at<'a>(start: *mut u8, offset: usize) -> &'a AtomicU64 {
 ///
 /// # Safety
 ///
-/// Both ranges are valid for `len` bytes and do not overlap.
+/// - Both ranges are valid for `len` bytes and do not overlap.
+/// - `len` is at least [`BLOCK`].
 #[cfg(target_arch = "x86_64")]
 #[inline]
 unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) -> usize {
-    if len < BLOCK {
-        return 0;
-    }
     if !STRING_COPY.contains(&len) {
         let whole = len - len % BLOCK;
         // SAFETY: each turn reads and writes one block of ranges that the caller vouches for, and `whole`
@@ -221,14 +239,12 @@ unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) -> usize {
 ///
 /// # Safety
 ///
-/// Both ranges are valid for `len` bytes and do not overlap.
+/// - Both ranges are valid for `len` bytes and do not overlap.
+/// - `len` is at least [`BLOCK`].
 #[cfg(target_arch = "aarch64")]
 #[inline]
 unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) -> usize {
     let whole = len - len % BLOCK;
-    if whole == 0 {
-        return 0;
-    }
     // SAFETY: each turn reads and writes one block of ranges that the caller vouches for, and `whole`
     // is at least one; loads and stores of q registers need no alignment in normal memory. Its stores
     // are ordinary ones, which a later store-release is ordered behind, as its loads are behind an

@@ -27,7 +27,7 @@ use crate::sys::clock::{Deadline, Patience};
 use crate::sys::futex::{self, OWNER_DIED, TID_MASK, WAITERS};
 use crate::sys::interrupt;
 use crate::sys::process::name_of_namespace;
-use crate::sys::thread::{Pending, Thread};
+use crate::sys::thread::{Known, Pending, Thread};
 
 /// How many looks a contender takes before it sleeps or gives up: a side is held for some tens of
 /// nanoseconds unless its owner was preempted or is inside a long message.
@@ -66,9 +66,15 @@ impl SideLock {
     }
 
     /// Takes the lock if it is free, its last owner lives, and this thread is inside no other.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn lock_at_once(&self) -> Option<Guard<'_>> {
-        let thread = Thread::known()?;
+        Thread::with(|known| self.lock_at_once_as(known))
+    }
+
+    /// As [`lock_at_once`](Self::lock_at_once), for a caller who has asked who it is.
+    #[inline(always)]
+    pub(crate) fn lock_at_once_as(&self, known: &Known) -> Option<Guard<'_>> {
+        let thread = known.thread()?;
         if self.namespace.load(Ordering::Relaxed) != thread.namespace() {
             return None;
         }
@@ -231,6 +237,15 @@ impl SideLock {
                 .is_ok()
     }
 
+    /// Releases what [`Guard::release_at_once`] has left to its caller.
+    #[cold]
+    pub(crate) fn release_contended(&self) {
+        self.unlock_contended();
+        if let Some(thread) = Thread::known() {
+            thread.announced().take_back();
+        }
+    }
+
     #[inline]
     fn unlock(&self, id: u32) {
         // SYNC: side-lock
@@ -281,6 +296,27 @@ impl Guard<'_> {
     #[inline]
     pub(crate) fn owner_died(&self) -> bool {
         self.owner_died
+    }
+
+    /// Releases the side where nobody waits for it. Otherwise false, and the calling thread is still the owner until it
+    /// calls [`SideLock::release_contended`], which it has to.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn release_at_once(mut self) -> bool {
+        let Some(pending) = self.pending.take() else {
+            return true;
+        };
+        // SYNC: side-lock
+        let released = self.lock.word.compare_exchange(
+            pending.thread().id(),
+            0,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        if released.is_ok() {
+            pending.take_back();
+        }
+        released.is_ok()
     }
 
     fn thread(&self) -> Thread {

@@ -326,6 +326,43 @@ fn the_next_sender_finds_a_run_that_a_dead_one_did_not_count() {
     });
 }
 
+#[test]
+fn what_a_dead_sender_had_begun_to_write_where_it_had_claimed_is_no_record() {
+    model(|| {
+        let ring = Ring::new(128);
+        let dead = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                let tx = &ring.segment.control().tx;
+                std::mem::forget(tx.lock.lock(Patience::FOREVER).unwrap());
+                ring.publish(b"its last");
+                let claimed = tx.claimed.load(Ordering::Relaxed);
+                assert!(claimed > 40, "{claimed}");
+                // As if it had died inside the copy of the next one.
+                ring.storage.copy_in(24, &[0xff; 16]);
+                die();
+            })
+        };
+        let next = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                dead.join().unwrap();
+                let tx = &ring.segment.control().tx;
+                let guard = tx.lock.lock(Patience::FOREVER).unwrap();
+                assert!(guard.owner_died());
+                ring.writer().recover().unwrap();
+                // Behind an empty one lies what the dead one wrote.
+                ring.publish(b"");
+            })
+        };
+        ring.expect(&[b"its last", b""], |reader| {
+            reader.publish_head();
+        });
+        next.join().unwrap();
+        assert!(ring.take().is_none(), "a record that nobody sent");
+    });
+}
+
 /// Sends runs that claim lines ahead through a ring that is used again, by room that is seen in `head` or in `read`.
 fn runs_that_claim_lines(seen_in_head: bool) {
     const NUMBERS: [[u8; 8]; 6] = [[0; 8], [1; 8], [2; 8], [3; 8], [4; 8], [5; 8]];

@@ -5,6 +5,7 @@
 //! side, [`custody`] which process has the first fragments of a message, and [`tally`] what is counted for observers.
 
 pub(crate) mod bearer;
+pub(crate) mod claim;
 pub(crate) mod contention;
 #[cfg(not(loom))]
 pub(crate) mod copy;

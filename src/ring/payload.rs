@@ -4,7 +4,8 @@
 
 use std::io::IoSlice;
 
-use super::storage::Storage;
+use super::record::HEADER;
+use super::storage::{RecordAt, Storage};
 
 /// The bytes of a message, or of a part of one.
 pub(crate) trait Payload: Copy {
@@ -15,6 +16,15 @@ pub(crate) trait Payload: Copy {
     /// Copies all of it to the run that starts at `position`, a multiple of 8; the run's last word is padded
     /// with zeros.
     fn copy_in(self, storage: &Storage, position: u64);
+    /// As [`copy_in`](Self::copy_in), to the record that is the one at `position`.
+    ///
+    /// # Safety
+    ///
+    /// The header and the padded payload are less than the capacity.
+    #[inline(always)]
+    unsafe fn copy_to_record(self, storage: &Storage, position: u64, _record: RecordAt<'_>) {
+        self.copy_in(storage, position.wrapping_add(HEADER));
+    }
 }
 
 impl Payload for &[u8] {
@@ -31,6 +41,12 @@ impl Payload for &[u8] {
     #[inline(always)]
     fn copy_in(self, storage: &Storage, position: u64) {
         storage.copy_in(position, self);
+    }
+
+    #[inline(always)]
+    unsafe fn copy_to_record(self, _storage: &Storage, _position: u64, record: RecordAt<'_>) {
+        // SAFETY: by the caller.
+        unsafe { record.copy_in(self) };
     }
 }
 

@@ -95,6 +95,7 @@ pub(crate) struct Rules {
     capacity: u64,
     record_span: u64,
     part_span: u64,
+    span_max: u64,
 }
 
 impl Rules {
@@ -106,12 +107,19 @@ impl Rules {
             capacity,
             record_span,
             part_span: record_span.min(PART_SPAN_MAX),
+            span_max: capacity - 2 * HEADER,
         }
     }
 
     #[inline]
     pub(crate) fn capacity(self) -> u64 {
         self.capacity
+    }
+
+    /// Bytes of an empty ring beside one header and the zeroed one behind it.
+    #[inline]
+    pub(crate) fn span_max(self) -> u64 {
+        self.span_max
     }
 
     /// Longest payload of one record, a multiple of 8.

@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::ptr::NonNull;
 
+use super::record::HEADER;
 use crate::segment::Word;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -55,6 +56,13 @@ impl Storage {
         &self.word(position).value
     }
 
+    pub(crate) fn record(&self, position: u64) -> RecordAt<'_> {
+        RecordAt {
+            storage: self,
+            position: position & !7,
+        }
+    }
+
     pub(crate) fn copy_in(&self, position: u64, from: &[u8]) {
         for (position, chunk) in (position..).step_by(8).zip(from.chunks(8)) {
             let mut bytes = [0; 8];
@@ -83,5 +91,38 @@ impl Storage {
                 std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, (len - offset).min(8));
             }
         }
+    }
+}
+
+/// Where a record lies, or will.
+#[derive(Clone, Copy)]
+pub(crate) struct RecordAt<'a> {
+    storage: &'a Storage,
+    position: u64,
+}
+
+impl<'a> RecordAt<'a> {
+    /// # Safety
+    ///
+    /// None; it has the contract of its twin.
+    pub(crate) unsafe fn word(self, offset: u64) -> &'a AtomicU64 {
+        self.storage.header(self.position.wrapping_add(offset))
+    }
+
+    /// # Safety
+    ///
+    /// None; likewise.
+    pub(crate) unsafe fn copy_in(self, from: &[u8]) {
+        self.storage
+            .copy_in(self.position.wrapping_add(HEADER), from);
+    }
+
+    /// # Safety
+    ///
+    /// `to` is valid for writes of `len` bytes.
+    pub(crate) unsafe fn copy_out(self, to: *mut u8, len: usize) {
+        let place = self.position.wrapping_add(HEADER);
+        // SAFETY: by the caller.
+        unsafe { self.storage.copy_out(place, to, len) };
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Every call but [`Writer::seems_to_have_room`] is made under the senders' lock.
 
+use super::claim::{self, AHEAD, LINE};
 use super::latch;
 use super::payload::Payload;
 use super::reader::position_in;
@@ -9,22 +10,10 @@ use super::record::{
     AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of,
 };
 use super::run::{self, Allowance};
-use super::storage::Storage;
+use super::storage::{RecordAt, Storage};
 use crate::error::Fault;
 use crate::segment::layout::{Control, message};
 use crate::sync::Ordering;
-
-/// Each time the tail has gone this far, the sender claims the lines of as much again. Measured on Zen 4
-/// with a receiver on a neighbouring CPU: a send of 64 bytes takes 40 ns without and 17 ns with it, one of 1 KiB
-/// 150 and 110. 1024 does nothing for the latter; prefetchw nothing at all, for lines that are there to read.
-/// Under the model checker, whose rings have a few words, less; likewise of a line.
-const AHEAD: u64 = if cfg!(loom) { 32 } else { 2048 };
-
-/// Bytes of the lines that are claimed at a time: the next claim is up to a record late.
-const CLAIMED: u64 = AHEAD + LINE;
-
-/// Bytes of a cache line.
-const LINE: u64 = if cfg!(loom) { 8 } else { 64 };
 
 /// A view of the ring for senders.
 #[derive(Clone, Copy)]
@@ -71,15 +60,8 @@ impl Writer<'_> {
         let tail = tx.tail.load(Ordering::Relaxed);
         let used = tail.wrapping_sub(tx.head_seen.load(Ordering::Relaxed));
         // A record's span is at most an eighth of the ring, so this does not go below 0.
-        let is_enough = tail % 8 == 0 && used <= self.rules.capacity() - HEADER - span;
+        let is_enough = tail % 8 == 0 && used <= self.rules.span_max() - (span - HEADER);
         is_enough.then_some(tail)
-    }
-
-    /// As [`tail_with_room`](Self::tail_with_room) after a look at what the receivers have published.
-    #[cold]
-    pub(crate) fn tail_after_a_look(self, span: u64) -> Option<u64> {
-        self.has_room(span).ok().filter(|&has_room| has_room)?;
-        self.tail_with_room(span)
     }
 
     /// As [`has_room`](Self::has_room), but counts what the receivers have read and not published
@@ -151,29 +133,71 @@ impl Writer<'_> {
     ) {
         let mut place = tail.wrapping_add(HEADER);
         let mut len = payload.len();
+        assert!(len <= self.rules.part_max(), "a record of {len} bytes");
         if let Some(prefix) = prefix {
             self.storage.header(place).store(prefix, Ordering::Relaxed);
             place = place.wrapping_add(PREFIX as u64);
             len += PREFIX;
         }
         payload.copy_in(self.storage, place);
-        let header = Header { len, flags };
-        let next = tail.wrapping_add(header.span());
         if flags & (AFTER_DEATH | AFTER_WITHDRAWAL) != 0 {
             self.control.tx.cut.store(tail, Ordering::Relaxed);
         }
+        let header = Header { len, flags };
+        let is_ample = self.show(tail, self.storage.record(tail), header);
+        let messages = u64::from(flags & LAST != 0);
+        self.count(tail.wrapping_add(header.span()), messages, payload.len());
+        if !is_ample {
+            self.claim_after(header.span());
+        }
+    }
+
+    /// Publishes a whole message as one record at `tail`, for which there is room. False when it is time to
+    /// [claim](Self::claim_ahead) more.
+    ///
+    /// # Safety
+    ///
+    /// `payload` is no longer than [`Rules::part_max`].
+    #[inline(always)]
+    pub(crate) unsafe fn publish_whole(self, tail: u64, payload: impl Payload) -> bool {
+        let header = Header {
+            len: payload.len(),
+            flags: FIRST | LAST,
+        };
+        let record = self.storage.record(tail);
+        // SAFETY: a part and its header are an eighth of the ring at most.
+        unsafe { payload.copy_to_record(self.storage, tail, record) };
+        let is_ample = self.show(tail, record, header);
+        self.count(tail.wrapping_add(header.span()), 1, header.len);
+        is_ample
+    }
+
+    /// Makes the record at `tail` visible, whose payload is there. False when it is time to claim lines behind it.
+    #[inline(always)]
+    fn show(self, tail: u64, record: RecordAt<'_>, header: Header) -> bool {
+        let span = header.span();
+        let next = tail.wrapping_add(span);
         // The receivers look at the next header as soon as they have taken this record, so it must
         // read "not yet there" before this one is published.
-        self.storage.header(next).store(0, Ordering::Relaxed);
+        // SAFETY: a record is an eighth of the ring at most.
+        let behind = unsafe { record.word(span) };
+        let is_ample = if next % LINE == 0 {
+            let claimed = self.claimed_behind(next);
+            let is_ample = claim::is_ample(claimed);
+            if !is_ample && !claim::is_zero(claimed) {
+                behind.store(0, Ordering::Relaxed);
+            }
+            is_ample
+        } else {
+            behind.store(0, Ordering::Relaxed);
+            true
+        };
+        // SAFETY: likewise.
+        let word = unsafe { record.word(0) };
         // SYNC: publish-record. Before this store nobody sees the record, after it everybody sees
         // all of it; a death on either side leaves nothing half done.
-        self.storage
-            .header(tail)
-            .store(header.encode(), Ordering::Release);
-        self.count(next, u64::from(flags & LAST != 0), payload.len());
-        if (tail ^ next) >= AHEAD && next.wrapping_sub(tail) < AHEAD {
-            self.claim_ahead(next);
-        }
+        word.store(header.encode(), Ordering::Release);
+        is_ample
     }
 
     /// The tail, and the bytes behind it for which senders have seen room, the zeroed header apart. `None` for
@@ -197,18 +221,13 @@ impl Writer<'_> {
 
     /// Publishes the record at `tail` whose payload of `len` bytes is in its place already.
     pub(crate) fn publish_in_place(self, tail: u64, len: usize) {
+        assert!(len <= self.rules.record_max(), "a record of {len} bytes");
         let header = Header {
             len,
             flags: FIRST | LAST,
         };
-        let next = tail.wrapping_add(header.span());
-        // As in `publish_at`.
-        self.storage.header(next).store(0, Ordering::Relaxed);
-        // SYNC: publish-record
-        self.storage
-            .header(tail)
-            .store(header.encode(), Ordering::Release);
-        self.count(next, 1, len);
+        self.show(tail, self.storage.record(tail), header);
+        self.count(tail.wrapping_add(header.span()), 1, len);
     }
 
     /// Publishes as many of `messages` as there is `allowance` for, at `tail`, as a run: by its first header, so that
@@ -240,7 +259,9 @@ impl Writer<'_> {
                 claim_at = span + AHEAD;
                 // Long copies get their lines many at a time.
                 if header.span() < AHEAD {
-                    self.claim_ahead(place);
+                    // What is claimed begins behind this header.
+                    self.storage.header(place).store(0, Ordering::Relaxed);
+                    claim::claim(self.control, self.storage, place);
                 }
             }
             payload += message.len();
@@ -250,8 +271,10 @@ impl Writer<'_> {
         let Some(first) = messages[..published.count].first() else {
             return published;
         };
-        // As in `publish_at`.
-        self.storage.header(place).store(0, Ordering::Relaxed);
+        // As in `show`.
+        if !(place % LINE == 0 && claim::is_zero(self.claimed_behind(place))) {
+            self.storage.header(place).store(0, Ordering::Relaxed);
+        }
         // SYNC: publish-record
         self.storage
             .header(tail)
@@ -267,25 +290,6 @@ impl Writer<'_> {
         // SYNC: count-records
         tx.tail.store(next, Ordering::Release);
         tx.flow.count(messages, payload);
-    }
-
-    /// Makes the lines behind `tail` ours before there is anything to put into them.
-    ///
-    /// Receivers have read them last time round, so the first store to each must wait for the line, and the
-    /// release of the lock waits for the store: so much for each small message. Stores to many lines wait
-    /// together. They go into free room, where nobody looks.
-    #[inline(never)]
-    fn claim_ahead(self, tail: u64) {
-        let first = tail.wrapping_add(HEADER + LINE - 1) & !(LINE - 1);
-        let head = self.control.tx.head_seen.load(Ordering::Relaxed);
-        let is_free = first.wrapping_sub(head) <= self.rules.capacity().saturating_sub(CLAIMED);
-        if !is_free {
-            return;
-        }
-        for offset in (0..CLAIMED).step_by(LINE as usize) {
-            let line = self.storage.header(first.wrapping_add(offset));
-            line.store(0, Ordering::Relaxed);
-        }
     }
 
     /// Flags that begin the next message: they tell a receiver what became of one left unfinished.
@@ -316,6 +320,8 @@ impl Writer<'_> {
     #[cold]
     pub(crate) fn recover(self) -> Result<(), Fault> {
         let tx = &self.control.tx;
+        // It may have died inside a copy.
+        self.unclaim();
         // SYNC: publish-read
         let read = position_in(&self.control.rx.read, Ordering::Acquire);
         let mut tail = tx.tail.load(Ordering::Relaxed);

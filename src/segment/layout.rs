@@ -82,6 +82,10 @@ pub(crate) struct TxSide {
     /// 1 once a sender has been handed over other than by fork(2). Written without the lock, for good; read by
     /// receivers that look for a deadlock.
     pub(crate) handed: AtomicU32,
+    /// Position up to which senders have claimed lines (`ring::writer`): each line that begins between `tail` and here
+    /// begins with a 0 that need not be stored again. No more than that, so one that lies further off than a claim reaches is
+    /// not believed.
+    pub(crate) claimed: AtomicU64,
 }
 
 /// The receivers' line. Everything but the lock word is written under the lock only.
@@ -271,6 +275,7 @@ const _: () = {
     assert!(offset_of!(TxSide, end) == 88);
     assert!(offset_of!(TxSide, cut) == 96);
     assert!(offset_of!(TxSide, handed) == 104);
+    assert!(offset_of!(TxSide, claimed) == 112);
     assert!(size_of::<Flow>() == 16);
     assert!(size_of::<Tally>() == 64);
     assert!(offset_of!(Custody, holder) == 8);

@@ -69,7 +69,7 @@ impl Sender {
     /// Sends a message that is not over the limit.
     fn send_pieces(&mut self, message: Pieces<'_>, patience: Patience) -> Result<(), Fault> {
         match &mut self.flavor {
-            Flavor::SharedMemory(tx) => match tx.send_at_once(message) {
+            Flavor::SharedMemory(tx) => match tx.send_soon(message) {
                 Some(told) => told.map_err(Fault::Untold),
                 None => tx.send_pieces(message, patience),
             },

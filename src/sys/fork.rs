@@ -10,6 +10,9 @@ use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
+/// A place for a generation, outside of the kill points.
+pub(super) type AtomicGeneration = AtomicU32;
+
 /// The words of the page; each is 0 until it is known, and then stays.
 #[repr(C)]
 pub(crate) struct OwnPage {
@@ -61,10 +64,9 @@ impl OwnPage {
         }
     }
 
-    /// As [`generation`](Self::generation), but 0 in a process that has not asked for it.
-    #[inline(always)]
-    pub(crate) fn known_generation(&self) -> u32 {
-        self.generation.load(Ordering::Relaxed)
+    /// Where the [`generation`](Self::generation) stands; 0 in a process that has not asked for it.
+    pub(super) fn generation_word(&self) -> &AtomicGeneration {
+        &self.generation
     }
 
     #[cold]
@@ -147,6 +149,6 @@ mod tests {
             there.join().unwrap(),
             (ptr::from_ref(here).addr(), generation)
         );
-        assert_eq!(here.known_generation(), generation);
+        assert_eq!(here.generation_word().load(Ordering::Relaxed), generation);
     }
 }

@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use super::fork::OwnPage;
+use super::fork::{AtomicGeneration, OwnPage};
 use super::refused::refused;
 use super::{futex, process};
 use crate::sync::{AtomicU32, Ordering, kill_point};
@@ -42,21 +42,44 @@ pub(crate) struct Thread {
 thread_local! {
     static CURRENT: Known = const {
         let nobody = Thread { id: 0, head: ptr::null_mut(), namespace: 1, _not_send: PhantomData };
-        Known { generation: Cell::new(0), thread: Cell::new(nobody) }
+        Known { generation: Cell::new(0), process: Cell::new(&NO_PROCESS), thread: Cell::new(nobody), sent: Cell::new(0) }
     };
 }
 
-/// The thread's identity and the fork generation in which it was read; generation 0 is none.
+/// The generation of a thread that was never asked for, which is that of no process; nor is this one of a thread.
+static NO_PROCESS: AtomicGeneration = AtomicGeneration::new(u32::MAX);
+
+/// What is known of a thread: its identity and the fork generation in which that was read; generation 0 is none.
 ///
 /// The identity is written first, so that a signal handler in between finds no half of it.
-struct Known {
+pub(crate) struct Known {
     generation: Cell<u32>,
+    /// Where the generation of the process stands, at hand beside the thread's own.
+    process: Cell<&'static AtomicGeneration>,
     thread: Cell<Thread>,
+    /// Messages that the thread has sent, by whatever end.
+    sent: Cell<u32>,
 }
 
 impl Known {
-    fn set(&self, generation: u32, thread: Thread) {
+    /// The thread, if it has been asked for before in this process.
+    #[inline(always)]
+    pub(crate) fn thread(&self) -> Option<Thread> {
+        // In a forked child the page reads 0 or a new generation. A thread that was never asked for has 0, and looks
+        // at a word that never does.
+        let ours = self.process.get().load(Ordering::Relaxed);
+        (self.generation.get() == ours).then(|| self.thread.get())
+    }
+
+    /// Counts a message for [`Thread::sent`].
+    #[inline(always)]
+    pub(crate) fn note_sent(&self) {
+        self.sent.set(self.sent.get().wrapping_add(1));
+    }
+
+    fn set(&self, page: &'static OwnPage, generation: u32, thread: Thread) {
         self.thread.set(thread);
+        self.process.set(page.generation_word());
         compiler_fence();
         self.generation.set(generation);
     }
@@ -70,30 +93,41 @@ impl Thread {
     /// As [`process::namespace`], or what get_robust_list(2) and set_robust_list(2) report.
     #[inline]
     pub(crate) fn current() -> io::Result<Self> {
-        let generation = OwnPage::get()?.generation();
+        let page = OwnPage::get()?;
+        let generation = page.generation();
         CURRENT.with(|current| {
             if current.generation.get() == generation {
                 return Ok(current.thread.get());
             }
             // In a forked child it has the address of this thread's list, as it was in the parent.
-            Self::look_up(generation, current.thread.get().head)
+            Self::look_up(page, generation, current.thread.get().head)
         })
     }
 
     /// The calling thread, if it has been asked for before in this process.
     #[inline(always)]
     pub(crate) fn known() -> Option<Self> {
-        let page = OwnPage::known()?;
-        CURRENT.with(|current| {
-            let known = current.generation.get();
-            // In a forked child the page reads 0, which no thread has as its generation but one that was
-            // never asked for.
-            (known != 0 && known == page.known_generation()).then(|| current.thread.get())
-        })
+        Self::with(Known::thread)
+    }
+
+    /// Calls `act` with what is known of the calling thread. To find that is a call in code that may be loaded anywhere,
+    /// after which no register holds what it held; so the fast path does it once, and first.
+    #[inline(always)]
+    pub(crate) fn with<T>(act: impl FnOnce(&Known) -> T) -> T {
+        CURRENT.with(act)
+    }
+
+    /// How many messages the calling thread has sent, wrapping around.
+    pub(crate) fn sent() -> u32 {
+        CURRENT.with(|current| current.sent.get())
     }
 
     #[cold]
-    fn look_up(generation: u32, parents: *mut RobustListHead) -> io::Result<Self> {
+    fn look_up(
+        page: &'static OwnPage,
+        generation: u32,
+        parents: *mut RobustListHead,
+    ) -> io::Result<Self> {
         let head = match registered()? {
             Some(head) => head,
             None => register(parents)?,
@@ -113,7 +147,7 @@ impl Thread {
                 // What a signal handler that forked was inside of, and this thread is not. The C library leaves it.
                 thread.set_pending(ptr::null_mut());
             }
-            current.set(generation, thread);
+            current.set(page, generation, thread);
         });
         Ok(thread)
     }
@@ -171,6 +205,13 @@ impl Thread {
         unsafe { field.write_volatile(entry) };
         compiler_fence();
         kill_point();
+    }
+}
+
+impl Thread {
+    /// What this thread has announced and not taken back.
+    pub(crate) fn announced(self) -> Pending {
+        Pending { thread: self }
     }
 }
 

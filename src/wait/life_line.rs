@@ -9,6 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::segment::layout::Event;
+use crate::sync::cold_path;
 use crate::sys::{clock, socket};
 
 /// A look holds for this long.
@@ -25,20 +26,35 @@ const BUSY_TICKS: u64 = clock::FRESH_TICKS / 16;
 const RECENT_TICKS: u64 = clock::FRESH_TICKS * 4;
 
 /// What an end remembers of its looks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LifeLine {
-    closes: u32,
+    /// How many closes had been announced at the last look; and [`GONE`].
+    closes: u64,
     looked_at: Duration,
     /// As `looked_at`, by the processor's own clock.
     ticks: u64,
     /// When the clock was last asked, in the same unit.
     asked_at: u64,
-    /// Calls that may go without the clock, this one included.
+    /// Calls from this one on to the next that asks the clock.
     unasked: u32,
     /// Where the other side was when it was last asked for.
     position: u64,
-    /// Seen gone, which does not change any more.
-    gone: bool,
+}
+
+/// Beside the count of closes: the other side was seen gone, which does not change any more. No count is equal to it.
+const GONE: u64 = 1 << 32;
+
+impl Default for LifeLine {
+    fn default() -> Self {
+        Self {
+            closes: 0,
+            looked_at: Duration::ZERO,
+            ticks: 0,
+            asked_at: 0,
+            unasked: 1,
+            position: 0,
+        }
+    }
 }
 
 impl LifeLine {
@@ -53,8 +69,8 @@ impl LifeLine {
         event: &Event,
         socket: BorrowedFd<'_>,
     ) -> io::Result<bool> {
-        if event.closes() == self.closes {
-            Ok(self.gone)
+        if event.closes() == self.closes as u32 {
+            Ok(self.is_seen_gone())
         } else {
             self.look(event, socket)
         }
@@ -62,8 +78,8 @@ impl LifeLine {
 
     /// Looks if a close was announced or the last look is over 50 µs old.
     pub(crate) fn is_gone(&mut self, event: &Event, socket: BorrowedFd<'_>) -> io::Result<bool> {
-        if event.closes() == self.closes && clock::now() - self.looked_at < FRESH {
-            return Ok(self.gone);
+        if event.closes() == self.closes as u32 && clock::now() - self.looked_at < FRESH {
+            return Ok(self.is_seen_gone());
         }
         self.look(event, socket)
     }
@@ -72,26 +88,32 @@ impl LifeLine {
     /// and nobody has announced a close since.
     #[inline(always)]
     pub(crate) fn is_as_it_was(&self, event: &Event) -> bool {
-        event.closes() == self.closes && !self.gone
+        u64::from(event.closes()) == self.closes
+    }
+
+    /// Whether the other side was seen gone.
+    pub(crate) fn is_seen_gone(&self) -> bool {
+        self.closes & GONE != 0
     }
 
     /// For the hot path: whether it is time for [`has_progressed`](Self::has_progressed), and if not that,
     /// to [`look`](Self::look).
     #[inline(always)]
     pub(crate) fn is_due_in_passing(&mut self) -> bool {
-        if self.unasked > 1 {
-            self.unasked -= 1;
-            return false;
-        }
-        self.ask_the_clock()
+        self.unasked = self.unasked.wrapping_sub(1);
+        self.unasked == 0 && self.ask_the_clock()
     }
 
     /// The clock costs two thirds of what all the rest of a small send does, so calls that come thick and fast ask it
     /// only each [`UNASKED`]th time.
     fn ask_the_clock(&mut self) -> bool {
         let now = clock::ticks();
-        let is_busy = now.wrapping_sub(self.asked_at) < BUSY_TICKS;
-        self.unasked = if is_busy { UNASKED } else { 1 };
+        if now.wrapping_sub(self.asked_at) < BUSY_TICKS {
+            self.unasked = UNASKED;
+        } else {
+            cold_path();
+            self.unasked = 1;
+        }
         self.asked_at = now;
         now.wrapping_sub(self.ticks) > clock::FRESH_TICKS
     }
@@ -122,12 +144,14 @@ impl LifeLine {
 
     /// The caller has seen the hang-up by itself.
     pub(crate) fn note_gone(&mut self) {
-        self.gone = true;
+        self.closes |= GONE;
     }
 
     /// A token was sent over the socket, or had nobody to go to, which is as good as a look.
     pub(crate) fn note_rung(&mut self, is_there: bool) {
-        self.gone = self.gone || !is_there;
+        if !is_there {
+            self.note_gone();
+        }
         self.ticks = clock::ticks();
     }
 
@@ -135,10 +159,12 @@ impl LifeLine {
     #[cold]
     pub(crate) fn look(&mut self, event: &Event, socket: BorrowedFd<'_>) -> io::Result<bool> {
         // Before the look, so that a close after it is looked for again.
-        self.closes = event.closes();
+        self.closes = self.closes & GONE | u64::from(event.closes());
         self.looked_at = clock::now();
         self.ticks = clock::ticks();
-        self.gone = self.gone || socket::is_hung_up(socket)?;
-        Ok(self.gone)
+        if !self.is_seen_gone() && socket::is_hung_up(socket)? {
+            self.note_gone();
+        }
+        Ok(self.is_seen_gone())
     }
 }

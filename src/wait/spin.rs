@@ -6,13 +6,13 @@
 //! wants the CPU; when it has not helped, or somebody else kept the CPU, the next waits go without. Measured in
 //! `docs/design.md`, "Waiting".
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use crate::segment::layout::Event;
 use crate::sync::spin_hint;
 use crate::sys::clock::{self, Deadline};
 use crate::sys::cpus;
+use crate::sys::thread::{Known, Thread};
 
 /// Longest spin; a sleeping peer takes tens of microseconds to wake across CPUs.
 const LONGEST: Duration = Duration::from_micros(50);
@@ -92,15 +92,9 @@ impl Spin {
     }
 }
 
-thread_local! {
-    /// Messages that this thread has sent, by whatever end.
-    static SENT: Cell<u32> = const { Cell::new(0) };
-}
-
 /// Notes for the waits to come that this thread has sent a message, which may be a request or an answer.
-#[inline(always)]
 pub(crate) fn note_sent() {
-    SENT.set(SENT.get().wrapping_add(1));
+    Thread::with(Known::note_sent);
 }
 
 /// How much looking has paid lately, for one end.
@@ -153,7 +147,7 @@ impl Spinner {
     /// For a receiver that begins to wait for a record at `position`: whether an answer may be waited for, or much, or
     /// whether it is a trickle.
     pub(crate) fn begin_at(&mut self, position: u64) {
-        let sent = SENT.get();
+        let sent = Thread::sent();
         let is_trickle = sent == self.sent && position.wrapping_sub(self.position) < MUCH;
         (self.sent, self.position) = (sent, position);
         self.pays = if is_trickle { PAYS_IN_A_TRICKLE } else { PAYS };
@@ -311,6 +305,7 @@ fn looks(ready: impl Fn() -> bool) -> bool {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     #[test]
     fn a_trickle_is_looked_for_no_longer_than_sleeping_costs() {

@@ -7,10 +7,11 @@
 //! the other way round: what one side copies in the other copies out meanwhile.
 
 use crate::segment::layout::Event;
-use crate::sync::spin_hint;
+use crate::sync::{look_hint, spin_hint};
 use crate::sys::{clock, cpus};
 
-/// Looks in the first moment; in the second half the processor is told that it is a loop.
+/// Looks in the first moment. In the second half the processor is told that it is a loop, in the first one only kept from
+/// running ahead, which answers meet sooner (`docs/performance.md`, "Round trips").
 const LOOKS: u32 = 64;
 
 /// Records found at the first look, less [`LOSS`] for each that was not, from which on it is a stream.
@@ -30,7 +31,7 @@ const SHORT: usize = 8 * 1024;
 /// How thick the records of one end have come lately.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
-    /// At most [`MOST`].
+    /// Counts for [`MOST`] at most.
     found: u32,
 }
 
@@ -38,7 +39,7 @@ impl Stream {
     /// A record was there at the first look.
     #[inline(always)]
     pub(crate) fn found(&mut self) {
-        self.found = (self.found + 1).min(MOST);
+        self.found = self.found.wrapping_add(1);
     }
 
     /// A message of `len` bytes was there.
@@ -63,6 +64,7 @@ impl Stream {
         if cfg!(loom) || !cpus::can_run_beside_us(event.peer_cpu()) {
             return false;
         }
+        self.found = self.found.min(MOST);
         if self.found >= STREAM {
             step_back();
             if ready() {
@@ -77,6 +79,8 @@ impl Stream {
             let is_ready = ready();
             if !is_ready && at >= LOOKS / 2 {
                 spin_hint();
+            } else if !is_ready {
+                look_hint();
             }
             is_ready
         })

@@ -27,6 +27,7 @@ on_both_backends! {
     a_batch_into_a_full_pipe within 600,
     a_slot_that_is_committed within 600,
     a_slot_that_is_dropped within 600,
+    sends_and_slots_over_lines_that_were_claimed within 600,
     a_clone_that_is_dropped within 600,
     a_send_after_a_death_within_a_send within 600,
     a_send_after_a_death_inside_a_message within 600,
@@ -36,6 +37,8 @@ on_both_backends! {
 /// Small, so that a pipe is soon full.
 const CAPACITY: usize = 16 * 1024;
 pub(crate) const LARGE: usize = 3 * CAPACITY;
+/// Payload of a record that takes a whole cache line.
+const LINE: usize = 56;
 /// Long enough for every phase of a wait to begin.
 const SHORT: Duration = Duration::from_millis(2);
 
@@ -105,6 +108,8 @@ pub(crate) struct Scenario {
     pub(crate) predecessor: Option<Predecessor>,
     /// How many messages one call sends, which come all or none out of shared memory.
     pub(crate) at_once: u64,
+    /// Length of the messages of who goes on after the death.
+    pub(crate) heirs_len: usize,
     pub(crate) work: fn(&mut Talk),
 }
 
@@ -114,6 +119,7 @@ pub(crate) const PLAIN: Scenario = Scenario {
     goes_in_parts: false,
     predecessor: None,
     at_once: 1,
+    heirs_len: 100,
     work: |_| {},
 };
 
@@ -171,7 +177,7 @@ impl Scenario {
         }
         if let Some(mut heir) = heir {
             for number in 0..HEIRS {
-                heir.send(&pattern(HEIR, number, 100)).unwrap();
+                heir.send(&pattern(HEIR, number, self.heirs_len)).unwrap();
             }
         }
         receiver.join();
@@ -217,6 +223,25 @@ fn kill_one_at(rx: &mut shmpipe::Receiver, tx: &Sender, work: fn(&mut Talk), at:
     while let Ok(message) = rx.try_recv() {
         Books::default().enter(&message);
     }
+}
+
+/// Each record ends where a line begins, so that what a dead one left there would be taken for the next header.
+fn sends_and_slots_over_lines_that_were_claimed(backend: Backend) {
+    let scenario = Scenario {
+        heirs_len: LINE,
+        work: |talk| {
+            talk.send(LINE);
+            talk.send(500);
+            talk.send(LINE);
+            let message = talk.next(500);
+            let mut slot = talk.tx.reserve(message.len()).unwrap();
+            slot.write_at(0, &message);
+            drop(slot);
+            talk.send(LINE);
+        },
+        ..PLAIN
+    };
+    scenario.walk("sends over claimed lines", backend, 12);
 }
 
 fn a_send_to_a_receiver_that_is_busy_elsewhere(backend: Backend) {

@@ -17,6 +17,10 @@ use crate::victim::{Outcome, Receive, Send, drop_in_time};
 /// Where a held side names its holder.
 const TX_SENDER: usize = 0x0b0;
 
+/// Up to where lines are said to begin with 0.
+const TX_CLAIMED: usize = 0x0f0;
+const LINE: u64 = 64;
+
 const MOMENT: Duration = Duration::from_millis(1);
 
 on_no_backend! {
@@ -31,6 +35,7 @@ on_no_backend! {
     messages_before_a_lie_inside_a_batch_come_first within 20,
     time_outs_hold_on_a_side_that_is_said_to_be_held within 40,
     a_slot_whose_pipe_was_moved_is_corruption within 20,
+    a_claim_beyond_its_reach_is_not_believed within 20,
 }
 
 fn a_sender_after_a_death_follows_records_once_round_the_ring_and_no_further() {
@@ -348,4 +353,31 @@ fn a_slot_whose_pipe_was_moved_is_corruption() {
         assert_eq!(Send::Try(1).make(&mut end), Outcome::Corrupted);
     }
     stage.restore();
+}
+
+fn a_claim_beyond_its_reach_is_not_believed() {
+    let (mut rx, mut tx, stage) = open(Content::Nothing);
+    let mut pass = |payload: &[u8]| {
+        tx.try_send(payload).unwrap();
+        assert_eq!(&*rx.try_recv().unwrap(), payload);
+        let more = rx.try_recv().map(|message| message.to_vec());
+        assert!(matches!(more, Err(TryRecvError::Empty)), "{more:?}");
+    };
+    let tail = stage.image.u64(at::TX_TAIL);
+    let mut tail = tail + pass_to_a_line(tail, &mut pass);
+    // Records that take a line each, so that old headers lie where the next ones will be.
+    for ahead in [4096, 1 << 40, 1 << 62, 1 << 63, 0_u64.wrapping_sub(LINE)] {
+        for _ in 0..2 * CAPACITY as u64 / LINE {
+            stage.memory.store(TX_CLAIMED, 8, tail.wrapping_add(ahead));
+            pass(&[0xff; LINE as usize - 8]);
+            tail += LINE;
+        }
+    }
+}
+
+/// Lets a message pass behind which a line begins, and returns how many bytes of the ring that took.
+fn pass_to_a_line(tail: u64, pass: &mut impl FnMut(&[u8])) -> u64 {
+    let span = 2 * LINE - tail % LINE;
+    pass(&vec![7; span as usize - 8]);
+    span
 }

@@ -27,7 +27,7 @@ pub(crate) mod at {
 }
 
 /// Every field of the control part: its name, offset and length in bytes.
-pub(crate) const FIELDS: [(&str, usize, usize); 76] = [
+pub(crate) const FIELDS: [(&str, usize, usize); 77] = [
     ("magic", 0x000, 8),
     ("version", 0x008, 4),
     ("kind", 0x00c, 4),
@@ -59,6 +59,7 @@ pub(crate) const FIELDS: [(&str, usize, usize); 76] = [
     ("tx.end", 0x0d8, 8),
     ("tx.cut", 0x0e0, 8),
     ("tx.handed", 0x0e8, 4),
+    ("tx.claimed", 0x0f0, 8),
     ("rx.lock.word", at::RX_LOCK, 4),
     ("rx.lock.namespace", 0x108, 8),
     ("rx.epoch", 0x110, 4),

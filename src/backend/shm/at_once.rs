@@ -11,6 +11,7 @@
 //! so what it changed counts as not made until the next one rings (`wait::event`); whoever has to wait, for
 //! room or for a record, rings first.
 
+use std::hint::assert_unchecked;
 use std::io;
 use std::mem::MaybeUninit;
 
@@ -18,75 +19,199 @@ use super::rx::Rx;
 use super::tx::{self, Tx};
 use super::view::View;
 use crate::backend::Fate;
+use crate::ring::lock::Guard;
 use crate::ring::payload::Payload;
-use crate::ring::reader::Reader;
-use crate::ring::record::{FIRST, LAST, span_of};
-use crate::ring::writer::Writer;
-use crate::segment::layout::message;
-use crate::sync::{Ordering, fence_after_swap};
-use crate::wait::spin;
+use crate::ring::reader::{self, Reader};
+use crate::ring::record::{Rules, span_of};
+use crate::segment::layout::{Control, message};
+use crate::sync::{Ordering, cold_path, fence_after_swap};
+use crate::sys::thread::{Known, Thread};
 
 /// Longer messages are copied out under the lock, so that of several receivers only one copies each.
-const CONTENDED_MAX: usize = 1024;
+pub(super) const CONTENDED_MAX: usize = 1024;
+
+/// Messages that are shorter go by a fast path of their own, which calls nothing and so keeps all in registers. Under the
+/// model checker, for which each section of the lock counts, the empty ones.
+pub(super) const SHORT: usize = if cfg!(loom) { 1 } else { 64 };
+
+/// What came of a send on the fast path, and what is to follow ([`Tx::complete`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Sent {
+    /// The message is in the ring, and there is nothing else to do.
+    Quietly,
+    /// It is there, and somebody may sleep who waits for it.
+    ToBeRungFor,
+    /// It is there, and it is time to look whether there is a receiver.
+    ToBeLookedAfter,
+    /// It is there, and others wait for the side, which the caller still has.
+    Contended,
+    /// Nothing was sent, which takes the slow path.
+    Not,
+    /// As `Not`, and others wait for the side, which the caller still has.
+    ContendedAndNot,
+}
 
 impl Tx {
-    /// Sends `bytes` if that takes no wait and no more than one record; `None` if it does and nothing was
-    /// sent.
+    /// Sends `bytes` if that takes no wait and no more than one record, and they are short. Calls nothing.
+    #[inline(always)]
+    pub(crate) fn send_at_once(&mut self, bytes: impl Payload, known: &Known) -> Sent {
+        if bytes.len() > self.noted.short {
+            return self.send_longer(bytes, known);
+        }
+        // SAFETY: nothing noted as short is as long.
+        unsafe { assert_unchecked(bytes.len() < SHORT) };
+        self.send_whole::<true>(bytes, known)
+    }
+
+    #[inline(never)]
+    fn send_longer(&mut self, bytes: impl Payload, known: &Known) -> Sent {
+        self.send_whole::<false>(bytes, known)
+    }
+
+    /// Sends `bytes` if that takes no wait and no more than one record.
+    #[inline(always)]
+    fn send_whole<const IS_SHORT: bool>(&mut self, bytes: impl Payload, known: &Known) -> Sent {
+        let end = &*self.end;
+        let control = end.control();
+        // A call that goes the slow path then counts twice, which nobody minds.
+        known.note_sent();
+        let is_noted = IS_SHORT || bytes.len() <= self.noted.len;
+        if !is_noted || !self.life_line.is_as_it_was(&control.room) {
+            return apart(Sent::Not);
+        }
+        let Some(guard) = control.tx.lock.lock_at_once_as(known) else {
+            return apart(Sent::Not);
+        };
+        let writer = end.writer_of(control);
+        let Some(tail) = writer.tail_with_room(span_of(bytes.len())) else {
+            return apart(Sent::given_up(guard));
+        };
+        if control.tx.state.load(Ordering::Relaxed) != message::WHOLE || end.closing.is_closed() {
+            return apart(Sent::given_up(guard));
+        }
+        // SAFETY: nothing is noted that is over `part_max`, and nothing short that is not noted.
+        let is_ample = unsafe { writer.publish_whole(tail, bytes) };
+        if !IS_SHORT && !is_ample {
+            writer.claim_after(span_of(bytes.len()));
+        }
+        if !guard.release_at_once() {
+            return apart(Sent::Contended);
+        }
+        fence_after_swap();
+        if control.data.is_armed() {
+            return apart(Sent::ToBeRungFor);
+        }
+        if IS_SHORT && !is_ample {
+            cold_path();
+            return self.claim_ahead();
+        }
+        if self.life_line.is_due_in_passing() {
+            return apart(Sent::ToBeLookedAfter);
+        }
+        Sent::Quietly
+    }
+
+    /// After a short message: claims lines ahead, by a section of its own.
+    #[inline(never)]
+    fn claim_ahead(&self) -> Sent {
+        let control = self.end.control();
+        if self.end.writer().may_claim() {
+            if let Some(guard) = control.tx.lock.lock_at_once() {
+                // Somebody may write in place there by now, or be inside a message.
+                if control.tx.state.load(Ordering::Relaxed) == message::WHOLE {
+                    self.end.writer().claim_ahead();
+                }
+                drop(guard);
+            }
+        }
+        Sent::Quietly
+    }
+
+    /// As [`send_at_once`](Self::send_at_once), with all that the fast path leaves to others; `None` if nothing was sent, or
+    /// if every receiver turned out to have died.
     ///
     /// # Errors
     ///
-    /// What waking the receivers reports; the message is in the ring then. It also is, and `None` returned, where
-    /// every receiver turned out to have died.
+    /// What waking the receivers reports; the message is in the ring then.
+    #[inline]
+    pub(crate) fn send_soon(&mut self, bytes: impl Payload) -> Option<io::Result<()>> {
+        let sent = Thread::with(|known| self.send_at_once(bytes, known));
+        self.complete(bytes, sent)
+    }
+
+    /// What is to do after [`send_at_once`](Self::send_at_once); returns as [`send_soon`](Self::send_soon).
     #[inline(always)]
-    pub(crate) fn send_at_once(&mut self, bytes: impl Payload) -> Option<io::Result<()>> {
-        let Self {
-            end,
-            life_line,
-            fate,
-            noted,
-            ..
-        } = self;
-        let end = &**end;
-        let control = end.control();
-        // What was noted fits one record, and most of what comes is no longer.
-        if bytes.len() > *noted && !tx::View::new(end).note_length(noted, bytes.len()) {
-            return None;
-        }
-        if life_line.is_due_in_passing() && !tx::View::new(end).goes_on_or_is_rung_for(life_line) {
-            return None;
-        }
-        if *fate != Fate::Open || !life_line.is_as_it_was(&control.room) {
-            return None;
-        }
-        let guard = control.tx.lock.lock_at_once()?;
-        if end.closing.is_closed() {
-            return None;
-        }
-        let writer = Writer {
-            control,
-            storage: &end.storage,
-            rules: end.rules,
+    pub(crate) fn complete(
+        &mut self,
+        bytes: impl Payload,
+        mut sent: Sent,
+    ) -> Option<io::Result<()>> {
+        let is_sent = !self.has_given_up(sent) || {
+            sent = if self.prepare_to_send(bytes.len()) {
+                Thread::with(|known| self.send_longer(bytes, known))
+            } else {
+                Sent::Not
+            };
+            !self.has_given_up(sent)
         };
-        let span = span_of(bytes.len());
-        let tail = match writer.tail_with_room(span) {
-            Some(tail) => tail,
-            None => writer.tail_after_a_look(span)?,
-        };
-        if control.tx.state.load(Ordering::Relaxed) != message::WHOLE {
-            return None;
-        }
-        writer.publish_at(tail, None, bytes, FIRST | LAST);
-        drop(guard);
-        spin::note_sent();
-        fence_after_swap();
-        if control.data.is_armed() {
-            // Where the last receiver turns out to have gone, the long way says so.
-            return self
-                .ring_after_send()
+        match sent {
+            _ if !is_sent => None,
+            Sent::Quietly => Some(Ok(())),
+            // Where the last receiver turns out to have gone, the slow path says so.
+            sent => self
+                .after_send(sent)
                 .map(|told| told.then_some(()))
-                .transpose();
+                .transpose(),
         }
-        Some(Ok(()))
+    }
+
+    /// Whether nothing was sent; releases the lock where that was left to others.
+    #[inline(always)]
+    fn has_given_up(&self, sent: Sent) -> bool {
+        if sent == Sent::ContendedAndNot {
+            self.end.control().tx.lock.release_contended();
+        }
+        matches!(sent, Sent::Not | Sent::ContendedAndNot)
+    }
+
+    /// What the fast path has left to do after it has sent; false where the last receiver turns out to have gone.
+    ///
+    /// # Errors
+    ///
+    /// What waking the receivers reports.
+    #[cold]
+    fn after_send(&mut self, sent: Sent) -> io::Result<bool> {
+        let view = tx::View::new(&self.end);
+        let control = view.writer.control;
+        match sent {
+            Sent::Contended => {
+                control.tx.lock.release_contended();
+                fence_after_swap();
+            }
+            Sent::ToBeLookedAfter if !control.data.is_armed() => {
+                let is_there = view.goes_on(&mut self.life_line);
+                return Ok(is_there || !self.life_line.is_seen_gone());
+            }
+            _ => {}
+        }
+        if !control.data.is_armed() {
+            return Ok(true);
+        }
+        if self.life_line.is_due() {
+            view.note_where_and_when();
+        }
+        self.ring_after_send()
+    }
+
+    /// Before the slow path: whether the fast one can go now, after what it leaves to others.
+    ///
+    /// It notes the length for observers, and looks for room.
+    #[inline(never)]
+    fn prepare_to_send(&mut self, len: usize) -> bool {
+        let view = tx::View::new(&self.end);
+        let is_short = len <= self.noted.len || view.note_length(&mut self.noted, len);
+        is_short && self.fate == Fate::Open && view.look_for_room(span_of(len))
     }
 
     /// Tells whether there is anybody who could be rung for.
@@ -104,24 +229,73 @@ impl Tx {
     }
 }
 
+/// Marks a way out that is not the usual one, so that this one comes first.
+#[inline(always)]
+fn apart(sent: Sent) -> Sent {
+    cold_path();
+    sent
+}
+
+impl Sent {
+    /// Nothing was sent; the lock was had for nothing.
+    #[inline(always)]
+    fn given_up(guard: Guard<'_>) -> Self {
+        if guard.release_at_once() {
+            Self::Not
+        } else {
+            Self::ContendedAndNot
+        }
+    }
+}
+
 impl Rx {
-    /// Receives a message of one record into `to` if there is one, it fits, and it is for this end; looks
-    /// for it for a moment if the call `may_wait` and looking can pay. Returns the length, of which all is
-    /// initialised then.
-    #[inline]
+    /// Receives a short message into `to` if there is one, it fits, and it is for this end. Returns the length, of which
+    /// all is initialised then. Calls nothing.
+    #[inline(always)]
+    pub(crate) fn recv_at_once(&mut self, to: &mut [MaybeUninit<u8>]) -> Option<usize> {
+        let end = &*self.end;
+        let control = end.control();
+        if self.fate != Fate::Open || end.closing.is_closed() {
+            return None;
+        }
+        let (next, record) = Reader::peek_short(control, &end.storage, end.short_max())?;
+        if control.rx.custody.state.load(Ordering::Relaxed) != message::WHOLE {
+            return None;
+        }
+        let len = next.header.len;
+        // What is due after so many bytes (`take::verify_now_and_then`) is for the long way.
+        if len > to.len() || next.at.wrapping_sub(self.verified) > end.rules.capacity() {
+            return None;
+        }
+        // SAFETY: `to` is long enough; nothing over `short_max`, an eighth of the ring at most, is peeked.
+        unsafe { record.copy_out(to.as_mut_ptr().cast(), len) };
+        if !reader::take(control, next) {
+            return None;
+        }
+        self.stream.found();
+        if is_to_be_settled(control, end.rules, next.end()) {
+            return self.settled(len);
+        }
+        Some(len)
+    }
+
+    /// As [`recv_at_once`](Self::recv_at_once), for a message of any length; looks for it for a moment if the call
+    /// `may_wait` and looking can pay.
+    #[inline(never)]
     pub(crate) fn recv_soon(
         &mut self,
         to: &mut [MaybeUninit<u8>],
         may_wait: bool,
     ) -> Option<usize> {
-        if self.reader().has_record() {
-            self.stream.found();
-            return self.recv_at_once(to);
-        }
-        if !may_wait || !self.spinner.may_look() {
+        if !self.reader().has_record()
+            && (!may_wait || !self.spinner.may_look() || !self.look_for_a_moment())
+        {
             return None;
         }
-        self.look_for_a_moment().then(|| self.recv_at_once(to))?
+        match self.recv_at_once(to) {
+            None => self.recv_longer(to),
+            received => received,
+        }
     }
 
     /// The length of the next message, if it is there, is one record and nobody is inside another. It stays, and is
@@ -163,8 +337,9 @@ impl Rx {
         }
     }
 
-    #[inline(always)]
-    fn recv_at_once(&mut self, to: &mut [MaybeUninit<u8>]) -> Option<usize> {
+    /// Receives a message that several receivers must not copy at a time, under the lock.
+    #[inline(never)]
+    fn recv_longer(&mut self, to: &mut [MaybeUninit<u8>]) -> Option<usize> {
         let reader = self.reader();
         let control = reader.control;
         if self.fate != Fate::Open || self.end.closing.is_closed() {
@@ -175,24 +350,19 @@ impl Rx {
             return None;
         }
         let len = next.header.len;
-        // What is due after so many bytes (`take::verify_now_and_then`) is for the long way.
-        if len > to.len() || next.at.wrapping_sub(self.verified) > reader.rules.capacity() {
+        let is_due = next.at.wrapping_sub(self.verified) > reader.rules.capacity();
+        if len <= CONTENDED_MAX || len > to.len() || is_due {
             return None;
         }
-        let guard = if len > CONTENDED_MAX {
-            Some(control.rx.lock.lock_at_once()?)
-        } else {
-            None
-        };
+        let guard = control.rx.lock.lock_at_once()?;
         // SAFETY: just peeked, and `to` is long enough.
         unsafe { reader.copy_out(next, false, to.as_mut_ptr().cast()) };
         if !reader.take(next) {
             return None;
         }
-        if guard.is_some() {
-            drop(guard);
-            self.stream.took(len);
-        }
+        drop(guard);
+        self.stream.found();
+        self.stream.took(len);
         self.settle_at_once(next.end());
         Some(len)
     }
@@ -201,20 +371,57 @@ impl Rx {
     /// who wait.
     #[inline(always)]
     pub(super) fn settle_at_once(&self, read: u64) {
-        let reader = self.reader();
-        if reader.unpublished_at(read) >= View::lazy_room(reader.rules) {
+        if is_to_be_settled(self.end.control(), self.end.rules, read) {
             self.give_room_back();
         }
-        // Between giving room by `take` and looking whether anybody waits for it.
-        fence_after_swap();
-        if reader.control.room.is_armed() {
-            self.give_room_back();
-        }
+    }
+
+    /// As [`settle_at_once`](Self::settle_at_once), where there is something to do; for a message of `len` bytes.
+    #[cold]
+    fn settled(&self, len: usize) -> Option<usize> {
+        self.give_room_back();
+        Some(len)
     }
 
     #[cold]
     fn give_room_back(&self) {
         // As in `View::settle`.
         let _ = View::new(&self.end).give_room_back(false);
+    }
+}
+
+/// After records up to `read` were taken: whether it is time to give their room back, or somebody waits for it.
+#[inline(always)]
+fn is_to_be_settled(control: &Control, rules: Rules, read: u64) -> bool {
+    let unpublished = read.wrapping_sub(control.head.load(Ordering::Relaxed));
+    // Between giving room by `take` and looking whether anybody waits for it.
+    fence_after_swap();
+    unpublished >= View::lazy_room(rules) || control.room.is_armed()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::pair;
+    use super::*;
+    use crate::backend::{Rx as _, Tx as _};
+    use crate::ring::destination::Destination;
+    use crate::segment::geometry::Wanted;
+    use crate::sys::clock::Patience;
+    use crate::wait::spin::Spin;
+
+    #[test]
+    fn no_lines_are_claimed_where_another_one_writes_in_place() {
+        let (mut rx, tx) = pair(Wanted::plain(65_536), Spin::default()).unwrap();
+        let mut other = tx.try_clone().unwrap();
+        let message: Vec<u8> = (0..500).map(|at| at as u8 | 1).collect();
+        let loan = other.reserve(500, Patience::Never).unwrap().unwrap();
+        other.reserved(loan).write_at(0, &message);
+        // What is left of a send that was through with its record before.
+        assert_eq!(tx.claim_ahead(), Sent::Quietly);
+        other.commit(loan).unwrap();
+        let mut received = Vec::new();
+        let into = Destination::Buffer(&mut received);
+        assert_eq!(rx.recv(into, Patience::Never).ok(), Some(500));
+        assert!(received == message);
     }
 }

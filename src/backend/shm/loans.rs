@@ -44,7 +44,7 @@ impl Tx {
         if len > self.end.rules.record_max() {
             return Ok(None);
         }
-        if len > self.noted {
+        if len > self.noted.len {
             tx::View::new(&self.end).note_length(&mut self.noted, len);
         }
         let id = self.id;
@@ -55,11 +55,13 @@ impl Tx {
             }
             let hold = Hold::of_tx(control);
             hold.take(id)?;
+            // What is written in place may not be committed.
+            view.writer.unclaim();
             let position = control.tx.tail.load(Ordering::Relaxed);
             hold.is_lent();
             Ok(Some(Loan { position, len }))
         });
-        let outcome = self.fate.seal(&self.end.closing, outcome);
+        let outcome = self.seal(outcome);
         self.may_hold |= matches!(outcome, Ok(Some(_)));
         outcome
     }
@@ -78,7 +80,7 @@ impl Tx {
             self.give_back();
         }
         self.may_hold = false;
-        self.fate.seal(&self.end.closing, outcome)
+        self.seal(outcome)
     }
 
     fn commit_open(&mut self, loan: Loan) -> Result<(), Fault> {

@@ -28,7 +28,7 @@ pub(super) fn send(mut tx: Tx, messages: &[&[u8]]) -> Tx {
 
 /// As a public end does it: at once if that is possible, else the long way.
 pub(super) fn send_one(tx: &mut Tx, message: &[u8]) {
-    match tx.send_at_once(message) {
+    match tx.send_soon(message) {
         Some(told) => told.unwrap(),
         None => tx.send(message, Patience::FOREVER).unwrap(),
     }
@@ -93,6 +93,24 @@ fn a_receiver_that_makes_room_and_then_stops_wakes_the_sender() {
 fn a_message_longer_than_the_ring_passes_in_parts() {
     // The bound of a sleep inside a message never comes here, so whoever is forgotten sleeps for good.
     pass_on(&[b"in 3 parts"]);
+}
+
+#[test]
+fn what_was_written_in_place_and_not_sent_is_no_record() {
+    model(|| {
+        let (mut rx, tx) = pair(Wanted::plain(LAZY), Spin::default()).unwrap();
+        let sender = thread::spawn(move || {
+            // Claims the lines behind it.
+            let mut tx = send(tx, &[b""]);
+            let loan = tx.reserve(16, Patience::Never).unwrap().unwrap();
+            tx.reserved(loan).write_at(0, &[0xff; 16]);
+            tx.give_back();
+            send(tx, &[b"", b"the 3rd."])
+        });
+        let received = [receive(&mut rx), receive(&mut rx), receive(&mut rx)];
+        assert_eq!(received, [&b""[..], b"", b"the 3rd."]);
+        drop(sender.join().unwrap());
+    });
 }
 
 #[test]

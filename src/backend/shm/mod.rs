@@ -15,6 +15,7 @@ use crate::ring::custody::Reassembly;
 use crate::ring::per_process::PerProcess;
 use crate::ring::record::Rules;
 use crate::ring::storage::Storage;
+use crate::ring::writer::Writer;
 use crate::segment::Segment;
 use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
 use crate::segment::layout::{Control, Event};
@@ -47,6 +48,7 @@ mod take;
 mod tx;
 mod view;
 
+pub(crate) use at_once::Sent;
 pub(crate) use loans::Loan;
 pub(crate) use rx::Rx;
 pub(crate) use tx::Tx;
@@ -231,6 +233,8 @@ struct End {
     /// Length in bytes over which a message is refused when it is received: our own copy, which no peer can
     /// write. Only ever lowered.
     message_max: AtomicU64,
+    /// The least of that, of a record's length, and of what is received without the lock.
+    short_max: AtomicU64,
     /// The threads of this process that wait at this side.
     crowd: Crowd,
     segment: Arc<Segment>,
@@ -251,6 +255,9 @@ impl End {
         message_max: usize,
     ) -> Arc<Self> {
         let rules = Rules::new(segment.capacity());
+        let short_max = message_max
+            .min(rules.record_max())
+            .min(at_once::CONTENDED_MAX);
         // SAFETY: the data is aligned to a page and mapped twice for as long as the segment lives,
         // which this end shares; its capacity is a power of two.
         let storage = unsafe { Storage::new(segment.data(), segment.capacity()) };
@@ -267,6 +274,7 @@ impl End {
             fragments: PerProcess::new(),
             stuck: Stuck::default(),
             message_max: AtomicU64::new(message_max as u64),
+            short_max: AtomicU64::new(short_max as u64),
             crowd: Crowd::new(),
             segment,
         })
@@ -304,9 +312,16 @@ impl End {
         self.message_max.load(atomic::Ordering::Relaxed)
     }
 
+    /// Length in bytes up to which a whole message is received without the lock; less than 4 GiB.
+    #[inline(always)]
+    fn short_max(&self) -> u64 {
+        self.short_max.load(atomic::Ordering::Relaxed)
+    }
+
     fn limit_messages(&self, max: usize) {
-        self.message_max
-            .fetch_min(max as u64, atomic::Ordering::Relaxed);
+        for limit in [&self.message_max, &self.short_max] {
+            limit.fetch_min(max as u64, atomic::Ordering::Relaxed);
+        }
     }
 
     /// How the holders of the other side are known.
@@ -324,6 +339,22 @@ impl End {
     fn control(&self) -> &Control {
         // SAFETY: it lies in the segment, which lives as long as this end and does not move.
         unsafe { self.control.as_ref() }
+    }
+
+    /// The ring as senders use it.
+    #[inline(always)]
+    fn writer(&self) -> Writer<'_> {
+        self.writer_of(self.control())
+    }
+
+    /// As [`writer`](Self::writer), for one who has the control part at hand.
+    #[inline(always)]
+    fn writer_of<'a>(&'a self, control: &'a Control) -> Writer<'a> {
+        Writer {
+            control,
+            storage: &self.storage,
+            rules: self.rules,
+        }
     }
 
     #[inline]

@@ -62,7 +62,7 @@ impl Tx {
         self.fate.check(&self.end.closing)?;
         let _ended = self.end.ended_by_close();
         let outcome = self.send_parcel_open(bytes, fds, patience);
-        self.fate.seal(&self.end.closing, outcome)
+        self.seal(outcome)
     }
 
     fn send_parcel_open(
@@ -76,8 +76,9 @@ impl Tx {
         if len > max {
             return Err(Fault::TooLarge { len, max });
         }
-        if len > self.noted {
-            Sending::new(&self.end).note_length(&mut self.noted, len);
+        if len > self.noted.len {
+            // Not for the fast path, since a parcel may be over the sender's limit.
+            Sending::new(&self.end).note_length(&mut { self.noted }, len);
         }
         let need = span_of(PREFIX + len);
         while !self.when_there_is_room(need, patience, |view, _, _| send_now(view, bytes, fds))? {

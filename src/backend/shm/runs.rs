@@ -9,7 +9,7 @@ use super::rx::Rx;
 use super::tx::{self, Tx};
 use crate::backend::Fate;
 use crate::ring::run::{self, Allowance};
-use crate::ring::writer::{Published, Writer};
+use crate::ring::writer::Published;
 use crate::segment::layout::message;
 use crate::sync::{Ordering, fence_after_swap};
 use crate::wait::spin;
@@ -44,11 +44,7 @@ impl Tx {
         if control.tx.state.load(Ordering::Relaxed) != message::WHOLE {
             return None;
         }
-        let writer = Writer {
-            control,
-            storage: &end.storage,
-            rules: end.rules,
-        };
+        let writer = end.writer();
         let (mut tail, mut room) = writer.tail_and_room()?;
         if room < Allowance::most(end.rules) {
             writer.look_for_room();
@@ -62,7 +58,7 @@ impl Tx {
         drop(guard);
         spin::note_sent();
         fence_after_swap();
-        if longest > *noted {
+        if longest > noted.len {
             tx::View::new(end).note_length(noted, longest);
         }
         if control.data.is_armed() {

@@ -31,7 +31,7 @@ impl Tx {
             *progress = Progress::default();
             self.take_back();
         }
-        self.fate.seal(&self.end.closing, outcome)
+        self.seal(outcome)
     }
 
     /// Takes the message in steps of this end back, if there is one.
@@ -42,7 +42,7 @@ impl Tx {
     }
 
     fn begin(&mut self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
-        if bytes.len() > self.noted {
+        if bytes.len() > self.noted.len {
             View::new(&self.end).note_length(&mut self.noted, bytes.len());
         }
         let (id, part_max) = (self.id, self.end.rules.part_max());

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::End;
+use super::at_once::SHORT;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::bearer;
@@ -34,8 +35,17 @@ pub(crate) struct Tx {
     pub(super) id: u64,
     /// Whether a reservation of this end, or a message in steps, may still hold the side.
     pub(super) may_hold: bool,
-    /// The largest length that this handle has noted for observers; nothing over `part_max`.
-    pub(super) noted: usize,
+    /// What this handle has noted for observers.
+    pub(super) noted: Noted,
+}
+
+/// The largest length that one handle has noted for observers.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Noted {
+    /// Nothing over `part_max`, or over the limit of the end that it is of. So what is no longer may go by the fast path.
+    pub(super) len: usize,
+    /// The same, less than [`SHORT`].
+    pub(super) short: usize,
 }
 
 /// The parts of a sender that its calls share, apart from its own state.
@@ -50,11 +60,7 @@ impl<'a> View<'a> {
     #[inline]
     pub(super) fn new(end: &'a End) -> Self {
         let control = end.control();
-        let writer = Writer {
-            control,
-            storage: &end.storage,
-            rules: end.rules,
-        };
+        let writer = end.writer();
         let place = Place {
             event: &control.room,
             number: &control.tx.epoch,
@@ -105,17 +111,20 @@ impl<'a> View<'a> {
             || matches!(life_line.look(&control.room, self.end.socket()), Ok(false))
     }
 
-    /// As [`goes_on`](Self::goes_on), but leaves it to the ring where one follows, which tells the same.
-    #[cold]
-    pub(super) fn goes_on_or_is_rung_for(self, life_line: &mut LifeLine) -> bool {
-        if !self.writer.control.data.is_armed() {
-            return self.goes_on(life_line);
-        }
-        self.note_where_and_when();
-        true
+    /// Whether there is room for a record of `span` bytes, by a look at what the receivers have published; for one who
+    /// has found none before, and does not wait for the lock.
+    pub(super) fn look_for_room(self, span: u64) -> bool {
+        let writer = self.writer;
+        // Without the lock first, since a full ring is for the slow path.
+        writer.seems_to_have_room(span, false)
+            && writer.control.tx.lock.lock_at_once().is_some_and(|guard| {
+                let has_room = matches!(writer.has_room(span), Ok(true));
+                drop(guard);
+                has_room
+            })
     }
 
-    fn note_where_and_when(self) {
+    pub(super) fn note_where_and_when(self) {
         let control = self.writer.control;
         control.data.note_cpu();
         control.tx_tally.note_activity(clock::now());
@@ -124,10 +133,14 @@ impl<'a> View<'a> {
     /// Notes for observers a length that this handle has not noted before; tells whether such a message fits
     /// one record.
     #[cold]
-    pub(super) fn note_length(self, noted: &mut usize, len: usize) -> bool {
+    pub(super) fn note_length(self, noted: &mut Noted, len: usize) -> bool {
         let part_max = self.writer.rules.part_max();
         self.writer.control.tx_tally.note_length(len);
-        *noted = len.min(part_max);
+        let len_max = len.min(part_max);
+        *noted = Noted {
+            len: len_max,
+            short: len_max.min(SHORT - 1),
+        };
         len <= part_max
     }
 
@@ -161,7 +174,7 @@ impl Tx {
             fate: Fate::Open,
             id: hold::new_end(),
             may_hold: false,
-            noted: 0,
+            noted: Noted::default(),
         }
     }
 
@@ -173,6 +186,15 @@ impl Tx {
     /// How this handle waits from now on.
     pub(crate) fn choose_spin(&mut self, spin: Spin) {
         self.spinner.choose(spin);
+    }
+
+    /// Remembers a fault that stays. The fast path asks the life-line alone, which then says so too.
+    pub(super) fn seal<T>(&mut self, outcome: Result<T, Fault>) -> Result<T, Fault> {
+        let outcome = self.fate.seal(&self.end.closing, outcome);
+        if self.fate != Fate::Open {
+            self.life_line.note_gone();
+        }
+        outcome
     }
 
     fn send_open(&mut self, bytes: impl Payload, patience: Patience) -> Result<(), Fault> {
@@ -358,13 +380,13 @@ impl backend::Tx for Tx {
     fn send(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
         self.fate.check(&self.end.closing)?;
         let outcome = self.send_open(bytes, patience);
-        self.fate.seal(&self.end.closing, outcome)
+        self.seal(outcome)
     }
 
     fn send_pieces(&mut self, pieces: Pieces<'_>, patience: Patience) -> Result<(), Fault> {
         self.fate.check(&self.end.closing)?;
         let outcome = self.send_open(pieces, patience);
-        self.fate.seal(&self.end.closing, outcome)
+        self.seal(outcome)
     }
 
     fn try_clone(&self) -> io::Result<Self> {

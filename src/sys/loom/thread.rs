@@ -26,8 +26,17 @@ impl Thread {
         })
     }
 
+    pub(crate) fn with<T>(act: impl FnOnce(&Known) -> T) -> T {
+        act(&Known)
+    }
+
     pub(crate) fn known() -> Option<Self> {
         Self::current().ok()
+    }
+
+    /// No wait looks again here, so nobody minds.
+    pub(crate) fn sent() -> u32 {
+        0
     }
 
     pub(crate) fn id(self) -> u32 {
@@ -46,6 +55,24 @@ impl Thread {
         }
         PENDING.with(|pending| pending.set(word));
         Some(Pending { thread: self })
+    }
+}
+
+/// What is known of a thread.
+pub(crate) struct Known;
+
+impl Known {
+    pub(crate) fn thread(&self) -> Option<Thread> {
+        Thread::known()
+    }
+
+    pub(crate) fn note_sent(&self) {}
+}
+
+impl Thread {
+    /// What this thread has announced and not taken back.
+    pub(crate) fn announced(self) -> Pending {
+        Pending { thread: self }
     }
 }
 
