@@ -38,7 +38,7 @@
  *   two-way         shmpipe_connection_receiver, _sender, _split
  *   hand over       shmpipe_*_inherit and _from_env; shmpipe_*_fds and _from_fds; _send_with_fds
  *   look            shmpipe_*_holders, _backend, _capacity
- *   end             shmpipe_*_free
+ *   end             shmpipe_*_free; shmpipe_*_close, whatever handles there are
  *
  * Words. An end is what a process holds of a pipe: a sender or a receiver; a connection is both, for a
  * pipe in each direction. A holder is a process that has an end. A message is the bytes of one send,
@@ -599,6 +599,17 @@ shmpipe_status shmpipe_sender_clone(shmpipe_sender *tx,
                                     shmpipe_sender **clone);
 
 /**
+ * Closes this process's end, whatever handles to it there are: receivers then see the end as when the process exits. For a
+ * forked child in which a thread of the parent had a handle, or to end calls that block in other threads. Later calls of
+ * every handle of the process to this end give SHMPIPE_IO. The handles are still to be freed.
+ *
+ * SHMPIPE_IO, EMFILE for one, if the descriptors that it takes for a moment are wanting: nothing is closed then.
+ *
+ * Threads: any, beside calls of other handles; `tx` by one at a time.
+ */
+shmpipe_status shmpipe_sender_close(shmpipe_sender *tx);
+
+/**
  * Drops this handle and sets `*tx` to NULL. A slot that it has open is dropped first: nothing of it is sent. NULL in
  * either place does nothing, and so does a connection's half, which goes with its connection. When the last handle of
  * every process is gone, receivers get what was sent and then SHMPIPE_DISCONNECTED.
@@ -799,6 +810,17 @@ shmpipe_status shmpipe_receiver_limit_messages(shmpipe_receiver *rx,
  */
 shmpipe_status shmpipe_receiver_clone(shmpipe_receiver *rx,
                                       shmpipe_receiver **clone);
+
+/**
+ * Closes this process's end, whatever handles to it there are: senders then see the end as when the process exits. For a
+ * forked child in which a thread of the parent had a handle, or to end calls that block in other threads. Later calls of
+ * every handle of the process to this end give SHMPIPE_IO. The handles are still to be freed.
+ *
+ * SHMPIPE_IO, EMFILE for one, if the descriptors that it takes for a moment are wanting: nothing is closed then.
+ *
+ * Threads: any, beside calls of other handles; `rx` by one at a time.
+ */
+shmpipe_status shmpipe_receiver_close(shmpipe_receiver *rx);
 
 /**
  * Drops this handle, with what it has lent, and sets `*rx` to NULL. NULL in either place does nothing, and so does a

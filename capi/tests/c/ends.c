@@ -185,6 +185,7 @@ static void a_message_longer_than_the_pipe_arrives_whole(void) {
         GIVES(SHMPIPE_TOO_LARGE_AT_ONCE, shmpipe_try_send(tx, bytes, size));
         OK(shmpipe_send(tx, bytes, size));
         OK(shmpipe_send(tx, "next", 4));
+        free(bytes);
         _exit(0);
     }
     OK(shmpipe_recv(rx, &data, &len));
