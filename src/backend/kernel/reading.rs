@@ -272,9 +272,10 @@ impl<'a> Side<'a> {
                 .store(u32::try_from(matched).unwrap_or(0), Ordering::Relaxed);
         }
         // The torn frame has no trailer of its own if its sender died, so the frame behind it was passed over too.
-        if let Ok(header) = Header::decode(shared.passed.swap(0, Ordering::Relaxed)) {
+        if let Ok(header) = Header::decode(shared.passed.load(Ordering::Relaxed)) {
             self.has_met(header);
         }
+        shared.passed.store(0, Ordering::Relaxed);
         self.close_frame();
         Ok(Progress::Got(()))
     }
