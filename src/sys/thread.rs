@@ -42,7 +42,7 @@ pub(crate) struct Thread {
 thread_local! {
     static CURRENT: Known = const {
         let nobody = Thread { id: 0, head: ptr::null_mut(), namespace: 1, _not_send: PhantomData };
-        Known { generation: Cell::new(0), process: Cell::new(&NO_PROCESS), thread: Cell::new(nobody), sent: Cell::new(0) }
+        Known { generation: Cell::new(0), process: Cell::new(&raw const NO_PROCESS), thread: Cell::new(nobody), sent: Cell::new(0) }
     };
 }
 
@@ -55,7 +55,7 @@ static NO_PROCESS: AtomicGeneration = AtomicGeneration::new(u32::MAX);
 pub(crate) struct Known {
     generation: Cell<u32>,
     /// Where the generation of the process stands, at hand beside the thread's own.
-    process: Cell<&'static AtomicGeneration>,
+    process: Cell<*const AtomicGeneration>,
     thread: Cell<Thread>,
     /// Messages that the thread has sent, by whatever end.
     sent: Cell<u32>,
@@ -67,7 +67,8 @@ impl Known {
     pub(crate) fn thread(&self) -> Option<Thread> {
         // In a forked child the page reads 0 or a new generation. A thread that was never asked for has 0, and looks
         // at a word that never does.
-        let ours = self.process.get().load(Ordering::Relaxed);
+        // SAFETY: `NO_PROCESS` or a word of the process's page, both of which are there for good.
+        let ours = unsafe { &*self.process.get() }.load(Ordering::Relaxed);
         (self.generation.get() == ours).then(|| self.thread.get())
     }
 
@@ -79,7 +80,7 @@ impl Known {
 
     fn set(&self, page: &'static OwnPage, generation: u32, thread: Thread) {
         self.thread.set(thread);
-        self.process.set(page.generation_word());
+        self.process.set(ptr::from_ref(page.generation_word()));
         compiler_fence();
         self.generation.set(generation);
     }

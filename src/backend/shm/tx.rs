@@ -133,6 +133,13 @@ impl<'a> View<'a> {
     /// Notes for observers a length that this handle has not noted before; tells whether such a message fits
     /// one record.
     #[cold]
+    #[cfg_attr(
+        loom,
+        expect(
+            clippy::unnecessary_min_or_max,
+            reason = "only empty messages are short there"
+        )
+    )]
     pub(super) fn note_length(self, noted: &mut Noted, len: usize) -> bool {
         let part_max = self.writer.rules.part_max();
         self.writer.control.tx_tally.note_length(len);
