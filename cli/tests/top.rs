@@ -264,7 +264,8 @@ fn keys_sort_filter_and_quit() {
 fn a_filter_that_hides_all_is_named() {
     let label = label("there");
     let _ends = open(Backend::SharedMemory, &label);
-    let mut terminal = Terminal::start(24, 80, &["top", "--interval", "0.1", "--filter", "nosuch"]);
+    let mut terminal =
+        Terminal::start(24, 140, &["top", "--interval", "0.1", "--filter", "nosuch"]);
     terminal.until(|screen| screen.contains("no pipe matches nosuch"));
     terminal.press("\x1b");
     terminal.until(|screen| screen.contains(&label));
