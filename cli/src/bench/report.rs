@@ -150,6 +150,10 @@ fn group(cell: &Cell) -> Vec<TableCell> {
 
 /// The texts of one system: name, three figures of which some do not apply, two ratios.
 fn figures(workload: Workload, system: System, summary: &Summary) -> [String; 6] {
+    let against = |ratio| match system {
+        System::KernelPipe => "-".to_owned(),
+        _ => times(ratio),
+    };
     let per_second = summary.seconds_per_message.recip();
     let [round_trip, messages, megabytes] = if workload.is_two_way() {
         [
@@ -170,8 +174,8 @@ fn figures(workload: Workload, system: System, summary: &Summary) -> [String; 6]
         round_trip,
         messages,
         megabytes,
-        times(summary.ratio),
-        times(summary.best_ratio),
+        against(summary.ratio),
+        against(summary.best_ratio),
     ]
 }
 
@@ -213,6 +217,6 @@ mod tests {
     #[test]
     fn one_way_has_rates_and_no_round_trip() {
         let line = figures(Workload::OneWay(65_536), System::KernelPipe, &SUMMARY);
-        assert_eq!(line[1..4], ["-", "500 k", "32768"]);
+        assert_eq!(line[1..], ["-", "500 k", "32768", "-", "-"]);
     }
 }
