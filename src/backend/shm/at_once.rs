@@ -191,7 +191,9 @@ impl Tx {
             }
             Sent::ToBeLookedAfter if !control.data.is_armed() => {
                 let is_there = view.goes_on(&mut self.life_line);
-                return Ok(is_there || !self.life_line.is_seen_gone());
+                // A hang-up that a close of our side has made says nothing of receivers, and comes behind this message.
+                let is_closed = self.end.closing.is_closed();
+                return Ok(is_there || !self.life_line.is_seen_gone() || is_closed);
             }
             _ => {}
         }
