@@ -93,6 +93,10 @@ fn has_nosignal() -> bool {
 fn close_the_sandbox(backend: Backend) {
     let mut calls = listed(backend);
     calls.push(libc::SYS_write);
+    if cfg!(shmpipe_sanitizer) {
+        // Of its own, at the end of each thread.
+        calls.push(libc::SYS_sigaltstack);
+    }
     if backend == Backend::Kernel && !has_nosignal() {
         calls.extend(WITHOUT_NOSIGNAL);
     }

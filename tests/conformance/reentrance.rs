@@ -12,7 +12,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sig
 use shmpipe::{Backend, Receiver, RecvError, Sender, Slot, View};
 
 use crate::ends::{FILLER, LARGE, SHORT, assert_empty_but_alive, drain, fill, open};
-use crate::support::{Child, check, fork, on_both_backends, pattern, shared_counters};
+use crate::support::{Child, check, fork, leaking, on_both_backends, pattern, shared_counters};
 
 on_both_backends! {
     a_handlers_long_send_elsewhere_inside_a_long_send_shuts_nobody_out_when_it_is_killed within 20,
@@ -251,9 +251,10 @@ fn a_handler_whose_thread_is_inside_nothing_sends_and_waits_as_anybody(backend: 
 fn a_handler_that_commits_a_slot_inside_a_long_send_gives_its_side_back(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let (mut other_rx, mut other_tx) = open(backend);
-    let sender = Box::leak(Box::new(other_tx.try_clone().unwrap()));
+    let sender = leaking(|| Box::leak(Box::new(other_tx.try_clone().unwrap())));
     let sender = std::ptr::from_mut(sender);
-    let slot: &'static Cell<Option<Slot<'static>>> = Box::leak(Box::new(Cell::new(None)));
+    let slot: &'static Cell<Option<Slot<'static>>> =
+        leaking(|| Box::leak(Box::new(Cell::new(None))));
     on_signal(Signal::SIGUSR1, move || {
         books().note(slot.take().expect("one signal only").commit());
     });
@@ -275,9 +276,10 @@ fn a_handler_that_commits_a_slot_inside_a_long_send_gives_its_side_back(backend:
 fn a_handler_that_drops_a_view_inside_a_long_send_has_received_it_once(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let (mut other_rx, mut other_tx) = open(backend);
-    let receiver = Box::leak(Box::new(other_rx.try_clone().unwrap()));
+    let receiver = leaking(|| Box::leak(Box::new(other_rx.try_clone().unwrap())));
     let receiver = std::ptr::from_mut(receiver);
-    let view: &'static Cell<Option<View<'static>>> = Box::leak(Box::new(Cell::new(None)));
+    let view: &'static Cell<Option<View<'static>>> =
+        leaking(|| Box::leak(Box::new(Cell::new(None))));
     other_tx.send(b"seen in place").unwrap();
     other_tx.send(b"the next").unwrap();
     on_signal(Signal::SIGUSR1, move || drop(view.take()));
