@@ -27,8 +27,8 @@ impl Sender {
     ///   waits for another process's slot, view or message ends after 50 ms at the latest, any other is woken at once;
     /// - a [`Slot`](crate::Slot) cannot be committed any more, and a [`View`](crate::View) is as it was. Either keeps
     ///   others of its side waiting until it is dropped, and so does a task's long message until the task runs;
-    /// - the numbers of the descriptors stay taken until the last handle is dropped. They stand for a socket that is hung
-    ///   up, so no other descriptor is ever used in their place, whatever the threads are doing.
+    /// - the numbers of the descriptors, and one more, stay taken until the last handle is dropped. They stand for a socket
+    ///   that is hung up, so no other descriptor is ever used in their place, whatever the threads are doing.
     ///   [`as_fd`](std::os::fd::AsFd) shows the end as ready. A poll(2) of one's own that has begun before is not ended,
     ///   and keeps the side open until it returns. Copies of descriptors, as by [`into_fds`](Self::into_fds), are not
     ///   reached.
@@ -36,11 +36,12 @@ impl Sender {
     /// To call it again, or at the same time on several handles, is fine.
     ///
     /// Once a call of an end with clones has slept, or after [`warm_up`](Self::warm_up), the process has one descriptor
-    /// more, an eventfd(2), for all such ends and as long as they live. Where it could not be had, the calls that sleep look each 50 ms instead.
+    /// more, an eventfd(2), for all such ends and as long as they live. Where it could not be had, the calls that sleep look
+    /// each 50 ms instead.
     ///
     /// # Errors
     ///
-    /// `EMFILE` where two descriptors are not to be had for a moment; nothing is closed then. `EBADF` where
+    /// `EMFILE` where two descriptors are not to be had; nothing is closed then. `EBADF` where
     /// `RLIMIT_NOFILE` has been lowered below the numbers of the descriptors: all calls are refused then, and the side
     /// stays open until a close that succeeds. `Deadlock` in a signal handler, or an [`Interrupt`](crate::Interrupt) hook,
     /// that has interrupted a call of this crate in the middle of a change.

@@ -12,11 +12,13 @@
 //! # Forks
 //!
 //! A child has copies of all words, at whatever point another thread was with them. Each is one word, and those that
-//! tell of threads have the number of the process beside them (`sys::fork`): a child takes its parent's for nothing. A
-//! close that another thread was inside is begun anew by the child's own, and `kept` says which descriptor it left.
+//! tell of threads have the number of the process beside them (`sys::fork`): a child takes its parent's for nothing. The
+//! kernel copies the descriptors a while before the memory, so a close that is done by the words may have been at its
+//! beginning by the descriptors. So the child's own close does all of it again, also where its parent's came to its end;
+//! `kept` is noted for as long as its number is taken, and says which descriptor may be left.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -40,13 +42,13 @@ const NONE: RawFd = -1;
 pub(crate) struct Closing {
     /// From the beginning of the first close, for good.
     is_closed: AtomicBool,
-    /// From the end of the first close, for good.
-    is_done: AtomicBool,
+    /// The process in which a close has come to its end; 0 for none.
+    done: AtomicU64,
     /// The thread that is closing, and its process above; 0 for none.
     closer: AtomicU64,
     /// How many threads are asleep, or about to be, and their process above.
     asleep: AtomicU64,
-    /// Through which a close that is under way still reaches the other side.
+    /// Through which a close that is under way still reaches the other side; after it, a number that stands for nothing.
     kept: AtomicI32,
     /// The number of the process's alarm, of which this has a reference.
     alarm: AtomicI32,
@@ -56,7 +58,7 @@ impl Closing {
     pub(crate) fn new() -> Self {
         Self {
             is_closed: AtomicBool::new(false),
-            is_done: AtomicBool::new(false),
+            done: AtomicU64::new(0),
             closer: AtomicU64::new(0),
             asleep: AtomicU64::new(0),
             kept: AtomicI32::new(NONE),
@@ -71,9 +73,10 @@ impl Closing {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// Whether a close has come to its end.
+    /// Whether a close has come to its end in this process.
     pub(crate) fn is_done(&self) -> bool {
-        self.is_done.load(Ordering::Acquire)
+        let done = self.done.load(Ordering::Acquire);
+        done != 0 && process().is_ok_and(|process| process == done)
     }
 
     /// # Errors
@@ -292,14 +295,9 @@ impl Closer<'_> {
     /// What dup3(2) reports.
     pub(crate) fn finish(self, useless: BorrowedFd<'_>) -> io::Result<()> {
         if let Some(kept) = self.kept() {
-            // In this order nothing that reaches the other side is without a note, nor is a number noted that somebody
-            // else may have.
             descriptors::replace(kept, useless)?;
-            let number = kept.as_raw_fd();
-            self.closing.kept.store(NONE, Ordering::Relaxed);
-            drop(owned(number));
         }
-        self.closing.is_done.store(true, Ordering::Release);
+        self.closing.done.store(process()?, Ordering::Release);
         Ok(())
     }
 }

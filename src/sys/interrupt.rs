@@ -396,8 +396,10 @@ pub(crate) fn is_asked() -> bool {
 /// The deadline of a sleep that can watch no descriptor: it ends soon enough to ask again.
 #[inline]
 pub(crate) fn soon(deadline: Deadline) -> Deadline {
-    match current() {
-        Some(_) => deadline.at_most(LAST_LOOK),
-        None => deadline,
+    match (current(), time_unasked()) {
+        // Between two sleeps a signal ends none, so the fewer the better.
+        (Some(_), Some(left)) => deadline.at_most(left),
+        (Some(_), None) => deadline.at_most(LAST_LOOK),
+        (None, _) => deadline,
     }
 }
