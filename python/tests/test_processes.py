@@ -185,7 +185,9 @@ def in_call(thread):
 def run_interrupted(body, setup=""):
     """Runs code whose last call blocks, sends it SIGINT, and returns what it printed and after how long it ended."""
     program = (
-        "import shmpipe, signal, sys, time, threading\nr, w = shmpipe.Pipe(False)\n"
+        # Who runs the tests in the background has it ignored.
+        "import shmpipe, signal, sys, time, threading\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\nr, w = shmpipe.Pipe(False)\n"
         + textwrap.dedent(setup)
         + "\nprint('ready', flush=True)\ntry:\n"
         + textwrap.indent(textwrap.dedent(body), "    ")
