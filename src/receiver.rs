@@ -96,7 +96,6 @@ impl Receiver {
         }
     }
 
-    /// Once messages have become small again.
     /// Receives a short message into the buffer by the fast path; the calls around it are inlined, as for a
     /// [`Sender`](crate::Sender).
     #[inline(never)]
@@ -130,6 +129,7 @@ impl Receiver {
         rx.recv_at_once(buf)
     }
 
+    /// Once messages have become small again.
     #[cold]
     fn give_memory_back(&mut self) {
         let len = self.buffer.len();
