@@ -74,7 +74,7 @@ impl Receiver {
     }
 
     /// Receives into this end's buffer what is there, or comes within a moment if the call `may_wait`; tells
-    /// whether it did. If not, the call must go the long way.
+    /// whether it did. If not, the call needs the slow path.
     pub(crate) fn recv_soon(&mut self, may_wait: bool) -> bool {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return false;

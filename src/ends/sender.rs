@@ -67,7 +67,7 @@ impl Sender {
         tx.send_on_fast_path(message, known)
     }
 
-    /// Sends what takes no wait; `None` if the message must go the long way.
+    /// Sends by the fast path; `None` if the message needs the slow path.
     pub(crate) fn send_soon(&mut self, message: &[u8]) -> Option<io::Result<()>> {
         match &mut self.flavor {
             Flavor::SharedMemory(tx) if message.len() <= self.limit => tx.send_soon(message),

@@ -1,11 +1,11 @@
-//! A side that one of its ends keeps to itself between two calls, for a message that it writes or reads in
-//! place, or sends in steps.
+//! Reservations: one end has a side to itself between two calls. It writes or reads a message in place (a *loan*), or
+//! sends one in steps.
 //!
-//! The end notes its process as the *holder* under the side's lock and lets go of the lock. The others of the side
-//! find the note and wait. That a holder is dead is proven as in [`reassembly`](super::reassembly), by its process's
-//! number, which is never used twice, and not by time. Whoever finds a dead one takes the note away; there is
-//! nothing to repair, since what was written in place was not published, and what was read was not consumed. Of a
-//! message in steps the state then says what became of it, as of any message in fragments.
+//! The end notes its process as the *holder* under the side's lock and releases the lock. The other ends of the side find
+//! the note and wait. A holder's death is proven as in [`reassembly`](super::reassembly): by its process's number, which
+//! is never used twice, and not by time. Whoever finds a dead holder removes the note. There is nothing to repair: what
+//! was written in place was not published, and what was read was not consumed. What became of a message in steps is
+//! in the state, as for any message in fragments.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::sys::clock::Timeout;
 use crate::sys::futex;
 use crate::sys::process::{Life, Process};
 
-/// One side's note, for calls under its lock.
+/// One side's reservation, for calls under its lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Reservation<'a> {
     /// `RESERVING`, `RESERVED`, `AWAITED`, `SENDING` or `STEPPING` of [`message`] while there is a holder; anything else
@@ -35,7 +35,7 @@ pub(crate) struct Reservation<'a> {
 }
 
 impl<'a> Reservation<'a> {
-    /// The senders' note.
+    /// Of the senders' side.
     pub(crate) fn of_tx(control: &'a Control) -> Self {
         let tx = &control.tx;
         Self {
@@ -47,7 +47,7 @@ impl<'a> Reservation<'a> {
         }
     }
 
-    /// The senders' note of a kernel pipe, whose backend counts for itself.
+    /// Of the senders' side of a kernel pipe, whose backend counts for itself.
     pub(crate) fn of_kernel_tx(
         state: &'a AtomicU32,
         holder: &'a OwnerRecord,
@@ -62,7 +62,7 @@ impl<'a> Reservation<'a> {
         }
     }
 
-    /// The receivers' note.
+    /// Of the receivers' side.
     pub(crate) fn of_rx(control: &'a Control) -> Self {
         let shared_reassembly = &control.rx.reassembly;
         Self {
@@ -74,7 +74,7 @@ impl<'a> Reservation<'a> {
         }
     }
 
-    /// Whether somebody holds the side, dead or alive.
+    /// Whether the side is reserved, by a living process or a dead one.
     #[inline]
     pub(crate) fn is_reserved(self) -> bool {
         let state = state_word::state(self.state, Ordering::Relaxed);
@@ -93,7 +93,7 @@ impl<'a> Reservation<'a> {
     ///
     /// # Errors
     ///
-    /// What finding out about the own process reports; nobody holds the side then.
+    /// What finding out about the own process reports; the side is not reserved then.
     pub(crate) fn take(self, end: u64) -> Result<(), Fault> {
         self.take_for(end, message::RESERVING)
     }

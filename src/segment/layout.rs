@@ -218,7 +218,7 @@ pub(crate) mod message {
     /// Its sender died inside it; or, for receivers, who had the first fragments is gone. The rest goes nowhere, and
     /// the next receiver is to report it.
     pub(crate) const ORPHANED: u32 = 3;
-    /// None is under way, and one end keeps the side to itself (`ring::reservation`).
+    /// None is under way, and one end has reserved the side (`ring::reservation`).
     pub(crate) const RESERVED: u32 = 4;
     /// As `RESERVED`, and others wait for it.
     pub(crate) const AWAITED: u32 = 5;
@@ -235,7 +235,7 @@ pub(crate) mod message {
     /// As `OPEN` for senders and `INSIDE` for receivers; the owner of the lock waits, and keeps it, until the other side
     /// goes on.
     pub(crate) const WAITING: u32 = 10;
-    /// Senders only: one message is under way in steps; between two of them its end keeps the side to itself, as in `RESERVED`.
+    /// Senders only: one message is under way in steps. Between two of them its end has the side, as in `RESERVED`.
     pub(crate) const SENDING: u32 = 11;
     /// As `SENDING`, and the holder is in a step and has the lock; as `INSIDE` otherwise.
     pub(crate) const STEPPING: u32 = 12;

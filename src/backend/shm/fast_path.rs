@@ -1,7 +1,7 @@
-//! The common case: a message of one record, room or a record at hand, a side that nobody keeps to himself.
+//! The fast path: a message of one record, room or a record at hand, and a side that nobody has reserved.
 //!
 //! What a busy pipe does all the time, in as few instructions as its promises allow. Whatever else may be
-//! the matter, each of these gives up without having changed anything, and the call goes the long way.
+//! the matter, each of these gives up without having changed anything, and the call takes the slow path.
 //!
 //! A send takes the senders' lock. A receive takes none: it copies the record out and moves `read` past it by one
 //! compare-and-swap, which fails if anybody else was faster (`ring::reader`). What keeps it away from a message
@@ -158,7 +158,7 @@ impl Tx {
         match sent {
             _ if !is_sent => None,
             Sent::Quietly => Some(Ok(())),
-            // Where the last receiver turns out to have gone, the slow path says so.
+            // Where no receiver turns out to be left, the slow path says so.
             sent => self
                 .after_send(sent)
                 .map(|told| told.then_some(()))
@@ -175,7 +175,7 @@ impl Tx {
         matches!(sent, Sent::Not | Sent::ContendedAndNot)
     }
 
-    /// What the fast path has left to do after it has sent; false where the last receiver turns out to have gone.
+    /// What the fast path has left to do after it has sent; false where no receiver turns out to be left.
     ///
     /// # Errors
     ///
@@ -265,7 +265,7 @@ impl Rx {
             return None;
         }
         let len = next.header.len;
-        // What is due after so many bytes (`take::verify_now_and_then`) is for the long way.
+        // What is due after so many bytes (`take::verify_now_and_then`) is for the slow path.
         if len > to.len() || next.at.wrapping_sub(self.verified) > end.rules.capacity() {
             return None;
         }

@@ -26,7 +26,7 @@ pub(super) fn send(mut tx: Tx, messages: &[&[u8]]) -> Tx {
     tx
 }
 
-/// As a public end does it: at once if that is possible, else the long way.
+/// As a public end does it: by the fast path if that can be, else by the slow path.
 pub(super) fn send_one(tx: &mut Tx, message: &[u8]) {
     match tx.send_soon(message) {
         Some(told) => told.unwrap(),
