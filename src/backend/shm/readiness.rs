@@ -23,10 +23,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use nix::poll::PollFlags;
 #[cfg(feature = "tokio")]
-use nix::sys::epoll::EpollFlags;
-
 use super::rx::Rx;
 use super::tx::{self, Tx};
 use super::{parts, take, view};
@@ -43,6 +40,7 @@ use crate::sys::socket;
 use crate::wait::event::ALL_TOKENS;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::Place;
+use nix::poll::PollFlags;
 
 /// Takes stale tokens out, after the caller armed with this number and found nothing; one look where there are
 /// none. Under the lock.
@@ -115,7 +113,7 @@ impl Rx {
     #[cfg(feature = "tokio")]
     pub(crate) fn watch_fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.end.closing.check()?;
-        self.end.watch.of(self.readiness_fd(), EpollFlags::EPOLLIN)
+        self.end.watch.of(self.readiness_fd())
     }
 
     /// The descriptor, for one wait and without the mark.
@@ -257,7 +255,7 @@ impl Tx {
     #[cfg(feature = "tokio")]
     pub(crate) fn watch_fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.end.closing.check()?;
-        self.end.watch.of(self.readiness_fd(), EpollFlags::EPOLLIN)
+        self.end.watch.of(self.readiness_fd())
     }
 
     /// As for a receiver.
