@@ -213,11 +213,8 @@ impl Closing {
             return Some(kept);
         }
         let found = inode(kept)?;
-        let known = self.inodes.iter().map(|word| word.load(Ordering::Relaxed));
-        known
-            .into_iter()
-            .any(|known| known == found)
-            .then_some(kept)
+        let is_known = |known: &AtomicU64| known.load(Ordering::Relaxed) == found;
+        self.inodes.iter().any(is_known).then_some(kept)
     }
 }
 
