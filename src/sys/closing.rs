@@ -24,6 +24,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
+
 use super::alarm::{self, Alarm};
 use super::descriptors;
 use super::fork::fork_generation;
@@ -45,8 +47,9 @@ pub(crate) struct Closing {
     done: AtomicU64,
     /// The thread that is closing, and its process above; 0 for none.
     closer: AtomicU64,
-    /// How many threads are asleep, or about to be, and their process above.
-    asleep: AtomicU64,
+    /// How many threads are asleep, or about to be, and their process above. Each sleep writes it, and each call reads
+    /// the mark, so they are on lines of their own.
+    asleep: CachePadded<AtomicU64>,
     /// Through which a close that is under way still reaches the other side; after it, a number that stands for nothing.
     /// The process above, the number plus 1 below; 0 for none.
     kept: AtomicU64,
@@ -62,7 +65,7 @@ impl Closing {
             is_closed: AtomicBool::new(false),
             done: AtomicU64::new(0),
             closer: AtomicU64::new(0),
-            asleep: AtomicU64::new(0),
+            asleep: CachePadded::new(AtomicU64::new(0)),
             kept: AtomicU64::new(0),
             inodes: [AtomicU64::new(0), AtomicU64::new(0)],
             alarm: AtomicU64::new(0),
