@@ -23,7 +23,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-#[cfg(feature = "tokio")]
+use nix::poll::PollFlags;
+
 use super::rx::Rx;
 use super::tx::{self, Tx};
 use super::{parts, take, view};
@@ -40,7 +41,6 @@ use crate::sys::socket;
 use crate::wait::event::ALL_TOKENS;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::Place;
-use nix::poll::PollFlags;
 
 /// Takes stale tokens out, after the caller armed with this number and found nothing; one look where there are
 /// none. Under the lock.
