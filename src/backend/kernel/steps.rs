@@ -10,7 +10,6 @@ use super::page;
 use super::tx::{Side, Tx};
 use crate::backend::Progress;
 use crate::error::Fault;
-use crate::ring::reassembly;
 use crate::ring::reservation::not_the_holder;
 use crate::sync::Ordering;
 use crate::sys::clock::Timeout;
@@ -87,7 +86,7 @@ impl Tx {
         shared.tx_counters.count_aborted();
         // Before the lock, so that who cannot have it keeps nobody out.
         reservation.let_go();
-        if let Ok(_guard) = shared.tx.lock.lock(reassembly::close_timeout()) {
+        if let Ok(_guard) = shared.tx.lock.lock(Timeout::closing()) {
             reservation.tidy_up();
         }
     }

@@ -10,7 +10,6 @@ use super::view::View;
 use crate::backend::Fate;
 use crate::error::Fault;
 use crate::ring::place::InRing;
-use crate::ring::reassembly;
 use crate::ring::record::{HEADER, span_of};
 use crate::ring::reservation::{Reservation, not_the_holder};
 use crate::ring::state_word;
@@ -122,7 +121,7 @@ impl Tx {
         }
         // Before the lock, so that who cannot have it keeps nobody out.
         reservation.let_go();
-        let Ok(guard) = control.tx.lock.lock(reassembly::close_timeout()) else {
+        let Ok(guard) = control.tx.lock.lock(Timeout::closing()) else {
             return;
         };
         let view = tx::View::new(&self.end);
@@ -217,7 +216,7 @@ impl Rx {
             let _ = reader.take_marked(loan.position, span_of(loan.len));
         }
         reservation.let_go();
-        let Ok(_guard) = reader.control.rx.lock.lock(reassembly::close_timeout()) else {
+        let Ok(_guard) = reader.control.rx.lock.lock(Timeout::closing()) else {
             self.settle_fast(reader.position());
             return;
         };

@@ -7,7 +7,6 @@
 use super::tx::{Tx, View};
 use crate::backend::Progress;
 use crate::error::Fault;
-use crate::ring::reassembly;
 use crate::ring::record::{LAST, PREFIX, span_of};
 use crate::ring::reservation::{Reservation, not_the_holder};
 use crate::sys::clock::Timeout;
@@ -70,12 +69,7 @@ impl Tx {
         } = self;
         let view = View::new(end);
         // Nobody else has it for longer than a short section meanwhile.
-        let guard = view
-            .writer
-            .control
-            .tx
-            .lock
-            .lock(reassembly::close_timeout())?;
+        let guard = view.writer.control.tx.lock.lock(Timeout::closing())?;
         view.make_good(guard.owner_died())?;
         end.closing.check()?;
         let reservation = Reservation::of_tx(view.writer.control);
