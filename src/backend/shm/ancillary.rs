@@ -24,9 +24,10 @@ use nix::poll::PollFlags;
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::End;
+use super::deliver::append;
 use super::tx::{Tx, View as Sending};
 use super::view::View;
-use super::{End, take};
 use crate::backend::{ancillary, without_descriptors};
 use crate::error::Fault;
 use crate::ring::destination::Destination;
@@ -145,7 +146,7 @@ pub(super) fn take(
         return Ok(None);
     };
     bytes.clear();
-    take::append(view, next, true, bytes)?;
+    append(view, next, true, bytes)?;
     scm_rights::drop_oldest(ancillary)?;
     **fds = found;
     view.reader.take_own(next)?;

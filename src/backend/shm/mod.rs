@@ -32,6 +32,7 @@ use crate::wait::poll_group::PollGroup;
 
 mod ancillary;
 mod closing;
+mod deliver;
 mod fast_path;
 mod fragments;
 mod loans;

@@ -27,7 +27,7 @@ use nix::poll::PollFlags;
 
 use super::rx::Rx;
 use super::tx::{self, Tx};
-use super::{fragments, take, view};
+use super::{ancillary, fragments, take, view};
 use crate::backend::{Look, Seen};
 use crate::error::Fault;
 use crate::ring::reassembly::Turn;
@@ -89,6 +89,25 @@ impl view::View<'_> {
             return Ok(());
         }
         clear(self.place, number)
+    }
+
+    /// Before reporting an empty ring or sleeping: gives all room back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Event::ring`](crate::segment::layout::Event::ring); likewise below.
+    pub(super) fn settle_empty(self) -> Result<(), Fault> {
+        self.reader.control.room.note_cpu();
+        if self.reader.control.room.is_armed() || self.reader.unpublished() != 0 {
+            self.give_room_back(true)?;
+        }
+        if self.end.ancillary.is_some() {
+            ancillary::sweep(self)?;
+        }
+        if self.is_watched() {
+            self.show_readiness()?;
+        }
+        Ok(())
     }
 }
 

@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::take::{self, Attempt, take};
+use super::End;
+use super::fragments::{self, Attempt};
+use super::take::{self, take};
 use super::view::View;
-use super::{End, fragments};
 use crate::backend::deadlock::DeadlockCheck;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
@@ -74,18 +75,7 @@ impl Rx {
             verified,
             ..
         } = self;
-        let mut call = Call {
-            view: View::new(end),
-            life_line,
-            backoff,
-            id: *id,
-            timeout,
-            wait: Wait::new(timeout.deadline()),
-            woken: Woken::Look,
-            look_after: owner::FIRST_LOOK,
-            deadlock_check: DeadlockCheck::new(end.segment.geometry().flags(), timeout),
-            is_after_sender: false,
-        };
+        let mut call = Call::new(end, life_line, backoff, *id, timeout);
         let mut session = None;
         let outcome = call.recv(&mut session, verified, into);
         if outcome.is_err() {
@@ -104,19 +94,7 @@ impl Rx {
             id,
             ..
         } = self;
-        let mut call = Call {
-            view: View::new(end),
-            life_line,
-            backoff,
-            id: *id,
-            timeout,
-            wait: Wait::new(timeout.deadline()),
-            woken: Woken::Look,
-            look_after: owner::FIRST_LOOK,
-            deadlock_check: DeadlockCheck::new(end.segment.geometry().flags(), timeout),
-            is_after_sender: false,
-        };
-        call.poll()
+        Call::new(end, life_line, backoff, *id, timeout).poll()
     }
 }
 
@@ -137,6 +115,27 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    fn new(
+        end: &'a End,
+        life_line: &'a mut LifeLine,
+        backoff: &'a mut Backoff,
+        id: u64,
+        timeout: Timeout,
+    ) -> Self {
+        Self {
+            view: View::new(end),
+            life_line,
+            backoff,
+            id,
+            timeout,
+            wait: Wait::new(timeout.deadline()),
+            woken: Woken::Look,
+            look_after: owner::FIRST_LOOK,
+            deadlock_check: DeadlockCheck::new(end.segment.geometry().flags(), timeout),
+            is_after_sender: false,
+        }
+    }
+
     /// Receives one message. A session that is left behind is inside a message of which fragments may lie in the
     /// caller's slice.
     fn recv(

@@ -177,25 +177,6 @@ impl<'a> View<'a> {
         rules.capacity() / LAZY_FRACTION
     }
 
-    /// Before reporting an empty ring or sleeping: gives all room back.
-    ///
-    /// # Errors
-    ///
-    /// As [`Event::ring`](crate::segment::layout::Event::ring); likewise below.
-    pub(super) fn settle_empty(self) -> Result<(), Fault> {
-        self.reader.control.room.note_cpu();
-        if self.reader.control.room.is_armed() || self.reader.unpublished() != 0 {
-            self.give_room_back(true)?;
-        }
-        if self.end.ancillary.is_some() {
-            super::ancillary::sweep(self)?;
-        }
-        if self.is_watched() {
-            self.show_readiness()?;
-        }
-        Ok(())
-    }
-
     pub(super) fn give_room_back(self, is_empty: bool) -> io::Result<()> {
         let read = self.reader.publish_head();
         self.reader
