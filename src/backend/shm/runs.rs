@@ -1,6 +1,6 @@
 //! Many messages at the cost of one: runs of records, each sent and received in one section.
 //!
-//! As `fast_path`, these do what takes no wait and give up, having changed nothing, where anything else may be the
+//! As `fast_send` and `fast_recv`, these do what takes no wait and give up, having changed nothing, where anything else may be the
 //! matter; the caller then goes on with one message the ordinary way.
 
 use std::io;

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::End;
-use super::fast_path::SHORT;
+use super::fast_send::SHORT;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::contention::lock_in_a_moment;
