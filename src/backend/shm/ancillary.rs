@@ -105,7 +105,7 @@ fn send_now(view: Sending<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<b
             let flags = writer.opening_flags() | LAST | ANCILLARY;
             writer.publish(Some(ticket), bytes, flags);
             writer.set_state(message::WHOLE);
-            view.ring().map_err(Fault::Untold)?;
+            view.ring().map_err(Fault::NotWoken)?;
             view.show_readiness_if_watched();
             Ok(true)
         }

@@ -179,7 +179,7 @@ impl Tx {
             // Where no receiver turns out to be left, the slow path says so.
             sent => self
                 .after_send(sent)
-                .map(|told| told.then_some(()))
+                .map(|rung| rung.then_some(()))
                 .transpose(),
         }
     }

@@ -57,7 +57,7 @@ impl Tx {
             Ok(Some(Loan { position, len }))
         });
         let outcome = self.seal(outcome);
-        self.may_hold |= matches!(outcome, Ok(Some(_)));
+        self.may_have_reserved |= matches!(outcome, Ok(Some(_)));
         outcome
     }
 
@@ -74,7 +74,7 @@ impl Tx {
             // One who could not have the lock holds the side still.
             self.give_back();
         }
-        self.may_hold = false;
+        self.may_have_reserved = false;
         self.seal(outcome)
     }
 
@@ -103,17 +103,17 @@ impl Tx {
         }
         writer.publish_in_place(loan.position, loan.len);
         reservation.give_back();
-        let told = view.ring();
+        let rung = view.ring();
         view.show_readiness_if_watched();
         drop(guard);
-        told?;
+        rung?;
         Ok(())
     }
 
     /// Gives back what is held, unsent.
     #[cold]
     pub(crate) fn give_back(&mut self) {
-        self.may_hold = false;
+        self.may_have_reserved = false;
         let control = self.end.control();
         let reservation = Reservation::of_tx(control);
         if !reservation.is_ours(self.id) {
@@ -169,7 +169,7 @@ impl Rx {
         reservation.is_lent();
         drop(guard);
         self.verified = verified;
-        self.may_hold = true;
+        self.may_have_reserved = true;
         Some(Loan {
             position: next.at,
             len: next.header.len,
@@ -202,7 +202,7 @@ impl Rx {
 
     /// Gives the side back; the lent message stays in the ring unless it is named.
     pub(super) fn give_reservation_back(&mut self, taken: Option<Loan>) {
-        self.may_hold = false;
+        self.may_have_reserved = false;
         let view = View::new(&self.end);
         let reader = view.reader;
         let reservation = Reservation::of_rx(reader.control);

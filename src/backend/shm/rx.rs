@@ -42,7 +42,7 @@ pub(crate) struct Rx {
     pub(super) verified: u64,
     pub(super) stream: Stream,
     /// Whether a message lent by this handle may still hold the side.
-    pub(super) may_hold: bool,
+    pub(super) may_have_reserved: bool,
 }
 
 impl Rx {
@@ -57,7 +57,7 @@ impl Rx {
             id: reservation::new_end(),
             verified,
             stream: Stream::default(),
-            may_hold: false,
+            may_have_reserved: false,
         }
     }
 
@@ -451,7 +451,7 @@ impl backend::Rx for Rx {
 
 impl Drop for Rx {
     fn drop(&mut self) {
-        if self.may_hold {
+        if self.may_have_reserved {
             self.give_reservation_back(None);
         }
     }

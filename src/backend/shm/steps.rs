@@ -25,7 +25,7 @@ impl Tx {
         } else {
             self.begin(bytes, progress)
         };
-        self.may_hold |= progress.has_begun;
+        self.may_have_reserved |= progress.has_begun;
         if !matches!(outcome, Err(Fault::NotNow)) {
             *progress = Progress::default();
             self.take_back();
@@ -35,7 +35,7 @@ impl Tx {
 
     /// Takes the message in steps of this end back, if there is one.
     pub(crate) fn take_back(&mut self) {
-        if self.may_hold {
+        if self.may_have_reserved {
             self.give_back();
         }
     }
@@ -56,9 +56,9 @@ impl Tx {
                 sent: first.len(),
                 ..Progress::default()
             };
-            let told = view.ring();
+            let rung = view.ring();
             Reservation::of_tx(writer.control).has_stepped();
-            Ok(told?)
+            Ok(rung?)
         })?;
         self.go_on(bytes, progress)
     }
@@ -109,7 +109,7 @@ fn fill(
         progress.sent += fragment.len();
         if is_last {
             Reservation::of_tx(writer.control).message_is_whole();
-            return view.ring().map_err(Fault::Untold);
+            return view.ring().map_err(Fault::NotWoken);
         }
         view.ring()?;
     }

@@ -34,7 +34,7 @@ pub(crate) struct Tx {
     /// What tells this end from others of its process.
     pub(super) id: u64,
     /// Whether a reservation of this end, or a message in steps, may still hold the side.
-    pub(super) may_hold: bool,
+    pub(super) may_have_reserved: bool,
     /// What this handle has noted for observers.
     pub(super) noted: Noted,
 }
@@ -186,7 +186,7 @@ impl Tx {
             backoff,
             fate: Fate::Open,
             id: reservation::new_end(),
-            may_hold: false,
+            may_have_reserved: false,
             noted: Noted::default(),
         }
     }
@@ -229,7 +229,7 @@ impl Tx {
             let writer = view.writer;
             writer.publish(None, bytes, writer.opening_flags() | LAST);
             writer.set_state(message::WHOLE);
-            view.ring().map_err(Fault::Untold)?;
+            view.ring().map_err(Fault::NotWoken)?;
             view.show_readiness_if_watched();
             Ok(())
         })
@@ -321,23 +321,23 @@ fn send_in_fragments<'a>(
     writer.set_state(message::OPEN);
     writer.control.tx.sender.note(Process::current()?);
     writer.publish(Some(bytes.len() as u64), first, flags);
-    let mut told = view.ring().map_err(Fault::Io);
+    let mut rung = view.ring().map_err(Fault::Io);
     while rest.len() > 0 {
         let (fragment, after) = rest.split_at(fragment_max.min(rest.len()));
-        told = told.and_then(|()| wait_for_room(view, span_of(fragment.len()), wait, backoff));
-        if told.is_err() {
+        rung = rung.and_then(|()| wait_for_room(view, span_of(fragment.len()), wait, backoff));
+        if rung.is_err() {
             writer.set_state(message::WITHDRAWN);
-            return told;
+            return rung;
         }
         let is_last = after.len() == 0;
         writer.publish(None, fragment, if is_last { LAST } else { 0 });
-        told = view
+        rung = view
             .ring()
-            .map_err(if is_last { Fault::Untold } else { Fault::Io });
+            .map_err(if is_last { Fault::NotWoken } else { Fault::Io });
         rest = after;
     }
     writer.set_state(message::WHOLE);
-    told
+    rung
 }
 
 /// Waits in the middle of a message, keeping the lock.
@@ -424,7 +424,7 @@ impl backend::Tx for Tx {
 impl Drop for Tx {
     #[inline]
     fn drop(&mut self) {
-        if self.may_hold {
+        if self.may_have_reserved {
             self.give_back();
         }
     }

@@ -122,7 +122,7 @@ impl Sender {
     /// ```
     pub fn send_fast(&mut self, message: &[u8]) -> Result<bool, SendError> {
         match self.send_soon(message) {
-            Some(told) => told.map(|()| true).map_err(SendError::Io),
+            Some(rung) => rung.map(|()| true).map_err(SendError::Io),
             None => Ok(false),
         }
     }
