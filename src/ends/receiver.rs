@@ -8,7 +8,7 @@ use std::{fmt, io, ptr};
 use crate::backend::{Rx, kernel, shm};
 use crate::ends::ancillary::MAX_END_CAPACITY;
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::sys::clock::{Deadline, Timeout};
 use crate::{Backend, Message, RecvError, RecvTimeoutError, TryRecvError};
 

@@ -30,7 +30,7 @@ use super::tx::{Tx, View as Sending};
 use super::view::View;
 use crate::backend::{ancillary, without_descriptors};
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::ring::reader::Next;
 use crate::ring::record::{ANCILLARY, LAST, PREFIX, span_of};
 use crate::segment::layout::message;

@@ -2,7 +2,7 @@
 
 use super::view::View;
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::ring::reader::Next;
 use crate::ring::record::{FIRST, LAST, PREFIX};
 

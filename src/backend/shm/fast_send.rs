@@ -26,7 +26,7 @@
 //!    `armed`, fences, and looks at the header. The fences order each pair, so one of the two sees the other (`wait::event`).
 //!    On x86_64 the release of the lock is a full barrier by itself.
 //! 10. *Wake them* ([`Tx::complete`]), after the lock was released. A call that dies before that has not returned, so its
-//!    message counts as not sent until the next sender rings. Whoever has to wait rings first.
+//!     message counts as not sent until the next sender rings. Whoever has to wait rings first.
 
 use std::hint::assert_unchecked;
 use std::io;
@@ -304,7 +304,7 @@ mod tests {
     use super::super::pair;
     use super::*;
     use crate::backend::{Rx as _, Tx as _};
-    use crate::ring::destination::Destination;
+    use crate::ring::payload::Destination;
     use crate::segment::geometry::Wanted;
     use crate::sys::clock::Timeout;
     use crate::wait::backoff::Spin;

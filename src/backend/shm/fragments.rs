@@ -4,7 +4,7 @@ use super::ancillary;
 use super::deliver::{deliver, take_whole};
 use super::view::View;
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::ring::reader::{Extent, Growth, Next};
 use crate::ring::reassembly::Reassembly;
 use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, ANCILLARY, FIRST, LAST, PREFIX};

@@ -123,7 +123,7 @@ fn fill(
 mod tests {
     use super::*;
     use crate::backend::Rx as _;
-    use crate::ring::destination::Destination;
+    use crate::ring::payload::Destination;
     use crate::segment::geometry::Wanted;
     use crate::segment::layout::message;
     use crate::wait::backoff::Spin;

@@ -8,7 +8,7 @@ use super::deliver::{deliver, take_whole};
 use super::fragments::{self, Attempt};
 use super::view::View;
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::ring::reader::{Extent, Next, Unlocked};
 use crate::ring::reassembly::Reassembly;
 use crate::ring::record::{FIRST, LAST};
