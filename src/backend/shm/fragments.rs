@@ -139,8 +139,8 @@ fn take_bytes(
     Ok(unsafe { reassembly.arrived(len, into) })
 }
 
-/// Passes over the records of a message whose receiver is gone, as far as they are there; one ring's
-/// worth at most, in case a liar goes on writing them.
+/// Passes over the records of a message whose receiver has died or closed its end, as far as they are there. One ring's worth
+/// at most, in case a liar goes on writing them.
 pub(super) fn skip_residue(view: View<'_>) -> Result<(), Fault> {
     let mut budget = view.reader.rules.effort_max();
     while view.reassembly().has_residue() && budget > 0 {
@@ -157,8 +157,8 @@ pub(super) fn skip_residue(view: View<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// For a receiver that a living holder keeps out: takes over where the holder's message has come to its
-/// end without it, since its sender died or took it back. Returns whether it did.
+/// For a receiver that a living holder keeps out: takes over if the holder's message ended because its sender died or took it
+/// back. Returns whether it did.
 ///
 /// # Errors
 ///

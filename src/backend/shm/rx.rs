@@ -38,10 +38,10 @@ pub(crate) struct Rx {
     pub(super) fate: Fate,
     /// What tells this handle from others of its process.
     pub(super) id: u64,
-    /// Position up to which was looked whether anybody wrote what is there.
+    /// Position up to which this handle has checked that senders wrote what is there.
     pub(super) verified: u64,
     pub(super) stream: Stream,
-    /// Whether a message lent by this handle may still hold the side.
+    /// Whether this handle may still have the side reserved, for a message that it has lent.
     pub(super) may_have_reserved: bool,
 }
 
@@ -110,7 +110,7 @@ struct Call<'a> {
     woken: Woken,
     look_after: Duration,
     deadlock_check: DeadlockCheck,
-    /// Sleeps end with the sender's process too, because of a message that is there in part.
+    /// Whether sleeps end with the sender's process too, because a message is there that is not whole.
     is_after_sender: bool,
 }
 
@@ -146,7 +146,7 @@ impl<'a> Call<'a> {
     ) -> Result<usize, Fault> {
         let view = self.view;
         let mut has_looked_again = false;
-        // What fits the ring is left there until it is whole, but by one who waits for nothing else.
+        // A message that fits the ring is left there until it is whole, except by a call that waits without limit.
         let mut streams = self.timeout == Timeout::FOREVER;
         loop {
             view.end.closing.check()?;
@@ -318,7 +318,7 @@ impl<'a> Call<'a> {
         )
     }
 
-    /// Whether every sender is gone, as far as one asks who is going to wait or has no time to.
+    /// Whether no sender is left, as far as a call asks that is about to wait or has no time to wait.
     fn is_disconnected(&mut self) -> Result<bool, Fault> {
         let view = self.view;
         Ok(self
@@ -330,14 +330,14 @@ impl<'a> Call<'a> {
     fn look_after_sender(&mut self) -> Result<(), Fault> {
         let sender = self.view.reader.control.tx.sender.process();
         if !mem::replace(&mut self.is_after_sender, true) {
-            // A process that deadlocks are looked for with.
+            // The process that deadlock detection watches.
             self.wait.watch(None);
             self.deadlock_check.forget();
         }
         Ok(self.wait.look_after(sender, SENDER_LOOK)?)
     }
 
-    /// Waits once. One that is inside a message keeps the lock.
+    /// Waits once. A call that is inside a message keeps the lock.
     fn rest(
         &mut self,
         session: &mut Option<Session<'a, ()>>,
@@ -404,7 +404,7 @@ enum Begun<'a> {
     Session(Session<'a, ()>),
     /// A message of this length was received without the lock.
     Received(usize),
-    /// Others were in the way.
+    /// Others had the side.
     LookAgain,
 }
 

@@ -1,8 +1,8 @@
 //! Sending a long message in steps, none of which waits: for tasks, which own no lock between two polls.
 //!
-//! The first step notes this end as the holder of the senders' side (`ring::reservation`) and publishes as many fragments as
-//! there is room for; each later one finds its note and goes on. The lock is held for one step only, so its mark does
-//! not tell of a death between two: the note does.
+//! The first step reserves the senders' side (`ring::reservation`) and publishes as many fragments as there is room for. Each
+//! later step finds the reservation and goes on. The lock is held for one step only, so its mark shows no death between
+//! two steps. The reservation does.
 
 use super::tx::{Tx, View};
 use crate::backend::Progress;
@@ -68,7 +68,7 @@ impl Tx {
             end, life_line, id, ..
         } = self;
         let view = View::new(end);
-        // Nobody else has it for longer than a short section meanwhile.
+        // No other thread has the lock for longer than a short section while the side is reserved.
         let guard = view.writer.control.tx.lock.lock(Timeout::closing())?;
         view.make_good(guard.owner_died())?;
         end.closing.check()?;

@@ -19,7 +19,7 @@ use crate::wait::sleep::Place;
 /// Room is given back at the latest when it is this fraction of the ring.
 const LAZY_FRACTION: u64 = 8;
 
-/// The parts of a receiver that its calls share, apart from its own state.
+/// What a receiver sees of its side, apart from the handle's own state.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) end: &'a End,
@@ -81,7 +81,7 @@ impl<'a> View<'a> {
         &self.reader.control.rx.reassembly
     }
 
-    /// For a receiver that a holder keeps out: whether nothing more can come but what the holder has.
+    /// For a receiver that a holder keeps out: whether nothing can come any more but what the holder has.
     pub(super) fn is_at_end_for_others(self, life_line: &mut LifeLine) -> Result<bool, Fault> {
         Ok(life_line.look(self.place.event, self.end.socket())? && self.reader.peek()?.is_none())
     }
@@ -118,8 +118,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Takes away a message that its sender has taken back before it was whole, where nobody is inside it: one who only
-    /// looks would keep its room from the senders for ever. Under the lock.
+    /// Removes a message that its sender has taken back before it was whole, if nobody is inside it. Otherwise a receiver that
+    /// only looks would keep its room from the senders for ever. Under the lock.
     pub(super) fn pass_over_withdrawn(self) -> Result<(), Fault> {
         let Some(next) = self.reader.peek()? else {
             return Ok(());
