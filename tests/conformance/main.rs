@@ -20,6 +20,8 @@ mod causes;
 mod closing;
 mod combined;
 mod crowds;
+#[cfg(target_arch = "x86_64")]
+mod cut_short;
 mod death;
 mod descriptors;
 mod dumps;
