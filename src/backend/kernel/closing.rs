@@ -31,7 +31,7 @@ impl End {
         let side = Closable {
             closing: &self.closing,
             lock,
-            fds: [Some(self.pipe()), parcels].into_iter().flatten().collect(),
+            fds: (self.pipe(), parcels),
         };
         self.watch.hide(self.pipe());
         let outcome = side.close(|guard, _| {

@@ -33,10 +33,7 @@ impl End {
         let side = Closable {
             closing: &self.closing,
             lock,
-            fds: [Some(self.socket()), parcels]
-                .into_iter()
-                .flatten()
-                .collect(),
+            fds: (self.socket(), parcels),
         };
         self.watch.hide(self.socket());
         let outcome = side.close(|guard, kept| {
