@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::error::{Fault, RecvError};
 use crate::ring::lock::Guard;
 use crate::segment::layout::SideLock;
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::closing::{Closing, is_our_thread};
 use crate::sys::thread::Thread;
 
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(super) struct Closable<'a> {
     pub(super) closing: &'a Closing,
     pub(super) lock: &'a SideLock,
-    /// What makes the process a holder: the one by which a close reaches the other side, and the socket for parcels.
+    /// What makes the process a holder: the one by which a close reaches the other side, and the ancillary socket.
     pub(super) fds: (BorrowedFd<'a>, Option<BorrowedFd<'a>>),
 }
 
@@ -44,13 +44,13 @@ impl<'a> Closable<'a> {
         let Some(closer) = self.closing.begin()? else {
             return Ok(false);
         };
-        let (first, parcels) = self.fds;
+        let (first, ancillary) = self.fds;
         // No list, which would allocate: a signal handler may close too.
-        match parcels {
-            Some(parcels) => closer.take_away(&[first, parcels])?,
+        match ancillary {
+            Some(ancillary) => closer.take_away(&[first, ancillary])?,
             None => closer.take_away(&[first])?,
         }
-        // The threads that follow one in poll(2) (`wait::crowd`) end one after the other as each passes the lead on.
+        // The threads that follow one in poll(2) (`wait::poll_group`) end one after the other as each passes the lead on.
         closer.wake(|| self.lock.wake_all());
         settle(wait_for_our_calls(self.lock), closer.kept());
         closer.finish(first)?;
@@ -63,7 +63,7 @@ impl<'a> Closable<'a> {
 fn wait_for_our_calls(lock: &SideLock) -> Option<Guard<'_>> {
     let us = Thread::current().ok()?.id();
     loop {
-        match lock.lock(Patience::Unasked(Deadline::after(LOOK))) {
+        match lock.lock(Timeout::Unasked(Deadline::after(LOOK))) {
             Ok(guard) => return Some(guard),
             Err(Fault::NotNow) => {}
             Err(_) => return None,
