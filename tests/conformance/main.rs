@@ -20,6 +20,9 @@ mod broken_pipe;
 mod capacity;
 mod causes;
 mod closing;
+mod closing_blocked;
+mod closing_forks;
+mod closing_numbers;
 mod combined;
 mod crowds;
 #[cfg(target_arch = "x86_64")]

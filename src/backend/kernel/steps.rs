@@ -10,7 +10,6 @@ use super::page;
 use super::tx::{Side, Tx, note_what_was_left};
 use crate::backend::Progress;
 use crate::error::Fault;
-use crate::ring::reassembly;
 use crate::ring::reservation::not_the_holder;
 use crate::sync::Ordering;
 use crate::sys::clock::Timeout;
@@ -24,7 +23,7 @@ impl Tx {
     pub(crate) fn send_step(&mut self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
         self.fate.check(&self.end.closing)?;
         let outcome = self.step(bytes, progress);
-        self.may_hold |= progress.has_begun;
+        self.may_have_reserved |= progress.has_begun;
         if !matches!(outcome, Err(Fault::NotNow)) {
             *progress = Progress::default();
             self.take_back();
@@ -76,7 +75,7 @@ impl Tx {
 
     /// Takes the message in steps of this end back, if there is one.
     pub(crate) fn take_back(&mut self) {
-        if !std::mem::take(&mut self.may_hold) {
+        if !std::mem::take(&mut self.may_have_reserved) {
             return;
         }
         let shared = self.end.page.shared();
@@ -90,10 +89,10 @@ impl Tx {
         self.tidy_up();
     }
 
-    /// Takes the note of an end that has let go away, unless somebody was faster.
+    /// Removes the note of an end that has let go, unless somebody was faster.
     fn tidy_up(&self) {
         let tx = &self.end.page.shared().tx;
-        if let Ok(_guard) = tx.lock.lock(reassembly::close_timeout()) {
+        if let Ok(_guard) = tx.lock.lock(Timeout::closing()) {
             note_what_was_left(&self.end);
             tx.reservation().tidy_up();
         }
