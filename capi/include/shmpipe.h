@@ -1125,7 +1125,8 @@ shmpipe_status shmpipe_sender_fd(shmpipe_sender *tx,
  * descriptor, an eventfd(2) for instance, that the signal handler makes readable. While it is readable no call sleeps,
  * and the hook is asked; the hook reads it empty before it returns false. A negative number is none.
  *
- * Neither function may be left by longjmp(3) or a C++ exception.
+ * The hook may use any handle but those of the call that asks it, which is still inside. Neither function may be left by
+ * longjmp(3) or a C++ exception.
  *
  * SHMPIPE_INVALID: a function is NULL, or `wake_fd` is no open descriptor. Otherwise SHMPIPE_OK: what the calls returned
  * is for `calls` to keep.

@@ -302,8 +302,8 @@ impl Core {
             state.is_open = false;
             (state.receiver.take(), state.sender.take())
         });
-        let receiver = receiver.map_or(Ok(()), Half::close);
-        let sender = sender.map_or(Ok(()), Half::close);
+        let receiver = receiver.map_or(Ok(()), |half| half.close(py));
+        let sender = sender.map_or(Ok(()), |half| half.close(py));
         receiver.and(sender).map_err(of_io)
     }
 

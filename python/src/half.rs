@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use pyo3::Python;
 use shmpipe::{Receiver, Sender, Spin};
 
 use crate::blocking::fork_generation;
@@ -177,16 +178,21 @@ impl<T: End> Half<T> {
             .collect())
     }
 
-    /// Closes the end in this process, but for what threads inside calls still have.
+    /// Closes the end in this process, but for what threads inside calls still have. Gives the GIL up where it waits: a
+    /// thread inside a long message may be asking for it.
     ///
     /// # Errors
     ///
     /// In a forked child, where the descriptors that it takes are wanting.
-    pub(crate) fn close(mut self) -> io::Result<()> {
+    pub(crate) fn close(mut self, py: Python<'_>) -> io::Result<()>
+    where
+        T: Sync,
+    {
         self.notice_fork();
         if self.has_lost {
             // A handle that nobody gives back holds the end.
-            self.template.close_all()?;
+            let template = &self.template;
+            py.detach(|| template.close_all())?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::ring::lock::Guard;
 use crate::segment::layout::SideLock;
 use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::closing::{Closing, is_our_thread};
+use crate::sys::thread::Thread;
 
 /// How long to wait for the lock before looking whose it is.
 const LOOK: Duration = Duration::from_millis(5);
@@ -24,8 +25,8 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(super) struct Closable<'a> {
     pub(super) closing: &'a Closing,
     pub(super) lock: &'a SideLock,
-    /// What makes the process a holder.
-    pub(super) fds: Vec<BorrowedFd<'a>>,
+    /// What makes the process a holder: the one by which a close reaches the other side, and the ancillary socket.
+    pub(super) fds: (BorrowedFd<'a>, Option<BorrowedFd<'a>>),
 }
 
 impl<'a> Closable<'a> {
@@ -43,11 +44,16 @@ impl<'a> Closable<'a> {
         let Some(closer) = self.closing.begin()? else {
             return Ok(false);
         };
-        closer.take_away(&self.fds)?;
+        let (first, ancillary) = self.fds;
+        // No list, which would allocate: a signal handler may close too.
+        match ancillary {
+            Some(ancillary) => closer.take_away(&[first, ancillary])?,
+            None => closer.take_away(&[first])?,
+        }
         // The threads that follow one in poll(2) (`wait::poll_group`) end one after the other as each passes the lead on.
         closer.wake(|| self.lock.wake_all());
         settle(wait_for_our_calls(self.lock), closer.kept());
-        closer.finish(self.fds[0])?;
+        closer.finish(first)?;
         Ok(true)
     }
 }
@@ -55,6 +61,7 @@ impl<'a> Closable<'a> {
 /// Waits until no thread of this process is inside a section that began before the close. With the lock, unless another
 /// process keeps it.
 fn wait_for_our_calls(lock: &SideLock) -> Option<Guard<'_>> {
+    let us = Thread::current().ok()?.id();
     loop {
         match lock.lock(Timeout::Unasked(Deadline::after(LOOK))) {
             Ok(guard) => return Some(guard),
@@ -63,7 +70,9 @@ fn wait_for_our_calls(lock: &SideLock) -> Option<Guard<'_>> {
         }
         // SYNC: side-lock. Whoever takes the lock after this sees that the side is closed.
         let owner = lock.owner_in_order();
-        if !owner.is_some_and(is_our_thread) {
+        // The caller is inside no lock, so that it is said to be is a lie.
+        let is_ours = |&id: &u32| id != us && is_our_thread(id);
+        if owner.filter(is_ours).is_none() {
             return None;
         }
     }
@@ -71,4 +80,21 @@ fn wait_for_our_calls(lock: &SideLock) -> Option<Guard<'_>> {
 
 fn to_io_error(fault: Fault) -> io::Error {
     RecvError::from(fault).into()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+    #[test]
+    fn a_lock_that_a_liar_says_is_the_callers_own_is_not_waited_for() {
+        let lock = SideLock {
+            word: AtomicU32::new(0),
+            namespace: AtomicU64::new(0),
+        };
+        let us = Thread::current().unwrap().id();
+        lock.word.store(us, Ordering::Relaxed);
+        assert!(wait_for_our_calls(&lock).is_none());
+    }
 }

@@ -26,7 +26,8 @@ impl Sender {
     ///   [`Aborted`](crate::RecvError::Aborted). The close waits for calls that are in the middle of a change. One that
     ///   waits for another process's slot, view or message ends after 50 ms at the latest, any other is woken at once;
     /// - a [`Slot`](crate::Slot) cannot be committed any more, and a [`View`](crate::View) is as it was. Either keeps
-    ///   others of its side waiting until it is dropped, and so does a task's long message until the task runs;
+    ///   others of its side waiting until it is dropped, and so does a task's long message until the task runs. A sender
+    ///   that sleeps for the room of such a view hears of it by the next receive of another process;
     /// - the numbers of the descriptors, and one more, stay taken until the last handle is dropped. They stand for a socket
     ///   that is hung up, so no other descriptor is ever used in their place, whatever the threads are doing.
     ///   [`as_fd`](std::os::fd::AsFd) shows the end as ready. A poll(2) of one's own that has begun before is not ended,
@@ -71,7 +72,8 @@ impl Sender {
 impl Receiver {
     /// Closes the receiving side in this process, for all its handles, as [`Sender::close`].
     ///
-    /// What this handle has taken out of the pipe by [`BufRead`](io::BufRead) and not handed out is lost.
+    /// What a handle has taken out of the pipe by [`BufRead`](io::BufRead) and not handed out is still handed out by that
+    /// handle.
     ///
     /// # Errors
     ///

@@ -51,7 +51,8 @@ static NO_PROCESS: AtomicGeneration = AtomicGeneration::new(u32::MAX);
 
 /// What is known of a thread: its identity and the fork generation in which that was read; generation 0 is none.
 ///
-/// The identity is written first, so that a signal handler in between finds no half of it.
+/// The identity is written first and the place of the process's generation last, so that a signal handler in between finds
+/// no half of it; nor does a child that the handler forks, for which the process has generation 0 too.
 pub(crate) struct Known {
     generation: Cell<u32>,
     /// Where the generation of the process stands, at hand beside the thread's own.
@@ -78,11 +79,19 @@ impl Known {
         self.sent.set(self.sent.get().wrapping_add(1));
     }
 
-    fn set(&self, page: &'static OwnPage, generation: u32, thread: Thread) {
+    /// Calls `between` between two steps.
+    fn set(
+        &self,
+        page: &'static OwnPage,
+        generation: u32,
+        thread: Thread,
+        mut between: impl FnMut(),
+    ) {
         self.thread.set(thread);
-        self.process.set(ptr::from_ref(page.generation_word()));
-        compiler_fence();
+        between();
         self.generation.set(generation);
+        between();
+        self.process.set(ptr::from_ref(page.generation_word()));
     }
 }
 
@@ -148,7 +157,7 @@ impl Thread {
                 // What a signal handler that forked was inside of, and this thread is not. The C library leaves it.
                 thread.set_pending(ptr::null_mut());
             }
-            current.set(page, generation, thread);
+            current.set(page, generation, thread, compiler_fence);
         });
         Ok(thread)
     }
@@ -348,6 +357,38 @@ mod tests {
         pending.take_back();
         // SAFETY: as above.
         assert!(unsafe { (*thread.head).list_op_pending }.is_null());
+    }
+
+    /// A signal handler that comes while the thread is noted may fork, and its child reads 0 for the generation.
+    #[test]
+    fn a_thread_that_is_half_noted_is_known_nowhere() {
+        let page = OwnPage::get().unwrap();
+        let thread = Thread::current().unwrap();
+        let known = Known {
+            generation: Cell::new(0),
+            process: Cell::new(&raw const NO_PROCESS),
+            thread: Cell::new(thread),
+            sent: Cell::new(0),
+        };
+        let is_known_in_a_child = || {
+            // SAFETY: the child makes no call but `_exit`.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: it ends the child.
+                unsafe { libc::_exit(i32::from(known.thread().is_some())) };
+            }
+            let mut status = 0;
+            // SAFETY: waits for the child that was just made.
+            unsafe { libc::waitpid(child, &raw mut status, 0) };
+            status != 0
+        };
+        let mut steps = 0;
+        known.set(page, page.generation(), thread, || {
+            assert!(known.thread().is_none() && !is_known_in_a_child());
+            steps += 1;
+        });
+        assert_eq!(steps, 2);
+        assert!(known.thread().is_some() && !is_known_in_a_child());
     }
 
     #[test]

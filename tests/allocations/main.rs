@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod closing;
 mod counting;
 #[cfg(feature = "serde")]
 mod serde;

@@ -13,6 +13,7 @@ on_both_backends! {
     ends_of_values_close_as_the_ends_below_them,
     later_receives_are_refused,
     later_sends_are_refused,
+    what_a_handle_had_taken_before_is_still_handed_out,
     what_was_sent_before_the_close_is_received,
     a_second_close_is_as_the_first,
     closes_of_many_handles_at_once_are_one,
@@ -103,6 +104,18 @@ fn later_sends_are_refused(backend: Backend) {
     assert_closed(tx.into_fds().unwrap_err());
     assert_eq!(rx.recv().unwrap().len(), 0);
     assert_at_end(&mut rx);
+}
+
+fn what_a_handle_had_taken_before_is_still_handed_out(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    tx.send(b"begun, ended").unwrap();
+    tx.send(b"never received").unwrap();
+    let mut begun = [0; 6];
+    rx.read_exact(&mut begun).unwrap();
+    let kept = rx.try_clone().unwrap();
+    kept.close().unwrap();
+    assert_eq!(&*rx.recv().unwrap(), b" ended");
+    assert_closed(rx.recv().map(drop).unwrap_err());
 }
 
 fn what_was_sent_before_the_close_is_received(backend: Backend) {

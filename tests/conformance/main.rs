@@ -25,6 +25,8 @@ mod closing_forks;
 mod closing_numbers;
 mod combined;
 mod crowds;
+#[cfg(target_arch = "x86_64")]
+mod cut_short;
 mod death;
 mod descriptors;
 mod dumps;

@@ -3,6 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use shmpipe::{Backend, PipeOptions, Receiver, RecvError, Sender, TrySendError};
 
@@ -102,6 +103,7 @@ impl Crew {
         let mut watch = Watch::new(self.ledger);
         while self.ledger.progress().0 < messages || self.killed.iter().sum::<u64>() < kills {
             self.strike();
+            self.replace_who_closed();
             self.look(&mut watch);
         }
         self.go_on();
@@ -125,12 +127,12 @@ impl Crew {
     }
 
     fn print(&self, books: &Books, elapsed: Duration) {
-        let [forks, starved, refused] = self.ledger.troubles();
+        let [forks, starved, refused, closed] = self.ledger.troubles();
         let ([senders, receivers], stops) = (self.killed, self.stops);
         println!("{books}");
         println!(
             "{senders} sending and {receivers} receiving processes killed, {stops} stopped, {forks} forked, {starved} \
-             changes of the number of descriptors, {refused} clones refused; {} ms",
+             changes of the number of descriptors, {refused} clones refused, {closed} closes; {} ms",
             elapsed.as_millis()
         );
     }
@@ -192,8 +194,15 @@ impl Crew {
         }
         let receives = usize::from(self.places[at].role != Role::Sends);
         let child = self.places[at].child.take();
-        child.expect("places are empty at the end only").kill();
-        self.killed[receives] += 1;
+        let child = child.expect("places are empty at the end only");
+        let pid = child.pid();
+        kill(pid, Signal::SIGKILL).expect("a child that was not waited for");
+        match child.wait_status() {
+            WaitStatus::Signaled(_, Signal::SIGKILL, _) => self.killed[receives] += 1,
+            // It has closed its side.
+            WaitStatus::Exited(_, 0) if self.profile.troubles.closes => {}
+            status => panic!("process {pid} ended before it could be killed: {status:?}"),
+        }
         self.start(at);
     }
 
@@ -201,8 +210,9 @@ impl Crew {
     fn look(&self, watch: &mut Watch) {
         for child in self.places.iter().filter_map(|place| place.child.as_ref()) {
             if let Some((status, code)) = ended(child) {
+                let may_end = self.ledger.is_over() || self.profile.troubles.closes;
                 assert!(
-                    code == 0 && self.ledger.is_over(),
+                    code == 0 && may_end,
                     "process {} ended: {status:?}\n{}",
                     child.pid(),
                     self.ledger.doing()
@@ -215,6 +225,19 @@ impl Crew {
                 "nothing sent or received for {PATIENCE:?}\n{doing}{}",
                 own_group()
             );
+        }
+    }
+
+    fn replace_who_closed(&mut self) {
+        if !self.profile.troubles.closes {
+            return;
+        }
+        for at in 0..self.places.len() {
+            if ended(self.child(at)).is_some_and(|(_, code)| code == 0) {
+                let child = self.places[at].child.take();
+                child.expect("just looked at").join();
+                self.start(at);
+            }
         }
     }
 

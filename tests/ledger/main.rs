@@ -36,6 +36,9 @@ on_both_backends! {
     deaths_on_both_sides_lose_what_was_held_only within 200,
     processes_without_a_descriptor_to_spare_lose_nothing within 200,
     forked_children_that_end_anywhere_lose_nothing_without_a_report within 200,
+    sides_closed_under_their_threads_lose_what_was_held_only within 200,
+    sides_closed_between_forks_lose_what_was_held_only within 200,
+    sides_closed_among_deaths_lose_what_was_held_only within 200,
     all_troubles_at_once_lose_what_was_held_only within 200,
 }
 
@@ -64,6 +67,7 @@ impl Profile {
             senders: matches!(self.kills, Some(Target::Senders | Target::All)),
             receivers: matches!(self.kills, Some(Target::Receivers | Target::All)),
             children: self.troubles.forks,
+            closes: self.troubles.closes,
         }
     }
 }
@@ -128,6 +132,39 @@ fn forked_children_that_end_anywhere_lose_nothing_without_a_report(backend: Back
     run(backend, 60_000, 0, profile);
 }
 
+fn closed(backend: Backend, forks: bool) {
+    let profile = Profile {
+        troubles: Troubles {
+            closes: true,
+            forks,
+            ..Troubles::default()
+        },
+        ..Profile::default()
+    };
+    run(backend, 60_000, 0, profile);
+}
+
+fn sides_closed_under_their_threads_lose_what_was_held_only(backend: Backend) {
+    closed(backend, false);
+}
+
+fn sides_closed_between_forks_lose_what_was_held_only(backend: Backend) {
+    closed(backend, true);
+}
+
+fn sides_closed_among_deaths_lose_what_was_held_only(backend: Backend) {
+    let profile = Profile {
+        kills: Some(Target::All),
+        troubles: Troubles {
+            starves: true,
+            forks: true,
+            closes: true,
+        },
+        ..Profile::default()
+    };
+    run(backend, 60_000, 200, profile);
+}
+
 fn all_troubles_at_once_lose_what_was_held_only(backend: Backend) {
     let profile = Profile {
         kills: Some(Target::All),
@@ -136,6 +173,7 @@ fn all_troubles_at_once_lose_what_was_held_only(backend: Backend) {
         troubles: Troubles {
             starves: true,
             forks: true,
+            closes: false,
         },
     };
     run(backend, 60_000, 200, profile);

@@ -197,6 +197,8 @@ pub(super) struct Ledger {
     starved: &'static AtomicU64,
     /// Clones that were refused.
     refused: &'static AtomicU64,
+    /// Sides that a process closed.
+    closed: &'static AtomicU64,
     /// Messages noted as having come twice.
     doubles: &'static AtomicU64,
     twice: &'static [AtomicU64],
@@ -217,8 +219,9 @@ impl Ledger {
             forked,
             starved,
             refused,
+            closed,
             doubles,
-        ] = shared_counters(8)
+        ] = shared_counters(9)
         else {
             unreachable!("there are as many as were asked for");
         };
@@ -230,6 +233,7 @@ impl Ledger {
             forked,
             starved,
             refused,
+            closed,
             doubles,
             twice: shared_counters(TWICE),
             short: shared_counters(STAMPED),
@@ -285,15 +289,20 @@ impl Ledger {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn count_close(self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Messages sent and received so far.
     pub(super) fn progress(self) -> (u64, u64) {
         let count = |word: &AtomicU64| word.load(Ordering::Relaxed);
         (count(self.sent), count(self.received))
     }
 
-    /// Forks, starvings and refused clones so far.
-    pub(super) fn troubles(self) -> [u64; 3] {
-        [self.forked, self.starved, self.refused].map(|word| word.load(Ordering::Relaxed))
+    /// Forks, starvings, refused clones and closes so far.
+    pub(super) fn troubles(self) -> [u64; 4] {
+        [self.forked, self.starved, self.refused, self.closed]
+            .map(|word| word.load(Ordering::Relaxed))
     }
 
     /// Enters one received message.

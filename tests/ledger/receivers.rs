@@ -1,6 +1,6 @@
 //! What a receiving thread does: any call of the receiving end; whatever comes is checked and entered.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use shmpipe::{Batch, Receiver, RecvError, RecvTimeoutError, TryRecvError, View, wait};
@@ -27,6 +27,18 @@ enum Outcome {
     Nothing,
     Aborted,
     AtEnd,
+    /// The process has closed its side.
+    Closed,
+}
+
+/// What one life comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    MayCome,
+    /// The pipe is at its end.
+    Never,
+    /// For others.
+    NotForUs,
 }
 
 /// One life that receives.
@@ -49,7 +61,7 @@ impl Receiving {
     }
 
     /// One call of the receiving end; tells whether more can come.
-    pub(super) fn call(&mut self, rx: &mut Receiver, random: &mut Random) -> bool {
+    pub(super) fn call(&mut self, rx: &mut Receiver, random: &mut Random) -> More {
         self.notes.reach();
         let outcome = match random.below(16) {
             0 if self.calls.batches => self.in_a_batch(rx, random),
@@ -77,8 +89,13 @@ impl Receiving {
         if outcome == Outcome::Aborted {
             self.notes.told_of_a_death();
         }
-        self.notes.rest(outcome != Outcome::Nothing);
-        outcome != Outcome::AtEnd
+        self.notes
+            .rest(!matches!(outcome, Outcome::Nothing | Outcome::Closed));
+        match outcome {
+            Outcome::AtEnd => More::Never,
+            Outcome::Closed => More::NotForUs,
+            _ => More::MayCome,
+        }
     }
 
     fn enter(&mut self, entry: Entry) {
@@ -173,10 +190,14 @@ impl Receiving {
     fn after_a_look(&mut self, rx: &mut Receiver, random: &mut Random) -> Outcome {
         if random.below(2) == 0 {
             self.notes.does("poll", 0);
-            rx.poll(Some(some_time(random))).unwrap();
+            if let Err(error) = rx.poll(Some(some_time(random))) {
+                return of_closed(error);
+            }
         } else {
             self.notes.does("wait", 0);
-            wait(&mut [rx], Some(some_time(random))).unwrap();
+            if let Err(error) = wait(&mut [rx], Some(some_time(random))) {
+                return of_closed(error);
+            }
         }
         self.notes.does("try_recv", 1);
         let outcome = rx.try_recv().map(|message| Entry::recognize(&message));
@@ -226,7 +247,7 @@ fn ended(error: RecvError) -> Outcome {
     match error {
         RecvError::Disconnected => Outcome::AtEnd,
         RecvError::Aborted => Outcome::Aborted,
-        error => panic!("{error}"),
+        error => of_closed(error),
     }
 }
 
@@ -235,7 +256,7 @@ fn tried(error: TryRecvError) -> Outcome {
         TryRecvError::Empty => Outcome::Nothing,
         TryRecvError::Disconnected => Outcome::AtEnd,
         TryRecvError::Aborted => Outcome::Aborted,
-        error => panic!("{error}"),
+        error => of_closed(error),
     }
 }
 
@@ -244,8 +265,15 @@ fn timed(error: RecvTimeoutError) -> Outcome {
         RecvTimeoutError::Timeout => Outcome::Nothing,
         RecvTimeoutError::Disconnected => Outcome::AtEnd,
         RecvTimeoutError::Aborted => Outcome::Aborted,
-        error => panic!("{error}"),
+        error => of_closed(error),
     }
+}
+
+/// For the only other error that there may be.
+fn of_closed(error: impl Into<io::Error>) -> Outcome {
+    let error = error.into();
+    assert_eq!(error.kind(), io::ErrorKind::NotConnected, "{error:?}");
+    Outcome::Closed
 }
 
 fn some_time(random: &mut Random) -> Duration {

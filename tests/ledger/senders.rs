@@ -1,6 +1,6 @@
 //! What a sending thread does: any call of the sending end, noted before and after.
 
-use std::io::{IoSlice, Write};
+use std::io::{self, IoSlice, Write};
 use std::time::Duration;
 
 use shmpipe::{SendTimeoutError, Sender, TrySendError};
@@ -11,6 +11,15 @@ use crate::support::Random;
 
 /// Messages of the largest batch.
 const BATCH: usize = 8;
+
+/// How one call came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Sent,
+    NotSent,
+    /// Nor was it sent: the process has closed its side.
+    Closed,
+}
 
 /// One life that sends.
 pub(super) struct Sending {
@@ -33,16 +42,16 @@ impl Sending {
         self.next + BATCH > NUMBERS
     }
 
-    /// One call of the sending end, which may send nothing.
-    pub(super) fn call(&mut self, tx: &mut Sender, random: &mut Random) {
+    /// One call of the sending end, which may send nothing; tells whether the process still has the side.
+    pub(super) fn call(&mut self, tx: &mut Sender, random: &mut Random) -> bool {
         if random.below(8) == 0 {
-            self.send_batch(tx, 1 + random.below(BATCH));
-            return;
+            return self.send_batch(tx, 1 + random.below(BATCH));
         }
         let number = self.next;
         let message = message(self.notes.life, number);
-        let is_sent = self.one(tx, random, &message, number);
-        self.finish(if is_sent { 1 } else { 0 });
+        let outcome = self.one(tx, random, &message, number);
+        self.finish(usize::from(outcome == Outcome::Sent));
+        outcome != Outcome::Closed
     }
 
     fn finish(&mut self, sent: usize) {
@@ -51,18 +60,28 @@ impl Sending {
         self.ledger.count_sent(sent);
     }
 
-    fn send_batch(&mut self, tx: &mut Sender, count: usize) {
+    fn send_batch(&mut self, tx: &mut Sender, count: usize) -> bool {
         let numbers = self.next..self.next + count;
         let batch: Vec<_> = numbers
             .map(|number| message(self.notes.life, number))
             .collect();
         self.notes.does("send_batch", count);
         self.notes.begin(self.next, count);
-        assert_eq!(tx.send_batch(&batch).unwrap(), count);
-        self.finish(count);
+        match tx.send_batch(&batch) {
+            Ok(sent) => {
+                assert_eq!(sent, count);
+                self.finish(count);
+                true
+            }
+            Err(error) => {
+                self.finish(error.sent);
+                of_closed(error.error);
+                false
+            }
+        }
     }
 
-    fn one(&self, tx: &mut Sender, random: &mut Random, message: &[u8], number: usize) -> bool {
+    fn one(&self, tx: &mut Sender, random: &mut Random, message: &[u8], number: usize) -> Outcome {
         let does = |what| {
             self.notes.does(what, message.len());
             self.notes.begin(number, 1);
@@ -75,15 +94,14 @@ impl Sending {
             3..=5 => {
                 does("send_timeout");
                 match tx.send_timeout(message, some_time(random)) {
-                    Ok(()) => true,
-                    Err(SendTimeoutError::Timeout) => false,
-                    Err(error) => panic!("{error}"),
+                    Ok(()) => Outcome::Sent,
+                    Err(SendTimeoutError::Timeout) => Outcome::NotSent,
+                    Err(error) => of_closed(error),
                 }
             }
             6 => {
                 does("send_vectored");
-                tx.send_vectored(&pieces(message, random)).unwrap();
-                true
+                waited(tx.send_vectored(&pieces(message, random)))
             }
             7 => {
                 does("try_send_vectored");
@@ -91,37 +109,48 @@ impl Sending {
             }
             8 => {
                 does("reserve");
-                let mut slot = tx.reserve(message.len()).unwrap();
+                let mut slot = match tx.reserve(message.len()) {
+                    Ok(slot) => slot,
+                    Err(error) => return of_closed(error),
+                };
                 slot.copy_from_slice(message);
                 if random.below(4) == 0 {
                     does("drop of a slot");
-                    return false;
+                    return Outcome::NotSent;
                 }
                 does("commit");
-                slot.commit().unwrap();
-                true
+                waited(slot.commit())
             }
             // An empty write sends nothing.
             9 if !message.is_empty() => {
                 does("write");
-                assert_eq!(tx.write(message).unwrap(), message.len());
-                true
+                waited(tx.write(message).map(|len| assert_eq!(len, message.len())))
             }
             _ => {
                 does("send");
-                tx.send(message).unwrap();
-                true
+                waited(tx.send(message))
             }
         }
     }
 }
 
-fn tried(outcome: Result<(), TrySendError>) -> bool {
+fn tried(outcome: Result<(), TrySendError>) -> Outcome {
     match outcome {
-        Ok(()) => true,
-        Err(TrySendError::Full | TrySendError::TooLargeAtOnce { .. }) => false,
-        Err(error) => panic!("{error}"),
+        Ok(()) => Outcome::Sent,
+        Err(TrySendError::Full | TrySendError::TooLargeAtOnce { .. }) => Outcome::NotSent,
+        Err(error) => of_closed(error),
     }
+}
+
+fn waited(outcome: Result<(), impl Into<io::Error>>) -> Outcome {
+    outcome.map_or_else(of_closed, |()| Outcome::Sent)
+}
+
+/// For the only error that there may be.
+fn of_closed(error: impl Into<io::Error>) -> Outcome {
+    let error = error.into();
+    assert_eq!(error.kind(), io::ErrorKind::NotConnected, "{error:?}");
+    Outcome::Closed
 }
 
 fn some_time(random: &mut Random) -> Duration {

@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shmpipe::{Receiver, Sender};
 
 use super::notes::{Ending, Ledger, Notes};
-use super::receivers::{Calls, Receiving};
+use super::receivers::{Calls, More, Receiving};
 use super::senders::Sending;
 use crate::support::{Random, fork};
 
@@ -16,6 +16,9 @@ const LANES: u64 = 2;
 
 /// Calls of one thread at most.
 const CALLS: u64 = 2000;
+
+/// One call in so many is a close.
+const CLOSES: usize = 200;
 
 /// Calls of a forked child at most.
 const CHILDS_CALLS: u64 = 30;
@@ -27,6 +30,8 @@ pub(super) struct Troubles {
     pub(super) forks: bool,
     /// Has no descriptor to spare now and then.
     pub(super) starves: bool,
+    /// Closes its side while other threads are in their calls, and ends.
+    pub(super) closes: bool,
 }
 
 /// An end as its process's lanes use it.
@@ -35,6 +40,8 @@ pub(super) trait Shared: Sync {
     type Worker;
 
     fn clone_of(&self) -> std::io::Result<Self::Handle>;
+    /// Closes the side in this process.
+    fn close(&self) -> std::io::Result<()>;
     /// A new life, whose receives wait without limit where `waits`.
     fn worker(&self, ledger: Ledger, waits: bool) -> Self::Worker;
     fn notes(worker: &Self::Worker) -> Notes;
@@ -50,32 +57,39 @@ pub(super) struct Sends(pub(super) Sender);
 /// What a receiving process shares.
 pub(super) struct Receives(pub(super) Receiver, pub(super) Calls);
 
-/// A receiving life and whether it has seen the end.
-pub(super) struct UntilEnd(Receiving, bool);
+/// A sending life, and whether its process has closed the side.
+pub(super) struct UntilClosed(Sending, bool);
+
+/// A receiving life and what it has seen last.
+pub(super) struct UntilEnd(Receiving, More);
 
 impl Shared for Sends {
     type Handle = Sender;
-    type Worker = Sending;
+    type Worker = UntilClosed;
 
     fn clone_of(&self) -> std::io::Result<Sender> {
         self.0.try_clone()
     }
 
-    fn worker(&self, ledger: Ledger, _waits: bool) -> Sending {
-        Sending::new(ledger)
+    fn close(&self) -> std::io::Result<()> {
+        self.0.close()
     }
 
-    fn notes(worker: &Sending) -> Notes {
-        worker.notes
+    fn worker(&self, ledger: Ledger, _waits: bool) -> UntilClosed {
+        UntilClosed(Sending::new(ledger), false)
     }
 
-    fn call(worker: &mut Sending, tx: &mut Sender, random: &mut Random) -> bool {
-        worker.call(tx, random);
-        !worker.is_used_up() && !worker.ledger.is_over()
+    fn notes(worker: &UntilClosed) -> Notes {
+        worker.0.notes
     }
 
-    fn is_done(worker: &Sending) -> bool {
-        worker.ledger.is_over()
+    fn call(worker: &mut UntilClosed, tx: &mut Sender, random: &mut Random) -> bool {
+        worker.1 = !worker.0.call(tx, random);
+        !worker.1 && !worker.0.is_used_up() && !worker.0.ledger.is_over()
+    }
+
+    fn is_done(worker: &UntilClosed) -> bool {
+        worker.1 || worker.0.ledger.is_over()
     }
 }
 
@@ -87,9 +101,13 @@ impl Shared for Receives {
         self.0.try_clone()
     }
 
+    fn close(&self) -> std::io::Result<()> {
+        self.0.close()
+    }
+
     fn worker(&self, ledger: Ledger, waits: bool) -> UntilEnd {
         let calls = Calls { waits, ..self.1 };
-        UntilEnd(Receiving::new(ledger, calls), false)
+        UntilEnd(Receiving::new(ledger, calls), More::MayCome)
     }
 
     fn notes(worker: &UntilEnd) -> Notes {
@@ -97,12 +115,12 @@ impl Shared for Receives {
     }
 
     fn call(worker: &mut UntilEnd, rx: &mut Receiver, random: &mut Random) -> bool {
-        worker.1 = !worker.0.call(rx, random);
-        !worker.1
+        worker.1 = worker.0.call(rx, random);
+        worker.1 == More::MayCome
     }
 
     fn is_done(worker: &UntilEnd) -> bool {
-        worker.1
+        worker.1 != More::MayCome
     }
 }
 
@@ -142,7 +160,9 @@ struct Lane<'a, S: Shared> {
 
 impl<S: Shared> Lane<'_, S> {
     fn run(&self, mut random: Random) {
-        let mut handle = self.clone_of();
+        let Some(mut handle) = self.clone_of() else {
+            return;
+        };
         loop {
             let theirs = Random::new(random.word());
             let calls = 1 + random.below_u64(CALLS);
@@ -157,16 +177,21 @@ impl<S: Shared> Lane<'_, S> {
             // The handle goes on in another thread, or is dropped for a clone.
             handle = match random.below(2) {
                 0 => back,
-                _ => self.clone_of(),
+                _ => match self.clone_of() {
+                    Some(clone) => clone,
+                    None => return,
+                },
             };
         }
     }
 
-    /// A clone, which may be refused only while there is no descriptor to be had; then there are some again.
-    fn clone_of(&self) -> S::Handle {
+    /// A clone, which may be refused only while there is no descriptor to be had; then there are some again. `None` where
+    /// the process has closed its side.
+    fn clone_of(&self) -> Option<S::Handle> {
         loop {
             match self.shared.clone_of() {
-                Ok(handle) => return handle,
+                Ok(handle) => return Some(handle),
+                Err(error) if error.kind() == std::io::ErrorKind::NotConnected => return None,
                 Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
                     self.ledger.count_refused();
                     set_descriptors(all_descriptors());
@@ -176,13 +201,29 @@ impl<S: Shared> Lane<'_, S> {
         }
     }
 
+    /// Closes the side, which may be refused only while there is no descriptor to be had.
+    fn close(&self) {
+        self.ledger.count_close();
+        while let Err(error) = self.shared.close() {
+            let errno = shmpipe::raw_os_error(&error);
+            let wanting = matches!(errno, Some(libc::EMFILE | libc::EBADF));
+            assert!(wanting, "a close: {error}");
+            set_descriptors(all_descriptors());
+        }
+    }
+
     /// One life of so many calls; tells whether this process has nothing left to do.
     fn one_thread(&self, handle: S::Handle, mut random: Random, calls: u64) -> (S::Handle, bool) {
         let mut handle = handle;
         let mut worker = self.shared.worker(self.ledger, true);
         for _ in 0..calls {
             if random.below(8) == 0 {
-                handle = self.clone_of();
+                if let Some(clone) = self.clone_of() {
+                    handle = clone;
+                }
+            }
+            if self.troubles.closes && random.below(CLOSES) == 0 {
+                self.close();
             }
             if self.troubles.starves && random.below(64) == 0 {
                 let descriptors = match random.below(2) {
@@ -199,8 +240,14 @@ impl<S: Shared> Lane<'_, S> {
                 break;
             }
         }
-        S::notes(&worker).ends_with(Ending::Thread);
-        (handle, S::is_done(&worker))
+        let is_done = S::is_done(&worker);
+        // What the process has of a message goes with the side.
+        let ending = match is_done && self.troubles.closes {
+            true => Ending::Process,
+            false => Ending::Thread,
+        };
+        S::notes(&worker).ends_with(ending);
+        (handle, is_done)
     }
 
     /// A child that uses this thread's handle and clones of its process's end, and ends wherever it is.
@@ -209,7 +256,10 @@ impl<S: Shared> Lane<'_, S> {
         fork(|| {
             // This process waits for it, and may have fragments of what comes next.
             let mut worker = self.shared.worker(self.ledger, false);
-            let mut clone = self.clone_of();
+            let Some(mut clone) = self.clone_of() else {
+                S::notes(&worker).ends_with(Ending::Process);
+                return;
+            };
             for _ in 0..random.below_u64(CHILDS_CALLS) {
                 let handle = match random.below(2) {
                     0 => &mut *handle,
@@ -218,6 +268,9 @@ impl<S: Shared> Lane<'_, S> {
                 if !S::call(&mut worker, handle, &mut random) {
                     break;
                 }
+            }
+            if self.troubles.closes && random.below(2) == 0 {
+                self.close();
             }
             S::notes(&worker).ends_with(Ending::Process);
         })

@@ -10,8 +10,8 @@ use shmpipe::{RecvTimeoutError, SendTimeoutError};
 use crate::lie::{OWNER_DIED, WAITERS};
 use crate::stage::{Content, Stage, first_message, open};
 use crate::support::segment::at;
-use crate::support::{Line, fork, on_no_backend, pattern};
-use crate::victim::{Outcome, Receive, Send, drop_in_time};
+use crate::support::{Line, fork, on_no_backend, pattern, thread};
+use crate::victim::{Outcome, Receive, Send, bounded, drop_in_time};
 
 on_no_backend! {
     time_outs_hold_while_a_stranger_sits_on_the_lock within 60,
@@ -19,6 +19,7 @@ on_no_backend! {
     a_whole_message_in_fragments_is_received_while_a_stranger_sits_on_the_lock within 20,
     the_mark_of_a_death_that_was_none_is_taken_for_one within 20,
     time_outs_hold_while_a_stranger_holds_the_message within 60,
+    a_close_ends_while_a_stranger_sits_on_the_lock within 60,
     a_view_that_is_dropped_beside_a_squatter_was_received_once within 20,
     a_view_that_was_leaked_beside_a_squatter_keeps_nobody_out within 20,
     a_slot_that_is_dropped_beside_a_squatter_keeps_nobody_out within 20,
@@ -75,6 +76,39 @@ fn time_outs_hold_while_a_stranger_sits_on_the_lock() {
     let (mut rx, mut tx) = (rx, tx);
     tx.send(b"x").unwrap();
     assert_eq!(Receive::Block.make(&mut rx), Outcome::Done);
+}
+
+/// Beside a call of another thread, which ends too.
+fn a_close_ends_while_a_stranger_sits_on_the_lock() {
+    let own = u64::from(nix::unistd::gettid().as_raw().unsigned_abs());
+    for owner in [1, own, 0x3fff_ffff] {
+        for word in [owner, owner | WAITERS, owner | OWNER_DIED | WAITERS] {
+            let (rx, tx, stage) = open(Content::Full);
+            stage.memory.store(at::TX_LOCK, 4, word);
+            stage.memory.store(at::RX_LOCK, 4, word);
+            let (mut their_rx, mut their_tx) = (rx.try_clone().unwrap(), tx.try_clone().unwrap());
+            let calls = [
+                thread(move || {
+                    their_rx
+                        .recv_batch()
+                        .map(drop)
+                        .map_err(std::io::Error::from)
+                }),
+                thread(move || their_tx.send(&[7; 100]).map_err(std::io::Error::from)),
+            ];
+            bounded("close", Duration::ZERO, || {
+                tx.close().unwrap();
+                rx.close().unwrap();
+                Outcome::Done
+            });
+            for call in calls {
+                if let Err(error) = call.join() {
+                    assert_eq!(error.kind(), std::io::ErrorKind::NotConnected, "{word:#x}");
+                }
+            }
+            drop_in_time((rx, tx));
+        }
+    }
 }
 
 fn what_is_there_whole_is_received_while_a_stranger_sits_on_the_lock() {

@@ -61,7 +61,7 @@ fn streamed(error: &io::Error) -> Outcome {
 }
 
 /// Makes the call in time, within the bounds for memory, and returns what it came to.
-fn bounded(what: &str, timeout: Duration, call: impl FnOnce() -> Outcome) -> Outcome {
+pub(crate) fn bounded(what: &str, timeout: Duration, call: impl FnOnce() -> Outcome) -> Outcome {
     let start = Instant::now();
     let outcome = call();
     let took = start.elapsed();

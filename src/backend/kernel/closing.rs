@@ -28,10 +28,7 @@ impl End {
         let side = Closable {
             closing: &self.closing,
             lock,
-            fds: [Some(self.pipe()), ancillary]
-                .into_iter()
-                .flatten()
-                .collect(),
+            fds: (self.pipe(), ancillary),
         };
         self.watch.hide(self.pipe());
         let outcome = side.close(|guard, _| {

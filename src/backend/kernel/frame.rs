@@ -79,6 +79,11 @@ impl Header {
         })
     }
 
+    /// The number of the cut that follows `number`: one that a header can tell.
+    pub(super) fn next_cut(number: u64) -> u64 {
+        number.wrapping_add(1) & LEN_MAX
+    }
+
     /// Closes a message that was cut short; no message that the pipe can have at the same time has the same number.
     pub(super) fn cut(is_withdrawn: bool, number: u64) -> Self {
         let kind = if is_withdrawn {
@@ -86,10 +91,7 @@ impl Header {
         } else {
             Kind::Died
         };
-        Self {
-            kind,
-            len: number & LEN_MAX,
-        }
+        Self { kind, len: number }
     }
 
     /// Whether nothing of its message follows.
@@ -274,6 +276,16 @@ mod tests {
             assert_eq!((decoded.ticket(), decoded.payload()), (ticket, len));
         }
         assert_eq!(Header::ancillary(last + 1, 0), None);
+    }
+
+    #[test]
+    fn each_cut_has_a_number_that_its_header_tells() {
+        for number in [0, 1, LEN_MAX - 1, LEN_MAX, LEN_MAX + 1, u64::MAX] {
+            let next = Header::next_cut(number);
+            let word = u64::from_le_bytes(Header::cut(true, next).encode());
+            assert_eq!(Header::decode(word).unwrap().cut_number(), Some(next));
+            assert_ne!(next, number);
+        }
     }
 
     #[test]

@@ -74,11 +74,12 @@ impl Rx {
                 page::count(&shared.totals, counters, len);
                 Ok(Some(len))
             }
-            // All of it is there, so it comes whole.
+            // All of it is there, so it comes whole. In this order: what follows one that is cut short after the look for
+            // a cut is not counted.
             Progress::Got(header)
                 if header.kind == Kind::First
-                    && !side.may_be_cut()
-                    && side.extent(header.len)? == Extent::Whole =>
+                    && side.extent(header.len)? == Extent::Whole
+                    && !side.may_be_cut() =>
             {
                 match take(side, &mut session, into, false)? {
                     Attempt::Received(len) => {

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 
 use super::frame::{ATOMIC_PAYLOAD, EDGE, Header, Kind, fragment_payload};
 use super::page;
-use super::tx::{Side, Tx};
+use super::tx::{Side, Tx, note_what_was_left};
 use crate::backend::Progress;
 use crate::error::Fault;
 use crate::ring::reservation::not_the_holder;
@@ -86,8 +86,15 @@ impl Tx {
         shared.tx_counters.count_aborted();
         // Before the lock, so that who cannot have it keeps nobody out.
         reservation.let_go();
-        if let Ok(_guard) = shared.tx.lock.lock(Timeout::closing()) {
-            reservation.tidy_up();
+        self.tidy_up();
+    }
+
+    /// Removes the note of an end that has let go, unless somebody was faster.
+    fn tidy_up(&self) {
+        let tx = &self.end.page.shared().tx;
+        if let Ok(_guard) = tx.lock.lock(Timeout::closing()) {
+            note_what_was_left(&self.end);
+            tx.reservation().tidy_up();
         }
     }
 }
@@ -147,5 +154,32 @@ impl Side<'_> {
         }
         in_flight.store(0, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::pair;
+    use super::*;
+    use crate::segment::geometry::Wanted;
+    use crate::segment::layout::message;
+
+    /// It came to the lock between the two steps of one that takes its message back.
+    #[test]
+    fn the_death_of_another_sender_is_noted_by_one_who_comes_to_tidy_up() {
+        let (_rx, tx) = pair(Wanted::plain(65_536), true, None).unwrap();
+        let end = std::sync::Arc::clone(&tx.end);
+        let other = std::thread::spawn(move || {
+            let sending = &end.page.shared().tx;
+            std::mem::forget(sending.lock.lock(Timeout::FOREVER).unwrap());
+            sending.state.store(message::OPEN, Ordering::Relaxed);
+        });
+        other.join().unwrap();
+        let sending = &tx.end.page.shared().tx;
+        while !sending.lock.owner_has_died() {
+            std::thread::yield_now();
+        }
+        tx.tidy_up();
+        assert_eq!(sending.state.load(Ordering::Relaxed), message::ORPHANED);
     }
 }

@@ -337,7 +337,7 @@ impl<'a> Side<'a> {
             missing -= here;
             tx.in_flight.store(missing, Ordering::Relaxed);
         }
-        let number = tx.cuts.load(Ordering::Relaxed).wrapping_add(1);
+        let number = Header::next_cut(tx.cuts.load(Ordering::Relaxed));
         tx.cuts.store(number, Ordering::Relaxed);
         self.write_frame(Header::cut(state == message::WITHDRAWN, number), &[])?;
         // SYNC: sender-state. Whoever finds no cut in it finds the number.

@@ -31,10 +31,7 @@ impl End {
         let side = Closable {
             closing: &self.closing,
             lock,
-            fds: [Some(self.socket()), ancillary]
-                .into_iter()
-                .flatten()
-                .collect(),
+            fds: (self.socket(), ancillary),
         };
         self.watch.hide(self.socket());
         let outcome = side.close(|guard, kept| {

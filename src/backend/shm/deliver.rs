@@ -59,11 +59,12 @@ pub(super) fn take_whole(
     into: &mut Destination<'_>,
 ) -> Result<Option<usize>, Fault> {
     let reader = view.reader;
-    // Bounded by the caller's look at the extent.
-    let total = (reader.prefix(first) as usize).min(reader.rules.single_record_max());
+    // Looked at again since the caller's look at the extent, so checked again.
+    let total = reader.total(first);
     if !reader.is_still(first.at) {
         return Ok(None);
     }
+    let total = (total? as usize).min(reader.rules.single_record_max());
     let place = match into {
         Destination::Slice(slice) if slice.len() < total => {
             return Err(Fault::BufferTooSmall { needed: total });

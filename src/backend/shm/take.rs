@@ -152,6 +152,30 @@ mod tests {
     use crate::wait::backoff::Spin;
 
     #[test]
+    fn a_length_that_a_liar_has_changed_since_the_look_is_held_to_the_limit_too() {
+        let (rx, mut tx) = super::super::pair(Wanted::plain(4096), Spin::default()).unwrap();
+        rx.limit_messages(1000);
+        tx.send(&[7; 1500], Timeout::Never).unwrap();
+        let view = View::new(&rx.end);
+        let claim = |len| {
+            let read = view.reader.position();
+            let prefix = view.reader.storage.header(read.wrapping_add(8));
+            prefix.store(len, crate::sync::Ordering::Relaxed);
+        };
+        claim(600);
+        let first = view.reader.peek().unwrap().unwrap();
+        assert_eq!(view.reader.extent(first).unwrap(), Extent::Whole);
+        claim(1500);
+        let mut message = Vec::new();
+        let outcome = take_whole(view, first, &mut Destination::Buffer(&mut message));
+        assert!(
+            matches!(outcome, Err(Fault::Corrupted)),
+            "{}",
+            message.len()
+        );
+    }
+
+    #[test]
     fn what_is_read_of_a_message_that_another_one_has_taken_is_not_believed() {
         let (mut rx, mut tx) = super::super::pair(Wanted::plain(4096), Spin::default()).unwrap();
         let slow = rx.try_clone().unwrap();
