@@ -13,7 +13,7 @@ use super::run::{self, Allowance};
 use super::storage::{RecordAt, Storage};
 use crate::error::Fault;
 use crate::segment::layout::{Control, message};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, cold_path};
 
 /// A view of the ring for senders.
 #[derive(Clone, Copy)]
@@ -60,7 +60,7 @@ impl Writer<'_> {
         let tail = tx.tail.load(Ordering::Relaxed);
         let used = tail.wrapping_sub(tx.head_seen.load(Ordering::Relaxed));
         // A record's span is at most an eighth of the ring, so this does not go below 0.
-        let is_enough = tail % 8 == 0 && used <= self.rules.span_max() - (span - HEADER);
+        let is_enough = tail % 8 == 0 && used <= self.rules.room_max() - span;
         is_enough.then_some(tail)
     }
 
@@ -144,22 +144,28 @@ impl Writer<'_> {
             self.control.tx.cut.store(tail, Ordering::Relaxed);
         }
         let header = Header { len, flags };
-        let is_ample = self.show(tail, self.storage.record(tail), header);
+        let mut is_scarce = false;
+        self.show(tail, self.storage.record(tail), header, || is_scarce = true);
         let messages = u64::from(flags & LAST != 0);
         self.count(tail.wrapping_add(header.span()), messages, payload.len());
-        if !is_ample {
+        if is_scarce {
             self.claim_after(header.span());
         }
     }
 
-    /// Publishes a whole message as one record at `tail`, for which there is room. False when it is time to
-    /// [claim](Self::claim_ahead) more.
+    /// Publishes a whole message as one record at `tail`, for which there is room. Calls `note_scarce` when it is time to
+    /// [claim](Self::claim_ahead) more, which is not to be done before this returns.
     ///
     /// # Safety
     ///
     /// `payload` is no longer than [`Rules::part_max`].
     #[inline(always)]
-    pub(crate) unsafe fn publish_whole(self, tail: u64, payload: impl Payload) -> bool {
+    pub(crate) unsafe fn publish_whole(
+        self,
+        tail: u64,
+        payload: impl Payload,
+        note_scarce: impl FnOnce(),
+    ) {
         let header = Header {
             len: payload.len(),
             flags: FIRST | LAST,
@@ -167,37 +173,37 @@ impl Writer<'_> {
         let record = self.storage.record(tail);
         // SAFETY: a part and its header are an eighth of the ring at most.
         unsafe { payload.copy_to_record(self.storage, tail, record) };
-        let is_ample = self.show(tail, record, header);
+        self.show(tail, record, header, note_scarce);
         self.count(tail.wrapping_add(header.span()), 1, header.len);
-        is_ample
     }
 
-    /// Makes the record at `tail` visible, whose payload is there. False when it is time to claim lines behind it.
+    /// Makes the record at `tail` visible, whose payload is there. Calls `note_scarce` when it is time to claim lines behind
+    /// it: in the branch that finds it out, so that the usual way carries no answer along.
     #[inline(always)]
-    fn show(self, tail: u64, record: RecordAt<'_>, header: Header) -> bool {
+    fn show(self, tail: u64, record: RecordAt<'_>, header: Header, note_scarce: impl FnOnce()) {
         let span = header.span();
         let next = tail.wrapping_add(span);
         // The receivers look at the next header as soon as they have taken this record, so it must
         // read "not yet there" before this one is published.
         // SAFETY: a record is an eighth of the ring at most.
         let behind = unsafe { record.word(span) };
-        let is_ample = if next % LINE == 0 {
+        if next % LINE == 0 {
             let claimed = self.claimed_behind(next);
-            let is_ample = claim::is_ample(claimed);
-            if !is_ample && !claim::is_zero(claimed) {
-                behind.store(0, Ordering::Relaxed);
+            if !claim::is_ample(claimed) {
+                cold_path();
+                if !claim::is_zero(claimed) {
+                    behind.store(0, Ordering::Relaxed);
+                }
+                note_scarce();
             }
-            is_ample
         } else {
             behind.store(0, Ordering::Relaxed);
-            true
-        };
+        }
         // SAFETY: likewise.
         let word = unsafe { record.word(0) };
         // SYNC: publish-record. Before this store nobody sees the record, after it everybody sees
         // all of it; a death on either side leaves nothing half done.
         word.store(header.encode(), Ordering::Release);
-        is_ample
     }
 
     /// The tail, and the bytes behind it for which senders have seen room, the zeroed header apart. `None` for
@@ -226,7 +232,7 @@ impl Writer<'_> {
             len,
             flags: FIRST | LAST,
         };
-        self.show(tail, self.storage.record(tail), header);
+        self.show(tail, self.storage.record(tail), header, || {});
         self.count(tail.wrapping_add(header.span()), 1, len);
     }
 

@@ -19,7 +19,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::alarm::{self, Alarm};
@@ -40,8 +40,9 @@ const NONE: RawFd = -1;
 /// What the handles of a process to one side share for its close.
 #[derive(Debug)]
 pub(crate) struct Closing {
-    /// From the beginning of the first close, for good.
-    is_closed: AtomicBool,
+    /// Not 0 from the beginning of the first close, for good. As wide as a state of messages (`segment::layout`), beside
+    /// which the fast path looks at it: by one branch for both then.
+    is_closed: AtomicU32,
     /// The process in which a close has come to its end; 0 for none.
     done: AtomicU64,
     /// The thread that is closing, and its process above; 0 for none.
@@ -57,7 +58,7 @@ pub(crate) struct Closing {
 impl Closing {
     pub(crate) fn new() -> Self {
         Self {
-            is_closed: AtomicBool::new(false),
+            is_closed: AtomicU32::new(0),
             done: AtomicU64::new(0),
             closer: AtomicU64::new(0),
             asleep: AtomicU64::new(0),
@@ -70,7 +71,7 @@ impl Closing {
     #[inline(always)]
     pub(crate) fn is_closed(&self) -> bool {
         // SYNC: closing. Whoever has met what is in a descriptor's place finds the mark.
-        self.is_closed.load(Ordering::Acquire)
+        self.is_closed.load(Ordering::Acquire) != 0
     }
 
     /// Whether a close has come to its end in this process.
@@ -112,7 +113,7 @@ impl Closing {
             )
         });
         // SYNC: closing. SeqCst: either this finds the mark, or the close finds this one counted.
-        if self.is_closed.load(Ordering::SeqCst) {
+        if self.is_closed.load(Ordering::SeqCst) != 0 {
             return Err(closed());
         }
         Ok(asleep)
@@ -250,7 +251,7 @@ impl Closer<'_> {
         // Noted before it stands for anything, so that a child finds it.
         descriptors::replace(self.keep()?, side[0])?;
         // SYNC: closing
-        self.closing.is_closed.store(true, Ordering::SeqCst);
+        self.closing.is_closed.store(1, Ordering::SeqCst);
         for old in side {
             descriptors::replace(*old, useless.as_fd())?;
         }

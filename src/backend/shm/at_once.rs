@@ -87,12 +87,21 @@ impl Tx {
         let Some(tail) = writer.tail_with_room(span_of(bytes.len())) else {
             return apart(Sent::given_up(guard));
         };
-        if control.tx.state.load(Ordering::Relaxed) != message::WHOLE || end.closing.is_closed() {
+        let is_whole = control.tx.state.load(Ordering::Relaxed) == message::WHOLE;
+        // Both in any case, which is one branch.
+        if !is_whole | end.closing.is_closed() {
             return apart(Sent::given_up(guard));
         }
         // SAFETY: nothing is noted that is over `part_max`, and nothing short that is not noted.
-        let is_ample = unsafe { writer.publish_whole(tail, bytes) };
-        if !IS_SHORT && !is_ample {
+        unsafe {
+            writer.publish_whole(tail, bytes, || {
+                self.is_scarce = true;
+                self.life_line.ask_next_time();
+            });
+        }
+        // After a short message in passing, by a section of its own.
+        if !IS_SHORT && self.is_scarce {
+            self.is_scarce = false;
             writer.claim_after(span_of(bytes.len()));
         }
         if !guard.release_at_once() {
@@ -102,19 +111,23 @@ impl Tx {
         if control.data.is_armed() {
             return apart(Sent::ToBeRungFor);
         }
-        if IS_SHORT && !is_ample {
-            cold_path();
-            return self.claim_ahead();
-        }
-        if self.life_line.is_due_in_passing() {
-            return apart(Sent::ToBeLookedAfter);
+        if self.life_line.is_to_ask() {
+            if self.is_scarce {
+                cold_path();
+                return self.claim_ahead();
+            }
+            if self.life_line.is_due_in_passing() {
+                return apart(Sent::ToBeLookedAfter);
+            }
         }
         Sent::Quietly
     }
 
     /// After a short message: claims lines ahead, by a section of its own.
     #[inline(never)]
-    fn claim_ahead(&self) -> Sent {
+    fn claim_ahead(&mut self) -> Sent {
+        self.is_scarce = false;
+        self.life_line.ask_next_time();
         let control = self.end.control();
         if self.end.writer().may_claim() {
             if let Some(guard) = control.tx.lock.lock_at_once() {
@@ -413,7 +426,7 @@ mod tests {
 
     #[test]
     fn no_lines_are_claimed_where_another_one_writes_in_place() {
-        let (mut rx, tx) = pair(Wanted::plain(65_536), Spin::default()).unwrap();
+        let (mut rx, mut tx) = pair(Wanted::plain(65_536), Spin::default()).unwrap();
         let mut other = tx.try_clone().unwrap();
         let message: Vec<u8> = (0..500).map(|at| at as u8 | 1).collect();
         let loan = other.reserve(500, Patience::Never).unwrap().unwrap();

@@ -37,6 +37,8 @@ pub(crate) struct Tx {
     pub(super) may_hold: bool,
     /// What this handle has noted for observers.
     pub(super) noted: Noted,
+    /// Whether it is time to claim lines of the ring ahead.
+    pub(super) is_scarce: bool,
 }
 
 /// The largest length that one handle has noted for observers.
@@ -182,6 +184,7 @@ impl Tx {
             id: hold::new_end(),
             may_hold: false,
             noted: Noted::default(),
+            is_scarce: false,
         }
     }
 
