@@ -79,8 +79,8 @@ impl Header {
 /// Bytes of the ring that a record with `len` bytes of payload takes.
 #[inline]
 pub(crate) const fn span_of(len: usize) -> u64 {
-    // By a mask: the operator for any multiple costs a branch here.
-    HEADER + ((len as u64 + 7) & !7)
+    // By a mask: the operator for any multiple costs a branch here. With the header in the sum, which saves an addition.
+    (len as u64 + HEADER + 7) & !7
 }
 
 /// The least capacity, not rounded up, of a ring in which a message of `len` bytes is one record.
@@ -95,7 +95,7 @@ pub(crate) struct Rules {
     capacity: u64,
     record_span: u64,
     fragment_span: u64,
-    span_max: u64,
+    room_max: u64,
 }
 
 impl Rules {
@@ -107,7 +107,7 @@ impl Rules {
             capacity,
             record_span,
             fragment_span: record_span.min(PART_SPAN_MAX),
-            span_max: capacity - 2 * HEADER,
+            room_max: capacity - HEADER,
         }
     }
 
@@ -116,10 +116,10 @@ impl Rules {
         self.capacity
     }
 
-    /// Bytes of an empty ring beside one header and the zeroed one behind it.
+    /// Bytes of an empty ring for records; behind them there must be a zeroed header.
     #[inline]
-    pub(crate) fn span_max(self) -> u64 {
-        self.span_max
+    pub(crate) fn room_max(self) -> u64 {
+        self.room_max
     }
 
     /// Longest payload of one record, a multiple of 8.

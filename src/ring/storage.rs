@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 use super::copy;
 use super::record::HEADER;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Payload memory that other processes can read and write at any time.
 pub(crate) struct Storage {
@@ -136,6 +136,12 @@ impl<'a> RecordAt<'a> {
     /// The header and the padded payload are less than the capacity.
     #[inline(always)]
     pub(crate) unsafe fn copy_in(self, from: &[u8]) {
+        if let Ok(word) = <[u8; 8]>::try_from(from) {
+            // The shortest way for the shortest message that is a value.
+            // SAFETY: by the caller.
+            let first = unsafe { self.word(HEADER) };
+            return first.store(u64::from_ne_bytes(word), Ordering::Relaxed);
+        }
         // SAFETY: as in `word`.
         let place = unsafe { self.start.add(HEADER as usize) };
         // SAFETY: aligned to 8 as the start is, and inside the two mappings by the caller; `from` is private memory.

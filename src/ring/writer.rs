@@ -13,7 +13,7 @@ use super::state_word;
 use super::storage::{RecordAt, Storage};
 use crate::error::Fault;
 use crate::segment::layout::{Control, message};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, cold_path};
 
 /// A view of the ring for senders.
 #[derive(Clone, Copy)]
@@ -132,40 +132,48 @@ impl Writer<'_> {
             self.control.tx.cut.store(tail, Ordering::Relaxed);
         }
         let header = Header { len, flags };
-        let is_ample = self.publish_header(tail, self.storage.record(tail), header);
+        let mut is_scarce = false;
+        self.publish_header(tail, self.storage.record(tail), header, || is_scarce = true);
         let messages = u64::from(flags & LAST != 0);
         self.count(tail.wrapping_add(header.span()), messages, payload.len());
-        if !is_ample {
+        if is_scarce {
             self.claim_after(header.span());
         }
     }
 
-    /// Makes the record at `tail` visible, whose payload is there. False when it is time to claim lines behind it.
+    /// Makes the record at `tail` visible, whose payload is there. Calls `note_scarce` when it is time to claim lines behind
+    /// it: in the branch that finds that out, so that the fast path carries no answer along.
     #[inline(always)]
-    pub(crate) fn publish_header(self, tail: u64, record: RecordAt<'_>, header: Header) -> bool {
+    pub(crate) fn publish_header(
+        self,
+        tail: u64,
+        record: RecordAt<'_>,
+        header: Header,
+        note_scarce: impl FnOnce(),
+    ) {
         let span = header.span();
         let next = tail.wrapping_add(span);
         // The receivers look at the next header as soon as they have taken this record, so it must
         // read "not yet there" before this one is published.
         // SAFETY: a record is an eighth of the ring at most.
         let behind = unsafe { record.word(span) };
-        let is_ample = if next % LINE == 0 {
+        if next % LINE == 0 {
             let claimed = self.claimed_behind(next);
-            let is_ample = claim::is_ample(claimed);
-            if !is_ample && !claim::is_zero(claimed) {
-                behind.store(0, Ordering::Relaxed);
+            if !claim::is_ample(claimed) {
+                cold_path();
+                if !claim::is_zero(claimed) {
+                    behind.store(0, Ordering::Relaxed);
+                }
+                note_scarce();
             }
-            is_ample
         } else {
             behind.store(0, Ordering::Relaxed);
-            true
-        };
+        }
         // SAFETY: likewise.
         let word = unsafe { record.word(0) };
         // SYNC: publish-record. Before this store nobody sees the record, after it everybody sees
         // all of it; a death on either side leaves nothing half done.
         word.store(header.encode(), Ordering::Release);
-        is_ample
     }
 
     /// The tail, and the bytes behind it for which senders have seen room, the zeroed header apart. `None` for
@@ -194,7 +202,7 @@ impl Writer<'_> {
             len,
             flags: FIRST | LAST,
         };
-        self.publish_header(tail, self.storage.record(tail), header);
+        self.publish_header(tail, self.storage.record(tail), header, || {});
         self.count(tail.wrapping_add(header.span()), 1, len);
     }
 

@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use crate::sys::memory::{DoubleMapping, Pages, allocate, page_size, refuse_holes, sealed_memfd};
+use crate::sys::memory::{
+    Allocation, DoubleMapping, Pages, allocate, page_size, refuse_holes, sealed_memfd,
+};
 use crate::sys::pages::{fill_tables, huge_page_size, make_huge};
 use geometry::{Flags, Geometry, Kind, Sides, Wanted};
 use label::{RING, memory_name};
@@ -48,11 +50,16 @@ impl Segment {
         let control = size_of::<Control>().next_multiple_of(page_size());
         let length = control + wanted.capacity;
         let name = memory_name(RING, wanted.label);
-        let memfd = sealed_memfd(&name, length, wanted.is_allocated)?;
+        let are_filled = wanted.is_allocated && !wanted.flags.has(Flags::UNFILLED);
+        let allocation = match wanted.is_allocated {
+            true if are_filled && !huge => Allocation::Zeroed,
+            true => Allocation::Ahead,
+            false => Allocation::Later,
+        };
+        let memfd = sealed_memfd(&name, length, allocation)?;
         let geometry = Geometry::new(Kind::Ring, control, sides, wanted);
         // Before anybody else can have the descriptor, and never again.
         geometry.write_to(&memfd)?;
-        let are_filled = wanted.is_allocated && !wanted.flags.has(Flags::UNFILLED);
         let pages = Pages {
             // Page tables of small pages would be thrown away with them.
             are_filled: are_filled && !huge,

@@ -21,7 +21,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -41,8 +41,9 @@ const ROUNDS: u32 = 100;
 /// What the handles of a process to one side share for its close.
 #[derive(Debug)]
 pub(crate) struct Closing {
-    /// From the beginning of the first close, for good.
-    is_closed: AtomicBool,
+    /// Not 0 from the beginning of the first close, for good. As wide as a state of messages (`segment::layout`), beside
+    /// which the fast path looks at it: by one branch for both then.
+    is_closed: AtomicU32,
     /// The process in which a close has come to its end; 0 for none.
     done: AtomicU64,
     /// The thread that is closing, and its process above; 0 for none.
@@ -62,7 +63,7 @@ pub(crate) struct Closing {
 impl Closing {
     pub(crate) fn new() -> Self {
         Self {
-            is_closed: AtomicBool::new(false),
+            is_closed: AtomicU32::new(0),
             done: AtomicU64::new(0),
             closer: AtomicU64::new(0),
             asleep: CachePadded::new(AtomicU64::new(0)),
@@ -76,7 +77,7 @@ impl Closing {
     #[inline(always)]
     pub(crate) fn is_closed(&self) -> bool {
         // SYNC: closing. Whoever has met what is in a descriptor's place finds the mark.
-        self.is_closed.load(Ordering::Acquire)
+        self.is_closed.load(Ordering::Acquire) != 0
     }
 
     /// Whether a close has come to its end in this process.
@@ -118,7 +119,7 @@ impl Closing {
             )
         });
         // SYNC: closing. SeqCst: either this finds the mark, or the close finds this one counted.
-        if self.is_closed.load(Ordering::SeqCst) {
+        if self.is_closed.load(Ordering::SeqCst) != 0 {
             return Err(closed());
         }
         Ok(asleep)
@@ -290,7 +291,7 @@ impl Closer<'_> {
         // Noted before it stands for anything, so that a child finds it.
         descriptors::replace(kept, side[0])?;
         // SYNC: closing
-        self.closing.is_closed.store(true, Ordering::SeqCst);
+        self.closing.is_closed.store(1, Ordering::SeqCst);
         for old in side {
             descriptors::replace(*old, useless.as_fd())?;
         }

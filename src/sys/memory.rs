@@ -4,11 +4,14 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use memmap2::MmapOptions;
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous};
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::uio::pwrite;
 
 use super::descriptors::beyond_standard_streams;
 use super::refused::refused;
@@ -43,7 +46,19 @@ fn with_tables(length: usize) -> u64 {
     length.saturating_add(length / 128)
 }
 
-/// Makes a memfd of `length` zero bytes named `name`, allocates its pages if it `is_allocated`, and seals its size.
+/// How the pages of a memfd come to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allocation {
+    /// When they are used.
+    Later,
+    /// When it is made, by fallocate(2); the kernel zeroes each when it is used first.
+    Ahead,
+    /// When it is made, by writing zeros. For what is mapped and touched at once: the kernel then maps many pages by one
+    /// fault, where each fault zeroes one page else (`docs/performance.md`, "Making a pipe").
+    Zeroed,
+}
+
+/// Makes a memfd of `length` zero bytes named `name`, allocates its pages, and seals its size.
 ///
 /// # Errors
 ///
@@ -51,11 +66,11 @@ fn with_tables(length: usize) -> u64 {
 /// pages one by one would else call the OOM killer before it failed. A short one is not compared, since that reads
 /// several files. `FileTooLarge` when it is beyond `RLIMIT_FSIZE`, for which
 /// ftruncate(2) would end the process by SIGXFSZ. Otherwise what memfd_create(2), ftruncate(2),
-/// fallocate(2) and fcntl(2) report.
+/// fallocate(2), pwrite(2) and fcntl(2) report.
 pub(crate) fn sealed_memfd(
     name: &std::ffi::CStr,
     length: usize,
-    is_allocated: bool,
+    allocation: Allocation,
 ) -> io::Result<OwnedFd> {
     const WORTH_A_LOOK: usize = 1 << 20;
     if length > WORTH_A_LOOK {
@@ -82,8 +97,10 @@ pub(crate) fn sealed_memfd(
     let size = i64::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
     nix::unistd::ftruncate(&fd, size)
         .map_err(|errno| refused(format_args!("ftruncate(2) to {size} bytes"), errno))?;
-    if is_allocated {
-        allocate(&fd, length)?;
+    match allocation {
+        Allocation::Later => {}
+        Allocation::Ahead => allocate(&fd, length)?,
+        Allocation::Zeroed => write_zeros(&fd, size)?,
     }
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))
@@ -125,6 +142,28 @@ pub(crate) fn allocate(fd: &OwnedFd, length: usize) -> io::Result<()> {
         .map_err(|errno| refused(format_args!("fallocate(2) of {size} bytes"), errno))
 }
 
+/// Writes zeros to the first `size` bytes.
+fn write_zeros(fd: &OwnedFd, size: i64) -> io::Result<()> {
+    // A ring of the default capacity by one call.
+    static ZEROS: [u8; 128 * 1024] = [0; 128 * 1024];
+    let mut offset = 0;
+    while offset < size {
+        let left = usize::try_from(size - offset).unwrap_or(usize::MAX);
+        match pwrite(fd, &ZEROS[..left.min(ZEROS.len())], offset) {
+            Ok(written @ 1..) => offset += written as i64,
+            Err(Errno::EINTR) => {}
+            outcome => {
+                let errno = outcome.err().unwrap_or(Errno::ENOSPC);
+                return Err(refused(
+                    format_args!("pwrite(2) of {size} zero bytes"),
+                    errno,
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// memfd_create(2) with `MFD_NOEXEC_SEAL` where the kernel has it (Linux 6.3).
 fn memfd(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
@@ -160,7 +199,7 @@ pub(crate) struct DoubleMapping {
 /// How the pages of a mapping are to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pages {
-    /// The page tables are filled by the mapping, so that no access is a page fault.
+    /// The page tables are filled before anybody else has the memory, so that no access is a page fault.
     pub(crate) are_filled: bool,
     /// What the start is aligned to, a power of two of at least a page.
     pub(crate) alignment: usize,
@@ -177,29 +216,59 @@ impl DoubleMapping {
     /// Maps the `control + data` bytes of `fd` shared and writable. Both lengths are multiples of the
     /// page size and the file is at least that long and sealed against shrinking.
     pub(crate) fn new(fd: &OwnedFd, control: usize, data: usize, pages: Pages) -> io::Result<Self> {
-        // One reservation for the whole range; its pages are never touched, only replaced.
+        // One reservation for the whole range. Where its start is aligned as it comes, it is the first view at the same
+        // time, and what lies behind that is never touched, only replaced.
         let length = control + 2 * data;
-        let reserved_length = length + (pages.alignment - page_size());
-        let reserved = MmapOptions::new()
-            .len(reserved_length)
-            .map_anon()
+        let slack = pages.alignment - page_size();
+        let reserved_length = length + slack;
+        let mut reservation = MmapOptions::new();
+        reservation.len(reserved_length);
+        let reserved = if slack == 0 {
+            reservation.map_raw(fd)
+        } else {
+            reservation.map_anon().map(memmap2::MmapRaw::from)
+        };
+        let range = reserved
             .map_err(|error| refused(format_args!("mmap(2) of {reserved_length} bytes"), error))?;
-        let range = memmap2::MmapRaw::from(reserved);
         let unaligned = range.as_mut_ptr();
         let start = unaligned.wrapping_add(unaligned.align_offset(pages.alignment));
-        map_over(start, control + data, fd, 0, pages)?;
+        if slack != 0 {
+            map_over(start, control + data, fd, 0)?;
+        }
         let second = start.wrapping_add(control + data);
-        map_over(second, data, fd, control, pages)?;
+        map_over(second, data, fd, control)?;
         // Without it a dump is larger and no worse.
         let _ = keep_from_dumps(second, data);
         if !pages.are_dumped {
             keep_from_dumps(start, control + data)?;
         }
-        Ok(Self {
+        let mapping = Self {
             range,
             start: NonNull::new(start).expect("mmap gave an address"),
             length,
-        })
+        };
+        if pages.are_filled {
+            mapping.touch();
+        }
+        Ok(mapping)
+    }
+
+    /// Touches each page, of memory that is allocated.
+    ///
+    /// By reads where the processor by itself notes the first write: the kernel then maps the pages around as well, 64 KiB
+    /// of them, and they may be written to since nobody wants to hear of it. Else by writes that change nothing.
+    fn touch(&self) {
+        for offset in (0..self.length).step_by(page_size()) {
+            // SAFETY: inside the mapping.
+            let page = unsafe { self.start.add(offset) };
+            // SAFETY: aligned to a page, mapped while `self` lives, and any bits are a valid atomic.
+            let word = unsafe { page.cast::<AtomicU32>().as_ref() };
+            if cfg!(target_arch = "x86_64") {
+                word.load(Ordering::Relaxed);
+            } else {
+                word.fetch_or(0, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Start of the control part.
@@ -215,22 +284,11 @@ impl DoubleMapping {
 }
 
 /// Maps `length` bytes of `fd` from `offset` over a range that the caller has reserved.
-fn map_over(
-    at: *mut u8,
-    length: usize,
-    fd: &OwnedFd,
-    offset: usize,
-    pages: Pages,
-) -> io::Result<()> {
+fn map_over(at: *mut u8, length: usize, fd: &OwnedFd, offset: usize) -> io::Result<()> {
     let length = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
     let offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    let filled = if pages.are_filled {
-        MapFlags::MAP_POPULATE
-    } else {
-        MapFlags::empty()
-    };
-    let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED | filled;
+    let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
     // SAFETY: the range lies inside the caller's own reservation, which nothing refers to yet.
     unsafe {
         mmap(

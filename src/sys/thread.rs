@@ -34,6 +34,9 @@ pub(crate) struct Thread {
     id: u32,
     /// The kernel's robust list head of this very thread, so never used by another one.
     head: *mut RobustListHead,
+    /// What is added to the address of a lock word that is announced: the list's `futex_offset` with the other sign. Whoever
+    /// registered the list does not change that any more.
+    to_entry: usize,
     /// As in [`Process`](process::Process).
     namespace: u64,
     _not_send: PhantomData<*mut ()>,
@@ -41,7 +44,7 @@ pub(crate) struct Thread {
 
 thread_local! {
     static CURRENT: Known = const {
-        let nobody = Thread { id: 0, head: ptr::null_mut(), namespace: 1, _not_send: PhantomData };
+        let nobody = Thread { id: 0, head: ptr::null_mut(), to_entry: 0, namespace: 1, _not_send: PhantomData };
         Known { generation: Cell::new(0), process: Cell::new(&raw const NO_PROCESS), thread: Cell::new(nobody), sent: Cell::new(0) }
     };
 }
@@ -146,9 +149,12 @@ impl Thread {
         // SAFETY: gettid has no preconditions.
         let id = unsafe { libc::syscall(libc::SYS_gettid) };
         let id = id.unsigned_abs() as u32 & futex::TID_MASK;
+        // SAFETY: the kernel gave this head for the calling thread, or has just been given it.
+        let offset = unsafe { (*head).futex_offset };
         let thread = Self {
             id,
             head,
+            to_entry: (offset as usize).wrapping_neg(),
             namespace: process::namespace()?,
             _not_send: PhantomData,
         };
@@ -182,11 +188,8 @@ impl Thread {
     /// and the store is through with its own announcements when the thread goes on, and has taken them back.
     #[inline]
     pub(crate) fn announce(self, word: &AtomicU32) -> Option<Pending> {
-        // SAFETY: the kernel gave this head for the calling thread, `Thread` never leaves it, and
-        // the C library keeps it for the thread's life.
-        let offset = unsafe { (*self.head).futex_offset };
         // The kernel adds the offset to the announced address to find the futex word.
-        let entry = ptr::from_ref(word).addr().wrapping_sub(offset as usize);
+        let entry = ptr::from_ref(word).addr().wrapping_add(self.to_entry);
         if !self.pending().is_null() {
             return None;
         }
@@ -197,7 +200,8 @@ impl Thread {
     /// What is announced. Volatile, since a signal handler may have changed it.
     #[inline]
     fn pending(self) -> *mut libc::c_void {
-        // SAFETY: as in `announce`; only the address of the field is taken.
+        // SAFETY: the kernel gave this head for the calling thread, `Thread` never leaves it, and
+        // the C library keeps it for the thread's life; only the address of the field is taken.
         let field = unsafe { &raw const (*self.head).list_op_pending };
         // SAFETY: the field is valid for this thread and written by no other.
         unsafe { field.read_volatile() }
@@ -208,7 +212,7 @@ impl Thread {
     /// the lock's own accesses across it.
     #[inline]
     fn set_pending(self, entry: *mut libc::c_void) {
-        // SAFETY: as in `announce`; only the address of the field is taken.
+        // SAFETY: as in `pending`; only the address of the field is taken.
         let field = unsafe { &raw mut (*self.head).list_op_pending };
         compiler_fence();
         // SAFETY: the field is valid for this thread and written by no other.

@@ -100,17 +100,19 @@ impl LifeLine {
         self.closes & DISCONNECTED != 0
     }
 
-    /// For the hot path: whether it is time for [`has_progressed`](Self::has_progressed), and if not that,
-    /// to [`look`](Self::look).
-    #[inline(always)]
-    pub(crate) fn is_due_in_passing(&mut self) -> bool {
-        self.unasked = self.unasked.wrapping_sub(1);
-        self.unasked == 0 && self.ask_the_clock()
-    }
-
+    /// For the hot path: whether it is time for [`is_due_in_passing`](Self::is_due_in_passing). Counts as a call.
+    ///
     /// The clock costs two thirds of what all the rest of a small send does, so calls that come thick and fast ask it
     /// only each [`UNASKED`]th time.
-    fn ask_the_clock(&mut self) -> bool {
+    #[inline(always)]
+    pub(crate) fn is_to_ask(&mut self) -> bool {
+        self.unasked = self.unasked.wrapping_sub(1);
+        self.unasked == 0
+    }
+
+    /// Asks the clock whether it is time for [`has_progressed`](Self::has_progressed), and if not that, to
+    /// [`look`](Self::look).
+    pub(crate) fn is_due_in_passing(&mut self) -> bool {
         let now = clock::ticks();
         if now.wrapping_sub(self.asked_at) < BUSY_TICKS {
             self.unasked = UNASKED;

@@ -13,7 +13,7 @@ use crate::segment::layout::{
 };
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock;
-use crate::sys::memory::{SharedPage, page_size, refuse_holes, sealed_memfd};
+use crate::sys::memory::{Allocation, SharedPage, page_size, refuse_holes, sealed_memfd};
 use crate::sys::refused::{copied, named_as};
 
 /// The shared words.
@@ -107,7 +107,8 @@ pub(super) struct Page {
 impl Page {
     /// Makes a page and its cookie, for the pipe whose inode `sides` has and that has got this capacity.
     pub(super) fn create(sides: Sides, capacity: usize, wanted: Wanted<'_>) -> io::Result<Self> {
-        let memfd = match sealed_memfd(&memory_name(KERNEL_PAGE, wanted.label), page_size(), true) {
+        let name = memory_name(KERNEL_PAGE, wanted.label);
+        let memfd = match sealed_memfd(&name, page_size(), Allocation::Ahead) {
             Err(error) if !crate::backend::shm::is_refused(&error) => return Err(error),
             outcome => outcome,
         };

@@ -35,7 +35,7 @@ use super::tx::{self, Tx};
 use crate::backend::Fate;
 use crate::ring::lock::Guard;
 use crate::ring::payload::Payload;
-use crate::ring::record::{FIRST, HEADER, Header, LAST, span_of};
+use crate::ring::record::{FIRST, Header, LAST, span_of};
 use crate::ring::writer::Writer;
 use crate::segment::layout::message;
 use crate::sync::{Ordering, cold_path, fence_after_swap};
@@ -101,14 +101,22 @@ impl Tx {
         let Some(tail) = tail_with_room(writer, span_of(bytes.len())) else {
             return apart(Sent::given_up(guard));
         };
-        // Step 4.
-        if control.tx.state.load(Ordering::Relaxed) != message::WHOLE || end.closing.is_closed() {
+        // Step 4. Both in any case, which is one branch.
+        let is_whole = control.tx.state.load(Ordering::Relaxed) == message::WHOLE;
+        if !is_whole | end.closing.is_closed() {
             return apart(Sent::given_up(guard));
         }
         // Steps 5 to 7.
         // SAFETY: nothing is noted that is over `fragment_max`, and nothing short that is not noted.
-        let is_ample = unsafe { publish(writer, tail, bytes) };
-        if !IS_SHORT && !is_ample {
+        unsafe {
+            publish(writer, tail, bytes, || {
+                self.is_scarce = true;
+                self.life_line.ask_next_time();
+            });
+        }
+        // After a short message in passing, by a section of its own.
+        if !IS_SHORT && self.is_scarce {
+            self.is_scarce = false;
             writer.claim_after(span_of(bytes.len()));
         }
         // Step 8.
@@ -120,19 +128,23 @@ impl Tx {
         if control.data.is_armed() {
             return apart(Sent::ToBeRungFor);
         }
-        if IS_SHORT && !is_ample {
-            cold_path();
-            return self.claim_ahead();
-        }
-        if self.life_line.is_due_in_passing() {
-            return apart(Sent::ToBeLookedAfter);
+        if self.life_line.is_to_ask() {
+            if self.is_scarce {
+                cold_path();
+                return self.claim_ahead();
+            }
+            if self.life_line.is_due_in_passing() {
+                return apart(Sent::ToBeLookedAfter);
+            }
         }
         Sent::Quietly
     }
 
     /// After a short message: claims lines ahead, by a section of its own.
     #[inline(never)]
-    fn claim_ahead(&self) -> Sent {
+    fn claim_ahead(&mut self) -> Sent {
+        self.is_scarce = false;
+        self.life_line.ask_next_time();
         let control = self.end.control();
         if self.end.writer().may_claim() {
             if let Some(guard) = control.tx.lock.lock_uncontended() {
@@ -256,18 +268,23 @@ fn tail_with_room(writer: Writer<'_>, span: u64) -> Option<u64> {
     let tail = tx.tail.load(Ordering::Relaxed);
     let used = tail.wrapping_sub(tx.head_seen.load(Ordering::Relaxed));
     // A record's span is at most an eighth of the ring, so this does not go below 0.
-    let is_enough = tail % 8 == 0 && used <= writer.rules.span_max() - (span - HEADER);
+    let is_enough = tail % 8 == 0 && used <= writer.rules.room_max() - span;
     is_enough.then_some(tail)
 }
 
-/// Publishes a whole message as one record at `tail`, for which there is room. False when it is time to
-/// [claim](Writer::claim_ahead) more lines.
+/// Publishes a whole message as one record at `tail`, for which there is room. Calls `note_scarce` when it is time to
+/// [claim](Writer::claim_ahead) more lines, which is not to be done before this returns.
 ///
 /// # Safety
 ///
 /// `payload` is no longer than [`Rules::fragment_max`](crate::ring::record::Rules::fragment_max).
 #[inline(always)]
-unsafe fn publish(writer: Writer<'_>, tail: u64, payload: impl Payload) -> bool {
+unsafe fn publish(
+    writer: Writer<'_>,
+    tail: u64,
+    payload: impl Payload,
+    note_scarce: impl FnOnce(),
+) {
     let header = Header {
         len: payload.len(),
         flags: FIRST | LAST,
@@ -275,9 +292,8 @@ unsafe fn publish(writer: Writer<'_>, tail: u64, payload: impl Payload) -> bool 
     let record = writer.storage.record(tail);
     // SAFETY: a fragment and its header are an eighth of the ring at most.
     unsafe { payload.copy_to_record(writer.storage, tail, record) };
-    let is_ample = writer.publish_header(tail, record, header);
+    writer.publish_header(tail, record, header, note_scarce);
     writer.count(tail.wrapping_add(header.span()), 1, header.len);
-    is_ample
 }
 
 /// Marks a way out that is not the usual one, so that this one comes first.
@@ -311,7 +327,7 @@ mod tests {
 
     #[test]
     fn no_lines_are_claimed_where_another_one_writes_in_place() {
-        let (mut rx, tx) = pair(Wanted::plain(65_536), Spin::default()).unwrap();
+        let (mut rx, mut tx) = pair(Wanted::plain(65_536), Spin::default()).unwrap();
         let mut other = tx.try_clone().unwrap();
         let message: Vec<u8> = (0..500).map(|at| at as u8 | 1).collect();
         let loan = other.reserve(500, Timeout::Never).unwrap().unwrap();

@@ -68,7 +68,8 @@ pub(crate) fn pair(wanted: Wanted<'_>, spin: Spin) -> io::Result<(Rx, Tx)> {
     // Each side begins with a token, so that either one is there or somebody is marked as asleep, always
     // (`wait::event`).
     socket::carries_tokens(sending.as_fd(), receiving.as_fd())?;
-    socket::carries_tokens(receiving.as_fd(), sending.as_fd())?;
+    // What one socket can, so can the other.
+    socket::send_token(receiving.as_fd(), 0)?;
     let (rx_ancillary, tx_ancillary) = ancillary_pair(wanted.flags)?;
     let sides = Sides {
         rx: side(&receiving, rx_ancillary.as_ref())?,

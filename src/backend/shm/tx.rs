@@ -37,6 +37,8 @@ pub(crate) struct Tx {
     pub(super) may_have_reserved: bool,
     /// What this handle has noted for observers.
     pub(super) noted: Noted,
+    /// Whether it is time to claim lines of the ring ahead.
+    pub(super) is_scarce: bool,
 }
 
 /// The largest length that one handle has noted for observers.
@@ -186,6 +188,7 @@ impl Tx {
             id: reservation::new_end(),
             may_have_reserved: false,
             noted: Noted::default(),
+            is_scarce: false,
         }
     }
 
