@@ -14,6 +14,7 @@ pub(crate) mod destination;
 pub(crate) mod hold;
 pub(crate) mod latch;
 pub(crate) mod lock;
+pub(crate) mod pack;
 pub(crate) mod payload;
 pub(crate) mod per_process;
 pub(crate) mod place;

@@ -49,6 +49,7 @@ mod limits;
 mod namespaces;
 mod order;
 mod own_limit;
+mod packs;
 mod pages;
 mod parcels;
 mod parcels_in_time;

@@ -1,0 +1,197 @@
+//! Messages of one length, gathered in private memory as they are to lie in a pack.
+//!
+//! One copy puts them into the ring then. What a pack is in the ring is for [`record`](super::record).
+
+use super::record::{PACK_MAX, PACKED_MAX, packed_span};
+
+/// Up to [`COUNT_MAX`] messages of one length.
+#[derive(Debug)]
+pub(crate) struct Pack {
+    /// Each message padded to 8, one behind the other.
+    bytes: [u8; PACK_MAX],
+    /// Bytes of each message.
+    len: usize,
+    count: usize,
+}
+
+/// Most messages that are gathered.
+pub(crate) const COUNT_MAX: usize = PACK_MAX / PACKED_MAX;
+
+impl Pack {
+    /// An empty one.
+    pub(crate) fn new() -> Box<Self> {
+        Box::new(Self {
+            bytes: [0; PACK_MAX],
+            len: 0,
+            count: 0,
+        })
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes of each message.
+    pub(crate) fn message_len(&self) -> usize {
+        self.len
+    }
+
+    /// Gathers messages anew, up to [`COUNT_MAX`] of them, no longer than `limit` bytes each. Returns the first one that does
+    /// not belong to them.
+    #[inline]
+    pub(crate) fn gather<T: AsRef<[u8]>>(
+        &mut self,
+        messages: &mut impl Iterator<Item = T>,
+        limit: usize,
+    ) -> Option<T> {
+        (self.len, self.count) = (0, 0);
+        let first = messages.next()?;
+        let bytes = first.as_ref();
+        let len = bytes.len();
+        if len == 0 || len > limit.min(PACKED_MAX) {
+            return Some(first);
+        }
+        // Copies of a length that the compiler knows are no calls.
+        let gather = match len {
+            8 => Self::gather_behind::<8, T>,
+            16 => Self::gather_behind::<16, T>,
+            24 => Self::gather_behind::<24, T>,
+            32 => Self::gather_behind::<32, T>,
+            48 => Self::gather_behind::<48, T>,
+            64 => Self::gather_behind::<64, T>,
+            _ => Self::gather_behind::<0, T>,
+        };
+        gather(self, first, messages)
+    }
+
+    /// As [`gather`](Self::gather), behind a first one that is of `N` bytes; 0 is any length.
+    fn gather_behind<const N: usize, T: AsRef<[u8]>>(
+        &mut self,
+        first: T,
+        messages: &mut impl Iterator<Item = T>,
+    ) -> Option<T> {
+        let bytes = first.as_ref();
+        let len = if N > 0 { N } else { bytes.len() };
+        let mut count = 0;
+        let mut stranger = None;
+        let mut places = self
+            .bytes
+            .chunks_exact_mut(packed_span(len))
+            .take(COUNT_MAX);
+        if let Some(place) = places.next() {
+            put::<N>(place, bytes);
+            count = 1;
+        }
+        for place in places {
+            let Some(message) = messages.next() else {
+                break;
+            };
+            let bytes = message.as_ref();
+            if bytes.len() != len {
+                stranger = Some(message);
+                break;
+            }
+            put::<N>(place, bytes);
+            count += 1;
+        }
+        (self.len, self.count) = (len, count);
+        stranger
+    }
+
+    /// One after the other.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.count).map(|at| self.message(at))
+    }
+
+    /// One of them.
+    ///
+    /// # Panics
+    ///
+    /// When it is not there.
+    pub(crate) fn message(&self, at: usize) -> &[u8] {
+        &self.padded(at, 1)[..self.len]
+    }
+
+    /// So many messages from one on, as they lie in a pack.
+    ///
+    /// # Panics
+    ///
+    /// When they are not all there.
+    pub(crate) fn padded(&self, first: usize, count: usize) -> &[u8] {
+        assert!(first + count <= self.count, "messages that are not there");
+        let stride = packed_span(self.len);
+        &self.bytes[first * stride..][..count * stride]
+    }
+}
+
+/// Puts a message, of `N` bytes or else of any length, where it is to lie; the rest of the last word is 0.
+#[inline(always)]
+fn put<const N: usize>(place: &mut [u8], message: &[u8]) {
+    if N > 0 {
+        if let (Some(place), Some(message)) =
+            (place.first_chunk_mut::<N>(), message.first_chunk::<N>())
+        {
+            *place = *message;
+        }
+        return;
+    }
+    let (bytes, padding) = place.split_at_mut(message.len());
+    bytes.copy_from_slice(message);
+    padding.fill(0);
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn gathered(messages: &[&[u8]], limit: usize) -> (Vec<Vec<u8>>, Option<Vec<u8>>, usize) {
+        let mut pack = Pack::new();
+        let mut messages = messages.iter();
+        let stranger = pack.gather(&mut messages, limit);
+        let all = pack.iter().map(<[u8]>::to_vec).collect();
+        (
+            all,
+            stranger.map(|message| message.to_vec()),
+            messages.len(),
+        )
+    }
+
+    #[test]
+    fn messages_are_gathered_up_to_one_of_another_length() {
+        for len in [1, 7, 8, 9, 63, 64] {
+            let message = vec![7; len];
+            let same = [&message[..]; 70];
+            let (all, stranger, left) = gathered(&same, 64);
+            assert_eq!(
+                (all.len(), stranger, left),
+                (COUNT_MAX, None, 70 - COUNT_MAX)
+            );
+            assert!(all.iter().all(|one| *one == message));
+            let (all, stranger, left) = gathered(&[&message, &message, b"", &message], 64);
+            assert_eq!((all.len(), stranger, left), (2, Some(vec![]), 1));
+        }
+        assert_eq!(gathered(&[], 64), (vec![], None, 0));
+    }
+
+    #[test]
+    fn what_no_pack_may_have_is_not_gathered() {
+        let long = [7; PACKED_MAX + 1];
+        for (first, limit) in [(&b""[..], 64), (&long, 100), (b"12345678", 7)] {
+            let (all, stranger, left) = gathered(&[first, first], limit);
+            assert_eq!((all.len(), stranger.as_deref(), left), (0, Some(first), 1));
+        }
+    }
+
+    #[test]
+    fn padding_is_zero_whatever_was_there_before() {
+        let mut pack = Pack::new();
+        pack.gather(&mut [[0xff; 16]; 4].iter(), 64);
+        pack.gather(&mut [[1; 5], [2; 5], [3; 5]].iter(), 64);
+        assert_eq!(
+            pack.padded(1, 2),
+            [2, 2, 2, 2, 2, 0, 0, 0, 3, 3, 3, 3, 3, 0, 0, 0]
+        );
+        assert_eq!(pack.message(2), [3; 5]);
+    }
+}
