@@ -23,6 +23,9 @@ impl Sender {
     /// goes by itself. If this process is killed, a run is received whole or not at all. Messages of other senders may
     /// come between two runs. A kernel pipe is written to once for each message.
     ///
+    /// To receivers that take batches, messages of one length of up to 64 bytes go without 8 bytes of framing each. Their
+    /// room is free when the last message of such a run has been received.
+    ///
     /// The iterator is asked for up to 64 messages before any of these is sent, and never while others wait for this
     /// sender.
     ///
