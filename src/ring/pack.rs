@@ -52,35 +52,33 @@ impl Pack {
         if len == 0 || len > limit.min(PACKED_MAX) {
             return Some(first);
         }
-        // Copies of a length that the compiler knows are no calls.
-        let gather = match len {
+        // With a stride that the compiler knows no copy is a call.
+        let gather = match packed_span(len) {
             8 => Self::gather_behind::<8, T>,
             16 => Self::gather_behind::<16, T>,
             24 => Self::gather_behind::<24, T>,
             32 => Self::gather_behind::<32, T>,
+            40 => Self::gather_behind::<40, T>,
             48 => Self::gather_behind::<48, T>,
-            64 => Self::gather_behind::<64, T>,
-            _ => Self::gather_behind::<0, T>,
+            56 => Self::gather_behind::<56, T>,
+            _ => Self::gather_behind::<PACKED_MAX, T>,
         };
         gather(self, first, messages)
     }
 
-    /// As [`gather`](Self::gather), behind a first one that is of `N` bytes; 0 is any length.
-    fn gather_behind<const N: usize, T: AsRef<[u8]>>(
+    /// As [`gather`](Self::gather), behind a first one that takes `STRIDE` bytes.
+    fn gather_behind<const STRIDE: usize, T: AsRef<[u8]>>(
         &mut self,
         first: T,
         messages: &mut impl Iterator<Item = T>,
     ) -> Option<T> {
         let bytes = first.as_ref();
-        let len = if N > 0 { N } else { bytes.len() };
+        let len = bytes.len();
         let mut count = 0;
         let mut stranger = None;
-        let mut places = self
-            .bytes
-            .chunks_exact_mut(packed_span(len))
-            .take(COUNT_MAX);
+        let mut places = self.bytes.chunks_exact_mut(STRIDE).take(COUNT_MAX);
         if let Some(place) = places.next() {
-            put::<N>(place, bytes);
+            put::<STRIDE>(place, bytes);
             count = 1;
         }
         for place in places {
@@ -92,7 +90,7 @@ impl Pack {
                 stranger = Some(message);
                 break;
             }
-            put::<N>(place, bytes);
+            put::<STRIDE>(place, bytes);
             count += 1;
         }
         (self.len, self.count) = (len, count);
@@ -125,20 +123,24 @@ impl Pack {
     }
 }
 
-/// Puts a message, of `N` bytes or else of any length, where it is to lie; the rest of the last word is 0.
+/// Puts a message where it is to lie, in `STRIDE` bytes of which it needs the last word too; the rest of that is 0.
 #[inline(always)]
-fn put<const N: usize>(place: &mut [u8], message: &[u8]) {
-    if N > 0 {
-        if let (Some(place), Some(message)) =
-            (place.first_chunk_mut::<N>(), message.first_chunk::<N>())
-        {
-            *place = *message;
-        }
-        return;
-    }
-    let (bytes, padding) = place.split_at_mut(message.len());
-    bytes.copy_from_slice(message);
-    padding.fill(0);
+fn put<const STRIDE: usize>(place: &mut [u8], message: &[u8]) {
+    let last = STRIDE - 8;
+    let padding = STRIDE - message.len();
+    let word = match message.last_chunk() {
+        // What lies in the words before is shifted out.
+        Some(end) => u64::from_le_bytes(*end) >> (8 * padding),
+        None => short_word(message),
+    };
+    place[..last].copy_from_slice(&message[..last]);
+    place[last..].copy_from_slice(&word.to_le_bytes());
+}
+
+/// A message of less than 8 bytes, as a word.
+fn short_word(message: &[u8]) -> u64 {
+    let bytes = message.iter().rev();
+    bytes.fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
 #[cfg(all(test, not(loom)))]
@@ -187,6 +189,8 @@ mod tests {
     fn padding_is_zero_whatever_was_there_before() {
         let mut pack = Pack::new();
         pack.gather(&mut [[0xff; 16]; 4].iter(), 64);
+        pack.gather(&mut [[1; 13], [2; 13]].iter(), 64);
+        assert_eq!(pack.padded(1, 1), [&[2; 13][..], &[0; 3]].concat());
         pack.gather(&mut [[1; 5], [2; 5], [3; 5]].iter(), 64);
         assert_eq!(
             pack.padded(1, 2),
