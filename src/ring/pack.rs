@@ -63,22 +63,22 @@ impl Pack {
             56 => Self::gather_behind::<56, T>,
             _ => Self::gather_behind::<PACKED_MAX, T>,
         };
-        gather(self, first, messages)
+        // What `as_ref` returns a second time may be of another length.
+        gather(self, bytes, messages)
     }
 
     /// As [`gather`](Self::gather), behind a first one that takes `STRIDE` bytes.
     fn gather_behind<const STRIDE: usize, T: AsRef<[u8]>>(
         &mut self,
-        first: T,
+        first: &[u8],
         messages: &mut impl Iterator<Item = T>,
     ) -> Option<T> {
-        let bytes = first.as_ref();
-        let len = bytes.len();
+        let len = first.len();
         let mut count = 0;
         let mut stranger = None;
         let mut places = self.bytes.chunks_exact_mut(STRIDE).take(COUNT_MAX);
         if let Some(place) = places.next() {
-            put::<STRIDE>(place, bytes);
+            put::<STRIDE>(place, first);
             count = 1;
         }
         for place in places {
@@ -183,6 +183,26 @@ mod tests {
             let (all, stranger, left) = gathered(&[first, first], limit);
             assert_eq!((all.len(), stranger.as_deref(), left), (0, Some(first), 1));
         }
+    }
+
+    /// Bytes that are of another length each time.
+    struct Fickle(std::cell::Cell<usize>);
+
+    impl AsRef<[u8]> for Fickle {
+        fn as_ref(&self) -> &[u8] {
+            self.0.set(self.0.get() + 1);
+            &[7; 100][..self.0.get()]
+        }
+    }
+
+    #[test]
+    fn each_message_is_asked_for_its_bytes_once() {
+        let mut pack = Pack::new();
+        let mut messages = [7, 7, 7]
+            .map(|len| Fickle(std::cell::Cell::new(len)))
+            .into_iter();
+        assert!(pack.gather(&mut messages, 64).is_none());
+        assert_eq!(pack.iter().collect::<Vec<_>>(), [[7; 8]; 3]);
     }
 
     #[test]
