@@ -54,7 +54,7 @@ impl Deadline {
 
 /// How long a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum Timeout {
     /// Not at all: the `try_` calls.
     Never,
     /// Until the deadline, which may be never.
@@ -63,7 +63,7 @@ pub(crate) enum Patience {
     Unasked(Deadline),
 }
 
-impl Patience {
+impl Timeout {
     /// Blocks for as long as it takes.
     pub(crate) const FOREVER: Self = Self::Until(Deadline::NEVER);
 
@@ -76,7 +76,7 @@ impl Patience {
         }
     }
 
-    /// Whether patience has ended.
+    /// Whether the time-out has passed.
     pub(crate) fn is_over(self) -> bool {
         match self {
             Self::Never => true,

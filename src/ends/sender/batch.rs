@@ -6,13 +6,13 @@ use super::{Flavor, Sender};
 use crate::SendBatchError;
 use crate::error::Fault;
 use crate::ring::pack::{self, Pack};
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 
 /// So many messages are taken out of the caller's iterator at a time.
 const AT_A_TIME: usize = pack::COUNT_MAX;
 
 /// So many messages of one length, and no fewer, make a pack.
-const PAYS: usize = 4;
+const MAX_WORTHWHILE_WAIT: usize = 4;
 
 impl Sender {
     /// Sends each of `messages` as one message, in their order, blocking while the pipe is full; returns how many
@@ -80,7 +80,7 @@ impl Sender {
                 let pack = pack.get_or_insert_with(Pack::new);
                 items.extend(pack.gather(messages, self.limit));
                 gathered = pack.count();
-                if gathered >= PAYS {
+                if gathered >= MAX_WORTHWHILE_WAIT {
                     self.send_pack(pack, &mut sent)?;
                 }
             }
@@ -89,7 +89,9 @@ impl Sender {
             }
             let left = AT_A_TIME - gathered - items.len();
             items.extend(messages.take(left));
-            let few = pack.as_deref().filter(|_| (1..PAYS).contains(&gathered));
+            let few = pack
+                .as_deref()
+                .filter(|_| (1..MAX_WORTHWHILE_WAIT).contains(&gathered));
             if items.is_empty() && few.is_none() {
                 return Ok(sent);
             }
@@ -157,7 +159,7 @@ impl Sender {
 
     /// Sends one message, blocking until it can; tells whether that is sent.
     fn send_one(&mut self, message: &[u8]) -> (usize, Result<(), Fault>) {
-        let outcome = self.send_within(message, Patience::FOREVER);
+        let outcome = self.send_within(message, Timeout::FOREVER);
         let is_sent = matches!(outcome, Ok(()) | Err(Fault::Untold(_)));
         (usize::from(is_sent), outcome)
     }

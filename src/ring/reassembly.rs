@@ -17,19 +17,19 @@ use std::ptr;
 use std::time::Duration;
 
 use super::destination::Destination;
-use super::hold::{self, NO_END};
-use super::latch;
 use super::lock::Guard;
 use super::per_process::{Entered, PerProcess};
+use super::reservation::{self, NO_END};
+use super::state_word;
 use crate::error::Fault;
-use crate::segment::layout::{Custody, message};
+use crate::segment::layout::{SharedReassembly, message};
 use crate::sync::Ordering;
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::futex;
 use crate::sys::process::{Life, Process};
 
 /// How long an end that is closed waits for the lock to give up a message that it holds.
-const FAREWELL: Duration = Duration::from_millis(100);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Whether a receiver may take what is in the pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +41,14 @@ pub(crate) enum Turn {
     Lost,
 }
 
-impl Custody {
+impl SharedReassembly {
     #[inline]
     pub(crate) fn state(&self) -> u32 {
-        latch::state(&self.state, Ordering::Relaxed)
+        state_word::state(&self.state, Ordering::Relaxed)
     }
 
     fn set_state(&self, state: u32) {
-        latch::set_state(&self.state, state, Ordering::Relaxed);
+        state_word::set_state(&self.state, state, Ordering::Relaxed);
     }
 
     /// The holder's message is over, whatever the holder has of it; it finds out when it comes back.
@@ -126,7 +126,7 @@ struct Open {
 impl<P: Default> Default for Reassembly<P> {
     fn default() -> Self {
         Self {
-            id: hold::new_end(),
+            id: reservation::new_end(),
             open: None,
             has_let_go: false,
             progress: P::default(),
@@ -143,7 +143,7 @@ pub(crate) struct Session<'a, P: Default> {
 
 struct Inside<'a, P: Default> {
     reassembly: Entered<'a, Reassembly<P>>,
-    custody: &'a Custody,
+    shared: &'a SharedReassembly,
 }
 
 impl<'a, P: Default> Session<'a, P> {
@@ -155,14 +155,11 @@ impl<'a, P: Default> Session<'a, P> {
     #[inline]
     pub(crate) fn new(
         guard: Guard<'a>,
-        custody: &'a Custody,
+        shared: &'a SharedReassembly,
         fragments: &'a PerProcess<Reassembly<P>>,
     ) -> Result<Self, Fault> {
         let reassembly = fragments.enter()?;
-        let inside = Inside {
-            reassembly,
-            custody,
-        };
+        let inside = Inside { reassembly, shared };
         Ok(Self { inside, guard })
     }
 
@@ -174,15 +171,12 @@ impl<'a, P: Default> Session<'a, P> {
     /// What the look after the holder's process reports.
     #[inline]
     pub(crate) fn take_turn(&mut self, is_untaken: impl FnOnce() -> bool) -> Result<Turn, Fault> {
-        let Inside {
-            reassembly,
-            custody,
-        } = &mut self.inside;
-        if custody.state() == message::WHOLE {
+        let Inside { reassembly, shared } = &mut self.inside;
+        if shared.state() == message::WHOLE {
             reassembly.open = None;
             return Ok(Turn::Ours);
         }
-        reassembly.take_open_turn(custody, is_untaken)
+        reassembly.take_open_turn(shared, is_untaken)
     }
 
     /// Puts the fragments down and keeps the lock.
@@ -194,16 +188,16 @@ impl<'a, P: Default> Session<'a, P> {
     ///
     /// # Errors
     ///
-    /// [`Fault::NotNow`] when patience ended.
+    /// [`Fault::NotNow`] when the time-out has passed.
     pub(crate) fn wait_for(
         self,
         holder: u32,
-        patience: Patience,
+        timeout: Timeout,
         look_after: &mut Duration,
     ) -> Result<(), Fault> {
-        let custody = self.inside.custody;
+        let shared = self.inside.shared;
         drop(self);
-        custody.holder.wait_while(holder, patience, look_after)
+        shared.holder.wait_while(holder, timeout, look_after)
     }
 }
 
@@ -227,7 +221,7 @@ impl<P: Default> Drop for Inside<'_, P> {
     #[inline]
     fn drop(&mut self) {
         if self.reassembly.open.is_some() {
-            self.reassembly.put_down(self.custody);
+            self.reassembly.put_down(self.shared);
         }
     }
 }
@@ -241,52 +235,52 @@ impl<P: Default> Reassembly<P> {
 
     /// Whether a process, this one or one that is gone, is inside a message. Under the lock.
     #[inline]
-    pub(crate) fn is_under_way(&self, custody: &Custody) -> bool {
-        self.open.is_some() || custody.state() != message::WHOLE
+    pub(crate) fn is_under_way(&self, shared: &SharedReassembly) -> bool {
+        self.open.is_some() || shared.state() != message::WHOLE
     }
 
     #[cold]
     fn take_open_turn(
         &mut self,
-        custody: &Custody,
+        shared: &SharedReassembly,
         is_untaken: impl FnOnce() -> bool,
     ) -> Result<Turn, Fault> {
-        match custody.state() {
-            message::OPEN if self.open.is_some() && self.is_holder(custody) => {
-                custody.set_state(message::INSIDE);
+        match shared.state() {
+            message::OPEN if self.open.is_some() && self.is_holder(shared) => {
+                shared.set_state(message::INSIDE);
                 return Ok(Turn::Ours);
             }
             message::OPEN => {
                 // What this process had has been ended by others, who took it for dead.
                 self.open = None;
-                if !has_let_go(custody) {
-                    if let Some(holder) = custody.holder.process() {
+                if !has_let_go(shared) {
+                    if let Some(holder) = shared.holder.process() {
                         if !matches!(holder.watch()?, Life::Dead) {
                             return Ok(Turn::Held(holder.id));
                         }
                     }
                 }
-                custody.orphan();
+                shared.orphan();
             }
             message::INSIDE | message::WAITING => {
                 self.open = None;
                 if is_untaken() {
-                    custody.end_for_holder();
+                    shared.end_for_holder();
                     return Ok(Turn::Ours);
                 }
-                custody.orphan();
+                shared.orphan();
             }
             _ => self.open = None,
         }
-        Ok(match custody.state() {
+        Ok(match shared.state() {
             message::ORPHANED | message::LOST => Turn::Lost,
             _ => Turn::Ours,
         })
     }
 
-    fn is_holder(&self, custody: &Custody) -> bool {
-        custody.end.load(Ordering::Relaxed) == self.id
-            && Process::current().is_ok_and(|us| custody.holder.process() == Some(us))
+    fn is_holder(&self, shared: &SharedReassembly) -> bool {
+        shared.end.load(Ordering::Relaxed) == self.id
+            && Process::current().is_ok_and(|us| shared.holder.process() == Some(us))
     }
 
     /// Begins a message of `total` bytes, of which the first fragment follows; before that fragment is
@@ -297,7 +291,7 @@ impl<P: Default> Reassembly<P> {
     /// `BufferTooSmall`, or what finding out about the own process reports; the message then stays.
     pub(crate) fn begin(
         &mut self,
-        custody: &Custody,
+        shared: &SharedReassembly,
         total: u64,
         into: &mut Destination<'_>,
     ) -> Result<(), Fault> {
@@ -305,7 +299,7 @@ impl<P: Default> Reassembly<P> {
         let process = Process::current()?;
         // The room that the last message needed, and not what this one claims to need.
         let mut bytes = match into {
-            Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
+            Destination::Buffer(buffer) | Destination::WithDescriptors { bytes: buffer, .. } => {
                 mem::take(*buffer)
             }
             Destination::Slice(_) => Vec::new(),
@@ -318,9 +312,9 @@ impl<P: Default> Reassembly<P> {
             in_slice: 0,
             is_taken: false,
         });
-        custody.end.store(self.id, Ordering::Relaxed);
-        custody.holder.note(process);
-        custody.set_state(message::INSIDE);
+        shared.end.store(self.id, Ordering::Relaxed);
+        shared.holder.note(process);
+        shared.set_state(message::INSIDE);
         Ok(())
     }
 
@@ -375,7 +369,7 @@ impl<P: Default> Reassembly<P> {
                 // SAFETY: the same bytes, into which only initialised ones are written.
                 Ok(unsafe { &mut *(ptr::from_mut(place) as *mut [MaybeUninit<u8>]) })
             }
-            Destination::Buffer(_) | Destination::Parcel { .. } => {
+            Destination::Buffer(_) | Destination::WithDescriptors { .. } => {
                 open.bytes
                     .try_reserve(len)
                     .map_err(|error| Fault::Io(error.into()))?;
@@ -395,7 +389,7 @@ impl<P: Default> Reassembly<P> {
         };
         match into {
             Destination::Slice(_) => open.in_slice += len,
-            Destination::Buffer(_) | Destination::Parcel { .. } => {
+            Destination::Buffer(_) | Destination::WithDescriptors { .. } => {
                 let there = open.bytes.len() + len;
                 // SAFETY: so many are reserved and, by the caller, initialised.
                 unsafe { open.bytes.set_len(there) };
@@ -421,17 +415,17 @@ impl<P: Default> Reassembly<P> {
     /// [`Fault::Corrupted`] when it is not as long as it claimed.
     pub(crate) fn finish(
         &mut self,
-        custody: &Custody,
+        shared: &SharedReassembly,
         into: &mut Destination<'_>,
     ) -> Result<usize, Fault> {
         let open = self.open.take().ok_or(Fault::Corrupted)?;
-        self.close(custody);
+        self.close(shared);
         let len = open.len();
         if len as u64 != open.total {
             return Err(Fault::Corrupted);
         }
         match into {
-            Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
+            Destination::Buffer(buffer) | Destination::WithDescriptors { bytes: buffer, .. } => {
                 **buffer = open.bytes;
             }
             Destination::Slice(slice) => slice[..open.bytes.len()].copy_from_slice(&open.bytes),
@@ -440,38 +434,38 @@ impl<P: Default> Reassembly<P> {
     }
 
     /// The message under way is over for everybody; what this process has of it is dropped.
-    pub(crate) fn close(&mut self, custody: &Custody) {
+    pub(crate) fn close(&mut self, shared: &SharedReassembly) {
         self.open = None;
-        if custody.state() != message::WHOLE {
-            custody.end_for_holder();
+        if shared.state() != message::WHOLE {
+            shared.end_for_holder();
         }
         if mem::take(&mut self.has_let_go) {
-            futex::wake(custody.holder.word(), i32::MAX);
+            futex::wake(shared.holder.word(), i32::MAX);
         }
     }
 
     /// Before the lock is released inside the message: others may find it free from now on.
     #[cold]
-    fn put_down(&mut self, custody: &Custody) {
-        if !matches!(custody.state(), message::INSIDE | message::WAITING) {
+    fn put_down(&mut self, shared: &SharedReassembly) {
+        if !matches!(shared.state(), message::INSIDE | message::WAITING) {
             return;
         }
         if self.open.as_ref().is_some_and(|open| open.is_taken) {
             self.has_let_go = true;
-            custody.set_state(message::OPEN);
+            shared.set_state(message::OPEN);
         } else {
             // All of it is in the pipe still.
-            self.close(custody);
+            self.close(shared);
         }
     }
 
     /// What the end of the pipe means to this process, under the lock; `sender_state` is what the senders
     /// noted of their last message in fragments.
-    pub(crate) fn end_of_file(&mut self, custody: &Custody, sender_state: u32) -> Fault {
+    pub(crate) fn end_of_file(&mut self, shared: &SharedReassembly, sender_state: u32) -> Fault {
         if self.open.is_none() {
             return Fault::Disconnected;
         }
-        self.close(custody);
+        self.close(shared);
         match sender_state {
             message::WITHDRAWN => Fault::Disconnected,
             _ => Fault::Aborted,
@@ -480,17 +474,17 @@ impl<P: Default> Reassembly<P> {
 }
 
 /// Whether the holder has closed its end inside the message.
-fn has_let_go(custody: &Custody) -> bool {
+fn has_let_go(shared: &SharedReassembly) -> bool {
     // SYNC: let-go
-    custody.end.load(Ordering::Acquire) == NO_END
+    shared.end.load(Ordering::Acquire) == NO_END
 }
 
 /// For a process that closes its end: gives up the message that it is inside, if any, so that whoever receives next
 /// reports it; `lock` is asked for the side lock, and `skip` is called under it to make room for the sender.
 pub(crate) fn abandon<'a, P: Default>(
-    custody: &'a Custody,
+    shared: &'a SharedReassembly,
     fragments: &'a PerProcess<Reassembly<P>>,
-    lock: impl FnOnce(Patience) -> Result<Guard<'a>, Fault>,
+    lock: impl FnOnce(Timeout) -> Result<Guard<'a>, Fault>,
     skip: impl FnOnce(),
 ) {
     if !fragments.is_ours() {
@@ -500,21 +494,21 @@ pub(crate) fn abandon<'a, P: Default>(
         let Ok(reassembly) = fragments.enter() else {
             return;
         };
-        let is_holder = custody.state() == message::OPEN && reassembly.is_holder(custody);
+        let is_holder = shared.state() == message::OPEN && reassembly.is_holder(shared);
         if !reassembly.is_open() || !is_holder {
             return;
         }
         // Before the lock, so that who cannot have it keeps nobody out.
         // SYNC: let-go
-        custody.end.store(NO_END, Ordering::Release);
+        shared.end.store(NO_END, Ordering::Release);
     }
-    if let Ok(_guard) = lock(farewell()) {
-        if custody.state() == message::OPEN && has_let_go(custody) {
-            custody.orphan();
+    if let Ok(_guard) = lock(close_timeout()) {
+        if shared.state() == message::OPEN && has_let_go(shared) {
+            shared.orphan();
             skip();
         }
     }
-    futex::wake(custody.holder.word(), i32::MAX);
+    futex::wake(shared.holder.word(), i32::MAX);
 }
 
 impl Open {
@@ -532,7 +526,7 @@ fn check_fits(total: u64, into: &Destination<'_>) -> Result<(), Fault> {
     }
 }
 
-/// The patience of a farewell.
-pub(crate) fn farewell() -> Patience {
-    Patience::Unasked(Deadline::after(FAREWELL))
+/// The time-out of a close.
+pub(crate) fn close_timeout() -> Timeout {
+    Timeout::Unasked(Deadline::after(CLOSE_TIMEOUT))
 }

@@ -1,10 +1,10 @@
-//! The mark of a side that is watched through its descriptor, beside the state of its messages in parts.
+//! The mark of a side that is watched through its descriptor, beside the state of its messages in fragments.
 //!
 //! The mark shares a word with a state that the short ways of sending and receiving compare with
 //! [`message::WHOLE`](crate::segment::layout::message) anyway, so a side without it pays nothing for it. It does
 //! not say what a watched side has to do; `backend::shm::readiness` does.
 
-use crate::segment::layout::message::{LATCHED, STATES};
+use crate::segment::layout::message::{STATES, WATCHED};
 use crate::sync::{AtomicU32, Ordering};
 
 /// The state alone.
@@ -25,12 +25,12 @@ pub(crate) fn set_state(word: &AtomicU32, state: u32, order: Ordering) -> bool {
 
 /// Sets the mark, for all holders and for good, and tells whether it is new. Without the lock: it counts from
 /// each holder's next call on.
-pub(crate) fn latch(word: &AtomicU32) -> bool {
-    !is_latched(word) && word.fetch_or(LATCHED, Ordering::Relaxed) & LATCHED == 0
+pub(crate) fn set_watched(word: &AtomicU32) -> bool {
+    !is_watched(word) && word.fetch_or(WATCHED, Ordering::Relaxed) & WATCHED == 0
 }
 
 /// Whether somebody watches the side.
 #[inline]
-pub(crate) fn is_latched(word: &AtomicU32) -> bool {
-    word.load(Ordering::Relaxed) & LATCHED != 0
+pub(crate) fn is_watched(word: &AtomicU32) -> bool {
+    word.load(Ordering::Relaxed) & WATCHED != 0
 }

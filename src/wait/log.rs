@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use crate::segment::layout::{Event, Tally};
+use crate::segment::layout::{Counters, Event};
 use crate::sys::clock;
 
 /// The waits of one call since it last had the lock.
 #[derive(Debug, Default)]
-pub(crate) struct Stay {
+pub(crate) struct WaitLog {
     spins: u64,
     sleeps: u64,
     blocked: Duration,
@@ -17,7 +17,7 @@ pub(crate) struct Stay {
     since: Option<Duration>,
 }
 
-impl Stay {
+impl WaitLog {
     /// Counts a spin that has come to its end, of so long as was seen.
     pub(crate) fn spun(&mut self, seen: Duration) {
         self.spins += 1;
@@ -25,14 +25,14 @@ impl Stay {
     }
 
     /// Before a sleep, under the lock: others can see from now on that somebody waits.
-    pub(crate) fn fall_asleep(&mut self, tally: &Tally) {
+    pub(crate) fn fall_asleep(&mut self, counters: &Counters) {
         if cfg!(loom) {
             return;
         }
         let now = clock::now();
         self.since = Some(now);
         self.sleeps += 1;
-        tally.note_asleep(now);
+        counters.note_asleep(now);
     }
 
     /// How long the sleep under way had to last, by when it was rung for: what waking took is not in it. `None` where
@@ -44,23 +44,23 @@ impl Stay {
     /// For a call that ends in its sleep, without the lock: nobody sees it asleep any more, and what it has waited is
     /// not counted.
     #[cold]
-    pub(crate) fn break_off(&mut self, tally: &Tally) {
+    pub(crate) fn break_off(&mut self, counters: &Counters) {
         if let Some(since) = self.since.take() {
-            tally.note_awake(since);
+            counters.note_awake(since);
         }
     }
 
     /// Writes down what has been waited, under the lock; tells whether any of it was a sleep.
     #[inline]
-    pub(crate) fn settle(&mut self, tally: &Tally) -> bool {
+    pub(crate) fn settle(&mut self, counters: &Counters) -> bool {
         if cfg!(loom) || self.spins + self.sleeps == 0 {
             return false;
         }
-        self.write_down(tally)
+        self.write_down(counters)
     }
 
     #[cold]
-    fn write_down(&mut self, tally: &Tally) -> bool {
+    fn write_down(&mut self, counters: &Counters) -> bool {
         let Self {
             spins,
             sleeps,
@@ -70,10 +70,10 @@ impl Stay {
         if let Some(since) = since {
             let now = clock::now();
             blocked += now.saturating_sub(since);
-            tally.note_awake(since);
-            tally.note_activity(now);
+            counters.note_awake(since);
+            counters.note_activity(now);
         }
-        tally.add_wait(spins, sleeps, blocked);
+        counters.add_wait(spins, sleeps, blocked);
         since.is_some()
     }
 }
@@ -85,38 +85,38 @@ mod tests {
 
     #[test]
     fn a_sleep_is_seen_while_it_lasts_and_counted_when_it_ends() {
-        let (mut stay, tally) = (Stay::default(), Tally::default());
-        stay.fall_asleep(&tally);
-        let since = tally.since.load(Ordering::Relaxed);
+        let (mut wait_log, counters) = (WaitLog::default(), Counters::default());
+        wait_log.fall_asleep(&counters);
+        let since = counters.since.load(Ordering::Relaxed);
         assert_ne!(since, 0);
-        assert!(stay.settle(&tally));
-        assert_eq!(tally.since.load(Ordering::Relaxed), 0);
-        assert_eq!(tally.sleeps.load(Ordering::Relaxed), 1);
-        assert!(tally.activity.load(Ordering::Relaxed) >= since);
-        assert!(!stay.settle(&tally), "it was written down once");
-        assert_eq!(tally.sleeps.load(Ordering::Relaxed), 1);
+        assert!(wait_log.settle(&counters));
+        assert_eq!(counters.since.load(Ordering::Relaxed), 0);
+        assert_eq!(counters.sleeps.load(Ordering::Relaxed), 1);
+        assert!(counters.activity.load(Ordering::Relaxed) >= since);
+        assert!(!wait_log.settle(&counters), "it was written down once");
+        assert_eq!(counters.sleeps.load(Ordering::Relaxed), 1);
     }
 
     #[test]
     fn a_sleep_that_is_broken_off_is_seen_no_more() {
-        let (mut stay, tally) = (Stay::default(), Tally::default());
-        stay.fall_asleep(&tally);
-        stay.break_off(&tally);
-        assert_eq!(tally.since.load(Ordering::Relaxed), 0);
+        let (mut wait_log, counters) = (WaitLog::default(), Counters::default());
+        wait_log.fall_asleep(&counters);
+        wait_log.break_off(&counters);
+        assert_eq!(counters.since.load(Ordering::Relaxed), 0);
         // Somebody else's stays.
-        stay.fall_asleep(&tally);
-        tally.since.store(1, Ordering::Relaxed);
-        stay.break_off(&tally);
-        assert_eq!(tally.since.load(Ordering::Relaxed), 1);
+        wait_log.fall_asleep(&counters);
+        counters.since.store(1, Ordering::Relaxed);
+        wait_log.break_off(&counters);
+        assert_eq!(counters.since.load(Ordering::Relaxed), 1);
     }
 
     #[test]
     fn spins_add_what_was_seen_of_them_and_are_no_sleep() {
-        let (mut stay, tally) = (Stay::default(), Tally::default());
-        stay.spun(Duration::from_nanos(40));
-        stay.spun(Duration::from_nanos(2));
-        assert!(!stay.settle(&tally));
-        assert_eq!(tally.spins.load(Ordering::Relaxed), 2);
-        assert_eq!(tally.blocked.load(Ordering::Relaxed), 42);
+        let (mut wait_log, counters) = (WaitLog::default(), Counters::default());
+        wait_log.spun(Duration::from_nanos(40));
+        wait_log.spun(Duration::from_nanos(2));
+        assert!(!wait_log.settle(&counters));
+        assert_eq!(counters.spins.load(Ordering::Relaxed), 2);
+        assert_eq!(counters.blocked.load(Ordering::Relaxed), 42);
     }
 }

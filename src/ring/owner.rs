@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::error::Fault;
-use crate::segment::layout::Bearer;
+use crate::segment::layout::OwnerRecord;
 use crate::sync::{AtomicU32, Ordering};
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::sys::process::Process;
 use crate::sys::{futex, interrupt};
 
@@ -17,7 +17,7 @@ pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(10);
 /// Longest interval between two looks after a holder, each of which is a handful of syscalls.
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
-impl Bearer {
+impl OwnerRecord {
     /// Writes `process` down. Under the lock of the side whose line it is.
     pub(crate) fn note(&self, process: Process) {
         self.token.store(process.token, Ordering::Relaxed);
@@ -42,22 +42,22 @@ impl Bearer {
         (process.id != 0).then_some(process)
     }
 
-    /// Sleeps while `id` is the bearer, until the next look at its process is due; then that is put off for longer.
+    /// Sleeps while `id` is the owner, until the next look at its process is due; then that is put off for longer.
     ///
     /// # Errors
     ///
-    /// [`Fault::NotNow`] when patience ended, [`Fault::Interrupted`] when the hook ended it.
+    /// [`Fault::NotNow`] when the time-out has passed, [`Fault::Interrupted`] when the hook ended it.
     pub(crate) fn wait_while(
         &self,
         id: u32,
-        patience: Patience,
+        timeout: Timeout,
         look_after: &mut Duration,
     ) -> Result<(), Fault> {
-        if patience.is_over() {
+        if timeout.is_over() {
             return Err(Fault::NotNow);
         }
         interrupt::ask()?;
-        let deadline = patience.deadline().at_most(*look_after);
+        let deadline = timeout.deadline().at_most(*look_after);
         if futex::wait(self.word(), id, deadline).is_err() {
             std::thread::sleep(FIRST_LOOK);
         }
@@ -65,7 +65,7 @@ impl Bearer {
         Ok(())
     }
 
-    /// The futex word that changes when the bearer does.
+    /// The futex word that changes when the owner does.
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.id
     }
