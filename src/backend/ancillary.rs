@@ -1,5 +1,6 @@
-//! Finding the ancillary message of descriptors that belongs to a message, among those that belong to none; both
-//! backends use it, under the receivers' lock. `backend::shm::ancillary` says why the right one is found.
+//! Finding the descriptors of a message on the ancillary socket, among those that belong to no message.
+//!
+//! Both backends use it under the receivers' lock. `backend::shm::ancillary` argues why the right ones are found.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -8,11 +9,11 @@ use crate::error::Fault;
 use crate::sys::refused::refused;
 use crate::sys::scm_rights;
 
-/// How many ancillary messages without message one call passes over. Each is that of a sender that died; a liar could
+/// How much ancillary data without a message one call passes over. Each piece is that of a sender that died; a liar could
 /// send them for ever.
 const MAX_STALE: usize = 4096;
 
-/// Opens copies of the descriptors with this ticket, whose ancillary message stays the oldest. `None` when it is gone.
+/// Opens copies of the descriptors with this ticket, which stay the oldest on the socket. `None` when they were taken.
 ///
 /// # Errors
 ///
@@ -43,7 +44,7 @@ pub(super) fn find(socket: BorrowedFd<'_>, ticket: u64) -> Result<Option<Vec<Own
     Err(Fault::Corrupted)
 }
 
-/// Closes the ancillary messages up to this ticket, to which no message belongs any more.
+/// Closes the descriptors of all tickets up to this one, to which no message belongs any more.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Finding out, before a receive sleeps for good, that nobody but the caller could end its sleep.
+//! Deadlock detection: whether nobody but the caller could end the sleep that a receive is about to begin.
 //!
 //! It errs on the side of sleeping. What it cannot see is listed at `PipeOptions::detect_deadlock`.
 

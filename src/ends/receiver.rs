@@ -8,7 +8,7 @@ use std::{fmt, io, ptr};
 use crate::backend::{Rx, kernel, shm};
 use crate::ends::ancillary::MAX_END_CAPACITY;
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::sys::clock::{Deadline, Timeout};
 use crate::{Backend, Message, RecvError, RecvTimeoutError, TryRecvError};
 
@@ -74,7 +74,7 @@ impl Receiver {
     }
 
     /// Receives into this end's buffer what is there, or comes within a moment if the call `may_wait`; tells
-    /// whether it did. If not, the call must go the long way.
+    /// whether it did. If not, the call needs the slow path.
     pub(crate) fn recv_soon(&mut self, may_wait: bool) -> bool {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return false;
@@ -174,11 +174,11 @@ impl Receiver {
         if self.recv_soon(timeout != Timeout::Never) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        self.recv_the_long_way(timeout)
+        self.recv_on_slow_path(timeout)
     }
 
     #[cold]
-    fn recv_the_long_way(&mut self, timeout: Timeout) -> Result<Message<'_>, Fault> {
+    fn recv_on_slow_path(&mut self, timeout: Timeout) -> Result<Message<'_>, Fault> {
         self.recv_by(|flavor, buffer| Self::receive(flavor, Destination::Buffer(buffer), timeout))
     }
 
@@ -242,7 +242,7 @@ impl Receiver {
         if self.recv_soon(true) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_the_long_way(Timeout::FOREVER)?)
+        Ok(self.recv_on_slow_path(Timeout::FOREVER)?)
     }
 
     /// Receives the next message if one is there; never blocks.
@@ -281,7 +281,7 @@ impl Receiver {
         if self.recv_soon(false) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_the_long_way(Timeout::Never)?)
+        Ok(self.recv_on_slow_path(Timeout::Never)?)
     }
 
     /// Receives the next message, blocking no longer than `timeout`.
@@ -307,7 +307,7 @@ impl Receiver {
         if self.recv_soon(!timeout.is_zero()) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_the_long_way(Timeout::Until(Deadline::after(timeout)))?)
+        Ok(self.recv_on_slow_path(Timeout::Until(Deadline::after(timeout)))?)
     }
 
     /// As [`recv_timeout`](Self::recv_timeout), blocking no longer than until `deadline`.
@@ -374,11 +374,11 @@ impl Receiver {
                 return Ok(len);
             }
         }
-        self.recv_into_the_long_way(buf, timeout)
+        self.recv_into_on_slow_path(buf, timeout)
     }
 
     #[cold]
-    fn recv_into_the_long_way(&mut self, buf: &mut [u8], timeout: Timeout) -> Result<usize, Fault> {
+    fn recv_into_on_slow_path(&mut self, buf: &mut [u8], timeout: Timeout) -> Result<usize, Fault> {
         if self.unread > 0 {
             let needed = self.unread;
             if buf.len() < needed {

@@ -72,7 +72,7 @@ impl Sender {
         tx.send_on_fast_path(message, known)
     }
 
-    /// Sends what takes no wait; `None` if the message must go the long way.
+    /// Sends by the fast path; `None` if the message needs the slow path.
     pub(crate) fn send_soon(&mut self, message: &[u8]) -> Option<io::Result<()>> {
         match &mut self.flavor {
             Flavor::SharedMemory(tx) if message.len() <= self.limit => tx.send_soon(message),
@@ -94,13 +94,13 @@ impl Sender {
             _ => None,
         };
         match outcome {
-            Some(told) => told.map_err(Fault::Untold),
-            None => self.send_the_long_way(message, timeout),
+            Some(rung) => rung.map_err(Fault::NotWoken),
+            None => self.send_on_slow_path(message, timeout),
         }
     }
 
     #[cold]
-    fn send_the_long_way(&mut self, message: &[u8], timeout: Timeout) -> Result<(), Fault> {
+    fn send_on_slow_path(&mut self, message: &[u8], timeout: Timeout) -> Result<(), Fault> {
         if message.len() > self.limit {
             return Err(Fault::TooLarge {
                 len: message.len(),

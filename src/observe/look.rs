@@ -105,7 +105,7 @@ pub struct Side {
     pub asleep: Option<Duration>,
     /// Messages that were begun and never became whole; for receivers, how often one of them was told.
     pub aborted: u64,
-    /// How long ago this side was last known to be at work; `None` where that is not known. The way at once asks
+    /// How long ago this side was last known to be at work; `None` where that is not known. The fast path asks
     /// no clock, so a busy receiver is seen by the messages that it takes and not by this.
     pub last_active: Option<Duration>,
 }

@@ -1,4 +1,4 @@
-//! Processes written down in shared memory, for others to watch.
+//! Owner records: processes written down in shared memory, for others to watch.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::sys::clock::Timeout;
 use crate::sys::process::Process;
 use crate::sys::{futex, interrupt};
 
-/// One who is kept out by a holder looks whether the holder has died after this time, and then at intervals that
-/// double up to [`LAST_LOOK`]. The holder wakes the others when it goes on, but nothing can wake them for both that
-/// and its death: futex(2) sees no process and poll(2) no futex.
+/// Whoever is kept out by an owner looks after this time whether the owner has died, and then at intervals that double up
+/// to [`LAST_LOOK`]. The owner wakes the others when it goes on. Nothing can wake them for both that and its death:
+/// futex(2) sees no process and poll(2) no futex.
 pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(10);
 
-/// Longest interval between two looks after a holder, each of which is a handful of syscalls.
+/// Longest interval between two looks, each of which is a handful of system calls.
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
 impl OwnerRecord {
@@ -26,12 +26,12 @@ impl OwnerRecord {
         self.id.store(process.id, Ordering::Relaxed);
     }
 
-    /// Nobody from now on.
+    /// From now on there is no owner.
     pub(crate) fn clear(&self) {
         self.id.store(0, Ordering::Relaxed);
     }
 
-    /// Who it is, if anybody.
+    /// The owner, if there is one.
     pub(crate) fn process(&self) -> Option<Process> {
         let process = Process {
             id: self.id.load(Ordering::Relaxed),
@@ -42,7 +42,7 @@ impl OwnerRecord {
         (process.id != 0).then_some(process)
     }
 
-    /// Sleeps while `id` is the owner, until the next look at its process is due; then that is put off for longer.
+    /// Sleeps while `id` is the owner, until the next look at its process is due. The look after that is due later.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@
 
 use super::record::{FIRST, HEADER, Header, LAST, PACK, Rules, packed_span, span_of};
 
-/// Longest run that a receiver copies out at once; a record over it goes the ordinary way.
+/// Longest run that a receiver copies out in one piece; a record over it goes by itself.
 pub(crate) const MAX_RUN: u64 = 256 * 1024;
 
 /// The header of a message that is one record.

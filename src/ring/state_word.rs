@@ -1,8 +1,8 @@
-//! The mark of a side that is watched through its descriptor, beside the state of its messages in fragments.
+//! A side's state word: the state of its messages in fragments, and beside it the mark that the side is watched.
 //!
-//! The mark shares a word with a state that the short ways of sending and receiving compare with
-//! [`message::WHOLE`](crate::segment::layout::message) anyway, so a side without it pays nothing for it. It does
-//! not say what a watched side has to do; `backend::shm::readiness` does.
+//! Watched means that somebody waits for the side's readiness by its descriptor. The fast path compares the word with
+//! [`message::WHOLE`](crate::segment::layout::message) anyway, so a side that nobody watches pays nothing for the mark.
+//! What a watched side has to do is in `backend::shm::readiness`.
 
 use crate::segment::layout::message::{STATES, WATCHED};
 use crate::sync::{AtomicU32, Ordering};
@@ -14,7 +14,7 @@ pub(crate) fn state(word: &AtomicU32, order: Ordering) -> u32 {
 }
 
 /// Changes the state, under the side's lock. The mark may be set by anybody at the same moment, so only the
-/// difference is added. Tells whether there was one.
+/// difference is added. Returns whether there was one.
 pub(crate) fn set_state(word: &AtomicU32, state: u32, order: Ordering) -> bool {
     let difference = state.wrapping_sub(word.load(Ordering::Relaxed) & STATES);
     if difference != 0 {
@@ -23,8 +23,8 @@ pub(crate) fn set_state(word: &AtomicU32, state: u32, order: Ordering) -> bool {
     difference != 0
 }
 
-/// Sets the mark, for all holders and for good, and tells whether it is new. Without the lock: it counts from
-/// each holder's next call on.
+/// Sets the mark, for all holders and for good, and returns whether it is new. Without the lock: each holder heeds it from
+/// its next call on.
 pub(crate) fn set_watched(word: &AtomicU32) -> bool {
     !is_watched(word) && word.fetch_or(WATCHED, Ordering::Relaxed) & WATCHED == 0
 }

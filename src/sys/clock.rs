@@ -63,9 +63,17 @@ pub(crate) enum Timeout {
     Unasked(Deadline),
 }
 
+/// How long an end that is closed waits for the lock.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
+
 impl Timeout {
     /// Blocks for as long as it takes.
     pub(crate) const FOREVER: Self = Self::Until(Deadline::NEVER);
+
+    /// For an end that is closed or dropped, and needs the lock to give up what it has.
+    pub(crate) fn closing() -> Self {
+        Self::Unasked(Deadline::after(CLOSE_TIMEOUT))
+    }
 
     /// The deadline of a wait; one that has passed for a call that may not wait.
     #[inline]

@@ -1,7 +1,7 @@
 //! The socket beside a pipe in which the descriptors of messages travel (unix(7), `SCM_RIGHTS`).
 //!
-//! Each ancillary message is a ticket and the descriptors that go with the message of that ticket; it knows nothing
-//! of the messages. `SOCK_SEQPACKET`, one end for each side's holders, so that the kernel closes what nobody
+//! Each message on it is a ticket and, as ancillary data, the descriptors of the pipe's message of that ticket. Nothing
+//! here knows the pipe's messages. `SOCK_SEQPACKET`, one end for each side's holders, so that the kernel closes what nobody
 //! received when the last receiver is gone.
 
 use std::io;
@@ -21,7 +21,7 @@ use crate::sync::kill_point;
 /// Most descriptors of one ancillary message (`SCM_MAX_FD`, unix(7)).
 pub(crate) const MAX_FDS: usize = 253;
 
-/// An ancillary message: the ticket, and the number of descriptors.
+/// Bytes of an ancillary message: the ticket, and the number of descriptors.
 const LENGTH: usize = 16;
 
 /// Room for the descriptors and for whatever else somebody who shares the socket has the kernel add
@@ -39,7 +39,7 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     both_beyond_standard_streams(made)
 }
 
-/// What became of an ancillary message that was to be sent.
+/// What became of descriptors that were to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     Whole,
@@ -94,7 +94,7 @@ pub(crate) struct AncillaryMessage {
     pub(crate) is_short: bool,
 }
 
-/// Opens copies of the oldest ancillary message's descriptors; the ancillary message stays. `None` when there is none.
+/// Opens copies of the oldest ancillary message's descriptors; they stay. `None` when there is none.
 ///
 /// # Errors
 ///
@@ -204,7 +204,7 @@ pub(crate) fn peek_ticket(socket: BorrowedFd<'_>) -> io::Result<Option<u64>> {
     })
 }
 
-/// Takes the oldest ancillary message away and closes its descriptors, of which copies may be open.
+/// Removes the oldest ancillary message and closes its descriptors, of which copies may be open.
 pub(crate) fn drop_oldest(socket: BorrowedFd<'_>) -> io::Result<()> {
     receive(socket, &mut [0; LENGTH], MsgFlags::empty()).map(drop)
 }

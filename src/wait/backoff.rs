@@ -1,10 +1,9 @@
-//! The first phase of a wait: looking again before sleeping, in the way that can pay.
+//! Backoff: how a call looks again before it sleeps, and for how long.
 //!
-//! A peer that runs beside us on another CPU can be waited for by spinning, for as long as that has
-//! paid lately. A peer that last ran on our own CPU can only go on when we let it: one sched_yield(2)
-//! does that at a fraction of the cost of going to sleep and being woken, as long as nobody else
-//! wants the CPU; when it has not helped, or somebody else kept the CPU, the next waits go without. Measured in
-//! `docs/design.md`, "Waiting".
+//! A peer that runs on another CPU is waited for by spinning, for as long as that has paid lately. A peer that last ran
+//! on our own CPU can only go on when we let it. One sched_yield(2) does that at a fraction of the cost of a sleep and a
+//! wake-up, unless somebody else wants the CPU. After a yield that did not help, the next waits go without. The
+//! measurements are in `docs/design.md`, "Waiting".
 
 use std::time::Duration;
 
@@ -16,34 +15,33 @@ use crate::sys::thread::{Known, Thread};
 
 /// Longest spin; a sleeping peer takes tens of microseconds to wake across CPUs.
 const MAX_SPIN: Duration = Duration::from_micros(50);
-/// What is there by then has paid: half of what waking a sleeper takes. So long is waited for an answer, for the next
-/// of much data, and for room.
+/// Longest wait for which spinning pays: half of what it takes to wake a sleeper. It holds for an answer, for bulk data and
+/// for room.
 const MAX_WORTHWHILE_WAIT: Duration = Duration::from_micros(20);
-/// The same in a trickle, of which nobody waits for what comes of a message: what a sleep and its wake-up cost the two
-/// sides in CPU time.
+/// The same in a trickle, where nobody waits for what comes of a message: the CPU time that a sleep and its wake-up cost the
+/// two sides.
 const MAX_TRICKLE_WAIT: Duration = Duration::from_micros(5);
-/// Bytes of the ring from one wait to the next from which on it is no trickle.
-const BULK: u64 = 4096;
-/// Shortest spin: where that has not paid either, waits sleep at once. Even a glance costs a sender or receiver that is
-/// paced at a message each millisecond a tenth of all that the message takes.
+/// It is no trickle if receivers have passed so many bytes of the ring since the last wait.
+const BULK_BYTES: u64 = 4096;
+/// Shortest spin. Where that has not paid either, waits sleep without one: a glance costs a tenth of what a message takes
+/// that comes each millisecond.
 const MIN_SPIN: Duration = Duration::from_micros(1);
-/// One wait in so many is a probe, whatever has paid lately: two sides that sleep for each other take as long to
-/// answer as their waking takes, and would never find out that it need not. One that meets a peer that had to be
-/// woken answers at once; the peer then learns how short its sleep could have been
-/// ([`Backoff::was_rung_after`]), and by its answer so do we.
+/// One wait in so many is a probe, whatever has paid lately. Two sides that sleep for each other take as long to answer as
+/// their waking takes, and would never find out that they need not. A probe answers a peer that had to be woken without
+/// delay. The peer learns how short its sleep could have been ([`Backoff::was_rung_after`]), and its answer teaches us.
 const MIN_PROBE_INTERVAL: u32 = 64;
-/// The same after many probes in vain.
+/// Longest interval between probes, after many in vain.
 const MAX_PROBE_INTERVAL: u32 = 1024;
 /// How long a probe spins: longer than it takes to wake the peer.
 const PROBE_SPIN: Duration = Duration::from_micros(200);
-/// Looks between two looks at the clock.
+/// Looks at the ring for each look at the clock.
 const LOOKS_PER_CLOCK_READ: u32 = 32;
-/// A yield that took longer has not helped: somebody else had the CPU meanwhile, for whom a sleeper is woken sooner.
+/// A yield that took longer has not helped: somebody else had the CPU meanwhile.
 const MAX_YIELD: Duration = Duration::from_micros(500);
 /// Most waits in a row that go without a yield after yields that did not help.
 const MAX_SKIPPED: u32 = 64;
 
-/// Most that [`Spin::For`] may ask for: so much later than at a kernel pipe a death may be noticed.
+/// Longest spin that [`Spin::For`] may ask for. A death may be noticed so much later than on a kernel pipe.
 const MAX_FIXED_SPIN: Duration = Duration::from_millis(1);
 
 /// How long a blocked call looks again and again before it sleeps.
@@ -97,7 +95,7 @@ pub(crate) fn note_sent() {
     Thread::with(Known::note_sent);
 }
 
-/// How much looking has paid lately, for one end.
+/// How much spinning has paid lately, for one end.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     spin: Spin,
@@ -115,7 +113,7 @@ pub(crate) struct Backoff {
     skipping: u32,
     /// What the clock showed of the last look's time.
     spent: Duration,
-    /// The longest wait that pays, [`MAX_WORTHWHILE_WAIT`] or [`MAX_TRICKLE_WAIT`].
+    /// The longest wait for which spinning pays: [`MAX_WORTHWHILE_WAIT`] or [`MAX_TRICKLE_WAIT`].
     worthwhile: Duration,
     /// What this thread had sent, and where the receivers were, when the last wait began.
     sent: u32,
@@ -148,7 +146,7 @@ impl Backoff {
     /// whether it is a trickle.
     pub(crate) fn begin_at(&mut self, position: u64) {
         let sent = Thread::sent();
-        let is_trickle = sent == self.sent && position.wrapping_sub(self.position) < BULK;
+        let is_trickle = sent == self.sent && position.wrapping_sub(self.position) < BULK_BYTES;
         (self.sent, self.position) = (sent, position);
         self.worthwhile = if is_trickle {
             MAX_TRICKLE_WAIT
@@ -319,7 +317,7 @@ mod tests {
             (backoff.worthwhile, backoff.budget),
             (MAX_TRICKLE_WAIT, MAX_TRICKLE_WAIT)
         );
-        backoff.begin_at(BULK - 8);
+        backoff.begin_at(BULK_BYTES - 8);
         assert_eq!(backoff.worthwhile, MAX_TRICKLE_WAIT);
     }
 
@@ -373,12 +371,12 @@ mod tests {
             (backoff.worthwhile, backoff.budget),
             (MAX_WORTHWHILE_WAIT, MAX_SPIN)
         );
-        backoff.begin_at(BULK);
+        backoff.begin_at(BULK_BYTES);
         assert_eq!(
             (backoff.worthwhile, backoff.budget),
             (MAX_WORTHWHILE_WAIT, MAX_SPIN)
         );
-        backoff.begin_at(BULK);
+        backoff.begin_at(BULK_BYTES);
         assert_eq!(backoff.worthwhile, MAX_TRICKLE_WAIT);
     }
 

@@ -1,8 +1,8 @@
-//! When to look whether the other side is gone, given that a look is a syscall.
+//! The life-line: how an end finds out that the other side has no holder any more.
 //!
-//! The kernel hangs the life-line's socket up when the last holder of the other side is gone, and a
-//! sleeper in poll(2) sees that at once. One who does not sleep looks when a close was announced, or
-//! when its last look is a while ago.
+//! The kernel hangs the life-line's socket up when the last holder of the other side closes it or dies. A sleeper in
+//! poll(2) is woken by that. A call that does not sleep looks by a system call: when a close was announced, or when its
+//! last look is a while ago.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -28,7 +28,7 @@ const RECENT_TICKS: u64 = clock::FRESH_TICKS * 4;
 /// What an end remembers of its looks.
 #[derive(Debug)]
 pub(crate) struct LifeLine {
-    /// How many closes had been announced at the last look; and [`DISCONNECTED`].
+    /// How many closes had been announced at the last look, and [`DISCONNECTED`].
     closes: u64,
     looked_at: Duration,
     /// As `looked_at`, by the processor's own clock.
@@ -41,7 +41,7 @@ pub(crate) struct LifeLine {
     position: u64,
 }
 
-/// Beside the count of closes: the other side was seen gone, which does not change any more. No count is equal to it.
+/// Beside the count of closes: the other side was seen disconnected, which is for good. No count is equal to it.
 const DISCONNECTED: u64 = 1 << 32;
 
 impl Default for LifeLine {
@@ -88,14 +88,14 @@ impl LifeLine {
         self.look(event, socket)
     }
 
-    /// Whether, as far as shared memory tells, the other side is what it was at the last look: not gone,
+    /// Whether, as far as shared memory tells, the other side is what it was at the last look: connected,
     /// and nobody has announced a close since.
     #[inline(always)]
     pub(crate) fn is_as_it_was(&self, event: &Event) -> bool {
         u64::from(event.closes()) == self.closes
     }
 
-    /// Whether the other side was seen gone.
+    /// Whether the other side was seen disconnected.
     pub(crate) fn is_seen_disconnected(&self) -> bool {
         self.closes & DISCONNECTED != 0
     }

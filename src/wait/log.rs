@@ -1,6 +1,6 @@
-//! What one call has waited and not yet written down for observers.
+//! The log of one call's waits, until they are added to the counters for observers.
 //!
-//! It asks the clock only around a sleep; a spin's time is what its own looks at the clock saw of it.
+//! It asks the clock only around a sleep. A spin's time is what the spin's own looks at the clock saw.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(crate) struct WaitLog {
     spins: u64,
     sleeps: u64,
     blocked: Duration,
-    /// When the sleep began that is not written down yet.
+    /// When the sleep began that is not in the counters yet.
     since: Option<Duration>,
 }
 
@@ -50,7 +50,7 @@ impl WaitLog {
         }
     }
 
-    /// Writes down what has been waited, under the lock; tells whether any of it was a sleep.
+    /// Adds the waits to the counters, under the lock. Returns whether any of them was a sleep.
     #[inline]
     pub(crate) fn settle(&mut self, counters: &Counters) -> bool {
         if cfg!(loom) || self.spins + self.sleeps == 0 {

@@ -1,4 +1,5 @@
-//! Which thread of a process sleeps in poll(2) for all of its threads that wait at one side.
+//! A poll group: the threads of one process that wait at one side, of which one sleeps in poll(2) for all (the
+//! leader/followers pattern).
 //!
 //! poll(2) wakes everybody who sleeps on a descriptor. So of the threads of one process only one sleeps there: it
 //! *leads*. The others *follow*: they sleep in futex(2) on a word of the process's own memory until the lead is free.

@@ -21,6 +21,7 @@ on_both_backends! {
     a_receive_of_a_block_into_a_slice within 600,
     a_receive_in_fragments within 600,
     a_receive_in_fragments_that_times_out_and_goes_on within 600,
+    a_receive_in_time_of_a_message_that_fits within 600,
     a_receiver_dropped_inside_a_message within 600,
     a_receive_that_makes_room_for_a_sleeper within 600,
     a_poll within 600,
@@ -331,6 +332,22 @@ fn a_receive_in_fragments_that_times_out_and_goes_on(backend: Backend) {
         ..PLAIN
     };
     scenario.walk("a receive of 3 times the pipe in small turns", backend, 20);
+}
+
+fn a_receive_in_time_of_a_message_that_fits(backend: Backend) {
+    let scenario = Scenario {
+        // Over an eighth of the capacity, and whole in the pipe on both backends.
+        len: |_| CAPACITY / 8 + 1000,
+        work: |talk| {
+            for number in 0..2 {
+                let message = talk.rx.recv_timeout(SHORT).unwrap();
+                check(&message, VICTIM, number, (talk.len)(number));
+                count(talk.taken);
+            }
+        },
+        ..PLAIN
+    };
+    scenario.walk("a receive in time of two messages that fit", backend, 20);
 }
 
 fn a_receiver_dropped_inside_a_message(backend: Backend) {

@@ -15,8 +15,8 @@ use super::reading::{Payload, Side as Receiving};
 use super::tx::{Side, Tx};
 use crate::backend::{ancillary, without_descriptors};
 use crate::error::Fault;
-use crate::ring::destination::Destination;
 use crate::ring::owner;
+use crate::ring::payload::Destination;
 use crate::sync::Ordering;
 use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::scm_rights::{self, Sent};
@@ -90,7 +90,7 @@ impl Tx {
             // SYNC: ticket. Who sees it sees that the lock was taken before.
             tx.ticket.store(ticket, Ordering::Release);
             match scm_rights::send(ancillary.as_fd(), ticket, fds)? {
-                // Only senders fill the pipe, so the room is still there; a liar's doing leaves the ancillary message to
+                // Only senders fill the pipe, so the room is still there; a liar's doing leaves the ancillary data to
                 // be swept up.
                 Sent::Whole if side.write_atomic(header, bytes)? => {
                     page::count(&tx.totals, counters, len);
@@ -125,7 +125,7 @@ impl Side<'_> {
     }
 }
 
-/// Waits until the socket has room for ancillary messages.
+/// Waits until the socket has room for ancillary data.
 fn wait_for(ancillary: BorrowedFd<'_>, timeout: Timeout) -> Result<(), Fault> {
     if timeout.is_over() {
         return Err(Fault::NotNow);
@@ -154,7 +154,7 @@ pub(super) fn take(
         side.skip_payload(header, payload)?;
         return Ok(None);
     };
-    // What can fail comes before the ancillary message is taken away.
+    // What can fail comes before the ancillary data is removed.
     bytes
         .try_reserve(header.payload())
         .map_err(|error| Fault::Io(error.into()))?;

@@ -10,7 +10,6 @@ use super::page;
 use super::tx::{Side, Tx};
 use crate::backend::Progress;
 use crate::error::Fault;
-use crate::ring::reassembly;
 use crate::ring::reservation::not_the_holder;
 use crate::sync::Ordering;
 use crate::sys::clock::Timeout;
@@ -24,7 +23,7 @@ impl Tx {
     pub(crate) fn send_step(&mut self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
         self.fate.check(&self.end.closing)?;
         let outcome = self.step(bytes, progress);
-        self.may_hold |= progress.has_begun;
+        self.may_have_reserved |= progress.has_begun;
         if !matches!(outcome, Err(Fault::NotNow)) {
             *progress = Progress::default();
             self.take_back();
@@ -76,7 +75,7 @@ impl Tx {
 
     /// Takes the message in steps of this end back, if there is one.
     pub(crate) fn take_back(&mut self) {
-        if !std::mem::take(&mut self.may_hold) {
+        if !std::mem::take(&mut self.may_have_reserved) {
             return;
         }
         let shared = self.end.page.shared();
@@ -87,7 +86,7 @@ impl Tx {
         shared.tx_counters.count_aborted();
         // Before the lock, so that who cannot have it keeps nobody out.
         reservation.let_go();
-        if let Ok(_guard) = shared.tx.lock.lock(reassembly::close_timeout()) {
+        if let Ok(_guard) = shared.tx.lock.lock(Timeout::closing()) {
             reservation.tidy_up();
         }
     }

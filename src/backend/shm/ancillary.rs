@@ -1,33 +1,36 @@
 //! Messages that carry descriptors, through shared memory.
 //!
-//! The message goes through the ring, as one record with a *ticket*; its descriptors go through a socket, as
-//! one ancillary message with the same ticket. The sender, under its side's lock: takes a new ticket, sends the ancillary message,
-//! publishes the record. The receiver, under its own: finds the record, opens copies of the ancillary message's
-//! descriptors, takes the ancillary message away, moves past the record.
+//! The message is one record in the ring, and its payload begins with a *ticket*. The descriptors travel over a socket
+//! as ancillary data (`SCM_RIGHTS`) of the same ticket.
+//!
+//! - The sender holds the senders' lock. It takes a new ticket, sends the ancillary data and publishes the record.
+//! - The receiver holds the receivers' lock. It finds the record, opens copies of the descriptors, removes the ancillary
+//!   data from the socket and moves past the record.
 //!
 //! # Why no message gets another one's descriptors
 //!
-//! A ticket is counted up under the senders' lock before its ancillary message is sent, so none is used twice, whoever
-//! dies. Packets lie in the order of their tickets, and records in the ring as well. Hence:
+//! A ticket is counted up under the senders' lock before it is sent, so no ticket is used twice, whoever dies. The socket
+//! and the ring both have their tickets in ascending order. Hence:
 //!
-//! - *A sender killed after the ancillary message and before the record*: an ancillary message without record. The next receiver
-//!   that meets a greater ticket, or an empty ring while no sender is inside ([`sweep`]), closes it.
-//! - *A receiver killed after it took the ancillary message away*: a record without ancillary message. A record is published after
-//!   its ancillary message was sent, so an ancillary message that is not there has been taken; the message died with its receiver,
-//!   and the next one passes over it. The kernel has closed the descriptors.
+//! - *A sender killed after it sent the ancillary data and before it published*: data without a record. The next receiver
+//!   that meets a greater ticket closes it. So does one that finds the ring empty while no sender is inside ([`sweep`]).
+//! - *A receiver killed after it removed the ancillary data*: a record without data. Data is sent before its record is
+//!   published, so data that is missing has been removed. The message died with its receiver, the kernel has closed the
+//!   descriptors, and the next receiver passes over the record.
 //! - *A receiver killed before that*: the kernel closes its copies, and both are still there.
-//! - *One that may not open so many descriptors*: the same; the call fails, and both are still there.
+//! - *A receiver that may not open so many descriptors*: its call fails, and both are still there.
 
 use nix::poll::PollFlags;
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::End;
+use super::deliver::append;
 use super::tx::{Tx, View as Sending};
 use super::view::View;
-use super::{End, take};
 use crate::backend::{ancillary, without_descriptors};
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::ring::reader::Next;
 use crate::ring::record::{ANCILLARY, LAST, PREFIX, span_of};
 use crate::segment::layout::message;
@@ -89,8 +92,8 @@ impl Tx {
     }
 }
 
-/// Sends the ancillary message and publishes the record, for which there is room, under the lock; tells whether there was room
-/// for the ancillary message too.
+/// Sends the ancillary data and publishes the record, for which there is room. Under the lock. Returns whether the socket
+/// had room too.
 fn send_now(view: Sending<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<bool, Fault> {
     let writer = view.writer;
     let last = &writer.control.tx.ticket;
@@ -102,7 +105,7 @@ fn send_now(view: Sending<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<b
             let flags = writer.opening_flags() | LAST | ANCILLARY;
             writer.publish(Some(ticket), bytes, flags);
             writer.set_state(message::WHOLE);
-            view.ring().map_err(Fault::Untold)?;
+            view.ring().map_err(Fault::NotWoken)?;
             view.show_readiness_if_watched();
             Ok(true)
         }
@@ -114,7 +117,7 @@ fn send_now(view: Sending<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<b
     }
 }
 
-/// Waits until the socket has room for ancillary messages.
+/// Waits until the socket has room for ancillary data.
 fn wait_for_ancillary_room(ancillary: BorrowedFd<'_>, timeout: Timeout) -> Result<(), Fault> {
     if timeout.is_over() {
         return Err(Fault::NotNow);
@@ -143,7 +146,7 @@ pub(super) fn take(
         return Ok(None);
     };
     bytes.clear();
-    take::append(view, next, true, bytes)?;
+    append(view, next, true, bytes)?;
     scm_rights::drop_oldest(ancillary)?;
     **fds = found;
     view.reader.take_own(next)?;

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{self, AtomicU64};
 use std::time::Duration;
 
+use nix::sys::epoll::EpollFlags;
+
 use crate::ring::contention::Stuck;
 use crate::ring::per_process::PerProcess;
 use crate::ring::reassembly::Reassembly;
@@ -30,7 +32,9 @@ use crate::wait::poll_group::PollGroup;
 
 mod ancillary;
 mod closing;
-mod fast_path;
+mod deliver;
+mod fast_recv;
+mod fast_send;
 mod fragments;
 mod loans;
 #[cfg(all(test, loom))]
@@ -48,7 +52,7 @@ mod take;
 mod tx;
 mod view;
 
-pub(crate) use fast_path::Sent;
+pub(crate) use fast_send::Sent;
 pub(crate) use loans::Loan;
 pub(crate) use rx::Rx;
 pub(crate) use tx::Tx;
@@ -257,7 +261,7 @@ impl End {
         let rules = Rules::new(segment.capacity());
         let short_max = message_max
             .min(rules.record_max())
-            .min(fast_path::CONTENDED_MAX);
+            .min(fast_recv::CONTENDED_MAX);
         // SAFETY: the data is aligned to a page and mapped twice for as long as the segment lives,
         // which this end shares; its capacity is a power of two.
         let storage = unsafe { Storage::new(segment.data(), segment.capacity()) };
@@ -268,7 +272,7 @@ impl End {
             socket: ManuallyDrop::new(socket),
             ancillary,
             closing: Closing::new(),
-            watch: Watch::default(),
+            watch: Watch::for_events(EpollFlags::EPOLLIN),
             others,
             spin,
             fragments: PerProcess::new(),
@@ -417,6 +421,7 @@ impl Tx {
 impl Drop for End {
     fn drop(&mut self) {
         self.abandon();
+        self.watch.close(self.socket.as_fd());
         // Closed before it is announced: who hears of it must find the hang-up.
         // SAFETY: nobody uses it after this.
         unsafe { ManuallyDrop::drop(&mut self.socket) };

@@ -138,7 +138,7 @@ impl Sender {
                 Flavor::Kernel(_) => None,
             };
             let (count, outcome) = match at_once {
-                Some((count, told)) => (count, told.map_err(Fault::Untold)),
+                Some((count, rung)) => (count, rung.map_err(Fault::NotWoken)),
                 None => self.send_one(pack.message(first)),
             };
             first += count;
@@ -150,17 +150,17 @@ impl Sender {
     /// Sends at least the first of `messages`, blocking until it can; tells how many.
     fn send_some(&mut self, messages: &[&[u8]]) -> (usize, Result<(), Fault>) {
         if let Flavor::SharedMemory(tx) = &mut self.flavor {
-            if let Some((count, told)) = tx.send_run(messages, self.limit) {
-                return (count, told.map_err(Fault::Untold));
+            if let Some((count, rung)) = tx.send_run(messages, self.limit) {
+                return (count, rung.map_err(Fault::NotWoken));
             }
         }
         self.send_one(messages[0])
     }
 
-    /// Sends one message, blocking until it can; tells whether that is sent.
+    /// Sends one message, blocking until it can. Returns whether that is sent.
     fn send_one(&mut self, message: &[u8]) -> (usize, Result<(), Fault>) {
         let outcome = self.send_within(message, Timeout::FOREVER);
-        let is_sent = matches!(outcome, Ok(()) | Err(Fault::Untold(_)));
+        let is_sent = matches!(outcome, Ok(()) | Err(Fault::NotWoken(_)));
         (usize::from(is_sent), outcome)
     }
 }
