@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use crate::backend::{Tx, kernel, shm, shm::Sent};
 use crate::error::Fault;
+use crate::ring::pack::Pack;
 use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::thread::{Known, Thread};
 use crate::{Backend, SendError, SendTimeoutError, TrySendError};
@@ -35,6 +36,8 @@ pub use slot::Slot;
 pub struct Sender {
     pub(crate) flavor: Flavor,
     pub(crate) limit: usize,
+    /// Where batches of short messages are gathered; made by the first one.
+    pack: Option<Box<Pack>>,
 }
 
 pub(crate) enum Flavor {
@@ -47,6 +50,7 @@ impl Sender {
         Self {
             flavor: Flavor::SharedMemory(tx),
             limit,
+            pack: None,
         }
     }
 
@@ -54,6 +58,7 @@ impl Sender {
         Self {
             flavor: Flavor::Kernel(tx),
             limit,
+            pack: None,
         }
     }
 
@@ -273,6 +278,7 @@ impl Sender {
         Ok(Self {
             flavor,
             limit: self.limit,
+            pack: None,
         })
     }
 

@@ -11,7 +11,7 @@
 
 use std::io;
 
-use crate::ring::record::{HEADER, Header, LAST, Rules, span_of};
+use crate::ring::record::{HEADER, Header, Rules, span_of};
 
 /// Most that is read of one ring, in bytes, calls counted as [`MIN_READ_COST`] at least: some 0.6 ms.
 const BUDGET: usize = 1 << 20;
@@ -186,7 +186,7 @@ impl Walk {
                 is_estimate: false,
             });
         }
-        let (mut left, mut uncounted) = (Count::default(), Count::default());
+        let [mut left, mut taken, mut uncounted] = [Count::default(); 3];
         let (mut at, mut is_met) = (self.begin, false);
         for &word in &self.headers {
             is_met |= at == from;
@@ -198,6 +198,7 @@ impl Walk {
             let header = Header::of_checked(word);
             if is_met {
                 left.add(header);
+                taken.add_taken(header);
             }
             if !is_counted {
                 uncounted.add(header);
@@ -226,8 +227,8 @@ impl Walk {
         Outcome::Counted(Passed {
             sent,
             received: Count {
-                messages: sent.messages.saturating_sub(left.messages),
-                bytes: sent.bytes.saturating_sub(left.bytes),
+                messages: sent.messages.saturating_sub(left.messages - taken.messages),
+                bytes: sent.bytes.saturating_sub(left.bytes - taken.bytes),
             },
             fill: end.wrapping_sub(from),
             is_estimate: false,
@@ -237,8 +238,16 @@ impl Walk {
 
 impl Count {
     fn add(&mut self, header: Header) {
-        self.messages += u64::from(header.has(LAST));
+        self.messages += header.messages();
         self.bytes += header.payload() as u64;
+    }
+
+    /// What has been taken of a pack that is still there.
+    fn add_taken(&mut self, header: Header) {
+        if let Some(pack) = header.pack() {
+            self.messages += pack.taken as u64;
+            self.bytes += (pack.taken * pack.len) as u64;
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
+use super::pack::Pack;
 use super::reader::Reader;
 use super::record::{FIRST, HEADER, LAST, Rules, span_of};
 use super::run::{self, Allowance, Records};
@@ -289,6 +290,97 @@ fn a_run_is_copied_out_as_far_as_it_was_counted() {
         }
         assert_eq!(received, [&b"the 1st."[..], b"two", b""]);
         sender.join().unwrap();
+    });
+}
+
+/// Gathers numbers of 8 bytes.
+fn pack_of(numbers: &[[u8; 8]]) -> Box<Pack> {
+    let mut pack = Pack::new();
+    assert!(pack.gather(&mut numbers.iter(), 8).is_none());
+    pack
+}
+
+impl Ring {
+    /// The next message of the pack that is next; `None` while that is not there.
+    fn take_of_pack(&self) -> Option<[u8; 8]> {
+        let reader = self.reader();
+        let next = reader.peek().expect("nothing but records is seen")?;
+        let message = reader.next_of_pack(next).expect("it is a pack");
+        let mut bytes = [0; 8];
+        assert_eq!(message.header.len, bytes.len());
+        // SAFETY: just peeked, and the buffer is as long.
+        unsafe { reader.copy_out(message, false, bytes.as_mut_ptr()) };
+        reader.take_of_pack(next).expect("nobody else takes");
+        Some(bytes)
+    }
+}
+
+#[test]
+fn the_messages_of_a_pack_are_taken_one_by_one_before_its_room_is_used_again() {
+    model(|| {
+        let ring = Ring::new(64);
+        let sender = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                for numbers in [[[1; 8], [2; 8]], [[3; 8], [4; 8]], [[5; 8], [6; 8]]] {
+                    while !ring.writer().has_room_exactly(24).unwrap() {
+                        spin_hint();
+                    }
+                    let (tail, room) = ring.writer().tail_and_room().unwrap();
+                    let count = ring
+                        .writer()
+                        .publish_pack(tail, &pack_of(&numbers), 0, room);
+                    assert_eq!(count, 2);
+                    ring.assert_within_bounds();
+                }
+            })
+        };
+        for number in 1..=6 {
+            let taken = loop {
+                if ring.reader().has_record() {
+                    if let Some(taken) = ring.take_of_pack() {
+                        break taken;
+                    }
+                }
+                spin_hint();
+            };
+            assert_eq!(taken, [number; 8]);
+        }
+        sender.join().unwrap();
+        assert!(ring.take().is_none(), "a record that nobody sent");
+    });
+}
+
+#[test]
+fn what_a_dead_receiver_left_of_a_pack_is_taken_by_the_next() {
+    model(|| {
+        let ring = Ring::new(64);
+        ring.writer()
+            .publish_pack(0, &pack_of(&[[1; 8], [2; 8], [3; 8]]), 0, 64);
+        let take_under_lock = |ring: &Ring| {
+            let rx = &ring.segment.control().rx;
+            let guard = rx.lock.lock(Timeout::FOREVER).unwrap();
+            (ring.take_of_pack().unwrap(), guard.owner_died())
+        };
+        let dead = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                let rx = &ring.segment.control().rx;
+                std::mem::forget(rx.lock.lock(Timeout::FOREVER).unwrap());
+                assert_eq!(ring.take_of_pack(), Some([1; 8]));
+                die();
+            })
+        };
+        let next = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                dead.join().unwrap();
+                take_under_lock(&ring)
+            })
+        };
+        assert_eq!(next.join().unwrap(), ([2; 8], true));
+        assert_eq!(take_under_lock(&ring), ([3; 8], false));
+        assert!(ring.take().is_none());
     });
 }
 

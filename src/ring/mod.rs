@@ -18,6 +18,7 @@ pub(crate) mod copy;
 pub(crate) mod counters;
 pub(crate) mod lock;
 pub(crate) mod owner;
+pub(crate) mod pack;
 pub(crate) mod payload;
 pub(crate) mod per_process;
 pub(crate) mod place;

@@ -117,7 +117,7 @@ impl Reader<'_> {
     /// Whether the record is a message that is too long. Of a first fragment only the [`total`](Self::total) tells.
     #[inline]
     fn is_over_the_limit(self, header: Header) -> bool {
-        header.has(FIRST) && header.has(LAST) && header.payload() as u64 > self.message_max
+        header.has(FIRST) && header.has(LAST) && header.message_len() as u64 > self.message_max
     }
 
     /// Whether `read` has been `at` ever since it was loaded. A load could be stale; an update is not.
@@ -169,6 +169,15 @@ impl Reader<'_> {
     pub(crate) unsafe fn copy_run_out(self, read: u64, len: usize, to: *mut u8) {
         // SAFETY: by the caller; `counted` bounded the length by the ring.
         unsafe { self.storage.copy_out(read, to, len) };
+    }
+
+    /// As [`counted`](Self::counted), for a first record of which the sender has not counted any yet. Under the lock.
+    pub(crate) fn uncounted(self, most: u64) -> Option<(u64, usize)> {
+        let next = self.peek().ok()??;
+        let span = next.header.span();
+        // Behind the tail may be what nobody has sent.
+        let is_next = next.at == self.control.tx.tail.load(Ordering::Relaxed);
+        (is_next && span <= most).then_some((next.at, span as usize))
     }
 
     /// As [`peek`](Self::peek), without the lock. `None` while the record there is lent, or where it is not what it was
@@ -344,6 +353,38 @@ impl Reader<'_> {
         } else {
             Err(Fault::Corrupted)
         }
+    }
+
+    /// The next message of a pack, as a record that [`copy_out`](Self::copy_out) finds where it lies; `None` for any other
+    /// record.
+    pub(crate) fn next_of_pack(self, next: Next) -> Option<Next> {
+        let pack = next.header.pack()?;
+        Some(Next {
+            at: next.at.wrapping_add((pack.taken * pack.stride()) as u64),
+            header: Header {
+                len: pack.len,
+                flags: FIRST | LAST,
+            },
+        })
+    }
+
+    /// Takes the next message of a pack, which has been copied out. Under the lock: nobody takes a pack, or anything of
+    /// it, without.
+    ///
+    /// # Errors
+    ///
+    /// As [`take_own`](Self::take_own) and [`check_written`](Self::check_written).
+    pub(crate) fn take_of_pack(self, next: Next) -> Result<(), Fault> {
+        let Some(left) = next.header.after_one() else {
+            // In case a liar has linked its packs without end.
+            self.check_written()?;
+            return self.take_own(next);
+        };
+        // SYNC: publish-record. For those who look without the lock it is as the sender's store was.
+        self.storage
+            .header(next.at)
+            .store(left.encode(), Ordering::Release);
+        Ok(())
     }
 
     /// Keeps the record for one who holds the side, from those without the lock too. Under the lock, the holder

@@ -5,6 +5,9 @@
 //! of up to [`Rules::fragment_max`] bytes is one record, and one that is written in place may be one up to
 //! [`Rules::record_max`]. Any other goes in fragments, of which the first begins with the whole message's length
 //! in 8 bytes.
+//!
+//! A *pack* is one record of several short messages of one length, each padded to 8. Its flags also have the length of one
+//! message and how many have been taken, so that it tells by itself what is left of it.
 
 use crate::error::Fault;
 
@@ -31,6 +34,20 @@ pub(crate) const AFTER_DEATH: u32 = 4;
 pub(crate) const AFTER_WITHDRAWAL: u32 = 8;
 /// This record is a whole message that carries descriptors; it begins with its ticket in [`PREFIX`] bytes.
 pub(crate) const ANCILLARY: u32 = 16;
+/// This record is a pack.
+pub(crate) const PACK: u32 = 32;
+
+/// Longest message of a pack.
+pub(crate) const PACKED_MAX: usize = 64;
+
+/// Longest payload of a pack, padding included.
+pub(crate) const PACK_MAX: usize = 4096;
+
+/// Where in the flags of a pack the length of one message begins, which takes 8 bits.
+const PACKED_LEN: u32 = 8;
+
+/// Where in the flags of a pack the number of those that have been taken begins, which takes 16 bits.
+const PACKED_TAKEN: u32 = 16;
 
 /// A header whose values have been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +65,6 @@ impl Header {
     }
 
     /// What [`Rules::decode`] has made of a word before.
-    #[cfg(feature = "observe")]
     pub(crate) fn of_checked(word: u64) -> Self {
         Self {
             len: (word as u32).wrapping_sub(1) as usize,
@@ -62,8 +78,49 @@ impl Header {
         span_of(self.len)
     }
 
-    /// Bytes that are the message's own, as counted for observers.
+    /// A pack of `count` messages of `len` bytes.
+    pub(crate) fn of_pack(len: usize, count: usize) -> Self {
+        Self {
+            len: packed_span(len) * count,
+            flags: PACK | FIRST | LAST | (len as u32) << PACKED_LEN,
+        }
+    }
+
+    /// What this record is as a pack; `None` for any other.
+    pub(crate) fn pack(self) -> Option<Packed> {
+        let len = (self.flags >> PACKED_LEN & 0xff) as usize;
+        self.has(PACK).then_some(Packed {
+            len,
+            taken: (self.flags >> PACKED_TAKEN) as usize,
+            count: self.len / packed_span(len).max(1),
+        })
+    }
+
+    /// The header of a pack when one message more has been taken; `None` when none is left then.
+    pub(crate) fn after_one(self) -> Option<Self> {
+        let is_last = self.pack().is_none_or(|pack| pack.left() <= 1);
+        (!is_last).then_some(Self {
+            flags: self.flags + (1 << PACKED_TAKEN),
+            ..self
+        })
+    }
+
+    /// Length of the longest message of which this record has all.
+    pub(crate) fn message_len(self) -> usize {
+        self.pack().map_or(self.payload(), |pack| pack.len)
+    }
+
+    /// Messages of which it is the last record, as counted for observers.
+    pub(crate) fn messages(self) -> u64 {
+        let of_pack = self.pack().map(|pack| pack.count as u64);
+        of_pack.unwrap_or(u64::from(self.has(LAST)))
+    }
+
+    /// Bytes that are the message's own, or the messages', as counted for observers.
     pub(crate) fn payload(self) -> usize {
+        if let Some(pack) = self.pack() {
+            return pack.count * pack.len;
+        }
         let is_first_fragment = self.has(FIRST) && !self.has(LAST);
         let has_prefix = is_first_fragment || self.has(ANCILLARY);
         // The prefix is missing where a liar wrote the length.
@@ -74,6 +131,35 @@ impl Header {
     pub(crate) fn has(self, flag: u32) -> bool {
         self.flags & flag != 0
     }
+}
+
+/// The messages of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Packed {
+    /// Bytes of each.
+    pub(crate) len: usize,
+    /// How many have been taken.
+    pub(crate) taken: usize,
+    /// How many there were.
+    pub(crate) count: usize,
+}
+
+impl Packed {
+    /// How many are there still.
+    pub(crate) fn left(self) -> usize {
+        self.count.saturating_sub(self.taken)
+    }
+
+    /// Bytes from the first byte of one message to that of the next.
+    pub(crate) fn stride(self) -> usize {
+        packed_span(self.len)
+    }
+}
+
+/// Bytes of a pack that a message of `len` bytes takes.
+#[inline]
+pub(crate) const fn packed_span(len: usize) -> usize {
+    (len + 7) & !7
 }
 
 /// Bytes of the ring that a record with `len` bytes of payload takes.
@@ -166,8 +252,8 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// [`Fault::Corrupted`] for a length over [`record_max`](Self::record_max), unknown flags, or a
-    /// first fragment without its prefix.
+    /// [`Fault::Corrupted`] for a length over [`record_max`](Self::record_max), unknown flags, a
+    /// first fragment without its prefix, or a pack of which nothing is left.
     #[inline]
     pub(crate) fn decode(self, word: u64) -> Result<Option<Header>, Fault> {
         if word == 0 {
@@ -178,6 +264,9 @@ impl Rules {
             return Err(Fault::Corrupted);
         };
         let len = len as usize;
+        if flags & PACK != 0 {
+            return self.checked_pack(Header { len, flags }).map(Some);
+        }
         let known = FIRST | LAST | AFTER_DEATH | AFTER_WITHDRAWAL | ANCILLARY;
         let opens = flags & (FIRST | LAST) == FIRST;
         let carries = flags & ANCILLARY != 0;
@@ -189,6 +278,18 @@ impl Rules {
             return Err(Fault::Corrupted);
         }
         Ok(Some(Header { len, flags }))
+    }
+
+    #[cold]
+    fn checked_pack(self, header: Header) -> Result<Header, Fault> {
+        let kind = header.flags & ((1 << PACKED_LEN) - 1);
+        header
+            .pack()
+            .filter(|pack| kind == PACK | FIRST | LAST && (1..=PACKED_MAX).contains(&pack.len))
+            .filter(|_| header.len <= self.record_max().min(PACK_MAX))
+            .filter(|pack| header.len % pack.stride() == 0 && pack.left() > 0)
+            .map(|_| header)
+            .ok_or(Fault::Corrupted)
     }
 
     /// Bytes between two positions, of which a correct peer keeps the distance within the ring.
@@ -242,7 +343,7 @@ mod tests {
             flags: FIRST | LAST,
         }
         .encode();
-        let unknown = Header { len: 8, flags: 32 }.encode();
+        let unknown = Header { len: 8, flags: 64 }.encode();
         let fragment_with_descriptors = Header {
             len: 8,
             flags: ANCILLARY | FIRST,
@@ -274,6 +375,59 @@ mod tests {
                 "{word:#x}"
             );
         }
+    }
+
+    #[test]
+    fn a_pack_tells_what_is_left_of_it() {
+        let rules = Rules::new(1 << 16);
+        for (len, count) in [(1, 1), (8, 64), (8, 512), (13, 3), (64, 64)] {
+            let mut header = Header::of_pack(len, count);
+            for taken in 0..count {
+                assert_eq!(rules.decode(header.encode()).unwrap(), Some(header));
+                let pack = Packed { len, taken, count };
+                assert_eq!(header.pack(), Some(pack));
+                assert_eq!(pack.left(), count - taken);
+                assert_eq!(header.span(), span_of(count * packed_span(len)));
+                assert_eq!(header.messages(), count as u64);
+                assert_eq!((header.message_len(), header.payload()), (len, len * count));
+                let after = header.after_one();
+                assert_eq!(after.is_none(), taken == count - 1);
+                header = after.unwrap_or(header);
+            }
+        }
+    }
+
+    #[test]
+    fn impossible_packs_are_corruption() {
+        let rules = Rules::new(1 << 16);
+        let good = Header::of_pack(8, 3);
+        let of = |len, flags| Header { len, flags }.encode();
+        for (word, what) in [
+            (of(0, good.flags), "no message"),
+            (of(20, good.flags), "a message and a half"),
+            (of(24, good.flags | 3 << PACKED_TAKEN), "nothing left"),
+            (
+                of(24, good.flags | 0xffff << PACKED_TAKEN),
+                "more taken than there were",
+            ),
+            (of(24, good.flags & 0xff), "messages of no length"),
+            (of(24, good.flags & !FIRST), "no first"),
+            (of(24, good.flags & !LAST), "no last"),
+            (of(24, good.flags | ANCILLARY), "descriptors"),
+            (of(24, good.flags | AFTER_DEATH), "after a death"),
+            (Header::of_pack(PACKED_MAX + 1, 2).encode(), "long messages"),
+            (
+                Header::of_pack(8, PACK_MAX / 8 + 1).encode(),
+                "too many messages",
+            ),
+            (u64::from(good.flags) << 32, "no length"),
+        ] {
+            let outcome = rules.decode(word);
+            assert!(matches!(outcome, Err(Fault::Corrupted)), "{what}");
+        }
+        let short = Rules::new(4096);
+        let beyond = Header::of_pack(8, 64).encode();
+        assert!(matches!(short.decode(beyond), Err(Fault::Corrupted)));
     }
 
     #[test]

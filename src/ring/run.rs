@@ -3,7 +3,7 @@
 //! A sender publishes a run by the header of its first record, a receiver copies one out all at once. Nothing of
 //! shared memory is looked at here, so what was checked stays as it is.
 
-use super::record::{FIRST, HEADER, Header, LAST, Rules, span_of};
+use super::record::{FIRST, HEADER, Header, LAST, PACK, Rules, packed_span, span_of};
 
 /// Longest run that a receiver copies out in one piece; a record over it goes by itself.
 pub(crate) const MAX_RUN: u64 = 256 * 1024;
@@ -53,15 +53,14 @@ impl Allowance {
 /// What a run has in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Whole messages.
+    /// Whole messages that have not been taken.
     pub(crate) count: usize,
     /// Bytes of their records.
     pub(crate) span: usize,
 }
 
-/// The whole messages that `bytes` begin with: up to the first record that is anything else, impossible or cut
-/// off, or
-/// longer than `message_max` bytes.
+/// The whole messages that `bytes` begin with, also those of packs: up to the first record that is anything else,
+/// impossible or cut off, or longer than `message_max` bytes.
 pub(crate) fn whole_messages(bytes: &[u8], rules: Rules, message_max: u64) -> Found {
     let mut found = Found::default();
     let mut like = Like::empty();
@@ -70,9 +69,10 @@ pub(crate) fn whole_messages(bytes: &[u8], rules: Rules, message_max: u64) -> Fo
         if word != like.word {
             match rules.decode(word) {
                 Ok(Some(header))
-                    if header.flags == FIRST | LAST && header.len as u64 <= message_max =>
+                    if (header.flags == FIRST | LAST || header.has(PACK))
+                        && header.message_len() as u64 <= message_max =>
                 {
-                    like = Like::of(word, header.len)
+                    like = Like::of(header)
                 }
                 _ => break,
             }
@@ -81,33 +81,61 @@ pub(crate) fn whole_messages(bytes: &[u8], rules: Rules, message_max: u64) -> Fo
         if end > bytes.len() {
             break;
         }
-        found.count += 1;
+        found.count += like.count;
         found.span = end;
     }
     found
 }
 
-/// A header that was met, and what follows from it. Most messages of a run are as long as the one before: where the
+/// A header that was met, and what follows from it. Most records of a run are like the one before: where the
 /// next one begins is then a guess of the processor's, which need not wait for the header.
 #[derive(Clone, Copy)]
 struct Like {
     word: u64,
-    len: usize,
+    /// Bytes of the record.
     span: usize,
+    /// Messages in it that have not been taken.
+    count: usize,
+    /// Bytes of each.
+    len: usize,
+    /// Bytes from one to the next.
+    stride: usize,
+    /// Bytes of the header, and of those that have been taken.
+    skipped: usize,
 }
 
 impl Like {
     /// As an empty message has it, of which nobody needs to have met one.
     fn empty() -> Self {
-        Self::of(word_of(0), 0)
+        Self::of_word(word_of(0))
     }
 
+    /// As a header has it that was checked.
     #[cold]
-    fn of(word: u64, len: usize) -> Self {
-        Self {
+    fn of(header: Header) -> Self {
+        Self::of_word(header.encode())
+    }
+
+    /// As a word has it that was checked, or made by [`word_of`].
+    #[cold]
+    fn of_word(word: u64) -> Self {
+        let whole = |len: usize| Self {
             word,
-            len,
             span: span_of(len) as usize,
+            count: 1,
+            len,
+            stride: packed_span(len),
+            skipped: HEADER as usize,
+        };
+        match Header::of_checked(word).pack() {
+            None => whole(len_of(word)),
+            Some(pack) => Self {
+                count: pack.left(),
+                len: pack.len,
+                stride: pack.stride(),
+                skipped: HEADER as usize + pack.taken * pack.stride(),
+                ..whole(pack.count * pack.stride())
+            },
         }
     }
 }
@@ -135,7 +163,10 @@ pub(crate) fn push(run: &mut Vec<u8>, message: &[u8]) {
 pub(crate) struct Records<'a> {
     bytes: &'a [u8],
     left: usize,
+    /// The last record that was met.
     like: Like,
+    /// How many of its messages are left.
+    in_record: usize,
 }
 
 impl<'a> Records<'a> {
@@ -145,6 +176,7 @@ impl<'a> Records<'a> {
             bytes,
             left: count,
             like: Like::empty(),
+            in_record: 0,
         }
     }
 
@@ -160,13 +192,18 @@ impl<'a> Iterator for Records<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         self.left = self.left.checked_sub(1)?;
-        let word = u64::from_le_bytes(*self.bytes.first_chunk()?);
-        if word != self.like.word {
-            self.like = Like::of(word, len_of(word));
+        if self.in_record == 0 {
+            let word = u64::from_le_bytes(*self.bytes.first_chunk()?);
+            if word != self.like.word {
+                self.like = Like::of_word(word);
+            }
+            self.in_record = self.like.count;
+            self.bytes = self.bytes.get(self.like.skipped..)?;
         }
-        let (record, rest) = self.bytes.split_at_checked(self.like.span)?;
+        self.in_record = self.in_record.wrapping_sub(1);
+        let (padded, rest) = self.bytes.split_at_checked(self.like.stride)?;
         self.bytes = rest;
-        record.get(HEADER as usize..HEADER as usize + self.like.len)
+        padded.get(..self.like.len)
     }
 }
 
@@ -191,6 +228,42 @@ mod tests {
         let found = whole_messages(&run, rules, u64::MAX);
         assert_eq!((found.count, found.span), (5, run.len()));
         assert_eq!(Records::new(&run, 5).collect::<Vec<_>>(), messages);
+    }
+
+    /// A pack of which `taken` messages have been taken.
+    fn pack_of(messages: &[&[u8]], taken: usize) -> Vec<u8> {
+        let mut header = Header::of_pack(messages[0].len(), messages.len());
+        for _ in 0..taken {
+            header = header.after_one().unwrap();
+        }
+        let mut bytes = header.encode().to_le_bytes().to_vec();
+        for message in messages {
+            bytes.extend_from_slice(message);
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_is_left_of_packs_comes_out_between_other_messages() {
+        let pack: [&[u8]; 4] = [b"ten bytes0", b"ten bytes1", b"ten bytes2", b"ten bytes3"];
+        for taken in 0..4 {
+            let mut run = pack_of(&pack, taken);
+            run.extend(run_of(&[b"", b"ten bytes4", b"12345678"]));
+            run.extend(pack_of(&[b"a"], 0));
+            run.extend(pack_of(&pack[..2], 0));
+            let found = whole_messages(&run, Rules::new(4096), 10);
+            assert_eq!((found.count, found.span), (10 - taken, run.len()));
+            let mut expected = pack[taken..].to_vec();
+            expected.extend([b"", &b"ten bytes4"[..], b"12345678", b"a", pack[0], pack[1]]);
+            assert_eq!(
+                Records::new(&run, found.count).collect::<Vec<_>>(),
+                expected
+            );
+            // A pack is no shorter than its longest message, and nothing of one that is cut off is believed.
+            assert_eq!(whole_messages(&run, Rules::new(4096), 9).count, 0);
+            assert_eq!(whole_messages(&run[..64], Rules::new(4096), 10).count, 0);
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! Every call but [`Writer::seems_to_have_room`] is made under the senders' lock.
 
 use super::claim::{self, AHEAD, LINE};
+use super::pack::Pack;
 use super::payload::Payload;
 use super::reader::position_in;
 use super::record::{
-    AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of,
+    AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules, packed_span, span_of,
 };
 use super::run::{self, Allowance};
 use super::state_word;
@@ -206,6 +207,26 @@ impl Writer<'_> {
         self.count(tail.wrapping_add(header.span()), 1, len);
     }
 
+    /// Publishes as many of the messages gathered from `first` on as `room` has space for, at `tail`, as one record; how
+    /// many these are.
+    pub(crate) fn publish_pack(self, tail: u64, messages: &Pack, first: usize, room: u64) -> usize {
+        let stride = packed_span(messages.message_len()) as u64;
+        let room = room.min(span_of(self.rules.fragment_max()));
+        let places = room.saturating_sub(HEADER) / stride;
+        let count = (messages.count() - first).min(places as usize);
+        if count == 0 {
+            return 0;
+        }
+        let header = Header::of_pack(messages.message_len(), count);
+        let place = tail.wrapping_add(HEADER);
+        self.storage.copy_in(place, messages.padded(first, count));
+        // A copy of so much gets its lines many at a time, so none are claimed.
+        self.publish_header(tail, self.storage.record(tail), header, || {});
+        let next = tail.wrapping_add(header.span());
+        self.count(next, count as u64, header.payload());
+        count
+    }
+
     /// Publishes as many of `messages` as there is `allowance` for, at `tail`, as a run: by its first header, so that
     /// nobody sees any of them before that store and everybody all of them after it.
     pub(crate) fn publish_run(
@@ -321,7 +342,7 @@ impl Writer<'_> {
                 return Err(Fault::Corrupted);
             }
             tail = tail.wrapping_add(header.span());
-            messages += u64::from(header.has(LAST));
+            messages += header.messages();
             payload += header.payload();
             state = if header.has(LAST) {
                 message::WHOLE

@@ -217,6 +217,9 @@ pub(crate) struct Event {
     /// When it was rung last, `CLOCK_MONOTONIC` in ns; a hint for the sleepers on how long they had to wait. Written
     /// by ringers.
     pub(crate) rung_at: AtomicU64,
+    /// For receivers: 1 when the one that received last took all that was there in one call. A hint for senders of
+    /// batches, relaxed; written by receivers.
+    pub(crate) takes_runs: AtomicU32,
 }
 
 /// Beside a message of which the holder has noted that it has the first record; no position.
@@ -296,6 +299,6 @@ const _: () = {
     assert!(offset_of!(SharedReassembly, holder) == 8);
     assert!(offset_of!(SharedReassembly, end) == 32);
     assert!(size_of::<SharedReassembly>() == 40);
-    assert!(size_of::<Event>() == 32);
+    assert!(size_of::<Event>() == 40);
     assert!(size_of::<Control>() <= 4096);
 };

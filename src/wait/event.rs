@@ -64,6 +64,25 @@ impl Event {
         number
     }
 
+    /// Whether packs are of use to receivers, as far as senders know.
+    pub(crate) fn takes_runs(&self) -> bool {
+        self.takes_runs.load(Ordering::Relaxed) != 0
+    }
+
+    /// A receiver has taken all that was there in one call.
+    pub(crate) fn note_taken_together(&self) {
+        if !self.takes_runs() {
+            self.takes_runs.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A receiver has taken one message out of a pack, which costs it more than one that is a record.
+    pub(crate) fn note_taken_singly(&self) {
+        if self.takes_runs() {
+            self.takes_runs.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Where senders want to be rung; under their lock and before [`arm`](Self::arm).
     pub(crate) fn set_wake_at(&self, position: u64) {
         self.wake_at.store(position, Ordering::Relaxed);
@@ -203,6 +222,7 @@ impl Event {
             peer_cpu: AtomicU32::new(0),
             wake_at: AtomicU64::new(0),
             rung_at: AtomicU64::new(0),
+            takes_runs: AtomicU32::new(0),
         }
     }
 }

@@ -57,6 +57,7 @@ mod limits;
 mod namespaces;
 mod order;
 mod own_limit;
+mod packs;
 mod pages;
 mod placed;
 mod poll;

@@ -8,6 +8,7 @@ use shmpipe::{
     Backend, Message, Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError,
 };
 
+use crate::senders::take_one_batch;
 use crate::support::{
     Child, Line, check, fork, fork_apart, on_both_backends, pattern, shared_counter,
 };
@@ -26,6 +27,8 @@ on_both_backends! {
     a_poll within 600,
     reads_of_a_stream within 600,
     a_receive_of_a_batch within 600,
+    receives_of_a_pack_one_by_one within 600,
+    a_receive_of_the_rest_of_a_pack within 600,
     views_of_what_is_there within 600,
     a_clone_that_is_dropped within 600,
     a_receive_after_a_death_inside_a_message within 600,
@@ -94,6 +97,8 @@ struct Scenario {
     predecessor: Option<u64>,
     /// How many messages one call takes.
     at_once: u64,
+    /// How many of the first messages are sent together, to receivers that take batches.
+    packed: u64,
     work: fn(&mut Talk),
 }
 
@@ -102,6 +107,7 @@ const PLAIN: Scenario = Scenario {
     len: |_| 100,
     predecessor: None,
     at_once: 1,
+    packed: 0,
     work: |_| {},
 };
 
@@ -116,7 +122,9 @@ impl Scenario {
         if self.sending == Sending::Beside {
             ready.signal();
         }
-        for number in 0.. {
+        let packed = (0..self.packed).map(|number| pattern(VICTIM, number, (self.len)(number)));
+        assert_eq!(tx.send_batch(packed).unwrap() as u64, self.packed);
+        for number in self.packed.. {
             if number == first {
                 ready.signal();
                 go.wait();
@@ -144,7 +152,10 @@ impl Scenario {
     }
 
     fn run(&self, backend: Backend, fatal: u64, copies: Copies) -> Ending {
-        let (rx, tx) = open(backend, CAPACITY);
+        let (mut rx, mut tx) = open(backend, CAPACITY);
+        if self.packed > 0 {
+            take_one_batch(&mut rx, &mut tx);
+        }
         let taken = shared_counter();
         let lines = [Line::new(), Line::new()];
         let (sender, rx) = self.start_sender(rx, tx, &lines, copies);
@@ -407,6 +418,42 @@ fn a_receive_of_a_batch(backend: Backend) {
         ..PLAIN
     };
     scenario.walk("a batch of five", backend, 4);
+}
+
+fn receives_of_a_pack_one_by_one(backend: Backend) {
+    let scenario = Scenario {
+        sending: Sending::Before(6),
+        packed: 6,
+        len: |_| 20,
+        work: |talk| {
+            talk.recv();
+            talk.recv_into_too_small();
+            talk.recv_into();
+            (2..6).for_each(|_| talk.recv());
+        },
+        ..PLAIN
+    };
+    scenario.walk("six receives of a pack of six", backend, 6);
+}
+
+fn a_receive_of_the_rest_of_a_pack(backend: Backend) {
+    let scenario = Scenario {
+        sending: Sending::Before(6),
+        packed: 6,
+        at_once: 5,
+        len: |_| 20,
+        work: |talk| {
+            talk.recv();
+            let batch = talk.rx.recv_batch().unwrap();
+            assert_eq!(batch.len(), 5);
+            for (number, message) in (1..).zip(batch) {
+                check(message, VICTIM, number, 20);
+            }
+            talk.taken.fetch_add(5, Ordering::Relaxed);
+        },
+        ..PLAIN
+    };
+    scenario.walk("a receive, and one of the other five of a pack", backend, 5);
 }
 
 fn views_of_what_is_there(backend: Backend) {

@@ -24,6 +24,8 @@ on_both_backends! {
     sends_that_do_not_wait within 600,
     writes_of_a_stream within 600,
     a_batch within 600,
+    batches_that_are_packs within 600,
+    batches_that_are_packs_into_a_full_pipe within 600,
     a_batch_into_a_full_pipe within 600,
     a_slot_that_is_committed within 600,
     a_slot_that_is_dropped within 600,
@@ -59,8 +61,12 @@ impl Talk {
     }
 
     fn send_batch(&mut self, count: u64) {
+        self.send_batch_of(count, 480);
+    }
+
+    fn send_batch_of(&mut self, count: u64, len: usize) {
         let first = self.returned.load(Ordering::Relaxed);
-        let messages = (first..first + count).map(|number| pattern(VICTIM, number, 480));
+        let messages = (first..first + count).map(|number| pattern(VICTIM, number, len));
         assert_eq!(self.tx.send_batch(messages).unwrap() as u64, count);
         self.returned.fetch_add(count, Ordering::Relaxed);
     }
@@ -106,6 +112,8 @@ pub(crate) struct Scenario {
     pub(crate) goes_in_fragments: bool,
     /// Who dies before the victim, if anybody.
     pub(crate) predecessor: Option<Predecessor>,
+    /// Whether receivers are known to take batches.
+    pub(crate) for_batches: bool,
     /// How many messages one call sends, which come all or none out of shared memory.
     pub(crate) at_once: u64,
     /// Length of the messages of who goes on after the death.
@@ -118,6 +126,7 @@ pub(crate) const PLAIN: Scenario = Scenario {
     is_full: false,
     goes_in_fragments: false,
     predecessor: None,
+    for_batches: false,
     at_once: 1,
     heirs_len: 100,
     work: |_| {},
@@ -128,6 +137,9 @@ impl Scenario {
         let (mut rx, mut tx) = open(backend, CAPACITY);
         let returned = shared_counter();
         let go = Line::new();
+        if self.for_batches {
+            take_one_batch(&mut rx, &mut tx);
+        }
         let before = if self.is_full { fill(&mut tx) } else { 0 };
         if let Some((work, at)) = self.predecessor {
             kill_one_at(&mut rx, &tx, work, at);
@@ -189,6 +201,12 @@ impl Scenario {
             self.run(backend, fatal, copies)
         });
     }
+}
+
+/// Lets senders know that receivers take batches.
+pub(crate) fn take_one_batch(rx: &mut shmpipe::Receiver, tx: &mut Sender) {
+    tx.send(b"to be known").unwrap();
+    assert_eq!(rx.recv_batch().unwrap().len(), 1);
 }
 
 /// Fills the pipe to the last byte that a small message finds.
@@ -362,6 +380,32 @@ fn a_batch(backend: Backend) {
         ..PLAIN
     };
     scenario.walk("a send and two batches of four", backend, 20);
+}
+
+fn batches_that_are_packs(backend: Backend) {
+    let scenario = Scenario {
+        for_batches: true,
+        at_once: 6,
+        work: |talk| {
+            talk.send_batch_of(6, 8);
+            talk.send_batch_of(6, 13);
+            talk.send_batch_of(6, 64);
+        },
+        ..PLAIN
+    };
+    scenario.walk("three packs of six", backend, 20);
+}
+
+fn batches_that_are_packs_into_a_full_pipe(backend: Backend) {
+    let scenario = Scenario {
+        for_batches: true,
+        receiving: Receiving::Early,
+        is_full: true,
+        at_once: 6,
+        work: |talk| talk.send_batch_of(6, 16),
+        ..PLAIN
+    };
+    scenario.walk("a pack into a full pipe", backend, 8);
 }
 
 fn a_batch_into_a_full_pipe(backend: Backend) {

@@ -11,7 +11,7 @@ use shmpipe::{Backend, PipeOptions, RecvError, SendError, TryRecvError, TrySendE
 use crate::lie::{Lie, OWNER_DIED};
 use crate::stage::{CAPACITY, Content, open};
 use crate::support::on_no_backend;
-use crate::support::segment::{FIRST, LAST, Memory, at};
+use crate::support::segment::{FIRST, LAST, Memory, PACK, at};
 use crate::victim::{Outcome, Receive, Send, drop_in_time};
 
 /// Where a held side names its holder.
@@ -28,6 +28,8 @@ on_no_backend! {
     a_receiver_follows_fragments_without_end_once_round_the_ring_and_no_further within 20,
     a_blocked_receiver_does_not_take_the_same_fragments_again_and_again within 20,
     a_ring_of_whole_messages_without_end_comes_to_an_end within 20,
+    packs_without_end_come_to_an_end within 20,
+    a_forged_pack_is_corruption_and_stays within 20,
     a_receiver_passes_over_fragments_of_nobody_once_round_the_ring_and_no_further within 20,
     a_large_ring_full_of_empty_fragments_does_not_lengthen_a_call within 60,
     a_claimed_length_is_not_allocated within 20,
@@ -126,6 +128,67 @@ fn a_ring_of_whole_messages_without_end_comes_to_an_end() {
         );
         assert!(matches!(end.recv(), Err(RecvError::Corrupted)));
     }
+}
+
+fn packs_without_end_come_to_an_end() {
+    for (payload, taken) in [(8, 0), (24, 0), (24, 2), (504, 62)] {
+        let flags = PACK | FIRST | LAST | 8 << 8 | taken << 16;
+        for by_batches in [false, true] {
+            let (rx, tx, stage) = open(Content::Nothing);
+            drop(tx);
+            stage.restore();
+            Lie::Chain { payload, flags }.tell(&stage);
+            let mut end = rx.try_clone().unwrap();
+            let mut received = 0;
+            let end_of_it = loop {
+                let outcome = if by_batches {
+                    end.recv_batch().map(|batch| batch.count())
+                } else {
+                    end.recv().map(|_| 1)
+                };
+                match outcome {
+                    Ok(count) => received += count,
+                    Err(error) => break error,
+                }
+                assert!(received <= CAPACITY, "{received} messages");
+            };
+            assert!(matches!(end_of_it, RecvError::Corrupted), "{end_of_it}");
+        }
+    }
+}
+
+fn a_forged_pack_is_corruption_and_stays() {
+    let (rx, _tx, stage) = open(Content::Packed);
+    let right = PACK | FIRST | LAST | 24 << 8;
+    for (len, flags) in [
+        (9 * 24, right | 9 << 16),
+        (9 * 24, right | 0xffff << 16),
+        (9 * 24, right & !(0xff << 8)),
+        (9 * 24, right | 0xff << 8),
+        (9 * 24 + 8, right),
+        (9 * 24 - 1, right),
+        (0, right),
+        (9 * 24, right & !FIRST),
+        (9 * 24, right & !LAST),
+        (9 * 24, right | 4),
+        (9 * 24, right | 8),
+        (9 * 24, right | 16),
+        (9 * 24, right | 64),
+        (22 * 24, right),
+    ] {
+        for call in [Receive::Try, Receive::TryBatch, Receive::Slice(64)] {
+            stage.restore();
+            let value = u64::from(flags) << 32 | (len + 1);
+            Lie::Word { behind: 0, value }.tell(&stage);
+            let mut end = rx.try_clone().unwrap();
+            assert_eq!(call.make(&mut end), Outcome::Corrupted, "{value:#x}");
+            stage.restore();
+            assert_eq!(call.make(&mut end), Outcome::Corrupted, "{value:#x}");
+        }
+    }
+    stage.restore();
+    let mut end = rx.try_clone().unwrap();
+    assert_eq!(end.recv_batch().unwrap().len(), 8 + 9);
 }
 
 fn a_receiver_passes_over_fragments_of_nobody_once_round_the_ring_and_no_further() {

@@ -4,7 +4,7 @@
 
 use crate::stage::Stage;
 use crate::support::Random;
-use crate::support::segment::{FIELDS, FIRST, LAST, at};
+use crate::support::segment::{FIELDS, FIRST, LAST, PACK, at};
 
 /// In a lock word: its owner died inside.
 pub(crate) const OWNER_DIED: u64 = 0x4000_0000;
@@ -69,7 +69,9 @@ fn header(random: &mut Random, capacity: u64) -> u64 {
         2,
         8,
         9,
+        73,
         101,
+        217,
         most,
         most + 1,
         most + 2,
@@ -81,8 +83,15 @@ fn header(random: &mut Random, capacity: u64) -> u64 {
         (1 << 32) - 1,
         random.word() & 0xffff_ffff,
     ];
-    let flags = match random.below(4) {
+    let flags = match random.below(5) {
         0 => random.word() & 0xffff_ffff,
+        1 => {
+            let (len, taken) = (
+                random.pick(&[0, 1, 8, 24, 64, 65, 255]),
+                random.below_u64(12),
+            );
+            u64::from(PACK | FIRST | LAST) | len << 8 | taken << 16
+        }
         _ => random.word() & 15,
     };
     random.pick(&lengths) | flags << 32
@@ -130,7 +139,17 @@ fn any(random: &mut Random, stage: &Stage) -> Lie {
 /// A ring without an end of one of the kinds that a loop could follow for ever.
 pub(crate) fn chain(random: &mut Random) -> Lie {
     let payload = random.pick(&[0, 8, 24, 56, 120, 248, 504]);
-    let flags = random.pick(&[0, 0, FIRST, LAST, FIRST | LAST, FIRST | 4, FIRST | LAST | 8]);
+    let pack = PACK | FIRST | LAST | 8 << 8;
+    let flags = random.pick(&[
+        0,
+        0,
+        FIRST,
+        LAST,
+        FIRST | LAST,
+        FIRST | 4,
+        FIRST | LAST | 8,
+        pack,
+    ]);
     Lie::Chain { payload, flags }
 }
 

@@ -27,14 +27,17 @@ pub(crate) enum Content {
     TakenBack,
     /// As many small messages as go in.
     Full,
+    /// Short messages that were sent together, of which some have been taken.
+    Packed,
 }
 
-pub(crate) const CONTENTS: [Content; 5] = [
+pub(crate) const CONTENTS: [Content; 6] = [
     Content::Nothing,
     Content::Small,
     Content::InFragments,
     Content::TakenBack,
     Content::Full,
+    Content::Packed,
 ];
 
 /// The pipe and its memory.
@@ -65,6 +68,15 @@ pub(crate) fn open(content: Content) -> (Receiver, Sender, Stage) {
         Content::TakenBack => {
             let outcome = tx.send_timeout(&[9; 3 * CAPACITY], std::time::Duration::ZERO);
             outcome.expect_err("nobody receives");
+        }
+        Content::Packed => {
+            tx.try_send(b"").expect("there is room");
+            assert_eq!(rx.recv_batch().expect("a message").len(), 1);
+            for len in [24, 13] {
+                let sent = tx.send_batch([[7; 24]; 9].each_ref().map(|message| &message[..len]));
+                assert_eq!(sent.expect("there is room"), 9);
+            }
+            rx.recv().expect("a message");
         }
         Content::Full => {
             tx.try_send(&first_message()).expect("there is room");

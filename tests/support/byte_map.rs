@@ -24,10 +24,11 @@ pub(crate) mod at {
     pub(crate) const ARMED: usize = 0x00;
     pub(crate) const BELL: usize = 0x04;
     pub(crate) const CLOSES: usize = 0x08;
+    pub(crate) const TAKES_RUNS: usize = 0x20;
 }
 
 /// Every field of the control part: its name, offset and length in bytes.
-pub(crate) const FIELDS: [(&str, usize, usize); 77] = [
+pub(crate) const FIELDS: [(&str, usize, usize); 78] = [
     ("magic", 0x000, 8),
     ("version", 0x008, 4),
     ("kind", 0x00c, 4),
@@ -78,6 +79,7 @@ pub(crate) const FIELDS: [(&str, usize, usize); 77] = [
     ("data.peer_cpu", at::DATA + 0x0c, 4),
     ("data.wake_at", at::DATA + 0x10, 8),
     ("data.rung_at", at::DATA + 0x18, 8),
+    ("data.takes_runs", at::DATA + at::TAKES_RUNS, 4),
     ("room.armed", at::ROOM + at::ARMED, 4),
     ("room.bell", at::ROOM + at::BELL, 4),
     ("room.closes", at::ROOM + at::CLOSES, 4),

@@ -14,6 +14,13 @@ pub(crate) use super::byte_map::{FIELDS, at};
 pub(crate) const FIRST: u32 = 1;
 pub(crate) const LAST: u32 = 2;
 const LEGAL_FLAGS: u32 = 15;
+pub(crate) const PACK: u32 = 32;
+
+/// Length of each message of a pack, and how many of them have been taken, by the record's flags.
+fn packed(flags: u32) -> Option<(usize, usize)> {
+    (flags & 0xff == PACK | FIRST | LAST)
+        .then_some(((flags >> 8 & 0xff) as usize, (flags >> 16) as usize))
+}
 
 const HEADER: u64 = 8;
 
@@ -191,7 +198,18 @@ impl Image {
             }
             let (low, flags) = (header & 0xffff_ffff, (header >> 32) as u32);
             let most = (self.capacity() / 8).min(256 * 1024) - HEADER;
-            if low == 0 || low - 1 > most || flags & !LEGAL_FLAGS != 0 {
+            let is_legal = match packed(flags) {
+                Some((len, taken)) => {
+                    let stride = (len as u64).next_multiple_of(8).max(8);
+                    let total = low.saturating_sub(1);
+                    (1..=64).contains(&len)
+                        && total <= 4096
+                        && total % stride == 0
+                        && (taken as u64) < total / stride
+                }
+                None => flags & !LEGAL_FLAGS == 0,
+            };
+            if low == 0 || low - 1 > most || !is_legal {
                 return Err(format!("header {header:#x} at {position}"));
             }
             let len = low - 1;
@@ -246,6 +264,14 @@ impl Image {
 fn join(records: Vec<Record>) -> Result<Vec<Seen>, String> {
     let mut seen: Vec<Seen> = Vec::new();
     for record in records {
+        if let Some((len, taken)) = packed(record.flags) {
+            let places = record.payload.chunks_exact(len.next_multiple_of(8));
+            seen.extend(places.skip(taken).map(|place| Seen {
+                bytes: place[..len].to_vec(),
+                unfinished: None,
+            }));
+            continue;
+        }
         let is_last = record.flags & LAST != 0;
         if record.flags & FIRST != 0 {
             let (unfinished, skip) = match (is_last, record.payload.first_chunk()) {

@@ -67,6 +67,12 @@ fn begin(
     if next.header.has(ANCILLARY) {
         return Ok(ancillary::take(view, next, into)?.map(Attempt::Received));
     }
+    if let Some(message) = view.reader.next_of_pack(next) {
+        let len = take::deliver(view, message, into)?;
+        view.reader.take_of_pack(next)?;
+        view.reader.control.data.note_taken_singly();
+        return Ok(Some(Attempt::Received(len)));
+    }
     if next.header.has(LAST) {
         let len = deliver(view, next, into)?;
         // Another receiver may have been faster, now that nobody is inside a message.

@@ -1,4 +1,4 @@
-//! Many messages at the cost of one: runs of records, each sent and received in one section.
+//! Many messages at the cost of one: runs of records, and packs, each sent and received in one section.
 //!
 //! Like `fast_send` and `fast_recv`, these calls do what takes no wait. In any other case they give up without having changed
 //! anything, and the caller goes on with one message.
@@ -8,8 +8,9 @@ use std::io;
 use super::rx::Rx;
 use super::tx::{self, Tx};
 use crate::backend::Fate;
+use crate::ring::pack::Pack;
 use crate::ring::run::{self, Allowance};
-use crate::ring::writer::Published;
+use crate::ring::writer::{Published, Writer};
 use crate::segment::layout::message;
 use crate::sync::{Ordering, fence_after_swap};
 use crate::wait::backoff;
@@ -21,6 +22,35 @@ impl Tx {
         &mut self,
         messages: &[&[u8]],
         limit: usize,
+    ) -> Option<(usize, io::Result<()>)> {
+        self.send_together(|writer, tail, room| {
+            let allowance = Allowance::new(writer.rules, limit, room);
+            writer.publish_run(tail, messages, allowance)
+        })
+    }
+
+    /// As [`send_run`](Self::send_run), the messages gathered from `first` on, as one record.
+    pub(crate) fn send_pack(
+        &mut self,
+        messages: &Pack,
+        first: usize,
+    ) -> Option<(usize, io::Result<()>)> {
+        self.send_together(|writer, tail, room| Published {
+            count: writer.publish_pack(tail, messages, first, room),
+            longest: messages.message_len(),
+        })
+    }
+
+    /// Whether receivers take what is there together, as far as one knows without asking.
+    pub(crate) fn receivers_take_runs(&self) -> bool {
+        self.end.control().data.takes_runs()
+    }
+
+    /// Has messages published at the tail, for which there is so much room.
+    #[inline(always)]
+    fn send_together(
+        &mut self,
+        publish: impl FnOnce(Writer<'_>, u64, u64) -> Published,
     ) -> Option<(usize, io::Result<()>)> {
         let Self {
             end,
@@ -50,8 +80,7 @@ impl Tx {
             writer.look_for_room();
             (tail, room) = writer.tail_and_room()?;
         }
-        let allowance = Allowance::new(end.rules, limit, room);
-        let Published { count, longest } = writer.publish_run(tail, messages, allowance);
+        let Published { count, longest } = publish(writer, tail, room);
         if count == 0 {
             return None;
         }
@@ -88,7 +117,9 @@ impl Rx {
         if reader.control.rx.reassembly.state.load(Ordering::Relaxed) != message::WHOLE {
             return None;
         }
-        let (read, len) = reader.counted(run::MAX_RUN)?;
+        let (read, len) = reader
+            .counted(run::MAX_RUN)
+            .or_else(|| reader.uncounted(run::MAX_RUN))?;
         to.clear();
         to.try_reserve(len).ok()?;
         let spare = to.spare_capacity_mut().as_mut_ptr();
@@ -106,6 +137,7 @@ impl Rx {
             return None;
         }
         drop(guard);
+        reader.control.data.note_taken_together();
         self.stream.took(span / count);
         self.settle_fast(read.wrapping_add(span as u64));
         Some(count)

@@ -48,7 +48,8 @@ impl Receiver {
     /// Through shared memory a message of up to 8 bytes less than an eighth of the pipe is read in place; one of over
     /// 256 KiB only if it was written by way of [`reserve`](crate::Sender::reserve), since a copying send divides it into
     /// fragments. Any other message, any of a kernel pipe, and the rest of one after a [`Read`](std::io::Read) is first
-    /// copied to private memory, as [`recv`](Self::recv) does. [`is_in_place`](View::is_in_place) reports which it is.
+    /// copied to private memory, as [`recv`](Self::recv) does. So may be a message of up to 64 bytes from a
+    /// [batch](crate::Sender::send_batch). [`is_in_place`](View::is_in_place) reports which it is.
     ///
     /// A view in place keeps all other receivers of this pipe waiting until it is dropped: their `try_recv` returns
     /// `Empty`, their `poll` false, and their time-outs hold. A blocking receive through another clone by the thread that

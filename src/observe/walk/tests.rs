@@ -1,7 +1,7 @@
 //! Walks over rings in private memory, written as senders do, that go on between the walk and its end.
 
 use super::*;
-use crate::ring::record::{AFTER_DEATH, ANCILLARY, FIRST};
+use crate::ring::record::{AFTER_DEATH, ANCILLARY, FIRST, LAST};
 
 const RING: u64 = 4096;
 
@@ -89,6 +89,31 @@ fn what_is_in_the_ring_was_not_received() {
         assert_eq!(counted(ring.walk().settle(ring.now)), [3, 109, 2, 9, 112]);
         ring.receive(100);
         assert_eq!(counted(ring.walk().settle(ring.now)), [3, 109, 3, 109, 0]);
+    }
+}
+
+#[test]
+fn what_was_taken_of_a_pack_was_received() {
+    for start in [0, 4000] {
+        let mut ring = Ring::new(start);
+        ring.send(9);
+        let mut header = Header::of_pack(10, 3);
+        let at = ring.now.tail;
+        // Published, and not counted by who died then.
+        let next = ring.publish(at, header.len, header.flags);
+        assert_eq!(counted(ring.walk().settle(ring.now)), [4, 39, 0, 0, 80]);
+        ring.now.tail = next;
+        ring.now.sent.messages += 3;
+        ring.now.sent.bytes += 30;
+        ring.receive(9);
+        for taken in 0..3 {
+            ring.publish(at, header.len, header.flags);
+            let expected = [4, 39, 1 + taken, 9 + 10 * taken, 56];
+            assert_eq!(counted(ring.walk().settle(ring.now)), expected);
+            header = header.after_one().unwrap_or(header);
+        }
+        ring.now.read = next;
+        assert_eq!(counted(ring.walk().settle(ring.now)), [4, 39, 4, 39, 0]);
     }
 }
 
