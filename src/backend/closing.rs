@@ -71,10 +71,7 @@ fn wait_for_our_calls(lock: &SideLock) -> Option<Guard<'_>> {
         // SYNC: side-lock. Whoever takes the lock after this sees that the side is closed.
         let owner = lock.owner_in_order();
         // The caller is inside no lock, so that it is said to be is a lie.
-        let is_ours = |&id: &u32| id != us && is_our_thread(id);
-        if owner.filter(is_ours).is_none() {
-            return None;
-        }
+        owner.filter(|&id| id != us && is_our_thread(id))?;
     }
 }
 
