@@ -12,39 +12,19 @@
 compile_error!("shmpipe needs 64-bit little-endian Linux: memfd, futex, and its byte map");
 
 mod backend;
-mod batch;
-mod closing;
-mod connection;
-mod end;
+mod ends;
 mod error;
-mod handover;
-mod holders;
-mod inherit;
-mod label;
-mod message;
 #[cfg(all(feature = "observe", not(loom)))]
 pub mod observe;
-mod options;
-mod pages;
-mod parcels;
-mod readiness;
-mod receiver;
 mod ring;
 #[cfg_attr(loom, path = "segment/loom.rs")]
 mod segment;
-mod sender;
-#[cfg(feature = "serde")]
-pub mod serde;
-mod surroundings;
 mod sync;
 mod sys;
 #[cfg(feature = "tokio")]
 pub mod tokio;
-pub mod typed;
-mod unwind;
 mod values;
 mod wait;
-mod waiting;
 
 #[cfg(shmpipe_kill_points)]
 #[doc(hidden)]
@@ -52,22 +32,25 @@ pub mod kill_points {
     pub use crate::sync::killable::{arm, passed};
 }
 
-pub use batch::{Batch, SendBatchError};
-pub use connection::Connection;
-pub use end::End;
+pub use ends::ancillary::SendEndError;
+pub use ends::batch::{Batch, SendBatchError};
+pub use ends::connection::Connection;
+pub use ends::end::End;
+pub use ends::holders::Holder;
+pub use ends::message::{IntoMessages, Message, Messages, TryMessages};
+pub use ends::options::{Backend, PipeOptions, duplex, pipe};
+pub use ends::receiver::{Memory, Receiver, View};
+pub use ends::sender::{Sender, Slot};
+pub use ends::wait::{Interest, Ready, Waitable, wait, wait_with};
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
-pub use holders::Holder;
-pub use message::{IntoMessages, Message, Messages, TryMessages};
-pub use options::{Backend, PipeOptions, duplex, pipe};
-pub use parcels::SendEndError;
-pub use receiver::{Memory, Receiver, View};
-pub use sender::{Sender, Slot};
 pub use sys::interrupt::Interrupt;
 pub use sys::refused::raw_os_error;
+#[cfg(feature = "serde")]
+pub use values::serde;
+pub use values::typed;
 pub use wait::spin::Spin;
-pub use waiting::{Interest, Ready, Waitable, wait, wait_with};
 
 /// Has the snippets of `docs/cookbook.md` compiled and run with the other doc tests; some need a feature.
 #[cfg(all(doctest, feature = "serde", feature = "tokio"))]

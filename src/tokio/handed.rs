@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use super::{Connection, Receiver, Sender};
-use crate::end::{End, Parts};
+use crate::ends::end::{End, Parts};
 use crate::{Backend, Holder};
 
 macro_rules! goes_as_its_blocking_end {
@@ -164,6 +164,6 @@ impl Connection {
     ///
     /// As there.
     pub fn holders(&self) -> io::Result<Vec<Holder>> {
-        crate::holders::of_both(&self.receiver.receiver, &self.sender.sender)
+        crate::ends::holders::of_both(&self.receiver.receiver, &self.sender.sender)
     }
 }

@@ -55,3 +55,9 @@ mod watch;
 pub use connection::Connection;
 pub use receiver::Receiver;
 pub use sender::Sender;
+
+crate::ends::unwind::unwind_safe! {
+    [] Sender;
+    [] Receiver;
+    [] Connection;
+}

@@ -11,9 +11,9 @@ use tokio::io::Interest;
 use super::registered::Registered;
 use super::watch::{self, Step};
 use super::{Connection, Receiver, Sender};
-use crate::end::End;
+use crate::ends::ancillary::put_together;
+use crate::ends::end::End;
 use crate::error::Fault;
-use crate::parcels::put_together;
 use crate::sys::clock::Patience;
 use crate::{Message, RecvError, SendError};
 

@@ -84,14 +84,14 @@ macro_rules! goes_as_its_byte_end {
             }
         }
 
-        impl<$($value),+> crate::end::End for $name<$($value),+> {}
+        impl<$($value),+> crate::ends::end::End for $name<$($value),+> {}
 
-        impl<$($value),+> crate::end::Parts for $name<$($value),+> {
-            const KIND: &'static str = <crate::$name as crate::end::Parts>::KIND;
+        impl<$($value),+> crate::ends::end::Parts for $name<$($value),+> {
+            const KIND: &'static str = <crate::$name as crate::ends::end::Parts>::KIND;
 
             fn copies(&self) -> io::Result<Vec<std::os::fd::OwnedFd>> {
                 let mut fds = Vec::new();
-                $(fds.append(&mut crate::end::Parts::copies(&self.$part)?);)+
+                $(fds.append(&mut crate::ends::end::Parts::copies(&self.$part)?);)+
                 Ok(fds)
             }
 
@@ -104,17 +104,17 @@ macro_rules! goes_as_its_byte_end {
         impl<$($value),+> crate::Waitable for $name<$($value),+> {}
 
         #[allow(private_interfaces, reason = "for this crate only")]
-        impl<$($value),+> crate::waiting::sealed::Sealed for $name<$($value),+> {
+        impl<$($value),+> crate::ends::wait::sealed::Sealed for $name<$($value),+> {
             fn look(&mut self, seen: crate::backend::Seen) -> io::Result<crate::backend::Look> {
-                crate::waiting::sealed::Sealed::look(&mut self.$by, seen)
+                crate::ends::wait::sealed::Sealed::look(&mut self.$by, seen)
             }
 
             fn descriptor(&self) -> (std::os::fd::BorrowedFd<'_>, nix::poll::PollFlags) {
-                crate::waiting::sealed::Sealed::descriptor(&self.$by)
+                crate::ends::wait::sealed::Sealed::descriptor(&self.$by)
             }
 
             fn closing(&self) -> Option<&crate::sys::closing::Closing> {
-                crate::waiting::sealed::Sealed::closing(&self.$by)
+                crate::ends::wait::sealed::Sealed::closing(&self.$by)
             }
         }
     };

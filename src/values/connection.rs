@@ -208,7 +208,7 @@ macro_rules! connection_of_values {
             }
         }
 
-        crate::values::byte_end::goes_as_its_byte_end! { Connection<S, R>, made of (receiver, sender), waits by receiver }
+        crate::values::goes_as_its_byte_end! { Connection<S, R>, made of (receiver, sender), waits by receiver }
 
         impl<S, R> From<Connection<S, R>> for crate::Connection {
             fn from(end: Connection<S, R>) -> Self {

@@ -3,8 +3,9 @@
 use std::io;
 
 use crate::backend::{Rx as _, Tx as _};
+use crate::ends::{receiver, sender};
 use crate::sys::holders::{self, Opposite};
-use crate::{Connection, Receiver, Sender, receiver, sender};
+use crate::{Connection, Receiver, Sender};
 
 /// A process that holds the other side of a pipe, as [`Receiver::holders`] found it.
 ///

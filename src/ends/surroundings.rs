@@ -4,7 +4,8 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::{Connection, Receiver, Sender, Spin, receiver, sender, sys};
+use crate::ends::{receiver, sender};
+use crate::{Connection, Receiver, Sender, Spin, sys};
 
 impl Sender {
     /// Why this end is a kernel pipe although shared memory is the default: the error that making it of shared memory

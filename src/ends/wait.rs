@@ -10,9 +10,9 @@ use std::time::Duration;
 use nix::poll::PollFlags;
 
 use crate::backend::{Look, Seen};
+use crate::ends::receiver::Flavor as RxFlavor;
+use crate::ends::sender::Flavor as TxFlavor;
 use crate::error::Fault;
-use crate::receiver::Flavor as RxFlavor;
-use crate::sender::Flavor as TxFlavor;
 use crate::sys::clock::Deadline;
 use crate::sys::closing::Closing;
 use crate::sys::socket;

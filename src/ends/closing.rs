@@ -4,8 +4,8 @@
 
 use std::io;
 
-use crate::receiver::Flavor as RxFlavor;
-use crate::sender::Flavor as TxFlavor;
+use crate::ends::receiver::Flavor as RxFlavor;
+use crate::ends::sender::Flavor as TxFlavor;
 use crate::{Connection, Receiver, Sender};
 
 impl Sender {

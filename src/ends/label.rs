@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::PipeOptions;
-use crate::options::invalid_input;
+use crate::ends::options::invalid_input;
 use crate::segment::label;
 
 impl PipeOptions {

@@ -1,10 +1,4 @@
-//! What ends that carry values have in common, however the values become bytes.
-//!
-//! Macros and not generic types, so that each module's ends read as types of their own in the documentation.
-//! How a value becomes a message and the other way is in the modules that use these.
-
-pub(crate) mod byte_end;
-mod connection;
+//! The sending and the receiving end of values, but for the send and the receive themselves.
 
 /// What a sending end of values does as the byte end in its field `inner` does it.
 macro_rules! sender_of_values {
@@ -85,7 +79,7 @@ macro_rules! sender_of_values {
             }
         }
 
-        crate::values::byte_end::goes_as_its_byte_end! { Sender<T>, made of (inner), waits by inner }
+        crate::values::goes_as_its_byte_end! { Sender<T>, made of (inner), waits by inner }
 
         impl<T> From<Sender<T>> for crate::Sender {
             fn from(end: Sender<T>) -> Self {
@@ -260,7 +254,7 @@ macro_rules! receiver_of_values {
             }
         }
 
-        crate::values::byte_end::goes_as_its_byte_end! { Receiver<T>, made of (inner), waits by inner }
+        crate::values::goes_as_its_byte_end! { Receiver<T>, made of (inner), waits by inner }
 
         impl<T> From<Receiver<T>> for crate::Receiver {
             fn from(end: Receiver<T>) -> Self {
@@ -340,7 +334,7 @@ macro_rules! receiver_of_values {
             match receiver.recv() {
                 Err(RecvError::Pipe(crate::RecvError::Disconnected)) => None,
                 Err(RecvError::Pipe(error)) => {
-                    *has_failed = crate::message::is_last(&error);
+                    *has_failed = crate::ends::message::is_last(&error);
                     Some(Err(RecvError::Pipe(error)))
                 }
                 outcome => Some(outcome),
@@ -402,5 +396,4 @@ macro_rules! receiver_of_values {
     };
 }
 
-pub(crate) use connection::connection_of_values;
 pub(crate) use {receiver_of_values, sender_of_values};

@@ -7,13 +7,14 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use crate::ends::{receiver, sender};
 use crate::error::Fault;
 use crate::ring::destination::Destination;
 use crate::sys::clock::{Deadline, Patience};
 use crate::sys::parcels::MOST;
 use crate::{
     Message, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
-    TryRecvError, TrySendError, receiver, sender,
+    TryRecvError, TrySendError,
 };
 
 mod connection;

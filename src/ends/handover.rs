@@ -9,10 +9,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::backend::{kernel, shm};
+use crate::ends::{receiver, sender};
 use crate::segment::geometry::{Flags, Geometry, Kind};
 use crate::sys::descriptors::beyond_standard_streams;
 use crate::sys::refused::refused;
-use crate::{Connection, Receiver, Sender, receiver, sender};
+use crate::{Connection, Receiver, Sender};
 
 /// Descriptors of one end of a one-way pipe; one more where messages carry descriptors.
 const FDS: usize = 2;

@@ -1,6 +1,6 @@
 //! What the three kinds of ends have in common when one is handed over.
 //!
-//! How it is handed over is the business of `inherit` and `parcels`.
+//! How it is handed over is the business of `inherit` and `ancillary`.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,8 +1,9 @@
 //! The fast path of a receive and of a send by itself, for callers that hold a lock of their own meanwhile.
 
 use super::Connection;
-use crate::receiver::Flavor;
-use crate::{Message, Receiver, SendError, Sender, sender};
+use crate::ends::receiver::Flavor;
+use crate::ends::sender;
+use crate::{Message, Receiver, SendError, Sender};
 
 impl Receiver {
     /// Receives the next message if that takes the fast path alone; else `None`, and nothing has changed.

@@ -5,8 +5,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::receiver::Flavor as RxFlavor;
-use crate::sender::Flavor as TxFlavor;
+use crate::ends::receiver::Flavor as RxFlavor;
+use crate::ends::sender::Flavor as TxFlavor;
 use crate::{Connection, Receiver, Sender};
 
 /// For watching only: never read from it, write to it or close it.

@@ -11,18 +11,17 @@
 //! Between two calls an end is whole. A `Slot` that is dropped by unwinding sends nothing, and a `View` or `Message`
 //! has been received. Another process sees no difference to an error that the caller handled.
 
-use std::panic::{RefUnwindSafe, UnwindSafe};
-
 macro_rules! unwind_safe {
     ($($(#[$meta:meta])* [$($value:ident),*] $end:ty;)+) => {
         $(
             $(#[$meta])*
-            impl<$($value),*> UnwindSafe for $end {}
+            impl<$($value),*> ::std::panic::UnwindSafe for $end {}
             $(#[$meta])*
-            impl<$($value),*> RefUnwindSafe for $end {}
+            impl<$($value),*> ::std::panic::RefUnwindSafe for $end {}
         )+
     };
 }
+pub(crate) use unwind_safe;
 
 unwind_safe! {
     [] crate::Sender;
@@ -34,22 +33,4 @@ unwind_safe! {
     [] crate::TryMessages<'_>;
     [] crate::Slot<'_>;
     [] crate::View<'_>;
-    [T] crate::typed::Sender<T>;
-    [T] crate::typed::Receiver<T>;
-    [S, R] crate::typed::Connection<S, R>;
-    [T] crate::typed::Messages<'_, T>;
-    #[cfg(feature = "serde")]
-    [T] crate::serde::Sender<T>;
-    #[cfg(feature = "serde")]
-    [T] crate::serde::Receiver<T>;
-    #[cfg(feature = "serde")]
-    [S, R] crate::serde::Connection<S, R>;
-    #[cfg(feature = "serde")]
-    [T] crate::serde::Messages<'_, T>;
-    #[cfg(feature = "tokio")]
-    [] crate::tokio::Sender;
-    #[cfg(feature = "tokio")]
-    [] crate::tokio::Receiver;
-    #[cfg(feature = "tokio")]
-    [] crate::tokio::Connection;
 }

@@ -2,8 +2,9 @@
 
 use std::io;
 
+use crate::ends::{receiver, sender};
 use crate::segment::geometry::Flags;
-use crate::{Connection, PipeOptions, Receiver, Sender, receiver, sender};
+use crate::{Connection, PipeOptions, Receiver, Sender};
 
 impl PipeOptions {
     /// Sets whether the page tables for the pipe's memory are filled when it is made, as they are by default. Then no send

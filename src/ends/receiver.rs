@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use std::{fmt, io, ptr};
 
 use crate::backend::{Rx, kernel, shm};
+use crate::ends::ancillary::MAX_END_CAPACITY;
 use crate::error::Fault;
-use crate::parcels::MAX_END_CAPACITY;
 use crate::ring::destination::Destination;
 use crate::sys::clock::{Deadline, Patience};
 use crate::{Backend, Message, RecvError, RecvTimeoutError, TryRecvError};

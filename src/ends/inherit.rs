@@ -15,7 +15,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::{fmt, io};
 
-use crate::end::Parts;
+use crate::ends::end::Parts;
 use crate::sys::descriptors;
 use crate::sys::inherited::{self, Inherited};
 use crate::sys::refused::refused;

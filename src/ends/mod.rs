@@ -1,0 +1,31 @@
+//! The public ends of a pipe, and what belongs to them.
+//!
+//! Nothing here knows how bytes reach the other side: a call is checked, and the backend of its end does it. Every
+//! public name is re-exported by `lib.rs`.
+//!
+//! - The ends: [`sender`], [`receiver`], [`connection`]; how they are made, [`options`], and of what, [`pages`] and
+//!   [`label`].
+//! - What they return: [`message`], [`batch`].
+//! - Waiting for several: [`wait`]; descriptors for an event loop: [`readiness`].
+//! - Giving an end to another process: [`end`] is what can be given, [`handover`] does it by descriptors, [`inherit`]
+//!   by an executed program, [`ancillary`] by a message.
+//! - The pipe's other users and the process's own place: [`holders`], [`closing`], [`surroundings`], [`unwind`].
+
+pub(crate) mod ancillary;
+pub(crate) mod batch;
+mod closing;
+pub(crate) mod connection;
+pub(crate) mod end;
+mod handover;
+pub(crate) mod holders;
+mod inherit;
+mod label;
+pub(crate) mod message;
+pub(crate) mod options;
+mod pages;
+mod readiness;
+pub(crate) mod receiver;
+pub(crate) mod sender;
+mod surroundings;
+pub(crate) mod unwind;
+pub(crate) mod wait;
