@@ -8,6 +8,7 @@ use crate::ends::receiver::Flavor as RxFlavor;
 use crate::ends::sender::Flavor as TxFlavor;
 use crate::{Connection, Receiver, Sender};
 
+/// # Closing beside other handles
 impl Sender {
     /// Closes the sending side in this process, for all its handles: from now on this process is no holder of it.
     ///
@@ -22,7 +23,7 @@ impl Sender {
     /// - every later call of any handle to this side, also [`try_clone`](Self::try_clone) and handing it over, is refused
     ///   with `Io` of the kind [`NotConnected`](io::ErrorKind::NotConnected);
     /// - a call that another thread is inside ends with the same, whatever it waits for, or as if it had come before: a
-    ///   message is sent whole or not at all, and of one that was received in part the other receivers hear
+    ///   message is sent whole or not at all, and for one that was received in part the other receivers get
     ///   [`Aborted`](crate::RecvError::Aborted). The close waits for calls that are in the middle of a change. One that
     ///   waits for another process's slot, view or message ends after 50 ms at the latest, any other is woken at once;
     /// - a [`Slot`](crate::Slot) cannot be committed any more, and a [`View`](crate::View) is as it was. Either keeps
@@ -68,14 +69,15 @@ impl Sender {
     }
 }
 
+/// # Closing beside other handles
 impl Receiver {
-    /// Closes the receiving side in this process, for all its handles, as [`Sender::close`].
+    /// Closes the receiving side in this process, for all its handles, as [`Sender::close`] does a sending one.
     ///
     /// What this handle has taken out of the pipe by [`BufRead`](io::BufRead) and not handed out is lost.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::close`].
     ///
     /// # Examples
     ///
@@ -96,12 +98,13 @@ impl Receiver {
     }
 }
 
+/// # Closing beside other handles
 impl Connection {
-    /// Closes this end, both directions of it, in this process and for all its handles, as [`Sender::close`].
+    /// Closes this end, both directions of it, in this process and for all its handles, as [`Sender::close`] does.
     ///
     /// # Errors
     ///
-    /// As there; the other direction is closed all the same.
+    /// The errors of [`Sender::close`]. The other direction is closed all the same.
     ///
     /// # Examples
     ///

@@ -119,6 +119,7 @@ impl PipeOptions {
     }
 }
 
+/// # Page tables
 impl Sender {
     /// Fills the page tables of this process for the pipe's memory, so that no later access is a page fault.
     ///
@@ -151,12 +152,13 @@ impl Sender {
     }
 }
 
+/// # Page tables
 impl Receiver {
-    /// As [`Sender::prefault`].
+    /// Fills this process's page tables for the whole pipe, as [`Sender::prefault`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::prefault`].
     pub fn prefault(&self) -> io::Result<()> {
         match &self.flavor {
             receiver::Flavor::SharedMemory(rx) => rx.fill_tables(),
@@ -165,12 +167,13 @@ impl Receiver {
     }
 }
 
+/// # Page tables
 impl Connection {
-    /// As [`Sender::prefault`], for both directions.
+    /// Fills this process's page tables for the whole pipe, as [`Sender::prefault`] does, for both directions.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::prefault`].
     pub fn prefault(&self) -> io::Result<()> {
         let (receiver, sender) = self.halves();
         receiver.prefault()?;

@@ -66,6 +66,7 @@ impl AsFd for Receiver {
     }
 }
 
+/// # For an event loop
 impl Sender {
     /// The descriptor that is *readable* (`POLLIN`) while a [`send`](Sender::send) of a short message would not block:
     /// there is room for it, or no receiver is left. For watching only.
@@ -128,8 +129,8 @@ impl Sender {
     }
 }
 
-/// As [`readiness`](Sender::readiness), and never fails: where that does, this is a descriptor that is always ready
-/// for poll(2), so that nobody waits in vain, and that epoll_ctl(2) refuses.
+/// The descriptor of [`readiness`](Sender::readiness). Where that fails, this is a descriptor that is always ready for
+/// poll(2), so that nobody waits in vain, and that epoll_ctl(2) refuses.
 impl AsFd for Sender {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.readiness().unwrap_or_else(|_| match &self.flavor {

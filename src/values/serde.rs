@@ -95,7 +95,7 @@ use crate::PipeOptions;
 ///
 /// # Errors
 ///
-/// As [`PipeOptions::pipe`].
+/// The errors of [`PipeOptions::pipe`].
 ///
 /// # Examples
 ///
@@ -113,7 +113,7 @@ pub fn pipe<T>() -> io::Result<(Receiver<T>, Sender<T>)> {
 ///
 /// # Errors
 ///
-/// As [`PipeOptions::pipe`].
+/// The errors of [`PipeOptions::pipe`].
 ///
 /// # Examples
 ///
@@ -134,7 +134,7 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// As [`pipe`](Self::pipe).
+    /// The errors of [`pipe`](Self::pipe).
     ///
     /// # Examples
     ///
@@ -152,7 +152,7 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// As [`pipe`](Self::pipe).
+    /// The errors of [`pipe`](Self::pipe).
     ///
     /// # Examples
     ///

@@ -109,7 +109,7 @@ use zerocopy::{IntoBytes, TryFromBytes};
 ///
 /// # Errors
 ///
-/// As [`PipeOptions::pipe`].
+/// The errors of [`PipeOptions::pipe`].
 ///
 /// # Examples
 ///
@@ -127,7 +127,7 @@ pub fn pipe<T>() -> io::Result<(Receiver<T>, Sender<T>)> {
 ///
 /// # Errors
 ///
-/// As [`PipeOptions::pipe`].
+/// The errors of [`PipeOptions::pipe`].
 ///
 /// # Examples
 ///
@@ -148,7 +148,7 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// As [`pipe`](Self::pipe).
+    /// The errors of [`pipe`](Self::pipe).
     ///
     /// # Examples
     ///
@@ -166,7 +166,7 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// As [`pipe`](Self::pipe).
+    /// The errors of [`pipe`](Self::pipe).
     ///
     /// # Examples
     ///

@@ -42,8 +42,9 @@ enum Bytes {
     Private { start: usize },
 }
 
+/// # In place
 impl Receiver {
-    /// Receives the next message without copying it out, blocking while the pipe is empty.
+    /// Receives the next message without copying it out, and blocks while the pipe is empty.
     ///
     /// Through shared memory a message of up to 8 bytes less than an eighth of the pipe is read in place; one of over
     /// 256 KiB only if it was written by way of [`reserve`](crate::Sender::reserve), since a copying send divides it into
@@ -62,7 +63,7 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv).
+    /// The errors of [`recv`](Self::recv).
     ///
     /// # Examples
     ///
@@ -80,11 +81,12 @@ impl Receiver {
         Ok(self.recv_in_place_within(Patience::FOREVER)?)
     }
 
-    /// As [`recv_in_place`](Self::recv_in_place), but never blocks.
+    /// Lends the next message where it lies in the pipe if one is there, and never blocks. Otherwise it is like
+    /// [`recv_in_place`](Self::recv_in_place).
     ///
     /// # Errors
     ///
-    /// As [`try_recv`](Self::try_recv).
+    /// The errors of [`try_recv`](Self::try_recv).
     ///
     /// # Examples
     ///
@@ -99,11 +101,12 @@ impl Receiver {
         Ok(self.recv_in_place_within(Patience::Never)?)
     }
 
-    /// As [`recv_in_place`](Self::recv_in_place), blocking no longer than `timeout`.
+    /// Lends the next message where it lies in the pipe, and blocks no longer than `timeout`. Otherwise it is like
+    /// [`recv_in_place`](Self::recv_in_place).
     ///
     /// # Errors
     ///
-    /// As [`recv_timeout`](Self::recv_timeout).
+    /// The errors of [`recv_timeout`](Self::recv_timeout).
     ///
     /// # Examples
     ///

@@ -43,8 +43,9 @@ enum Bytes {
     Gone,
 }
 
+/// # In place
 impl Sender {
-    /// Reserves room for one message of `len` bytes, blocking while the pipe is full.
+    /// Reserves room for one message of `len` bytes, and blocks while the pipe is full.
     ///
     /// Through shared memory a message of up to 8 bytes less than an eighth of the pipe is then written in place, without
     /// another copy. A longer one, and any of a kernel pipe, is gathered in private memory and sent by the commit, which
@@ -58,7 +59,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and `Io` (`OutOfMemory`) for private memory that cannot be had.
+    /// The errors of [`send`](Self::send), and `Io` (`OutOfMemory`) for private memory that cannot be had.
     ///
     /// # Examples
     ///
@@ -257,8 +258,8 @@ impl Slot<'_> {
     ///
     /// # Errors
     ///
-    /// As [`Sender::send`]: [`Disconnected`](SendError::Disconnected) when no receiver is left, and nothing is sent.
-    /// `Io` (`Unsupported`) in a forked child of the process that made the slot.
+    /// The errors of [`Sender::send`]: [`Disconnected`](SendError::Disconnected) when no receiver is left, and
+    /// nothing is sent. `Io` (`Unsupported`) in a forked child of the process that made the slot.
     ///
     /// # Examples
     ///
