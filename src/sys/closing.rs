@@ -14,13 +14,17 @@
 //! A child has copies of all words, at whatever point another thread was with them. Each is one word, and those that
 //! tell of threads have the number of the process beside them (`sys::fork`): a child takes its parent's for nothing. The
 //! kernel copies the descriptors a while before the memory, so a close that is done by the words may have been at its
-//! beginning by the descriptors. So the child's own close does all of it again, also where its parent's came to its end;
-//! `kept` is noted for as long as its number is taken, and says which descriptor may be left.
+//! beginning by the descriptors. So the child's own close does all of it again, also where its parent's came to its end.
+//! `kept` is noted for as long as its number is taken, and says which descriptor may be left. A child may have something
+//! else at that number, so it touches it only where it finds what a close of its parent puts there: by the inodes, which
+//! are noted before.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
 
 use super::alarm::{self, Alarm};
 use super::descriptors;
@@ -34,9 +38,6 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// handler does.
 const ROUNDS: u32 = 100;
 
-/// No descriptor.
-const NONE: RawFd = -1;
-
 /// What the handles of a process to one side share for its close.
 #[derive(Debug)]
 pub(crate) struct Closing {
@@ -46,12 +47,16 @@ pub(crate) struct Closing {
     done: AtomicU64,
     /// The thread that is closing, and its process above; 0 for none.
     closer: AtomicU64,
-    /// How many threads are asleep, or about to be, and their process above.
-    asleep: AtomicU64,
+    /// How many threads are asleep, or about to be, and their process above. Each sleep writes it, and each call reads
+    /// the mark, so they are on lines of their own.
+    asleep: CachePadded<AtomicU64>,
     /// Through which a close that is under way still reaches the other side; after it, a number that stands for nothing.
-    kept: AtomicI32,
-    /// The number of the process's alarm, of which this has a reference.
-    alarm: AtomicI32,
+    /// The process above, the number plus 1 below; 0 for none.
+    kept: AtomicU64,
+    /// Of what has been there: the side's inode, and that of what was put in its place. 0 where unknown.
+    inodes: [AtomicU64; 2],
+    /// The process's alarm, of which this has a reference, as [`Alarm::into_word`] has it; 0 for none.
+    alarm: AtomicU64,
 }
 
 impl Closing {
@@ -60,9 +65,10 @@ impl Closing {
             is_closed: AtomicBool::new(false),
             done: AtomicU64::new(0),
             closer: AtomicU64::new(0),
-            asleep: AtomicU64::new(0),
-            kept: AtomicI32::new(NONE),
-            alarm: AtomicI32::new(NONE),
+            asleep: CachePadded::new(AtomicU64::new(0)),
+            kept: AtomicU64::new(0),
+            inodes: [AtomicU64::new(0), AtomicU64::new(0)],
+            alarm: AtomicU64::new(0),
         }
     }
 
@@ -132,12 +138,9 @@ impl Closing {
 
     /// What a sleep in poll(2) watches so that a close can make it look again; `None` where no descriptor can be had.
     pub(crate) fn alarm(&self) -> Option<BorrowedFd<'_>> {
-        let number = match self.alarm.load(Ordering::Acquire) {
-            NONE => self.get_alarm().ok()?,
-            known => known,
-        };
+        let word = self.get_alarm().ok()?;
         // SAFETY: the reference to it is given back when `self` is dropped.
-        Some(unsafe { BorrowedFd::borrow_raw(number) })
+        Some(unsafe { BorrowedFd::borrow_raw(number(word)) })
     }
 
     /// Does ahead what the first sleep beside other handles would do.
@@ -146,24 +149,30 @@ impl Closing {
     ///
     /// Where the descriptor cannot be had.
     pub(crate) fn prepare(&self) -> io::Result<()> {
-        if self.alarm.load(Ordering::Acquire) == NONE {
-            self.get_alarm()?;
+        self.get_alarm().map(drop)
+    }
+
+    #[inline]
+    fn get_alarm(&self) -> io::Result<u64> {
+        let found = self.alarm.load(Ordering::Acquire);
+        if found & PROCESS == process()? {
+            return Ok(found);
         }
-        Ok(())
+        self.make_alarm(found)
     }
 
     #[cold]
-    fn get_alarm(&self) -> io::Result<RawFd> {
-        let number = Alarm::get()?.into_number();
-        let outcome =
-            self.alarm
-                .compare_exchange(NONE, number, Ordering::AcqRel, Ordering::Acquire);
+    fn make_alarm(&self, found: u64) -> io::Result<u64> {
+        let word = Alarm::get()?.into_word();
+        let outcome = self
+            .alarm
+            .compare_exchange(found, word, Ordering::AcqRel, Ordering::Acquire);
         if let Err(theirs) = outcome {
             // Another thread was first, and there is one of it.
-            drop(Alarm::from_number(number));
+            drop(Alarm::from_word(word));
             return Ok(theirs);
         }
-        Ok(number)
+        Ok(word)
     }
 
     /// Begins a close; `None` where one has been done. Waits for another thread that is in the middle of one.
@@ -194,14 +203,34 @@ impl Closing {
             }
         }
     }
+
+    /// What is kept, as far as this process has it: what a parent has kept may be something else here.
+    fn owned_kept(&self) -> Option<RawFd> {
+        // SYNC: kept. Who finds the number finds the inodes.
+        let word = self.kept.load(Ordering::Acquire);
+        let kept = number(word);
+        if word == 0 {
+            return None;
+        }
+        if process().is_ok_and(|process| word & PROCESS == process) {
+            return Some(kept);
+        }
+        let found = inode(kept)?;
+        let is_known = |known: &AtomicU64| known.load(Ordering::Relaxed) == found;
+        self.inodes.iter().any(is_known).then_some(kept)
+    }
 }
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        if let number @ 0.. = *self.alarm.get_mut() {
-            drop(Alarm::from_number(number));
+        if let word @ 1.. = *self.alarm.get_mut() {
+            drop(Alarm::from_word(word));
         }
-        drop(owned(*self.kept.get_mut()));
+        // SAFETY: the word has owned it, and goes.
+        drop(
+            self.owned_kept()
+                .map(|kept| unsafe { OwnedFd::from_raw_fd(kept) }),
+        );
     }
 }
 
@@ -212,10 +241,20 @@ fn process() -> io::Result<u64> {
     Ok(u64::from(fork_generation()?) << 32)
 }
 
-/// The descriptor of a word that nobody will find any more.
-fn owned(number: RawFd) -> Option<OwnedFd> {
-    // SAFETY: the word has owned it.
-    (number != NONE).then(|| unsafe { OwnedFd::from_raw_fd(number) })
+/// That of a word whose upper half is a process.
+fn number(word: u64) -> RawFd {
+    (word as u32).wrapping_sub(1) as RawFd
+}
+
+/// `None` where nothing is open at `number`.
+fn inode(number: RawFd) -> Option<u64> {
+    let mut found = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: a place for what the call writes. It refuses a number that stands for nothing.
+    if unsafe { libc::fstat(number, found.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: the call has succeeded, so it has been written.
+    Some(unsafe { found.assume_init() }.st_ino)
 }
 
 /// That a thread is counted as asleep.
@@ -247,8 +286,9 @@ impl Closer<'_> {
     /// What socket(2) reports, `EMFILE` above all; the side is not closed then. What dup3(2) reports.
     pub(crate) fn take_away(&self, side: &[BorrowedFd<'_>]) -> io::Result<()> {
         let useless = socket::unconnected()?;
+        let kept = self.keep(side[0], useless.as_fd())?;
         // Noted before it stands for anything, so that a child finds it.
-        descriptors::replace(self.keep()?, side[0])?;
+        descriptors::replace(kept, side[0])?;
         // SYNC: closing
         self.closing.is_closed.store(true, Ordering::SeqCst);
         for old in side {
@@ -257,21 +297,30 @@ impl Closer<'_> {
         Ok(())
     }
 
-    /// A descriptor that is noted, for what is to be kept: the one that a parent's thread has left, or a new one.
-    fn keep(&self) -> io::Result<BorrowedFd<'_>> {
-        let kept = &self.closing.kept;
-        if kept.load(Ordering::Relaxed) == NONE {
-            let spare = socket::unconnected()?.into_raw_fd();
-            kept.store(spare, Ordering::Relaxed);
+    /// A descriptor that is noted, for what is to be kept: the one that is there, or a new one.
+    fn keep(&self, side: BorrowedFd<'_>, useless: BorrowedFd<'_>) -> io::Result<BorrowedFd<'_>> {
+        let Closing { kept, inodes, .. } = self.closing;
+        let number = match self.closing.owned_kept() {
+            Some(there) => there,
+            None => descriptors::copy(useless.as_raw_fd())?.into_raw_fd(),
+        };
+        // In a child that closes again the side may be its parent's useless one by now.
+        for (known, fd) in inodes.iter().zip([side, useless]) {
+            if known.load(Ordering::Relaxed) == 0 {
+                known.store(inode(fd.as_raw_fd()).unwrap_or(0), Ordering::Relaxed);
+            }
         }
+        let word = process()? | u64::from(number.unsigned_abs() + 1);
+        // SYNC: kept
+        kept.store(word, Ordering::Release);
         Ok(self.kept().expect("just noted"))
     }
 
     /// What still reaches the other side.
     pub(crate) fn kept(&self) -> Option<BorrowedFd<'_>> {
-        let number = self.closing.kept.load(Ordering::Relaxed);
+        let number = self.closing.owned_kept()?;
         // SAFETY: it stays open until this thread, or a drop of the whole, closes it.
-        (number != NONE).then(|| unsafe { BorrowedFd::borrow_raw(number) })
+        Some(unsafe { BorrowedFd::borrow_raw(number) })
     }
 
     /// Ends the sleeps of this process at the side. `wake` wakes those who sleep otherwise than in poll(2).
@@ -376,6 +425,42 @@ mod tests {
         unsafe { libc::waitpid(child, &raw mut status, 0) };
         assert_eq!(status, 0);
         assert!(closing.is_anybody_asleep());
+    }
+
+    /// A word as a parent's thread has left it.
+    fn of_a_parent(number: RawFd) -> u64 {
+        (process().unwrap() ^ (1 << 40)) | u64::from(number.unsigned_abs() + 1)
+    }
+
+    #[test]
+    fn what_a_child_has_at_the_number_that_its_parent_kept_is_left_alone() {
+        let (ours, theirs) = socket::pair().unwrap();
+        let (foreign, other) = socket::pair().unwrap();
+        let closing = Closing::new();
+        let number = foreign.as_raw_fd();
+        closing.kept.store(of_a_parent(number), Ordering::Relaxed);
+        let closer = closing.begin().unwrap().unwrap();
+        closer.take_away(&[ours.as_fd()]).unwrap();
+        assert_ne!(closer.kept().unwrap().as_raw_fd(), number);
+        closer.finish(ours.as_fd()).unwrap();
+        drop(closing);
+        assert!(socket::is_hung_up(theirs.as_fd()).unwrap());
+        assert!(socket::send_token(foreign.as_fd(), 1).unwrap());
+        assert_eq!(socket::peek_token(other.as_fd()).unwrap(), Some(1));
+    }
+
+    #[test]
+    fn what_a_parent_kept_is_let_go_of_in_the_child_that_has_it() {
+        let (ours, theirs) = socket::pair().unwrap();
+        let closing = Closing::new();
+        let closer = closing.begin().unwrap().unwrap();
+        closer.take_away(&[ours.as_fd()]).unwrap();
+        let kept = closer.kept().unwrap().as_raw_fd();
+        closing.kept.store(of_a_parent(kept), Ordering::Relaxed);
+        assert_eq!(closer.kept().unwrap().as_raw_fd(), kept);
+        drop(closer);
+        drop(closing);
+        assert!(socket::is_hung_up(theirs.as_fd()).unwrap());
     }
 
     #[test]

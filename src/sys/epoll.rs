@@ -2,6 +2,13 @@
 //!
 //! A copy of a descriptor holds the side until it is closed itself. This one is readable while the other is what it
 //! watches for, so whoever needs a descriptor of his own takes a copy of this, and a close leaves nothing behind.
+//!
+//! # Forks
+//!
+//! A child shares its parent's epoll instance, so it makes one of its own and puts it in the place of the other. The
+//! kernel copies the descriptors a while before the memory: where another thread was just making the first one, the
+//! child has its number in the word, and perhaps something else at that number. So a child touches the number only once
+//! epoll_ctl(2) has shown that an instance is there which watches this end.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -13,44 +20,56 @@ use super::descriptors::{beyond_standard_streams, replace};
 use super::fork::fork_generation;
 use super::refused::refused;
 
-/// Made when it is first asked for, and for a forked child anew: a child shares its parent's.
-#[derive(Debug, Default)]
+/// Made when it is first asked for, and for a forked child anew.
+#[derive(Debug)]
 pub(crate) struct Watch {
-    /// The fork generation of who made it; below, its number plus 1. 0 for none.
+    /// What it watches for.
+    events: EpollFlags,
+    /// The fork generation of who made it; below, its number plus 1, and [`INHERITED`]. 0 for none.
     word: AtomicU64,
 }
 
+/// Beside the number: it was made by a parent, and this process has it too.
+const INHERITED: u64 = 1 << 31;
+
 impl Watch {
-    /// What is readable while `fd` is as `events` says, or hung up.
+    pub(crate) fn for_events(events: EpollFlags) -> Self {
+        let word = AtomicU64::new(0);
+        Self { events, word }
+    }
+
+    /// What is readable while `fd` is ready as the events say, or hung up.
     ///
     /// # Errors
     ///
     /// Where it cannot be made, `EMFILE` above all.
-    pub(crate) fn of(&self, fd: BorrowedFd<'_>, events: EpollFlags) -> io::Result<BorrowedFd<'_>> {
-        let generation = u64::from(fork_generation()?) << 32;
+    pub(crate) fn of(&self, fd: BorrowedFd<'_>) -> io::Result<BorrowedFd<'_>> {
         let found = self.word.load(Ordering::Acquire);
-        if found != 0 && found & !u64::from(u32::MAX) == generation {
+        if found != 0 && is_ours(found) {
             return Ok(borrowed(found));
         }
         let made = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .map_err(|errno| refused("epoll_create1(2)", errno))?;
         let made = Epoll(beyond_standard_streams(made.0)?);
-        made.add(fd, EpollEvent::new(events, 0))
+        made.add(fd, EpollEvent::new(self.events, 0))
             .map_err(|errno| refused("epoll_ctl(2) of the pipe", errno))?;
-        if found != 0 {
+        let generation = u64::from(fork_generation()?) << 32;
+        let is_inherited = found != 0 && self.is_inherited(found, fd);
+        let word = if is_inherited {
             // The parent's number, which others may know.
             replace(borrowed(found), made.0.as_fd())?;
-            let word = generation | (found & u64::from(u32::MAX));
-            self.word.store(word, Ordering::Release);
-            return Ok(borrowed(word));
-        }
-        let word = generation | u64::from(made.0.as_raw_fd().unsigned_abs() + 1);
+            generation | found & NUMBER
+        } else {
+            generation | u64::from(made.0.as_raw_fd().unsigned_abs() + 1)
+        };
         let outcome = self
             .word
-            .compare_exchange(0, word, Ordering::AcqRel, Ordering::Acquire);
+            .compare_exchange(found, word, Ordering::AcqRel, Ordering::Acquire);
         Ok(match outcome {
             Ok(_) => {
-                let _ = made.0.into_raw_fd();
+                if !is_inherited {
+                    let _ = made.0.into_raw_fd();
+                }
                 borrowed(word)
             }
             // Another thread was first.
@@ -58,48 +77,123 @@ impl Watch {
         })
     }
 
-    /// Before `fd` is going to stand for something else: watches it no more.
+    /// Before `fd` is going to stand for something else: watches it no more. A child leaves its parent's as it is, and
+    /// only notes while it can whether it has that one.
     pub(crate) fn hide(&self, fd: BorrowedFd<'_>) {
-        self.control(libc::EPOLL_CTL_DEL, fd, EpollFlags::empty());
+        let word = self.word.load(Ordering::Acquire);
+        if word == 0 {
+            return;
+        }
+        if is_ours(word) {
+            control(word, libc::EPOLL_CTL_DEL, fd, EpollFlags::empty());
+        } else if self.is_inherited(word, fd) {
+            self.word.fetch_or(INHERITED, Ordering::AcqRel);
+        }
     }
 
     /// Watches `fd` again, whatever it stands for. Where that is refused, who waits is not woken.
-    pub(crate) fn show(&self, fd: BorrowedFd<'_>, events: EpollFlags) {
-        self.control(libc::EPOLL_CTL_ADD, fd, events);
-    }
-
-    fn control(&self, operation: libc::c_int, fd: BorrowedFd<'_>, events: EpollFlags) {
+    pub(crate) fn show(&self, fd: BorrowedFd<'_>) {
         let word = self.word.load(Ordering::Acquire);
-        // A child leaves its parent's as it is.
-        let is_ours = fork_generation().is_ok_and(|ours| word >> 32 == u64::from(ours));
-        if word == 0 || !is_ours {
-            return;
+        if word != 0 && is_ours(word) {
+            control(word, libc::EPOLL_CTL_ADD, fd, self.events);
         }
-        let mut event = libc::epoll_event {
-            events: events.bits() as u32,
-            u64: 0,
-        };
-        // SAFETY: two open descriptors, and a live event that the call reads.
-        unsafe { libc::epoll_ctl(number(word), operation, fd.as_raw_fd(), &raw mut event) };
     }
-}
 
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let word = *self.word.get_mut();
-        if word != 0 {
-            // SAFETY: the word has owned it.
+    /// Closes it, before `fd` is closed.
+    pub(crate) fn close(&mut self, fd: BorrowedFd<'_>) {
+        let word = std::mem::take(self.word.get_mut());
+        if word != 0 && (is_ours(word) || self.is_inherited(word, fd)) {
+            // SAFETY: the word has owned it in this process, and is empty now.
             drop(unsafe { OwnedFd::from_raw_fd(number(word)) });
         }
     }
+
+    /// Whether what a parent has made is here what it was there. The look changes nothing.
+    fn is_inherited(&self, word: u64, fd: BorrowedFd<'_>) -> bool {
+        word & INHERITED != 0 || control(word, libc::EPOLL_CTL_MOD, fd, self.events)
+    }
 }
+
+fn is_ours(word: u64) -> bool {
+    fork_generation().is_ok_and(|ours| word >> 32 == u64::from(ours))
+}
+
+/// Whether epoll_ctl(2) succeeds. It refuses whatever is no instance, and for `EPOLL_CTL_MOD` one that does not watch
+/// `fd`.
+fn control(word: u64, operation: libc::c_int, fd: BorrowedFd<'_>, events: EpollFlags) -> bool {
+    let mut event = libc::epoll_event {
+        events: events.bits() as u32,
+        u64: 0,
+    };
+    // SAFETY: the call takes integers, and a live event that it reads.
+    unsafe { libc::epoll_ctl(number(word), operation, fd.as_raw_fd(), &raw mut event) == 0 }
+}
+
+const NUMBER: u64 = INHERITED - 1;
 
 fn number(word: u64) -> RawFd {
-    (word as u32).wrapping_sub(1) as RawFd
+    ((word & NUMBER) as u32).wrapping_sub(1) as RawFd
 }
 
-/// The descriptor of a word, which stays open until the watch is dropped.
+/// The descriptor of a word, which stays open until the watch is closed.
 fn borrowed<'a>(word: u64) -> BorrowedFd<'a> {
     // SAFETY: callers bind the lifetime to the watch.
     unsafe { BorrowedFd::borrow_raw(number(word)) }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sys::socket;
+
+    fn of_a_parent(number: RawFd) -> Watch {
+        let generation = u64::from(fork_generation().unwrap() ^ 1 << 8) << 32;
+        let watch = Watch::for_events(EpollFlags::EPOLLIN);
+        let word = generation | u64::from(number.unsigned_abs() + 1);
+        watch.word.store(word, Ordering::Relaxed);
+        watch
+    }
+
+    #[test]
+    fn what_a_child_has_at_the_number_of_its_parents_watch_is_left_alone() {
+        let (ours, _theirs) = socket::pair().unwrap();
+        let (foreign, other) = socket::pair().unwrap();
+        let mut watch = of_a_parent(foreign.as_raw_fd());
+        watch.hide(ours.as_fd());
+        let made = watch.of(ours.as_fd()).unwrap().as_raw_fd();
+        assert_ne!(made, foreign.as_raw_fd());
+        watch.close(ours.as_fd());
+        of_a_parent(foreign.as_raw_fd()).close(ours.as_fd());
+        assert!(socket::send_token(foreign.as_fd(), 1).unwrap());
+        assert_eq!(socket::peek_token(other.as_fd()).unwrap(), Some(1));
+    }
+
+    #[test]
+    fn an_inherited_watch_keeps_its_number_and_is_closed_with_the_end() {
+        let (ours, _theirs) = socket::pair().unwrap();
+        let parents = || {
+            let made = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, 0);
+            made.add(&ours, event).unwrap();
+            made.0.into_raw_fd()
+        };
+        // SAFETY: the call takes integers.
+        let is_open = |number| unsafe { libc::fcntl(number, libc::F_GETFD) } != -1;
+        let number = parents();
+        let mut watch = of_a_parent(number);
+        assert_eq!(watch.of(ours.as_fd()).unwrap().as_raw_fd(), number);
+        watch.close(ours.as_fd());
+        assert!(!is_open(number));
+        let number = parents();
+        let mut watch = of_a_parent(number);
+        watch.hide(ours.as_fd());
+        descriptors_replaced(&ours);
+        watch.close(ours.as_fd());
+        assert!(!is_open(number));
+    }
+
+    /// As a close of the side does between.
+    fn descriptors_replaced(side: &OwnedFd) {
+        replace(side.as_fd(), socket::unconnected().unwrap().as_fd()).unwrap();
+    }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 /// A place for a generation, outside of the kill points.
 pub(super) type AtomicGeneration = AtomicU32;
 
-/// The words of the page; each is 0 until it is known, and then stays.
+/// The words of the page; each is 0 until it is known, and then stays, but for the alarm's.
 #[repr(C)]
 pub(crate) struct OwnPage {
     /// Number of this process among its forked ancestors.
@@ -26,6 +26,8 @@ pub(crate) struct OwnPage {
     pub(super) birth: AtomicU64,
     /// The same.
     pub(super) namespace: AtomicU64,
+    /// As in `sys::alarm`.
+    pub(super) alarm: AtomicU64,
 }
 
 /// The page; null before its first use.

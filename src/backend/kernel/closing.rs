@@ -4,8 +4,6 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use nix::sys::epoll::EpollFlags;
-
 use super::{End, Rx, Tx, tx};
 use crate::backend::closing::Closable;
 use crate::ring::custody;
@@ -25,7 +23,6 @@ impl End {
         &'a self,
         lock: &'a SideLock,
         settle: impl FnOnce(Option<&Guard<'a>>),
-        events: EpollFlags,
     ) -> io::Result<()> {
         let parcels = self.parcels.as_ref().map(AsFd::as_fd);
         let side = Closable {
@@ -39,7 +36,7 @@ impl End {
             drop(guard);
             self.abandon();
         });
-        self.watch.show(self.pipe(), events);
+        self.watch.show(self.pipe());
         outcome.map(drop)
     }
 
@@ -66,7 +63,7 @@ impl Rx {
     /// As [`Closable::close`].
     pub(crate) fn close(&self) -> io::Result<()> {
         let lock = &self.end.page.shared().rx.lock;
-        self.end.close(lock, |_| {}, EpollFlags::EPOLLIN)
+        self.end.close(lock, |_| {})
     }
 
     /// As [`Closing::prepare`].
@@ -97,7 +94,7 @@ impl Tx {
                 tx::note_what_was_left(&self.end);
             }
         };
-        self.end.close(lock, settle, EpollFlags::EPOLLOUT)
+        self.end.close(lock, settle)
     }
 
     /// As [`Rx::prepare_for_close`].

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{self, AtomicU64};
 
 use super::shm::{check_parcels, is_same_file, parcel_pair};
+use nix::sys::epoll::EpollFlags;
+
 use crate::ring::contention::Stuck;
 use crate::ring::custody::Reassembly;
 use crate::ring::per_process::PerProcess;
@@ -87,6 +89,7 @@ pub(crate) fn pair(
             wanted.flags,
             fallback.clone(),
             wanted.limit,
+            EpollFlags::EPOLLIN,
         )),
         Tx::new(End::new(
             page,
@@ -95,6 +98,7 @@ pub(crate) fn pair(
             wanted.flags,
             fallback,
             wanted.limit,
+            EpollFlags::EPOLLOUT,
         )),
     ))
 }
@@ -113,7 +117,8 @@ pub(crate) fn attach_rx(
     let side = geometry.sides().rx;
     check_pipe(&pipe, (side.identity, false))?;
     check_parcels(parcels.as_ref(), side, "reading")?;
-    Ok(Rx::new(attach(memfd, pipe, parcels, geometry)?))
+    let end = attach(memfd, pipe, parcels, geometry, EpollFlags::EPOLLIN)?;
+    Ok(Rx::new(end))
 }
 
 /// As [`attach_rx`] for a sending end.
@@ -130,7 +135,7 @@ pub(crate) fn attach_tx(
     let side = geometry.sides().tx;
     check_pipe(&pipe, (side.identity, true))?;
     check_parcels(parcels.as_ref(), side, "writing")?;
-    let end = attach(memfd, pipe, parcels, geometry)?;
+    let end = attach(memfd, pipe, parcels, geometry, EpollFlags::EPOLLOUT)?;
     end.page.note_handing_over();
     Ok(Tx::new(end))
 }
@@ -140,13 +145,14 @@ fn attach(
     pipe: OwnedFd,
     parcels: Option<OwnedFd>,
     geometry: Geometry,
+    events: EpollFlags,
 ) -> io::Result<Arc<End>> {
     Thread::current()?;
     // A blocking end would block beyond time-outs; the flag is the open file's, for all its holders.
     pipe::set_nonblocking(pipe.as_fd())?;
     let page = Arc::new(Page::attach(memfd, geometry)?);
     let (flags, max) = (geometry.flags(), geometry.limit());
-    Ok(End::new(page, pipe, parcels, flags, None, max))
+    Ok(End::new(page, pipe, parcels, flags, None, max, events))
 }
 
 fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
@@ -223,6 +229,7 @@ impl End {
         flags: Flags,
         fallback: Option<Arc<io::Error>>,
         message_max: usize,
+        events: EpollFlags,
     ) -> Arc<Self> {
         Arc::new(Self {
             page,
@@ -234,7 +241,7 @@ impl End {
             fallback,
             message_max: AtomicU64::new(message_max as u64),
             closing: Closing::new(),
-            watch: Watch::default(),
+            watch: Watch::for_events(events),
             crowd: Crowd::new(),
         })
     }
@@ -289,6 +296,7 @@ impl End {
 impl Drop for End {
     fn drop(&mut self) {
         self.abandon();
+        self.watch.close(self.pipe.as_fd());
     }
 }
 

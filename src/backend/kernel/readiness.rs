@@ -11,7 +11,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::poll::PollFlags;
-use nix::sys::epoll::EpollFlags;
 
 use super::frame::ATOMIC_PAYLOAD;
 use super::reading::Side;
@@ -36,7 +35,7 @@ impl Rx {
     #[cfg(feature = "tokio")]
     pub(crate) fn watch_fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.end.closing.check()?;
-        self.end.watch.of(self.end.pipe(), EpollFlags::EPOLLIN)
+        self.end.watch.of(self.end.pipe())
     }
 
     /// The descriptor and what to watch it for.
@@ -72,7 +71,7 @@ impl Tx {
     ///
     /// Where it cannot be made, `EMFILE` above all.
     pub(crate) fn readiness_fd(&self) -> io::Result<BorrowedFd<'_>> {
-        self.end.watch.of(self.end.pipe(), EpollFlags::EPOLLOUT)
+        self.end.watch.of(self.end.pipe())
     }
 
     /// # Errors

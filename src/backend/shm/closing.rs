@@ -4,8 +4,6 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use nix::sys::epoll::EpollFlags;
-
 use super::{End, Rx, Tx, parts, tx, view};
 use crate::backend::closing::Closable;
 use crate::ring::custody;
@@ -49,7 +47,7 @@ impl End {
                 let _ = own_ring.ring(kept);
             }
         });
-        self.watch.show(self.socket(), EpollFlags::EPOLLIN);
+        self.watch.show(self.socket());
         kill_point();
         if outcome? {
             (self.others)(&self.segment).announce_close();

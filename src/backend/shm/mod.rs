@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{self, AtomicU64};
 use std::time::Duration;
 
+use nix::sys::epoll::EpollFlags;
+
 use crate::ring::contention::Stuck;
 use crate::ring::custody::Reassembly;
 use crate::ring::per_process::PerProcess;
@@ -268,7 +270,7 @@ impl End {
             socket: ManuallyDrop::new(socket),
             parcels,
             closing: Closing::new(),
-            watch: Watch::default(),
+            watch: Watch::for_events(EpollFlags::EPOLLIN),
             others,
             spin,
             fragments: PerProcess::new(),
@@ -417,6 +419,7 @@ impl Tx {
 impl Drop for End {
     fn drop(&mut self) {
         self.abandon();
+        self.watch.close(self.socket.as_fd());
         // Closed before it is announced: who hears of it must find the hang-up.
         // SAFETY: nobody uses it after this.
         unsafe { ManuallyDrop::drop(&mut self.socket) };

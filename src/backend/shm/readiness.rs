@@ -24,8 +24,6 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::poll::PollFlags;
-#[cfg(feature = "tokio")]
-use nix::sys::epoll::EpollFlags;
 
 use super::rx::Rx;
 use super::tx::{self, Tx};
@@ -115,7 +113,7 @@ impl Rx {
     #[cfg(feature = "tokio")]
     pub(crate) fn watch_fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.end.closing.check()?;
-        self.end.watch.of(self.readiness_fd(), EpollFlags::EPOLLIN)
+        self.end.watch.of(self.readiness_fd())
     }
 
     /// The descriptor, for one wait and without the mark.
@@ -257,7 +255,7 @@ impl Tx {
     #[cfg(feature = "tokio")]
     pub(crate) fn watch_fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.end.closing.check()?;
-        self.end.watch.of(self.readiness_fd(), EpollFlags::EPOLLIN)
+        self.end.watch.of(self.readiness_fd())
     }
 
     /// As for a receiver.
