@@ -45,7 +45,7 @@ enum Command {
     /// Shows the pipes live, and which side of each is the bottleneck
     ///
     /// Each row has messages and bytes a second, how full the pipe was, the share of the time for which senders were
-    /// blocked and receivers waited, and the bottleneck. The last line has the verdict in words. If the output is no
+    /// blocked and receivers waited, and the bottleneck. The last line has the verdict in words. If the output is not a
     /// terminal, the command prints one plain snapshot.
     ///
     /// Keys: q quits, s takes the next order, r reverses it, / filters (Enter keeps the filter, Esc clears it), arrows
