@@ -10,7 +10,7 @@ use std::{fmt, io};
 pub(crate) enum Fault {
     /// Every end of the opposite side is gone.
     Disconnected,
-    /// The call's patience ended first: full, empty, or past the deadline.
+    /// The call's time-out passed first: full, empty, or past the deadline.
     NotNow,
     /// Another holder of the side was stopped in the middle of a call, so a call that may not wait could not look.
     Busy,

@@ -50,7 +50,7 @@ pub use sys::refused::raw_os_error;
 #[cfg(feature = "serde")]
 pub use values::serde;
 pub use values::typed;
-pub use wait::spin::Spin;
+pub use wait::backoff::Spin;
 
 /// Has the snippets of `docs/cookbook.md` compiled and run with the other doc tests; some need a feature.
 #[cfg(all(doctest, feature = "serde", feature = "tokio"))]

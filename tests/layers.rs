@@ -105,7 +105,7 @@ fn shared_atomics_come_through_the_one_door() {
         "sys/pipe.rs",
         "sys/fork.rs",
         "sys/process.rs",
-        "ring/hold.rs",
+        "ring/reservation.rs",
         "backend/shm/mod.rs",
         "backend/kernel/mod.rs",
     ];

@@ -11,13 +11,13 @@ use crate::status::Told;
 
 /// How long a call may wait.
 #[derive(Clone, Copy)]
-pub(crate) enum Patience {
+pub(crate) enum Timeout {
     Forever,
     Never,
     For(Duration),
 }
 
-impl Patience {
+impl Timeout {
     /// Nanoseconds, of which a negative number is for ever.
     pub(crate) fn of_ns(timeout_ns: i64) -> Self {
         u64::try_from(timeout_ns).map_or(Self::Forever, |ns| Self::For(Duration::from_nanos(ns)))

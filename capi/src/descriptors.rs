@@ -8,7 +8,7 @@ use std::ptr;
 
 use shmpipe::{Connection, Receiver, Sender};
 
-use crate::border::{Patience, array, bytes, out};
+use crate::border::{Timeout, array, bytes, out};
 use crate::connection::shmpipe_connection;
 use crate::end::End;
 use crate::receiver::{Lending, shmpipe_receiver};
@@ -268,7 +268,7 @@ pub unsafe extern "C" fn shmpipe_send_with_fds(
     timeout_ns: i64,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { send_with_fds(tx, data, len, (fds, count), Patience::of_ns(timeout_ns)) }
+    unsafe { send_with_fds(tx, data, len, (fds, count), Timeout::of_ns(timeout_ns)) }
 }
 
 /// As shmpipe_send_with_fds(), but never blocks. SHMPIPE_FULL: no room for the message or for what it carries, or another
@@ -284,7 +284,7 @@ pub unsafe extern "C" fn shmpipe_try_send_with_fds(
     count: usize,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { send_with_fds(tx, data, len, (fds, count), Patience::Never) }
+    unsafe { send_with_fds(tx, data, len, (fds, count), Timeout::Never) }
 }
 
 /// As the exported calls.
@@ -297,7 +297,7 @@ unsafe fn send_with_fds(
     data: *const c_void,
     len: usize,
     (fds, count): (*const c_int, usize),
-    patience: Patience,
+    timeout: Timeout,
 ) -> shmpipe_status {
     call(|| {
         // SAFETY: by the caller.
@@ -317,10 +317,10 @@ unsafe fn send_with_fds(
             // SAFETY: open until the call returns, by the caller.
             borrowed.push(unsafe { BorrowedFd::borrow_raw(number) });
         }
-        match patience {
-            Patience::Forever => tx.send_with_fds(message, &borrowed)?,
-            Patience::Never => tx.try_send_with_fds(message, &borrowed)?,
-            Patience::For(timeout) => tx.send_with_fds_timeout(message, &borrowed, timeout)?,
+        match timeout {
+            Timeout::Forever => tx.send_with_fds(message, &borrowed)?,
+            Timeout::Never => tx.try_send_with_fds(message, &borrowed)?,
+            Timeout::For(timeout) => tx.send_with_fds_timeout(message, &borrowed, timeout)?,
         }
         Ok(())
     })
@@ -348,7 +348,7 @@ pub unsafe extern "C" fn shmpipe_recv_with_fds(
     timeout_ns: i64,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv_with_fds(rx, (data, len), (fds, count), Patience::of_ns(timeout_ns)) }
+    unsafe { recv_with_fds(rx, (data, len), (fds, count), Timeout::of_ns(timeout_ns)) }
 }
 
 /// As shmpipe_recv_with_fds(), but does not wait for a sender: SHMPIPE_EMPTY as for shmpipe_try_recv().
@@ -363,7 +363,7 @@ pub unsafe extern "C" fn shmpipe_try_recv_with_fds(
     count: *mut usize,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv_with_fds(rx, (data, len), (fds, count), Patience::Never) }
+    unsafe { recv_with_fds(rx, (data, len), (fds, count), Timeout::Never) }
 }
 
 /// As the exported calls.
@@ -375,7 +375,7 @@ unsafe fn recv_with_fds(
     rx: *mut shmpipe_receiver,
     (data, len): (*mut *const c_void, *mut usize),
     (fds, count): (*mut c_int, *mut usize),
-    patience: Patience,
+    timeout: Timeout,
 ) -> shmpipe_status {
     call(|| {
         // SAFETY: by the caller.
@@ -386,10 +386,10 @@ unsafe fn recv_with_fds(
         let places = std::mem::replace(numbers.count, 0);
         // SAFETY: by the caller.
         let end = unsafe { shmpipe_receiver::of(rx, "rx") }?;
-        let (message, carried) = match patience {
-            Patience::Forever => end.recv_with_fds()?,
-            Patience::Never => end.try_recv_with_fds()?,
-            Patience::For(timeout) => end.recv_with_fds_timeout(timeout)?,
+        let (message, carried) = match timeout {
+            Timeout::Forever => end.recv_with_fds()?,
+            Timeout::Never => end.try_recv_with_fds()?,
+            Timeout::For(timeout) => end.recv_with_fds_timeout(timeout)?,
         };
         // SAFETY: by the caller.
         unsafe { lending.lend(rx, message) };

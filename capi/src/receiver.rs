@@ -10,7 +10,7 @@ use std::ptr;
 use libc::iovec;
 use shmpipe::{Message, Receiver};
 
-use crate::border::{Patience, out, room};
+use crate::border::{Timeout, out, room};
 use crate::end::{End, Owner};
 use crate::message::shmpipe_message;
 use crate::options::{free, shmpipe_backend};
@@ -75,12 +75,12 @@ impl End for shmpipe_receiver {
     }
 }
 
-/// Receives by the call of that patience.
-fn recv(rx: &mut Receiver, patience: Patience) -> Result<Message<'_>, Told> {
-    Ok(match patience {
-        Patience::Forever => rx.recv()?,
-        Patience::Never => rx.try_recv()?,
-        Patience::For(timeout) => rx.recv_timeout(timeout)?,
+/// Receives by the call with that time-out.
+fn recv(rx: &mut Receiver, timeout: Timeout) -> Result<Message<'_>, Told> {
+    Ok(match timeout {
+        Timeout::Forever => rx.recv()?,
+        Timeout::Never => rx.try_recv()?,
+        Timeout::For(timeout) => rx.recv_timeout(timeout)?,
     })
 }
 
@@ -127,14 +127,14 @@ unsafe fn recv_lent(
     rx: *mut shmpipe_receiver,
     data: *mut *const c_void,
     len: *mut usize,
-    patience: Patience,
+    timeout: Timeout,
 ) -> shmpipe_status {
     call(|| {
         // SAFETY: by the caller.
         let lending = unsafe { Lending::to(data, len) }?;
         // SAFETY: by the caller.
         let end = unsafe { shmpipe_receiver::of(rx, "rx") }?;
-        let message = recv(end, patience)?;
+        let message = recv(end, timeout)?;
         // SAFETY: by the caller.
         unsafe { lending.lend(rx, message) };
         Ok(())
@@ -159,7 +159,7 @@ pub unsafe extern "C" fn shmpipe_recv(
     len: *mut usize,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv_lent(rx, data, len, Patience::Forever) }
+    unsafe { recv_lent(rx, data, len, Timeout::Forever) }
 }
 
 /// Receives the next message if one is there; does not wait for a sender. Otherwise as shmpipe_recv().
@@ -174,7 +174,7 @@ pub unsafe extern "C" fn shmpipe_try_recv(
     len: *mut usize,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv_lent(rx, data, len, Patience::Never) }
+    unsafe { recv_lent(rx, data, len, Timeout::Never) }
 }
 
 /// Receives the next message, blocking no longer than `timeout_ns` nanoseconds; for ever where that is negative
@@ -191,7 +191,7 @@ pub unsafe extern "C" fn shmpipe_recv_timeout(
     timeout_ns: i64,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv_lent(rx, data, len, Patience::of_ns(timeout_ns)) }
+    unsafe { recv_lent(rx, data, len, Timeout::of_ns(timeout_ns)) }
 }
 
 /// Takes the message that the last call with `rx` has lent (shmpipe_recv() or one like it) for the caller to keep. Its
@@ -232,7 +232,7 @@ unsafe fn recv_to(
     buffer: *mut c_void,
     size: usize,
     len: *mut usize,
-    patience: Patience,
+    timeout: Timeout,
 ) -> shmpipe_status {
     call(|| {
         // SAFETY: by the caller.
@@ -242,20 +242,20 @@ unsafe fn recv_to(
         // SAFETY: by the caller.
         let buffer = unsafe { room(buffer, size) }?;
         let mut needed = None;
-        let outcome: Result<usize, Told> = match patience {
-            Patience::Forever => rx.recv_into(buffer).map_err(|error| {
+        let outcome: Result<usize, Told> = match timeout {
+            Timeout::Forever => rx.recv_into(buffer).map_err(|error| {
                 if let shmpipe::RecvError::BufferTooSmall { needed: bytes } = error {
                     needed = Some(bytes);
                 }
                 error.into()
             }),
-            Patience::Never => rx.try_recv_with(|_| Some(buffer)).map_err(|error| {
+            Timeout::Never => rx.try_recv_with(|_| Some(buffer)).map_err(|error| {
                 if let shmpipe::TryRecvError::BufferTooSmall { needed: bytes } = error {
                     needed = Some(bytes);
                 }
                 error.into()
             }),
-            Patience::For(timeout) => {
+            Timeout::For(timeout) => {
                 rx.recv_with_timeout(timeout, |_| Some(buffer))
                     .map_err(|error| {
                         if let shmpipe::RecvTimeoutError::BufferTooSmall { needed: bytes } = error {
@@ -288,7 +288,7 @@ pub unsafe extern "C" fn shmpipe_recv_into(
     len: *mut usize,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv_to(rx, buffer, size, len, Patience::Forever) }
+    unsafe { recv_to(rx, buffer, size, len, Timeout::Forever) }
 }
 
 /// As shmpipe_recv_into(), but does not wait for a sender: SHMPIPE_EMPTY as for shmpipe_try_recv().
@@ -302,7 +302,7 @@ pub unsafe extern "C" fn shmpipe_try_recv_into(
     len: *mut usize,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv_to(rx, buffer, size, len, Patience::Never) }
+    unsafe { recv_to(rx, buffer, size, len, Timeout::Never) }
 }
 
 /// As shmpipe_recv_into(), blocking no longer than `timeout_ns` nanoseconds; for ever where that is negative
@@ -318,7 +318,7 @@ pub unsafe extern "C" fn shmpipe_recv_into_timeout(
     timeout_ns: i64,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv_to(rx, buffer, size, len, Patience::of_ns(timeout_ns)) }
+    unsafe { recv_to(rx, buffer, size, len, Timeout::of_ns(timeout_ns)) }
 }
 
 /// As the exported calls.
@@ -330,7 +330,7 @@ unsafe fn recv_many(
     rx: *mut shmpipe_receiver,
     messages: *mut *const iovec,
     count: *mut usize,
-    patience: Patience,
+    timeout: Timeout,
 ) -> shmpipe_status {
     call(|| {
         // SAFETY: by the caller.
@@ -339,10 +339,10 @@ unsafe fn recv_many(
         let count = unsafe { out(count, "count", 0) }?;
         // SAFETY: by the caller.
         let end = unsafe { shmpipe_receiver::of(rx, "rx") }?;
-        let batch = match patience {
-            Patience::Forever => end.recv_batch()?,
-            Patience::Never => end.try_recv_batch()?,
-            Patience::For(timeout) => end.recv_batch_timeout(timeout)?,
+        let batch = match timeout {
+            Timeout::Forever => end.recv_batch()?,
+            Timeout::Never => end.try_recv_batch()?,
+            Timeout::For(timeout) => end.recv_batch_timeout(timeout)?,
         };
         // SAFETY: `of` has found it live.
         let list = unsafe { &(*rx).batch };
@@ -374,7 +374,7 @@ pub unsafe extern "C" fn shmpipe_recv_batch(
     count: *mut usize,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv_many(rx, messages, count, Patience::Forever) }
+    unsafe { recv_many(rx, messages, count, Timeout::Forever) }
 }
 
 /// As shmpipe_recv_batch(), but does not wait for a sender: SHMPIPE_EMPTY as for shmpipe_try_recv().
@@ -387,7 +387,7 @@ pub unsafe extern "C" fn shmpipe_try_recv_batch(
     count: *mut usize,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv_many(rx, messages, count, Patience::Never) }
+    unsafe { recv_many(rx, messages, count, Timeout::Never) }
 }
 
 /// As shmpipe_recv_batch(), blocking no longer than `timeout_ns` nanoseconds; for ever where that is negative
@@ -402,7 +402,7 @@ pub unsafe extern "C" fn shmpipe_recv_batch_timeout(
     timeout_ns: i64,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv_many(rx, messages, count, Patience::of_ns(timeout_ns)) }
+    unsafe { recv_many(rx, messages, count, Timeout::of_ns(timeout_ns)) }
 }
 
 /// The byte-stream view, as read(2): fills the caller's memory with what is there, blocking while that is nothing, and
@@ -448,7 +448,7 @@ pub unsafe extern "C" fn shmpipe_poll(
         let ready = unsafe { out(ready, "ready", false) }?;
         // SAFETY: by the caller.
         let rx = unsafe { shmpipe_receiver::of(rx, "rx") }?;
-        *ready = rx.poll(Patience::of_ns(timeout_ns).as_timeout())?;
+        *ready = rx.poll(Timeout::of_ns(timeout_ns).as_timeout())?;
         Ok(())
     })
 }

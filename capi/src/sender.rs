@@ -8,7 +8,7 @@ use std::ptr;
 use libc::iovec;
 use shmpipe::Sender;
 
-use crate::border::{Patience, bytes, out, pieces, with_io_slices};
+use crate::border::{Timeout, bytes, out, pieces, with_io_slices};
 use crate::end::{End, Owner};
 use crate::options::{free, shmpipe_backend};
 use crate::slot::shmpipe_slot;
@@ -68,12 +68,12 @@ impl End for shmpipe_sender {
     }
 }
 
-/// Sends by the call of that patience.
-fn send(tx: &mut Sender, message: &[u8], patience: Patience) -> Result<(), Told> {
-    match patience {
-        Patience::Forever => tx.send(message)?,
-        Patience::Never => tx.try_send(message)?,
-        Patience::For(timeout) => tx.send_timeout(message, timeout)?,
+/// Sends by the call with that time-out.
+fn send(tx: &mut Sender, message: &[u8], timeout: Timeout) -> Result<(), Told> {
+    match timeout {
+        Timeout::Forever => tx.send(message)?,
+        Timeout::Never => tx.try_send(message)?,
+        Timeout::For(timeout) => tx.send_timeout(message, timeout)?,
     }
     Ok(())
 }
@@ -88,13 +88,13 @@ unsafe fn send_from(
     tx: *mut shmpipe_sender,
     data: *const c_void,
     len: usize,
-    patience: Patience,
+    timeout: Timeout,
 ) -> shmpipe_status {
     call(|| {
         // SAFETY: by the caller.
         let tx = unsafe { shmpipe_sender::of(tx, "tx") }?;
         // SAFETY: by the caller.
-        send(tx, unsafe { bytes(data, len) }?, patience)
+        send(tx, unsafe { bytes(data, len) }?, timeout)
     })
 }
 
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn shmpipe_send(
     len: usize,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { send_from(tx, data, len, Patience::Forever) }
+    unsafe { send_from(tx, data, len, Timeout::Forever) }
 }
 
 /// Sends a message if there is room for all of it now; never blocks. Otherwise as shmpipe_send().
@@ -131,7 +131,7 @@ pub unsafe extern "C" fn shmpipe_try_send(
     len: usize,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { send_from(tx, data, len, Patience::Never) }
+    unsafe { send_from(tx, data, len, Timeout::Never) }
 }
 
 /// Sends a message, blocking while the pipe is full but no longer than `timeout_ns` nanoseconds; for ever where that is
@@ -148,7 +148,7 @@ pub unsafe extern "C" fn shmpipe_send_timeout(
     timeout_ns: i64,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { send_from(tx, data, len, Patience::of_ns(timeout_ns)) }
+    unsafe { send_from(tx, data, len, Timeout::of_ns(timeout_ns)) }
 }
 
 /// Sends one message that is made of `count` pieces, in their order; otherwise as shmpipe_send(). No pieces, or empty

@@ -5,7 +5,7 @@ use std::ptr;
 
 use super::shmpipe_status::*;
 use super::*;
-use crate::border::Patience;
+use crate::border::Timeout;
 use crate::last_error::note;
 use crate::status::{Told, call};
 
@@ -144,7 +144,7 @@ fn a_call_that_fails_hands_out_nothing() {
 fn a_negative_time_is_for_ever() {
     for (ns, timeout) in [(-1, None), (i64::MIN, None), (0, Some(0)), (7, Some(7))] {
         let timeout = timeout.map(std::time::Duration::from_nanos);
-        assert_eq!(Patience::of_ns(ns).as_timeout(), timeout, "{ns}");
+        assert_eq!(Timeout::of_ns(ns).as_timeout(), timeout, "{ns}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::ptr;
 
 use shmpipe::View;
 
-use crate::border::{Patience, out, room};
+use crate::border::{Timeout, out, room};
 use crate::end::End;
 use crate::receiver::shmpipe_receiver;
 use crate::slot::check_range;
@@ -60,17 +60,17 @@ unsafe fn open<'a>(view: *const shmpipe_view) -> Result<&'a View<'static>, Told>
 unsafe fn recv(
     rx: *mut shmpipe_receiver,
     view: *mut *mut shmpipe_view,
-    patience: Patience,
+    timeout: Timeout,
 ) -> shmpipe_status {
     call(|| {
         // SAFETY: by the caller.
         let view = unsafe { out(view, "view", ptr::null_mut()) }?;
         // SAFETY: by the caller.
         let end = unsafe { shmpipe_receiver::of(rx, "rx") }?;
-        let found = match patience {
-            Patience::Forever => end.recv_in_place()?,
-            Patience::Never => end.try_recv_in_place()?,
-            Patience::For(timeout) => end.recv_in_place_timeout(timeout)?,
+        let found = match timeout {
+            Timeout::Forever => end.recv_in_place()?,
+            Timeout::Never => end.try_recv_in_place()?,
+            Timeout::For(timeout) => end.recv_in_place_timeout(timeout)?,
         };
         // SAFETY: `of` has found it live.
         let place = unsafe { &raw mut (*rx).view };
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn shmpipe_recv_in_place(
     view: *mut *mut shmpipe_view,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv(rx, view, Patience::Forever) }
+    unsafe { recv(rx, view, Timeout::Forever) }
 }
 
 /// As shmpipe_recv_in_place(), but does not wait for a sender: SHMPIPE_EMPTY as for shmpipe_try_recv().
@@ -116,7 +116,7 @@ pub unsafe extern "C" fn shmpipe_try_recv_in_place(
     view: *mut *mut shmpipe_view,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv(rx, view, Patience::Never) }
+    unsafe { recv(rx, view, Timeout::Never) }
 }
 
 /// As shmpipe_recv_in_place(), blocking no longer than `timeout_ns` nanoseconds; for ever where that is negative
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn shmpipe_recv_in_place_timeout(
     timeout_ns: i64,
 ) -> shmpipe_status {
     // SAFETY: by the caller.
-    unsafe { recv(rx, view, Patience::of_ns(timeout_ns)) }
+    unsafe { recv(rx, view, Timeout::of_ns(timeout_ns)) }
 }
 
 /// Length of the message in bytes. 0 for NULL, and where the view is not open.

@@ -6,7 +6,7 @@ use std::slice;
 
 use shmpipe::{Interest, Waitable, wait_with};
 
-use crate::border::{Patience, out};
+use crate::border::{Timeout, out};
 use crate::end::End;
 use crate::receiver::shmpipe_receiver;
 use crate::sender::shmpipe_sender;
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn shmpipe_wait(
                 of_fd.push(index);
             }
         }
-        let found = wait_with(&mut ends, &fds, Patience::of_ns(timeout_ns).as_timeout())?;
+        let found = wait_with(&mut ends, &fds, Timeout::of_ns(timeout_ns).as_timeout())?;
         for end in found.ends {
             items[of_end[end]].ready = true;
         }

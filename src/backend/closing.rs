@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::error::{Fault, RecvError};
 use crate::ring::lock::Guard;
 use crate::segment::layout::SideLock;
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::closing::{Closing, is_our_thread};
 
 /// How long to wait for the lock before looking whose it is.
@@ -44,7 +44,7 @@ impl<'a> Closable<'a> {
             return Ok(false);
         };
         closer.take_away(&self.fds)?;
-        // The threads that follow one in poll(2) (`wait::crowd`) end one after the other as each passes the lead on.
+        // The threads that follow one in poll(2) (`wait::poll_group`) end one after the other as each passes the lead on.
         closer.wake(|| self.lock.wake_all());
         settle(wait_for_our_calls(self.lock), closer.kept());
         closer.finish(self.fds[0])?;
@@ -56,7 +56,7 @@ impl<'a> Closable<'a> {
 /// process keeps it.
 fn wait_for_our_calls(lock: &SideLock) -> Option<Guard<'_>> {
     loop {
-        match lock.lock(Patience::Unasked(Deadline::after(LOOK))) {
+        match lock.lock(Timeout::Unasked(Deadline::after(LOOK))) {
             Ok(guard) => return Some(guard),
             Err(Fault::NotNow) => {}
             Err(_) => return None,

@@ -8,22 +8,22 @@ use std::os::fd::OwnedFd;
 use crate::error::Fault;
 use crate::ring::destination::Destination;
 use crate::ring::payload::Pieces;
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::sys::closing::{Closing, closed};
 use crate::sys::holders::Opposite;
 
+mod ancillary;
 mod closing;
+mod deadlock;
 pub(crate) mod kernel;
-mod lookout;
-mod parcels;
 pub(crate) mod shm;
 
 /// The sending half of one direction.
 pub(crate) trait Tx: Sized {
-    /// Sends `message` whole or not at all, waiting no longer than `patience`.
-    fn send(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault>;
+    /// Sends `message` whole or not at all, waiting no longer than `timeout`.
+    fn send(&mut self, message: &[u8], timeout: Timeout) -> Result<(), Fault>;
     /// As [`send`](Self::send) for a message that lies in several places.
-    fn send_pieces(&mut self, pieces: Pieces<'_>, patience: Patience) -> Result<(), Fault>;
+    fn send_pieces(&mut self, pieces: Pieces<'_>, timeout: Timeout) -> Result<(), Fault>;
     /// Another handle to the same side.
     fn try_clone(&self) -> std::io::Result<Self>;
     /// Copies of the descriptors that make an end of this side in another process.
@@ -36,10 +36,10 @@ pub(crate) trait Tx: Sized {
 
 /// The receiving half of one direction.
 pub(crate) trait Rx: Sized {
-    /// Receives one message whole and returns its length, waiting no longer than `patience`.
-    fn recv(&mut self, into: Destination<'_>, patience: Patience) -> Result<usize, Fault>;
-    /// Waits until `recv` would not block (end-of-file included); false when patience ended.
-    fn poll(&mut self, patience: Patience) -> Result<bool, Fault>;
+    /// Receives one message whole and returns its length, waiting no longer than `timeout`.
+    fn recv(&mut self, into: Destination<'_>, timeout: Timeout) -> Result<usize, Fault>;
+    /// Waits until `recv` would not block (end-of-file included); false when the time-out has passed.
+    fn poll(&mut self, timeout: Timeout) -> Result<bool, Fault>;
     /// Another handle to the same side.
     fn try_clone(&self) -> std::io::Result<Self>;
     /// Copies of the descriptors that make an end of this side in another process.
@@ -123,8 +123,8 @@ impl Fate {
     }
 }
 
-/// For a call that needs the socket for parcels on a pipe that has none.
-pub(crate) fn without_parcels() -> Fault {
+/// For a call that needs the ancillary socket on a pipe that has none.
+pub(crate) fn without_descriptors() -> Fault {
     Fault::Io(std::io::Error::new(
         std::io::ErrorKind::Unsupported,
         "this pipe was made without PipeOptions::descriptors, so its messages carry none",

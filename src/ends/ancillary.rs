@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::ends::{receiver, sender};
 use crate::error::Fault;
 use crate::ring::destination::Destination;
-use crate::sys::clock::{Deadline, Patience};
-use crate::sys::parcels::MOST;
+use crate::sys::clock::{Deadline, Timeout};
+use crate::sys::scm_rights::MAX_FDS;
 use crate::{
     Message, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
     TryRecvError, TrySendError,
@@ -73,7 +73,7 @@ impl Sender {
         message: &[u8],
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), SendError> {
-        Ok(self.send_parcel(message, fds, Patience::FOREVER)?)
+        Ok(self.send_with_descriptors(message, fds, Timeout::FOREVER)?)
     }
 
     /// Sends `message` with copies of descriptors if there is room now, and never blocks. Otherwise it is like
@@ -103,7 +103,7 @@ impl Sender {
         message: &[u8],
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), TrySendError> {
-        Ok(self.send_parcel(message, fds, Patience::Never)?)
+        Ok(self.send_with_descriptors(message, fds, Timeout::Never)?)
     }
 
     /// Sends `message` with copies of descriptors, and blocks no longer than `timeout`. Otherwise it is like
@@ -131,31 +131,31 @@ impl Sender {
         fds: &[BorrowedFd<'_>],
         timeout: Duration,
     ) -> Result<(), SendTimeoutError> {
-        let patience = Patience::Until(Deadline::after(timeout));
-        Ok(self.send_parcel(message, fds, patience)?)
+        let timeout = Timeout::Until(Deadline::after(timeout));
+        Ok(self.send_with_descriptors(message, fds, timeout)?)
     }
 
     /// The socket in which the descriptors of messages travel, where the pipe carries any.
     #[cfg(feature = "tokio")]
-    pub(crate) fn parcels(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn ancillary(&self) -> Option<BorrowedFd<'_>> {
         match &self.flavor {
-            sender::Flavor::SharedMemory(tx) => tx.parcels(),
-            sender::Flavor::Kernel(tx) => tx.parcels(),
+            sender::Flavor::SharedMemory(tx) => tx.ancillary(),
+            sender::Flavor::Kernel(tx) => tx.ancillary(),
         }
     }
 
-    pub(crate) fn send_parcel(
+    pub(crate) fn send_with_descriptors(
         &mut self,
         message: &[u8],
         fds: &[BorrowedFd<'_>],
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(), Fault> {
         if fds.is_empty() {
-            return self.send_within(message, patience);
+            return self.send_within(message, timeout);
         }
-        if fds.len() > MOST {
+        if fds.len() > MAX_FDS {
             let text = format!(
-                "{} descriptors are over the limit of {MOST} for one message",
+                "{} descriptors are over the limit of {MAX_FDS} for one message",
                 fds.len()
             );
             let kind = io::ErrorKind::InvalidInput;
@@ -166,8 +166,8 @@ impl Sender {
             return Err(Fault::TooLarge { len, max });
         }
         match &mut self.flavor {
-            sender::Flavor::SharedMemory(tx) => tx.send_parcel(message, fds, patience),
-            sender::Flavor::Kernel(tx) => tx.send_parcel(message, fds, patience),
+            sender::Flavor::SharedMemory(tx) => tx.send_with_descriptors(message, fds, timeout),
+            sender::Flavor::Kernel(tx) => tx.send_with_descriptors(message, fds, timeout),
         }
     }
 }
@@ -188,7 +188,7 @@ impl Receiver {
     ///
     /// See [`Sender::send_with_fds`].
     pub fn recv_with_fds(&mut self) -> Result<(Message<'_>, Vec<OwnedFd>), RecvError> {
-        Ok(self.recv_parcel(Patience::FOREVER)?)
+        Ok(self.recv_with_descriptors(Timeout::FOREVER)?)
     }
 
     /// Receives the next message and its descriptors if one is there, and never blocks. Otherwise it is like
@@ -210,7 +210,7 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_recv_with_fds(&mut self) -> Result<(Message<'_>, Vec<OwnedFd>), TryRecvError> {
-        Ok(self.recv_parcel(Patience::Never)?)
+        Ok(self.recv_with_descriptors(Timeout::Never)?)
     }
 
     /// Receives the next message and its descriptors, and blocks no longer than `timeout`. Otherwise it is like
@@ -235,20 +235,20 @@ impl Receiver {
         &mut self,
         timeout: Duration,
     ) -> Result<(Message<'_>, Vec<OwnedFd>), RecvTimeoutError> {
-        Ok(self.recv_parcel(Patience::Until(Deadline::after(timeout)))?)
+        Ok(self.recv_with_descriptors(Timeout::Until(Deadline::after(timeout)))?)
     }
 
-    pub(crate) fn recv_parcel(
+    pub(crate) fn recv_with_descriptors(
         &mut self,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(Message<'_>, Vec<OwnedFd>), Fault> {
         let mut fds = Vec::new();
         let message = self.recv_by(|flavor, bytes| {
             let fds = &mut fds;
-            let into = Destination::Parcel { bytes, fds };
+            let into = Destination::WithDescriptors { bytes, fds };
             match flavor {
-                receiver::Flavor::SharedMemory(rx) => crate::backend::Rx::recv(rx, into, patience),
-                receiver::Flavor::Kernel(rx) => crate::backend::Rx::recv(rx, into, patience),
+                receiver::Flavor::SharedMemory(rx) => crate::backend::Rx::recv(rx, into, timeout),
+                receiver::Flavor::Kernel(rx) => crate::backend::Rx::recv(rx, into, timeout),
             }
         })?;
         Ok((message, fds))

@@ -27,10 +27,10 @@ use crate::{Connection, Receiver, Sender};
 /// assert_eq!(there.capacity(), here.capacity());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub trait End: Parts {}
+pub trait End: Descriptors {}
 
 /// An end as the descriptors that make it up.
-pub trait Parts: Sized {
+pub trait Descriptors: Sized {
     /// How an end of this kind is called in text that programs read.
     const KIND: &'static str;
 
@@ -51,7 +51,7 @@ macro_rules! end {
     ($name:ident is $kind:literal) => {
         impl End for $name {}
 
-        impl Parts for $name {
+        impl Descriptors for $name {
             const KIND: &'static str = $kind;
 
             fn copies(&self) -> io::Result<Vec<OwnedFd>> {

@@ -19,13 +19,13 @@ use crate::{Connection, Receiver, Sender};
 const FDS: usize = 2;
 
 /// Most descriptors that any end is made of: a connection whose messages carry descriptors.
-const MOST: usize = 2 * (FDS + 1);
+const MAX_FDS: usize = 2 * (FDS + 1);
 
 /// An end's descriptors, checked in number, and what the first says of them.
 struct Handed {
     memfd: OwnedFd,
     other: OwnedFd,
-    parcels: Option<OwnedFd>,
+    ancillary: Option<OwnedFd>,
     geometry: Geometry,
 }
 
@@ -44,7 +44,7 @@ impl Handed {
         Ok(Self {
             memfd: next(),
             other: next(),
-            parcels: geometry.flags().has(Flags::PARCELS).then(next),
+            ancillary: geometry.flags().has(Flags::DESCRIPTORS).then(next),
             geometry,
         })
     }
@@ -52,7 +52,7 @@ impl Handed {
 
 /// How many descriptors make up one end of a one-way pipe.
 fn count_for(geometry: &Geometry) -> usize {
-    FDS + usize::from(geometry.flags().has(Flags::PARCELS))
+    FDS + usize::from(geometry.flags().has(Flags::DESCRIPTORS))
 }
 
 /// # An end as descriptors
@@ -134,15 +134,15 @@ impl Sender {
         let Handed {
             memfd,
             other,
-            parcels,
+            ancillary,
             geometry,
         } = Handed::new(collect(fds)?, "a sender")?;
         let limit = geometry.limit();
         Ok(match geometry.kind() {
             Some(Kind::KernelPage) => {
-                Self::kernel(kernel::attach_tx(memfd, other, parcels, geometry)?, limit)
+                Self::kernel(kernel::attach_tx(memfd, other, ancillary, geometry)?, limit)
             }
-            _ => Self::shared_memory(shm::attach_tx(memfd, other, parcels, geometry)?, limit),
+            _ => Self::shared_memory(shm::attach_tx(memfd, other, ancillary, geometry)?, limit),
         })
     }
 }
@@ -189,14 +189,14 @@ impl Receiver {
         let Handed {
             memfd,
             other,
-            parcels,
+            ancillary,
             geometry,
         } = Handed::new(collect(fds)?, "a receiver")?;
         Ok(match geometry.kind() {
             Some(Kind::KernelPage) => {
-                Self::kernel(kernel::attach_rx(memfd, other, parcels, geometry)?)
+                Self::kernel(kernel::attach_rx(memfd, other, ancillary, geometry)?)
             }
-            _ => Self::shared_memory(shm::attach_rx(memfd, other, parcels, geometry)?),
+            _ => Self::shared_memory(shm::attach_rx(memfd, other, ancillary, geometry)?),
         })
     }
 }
@@ -264,10 +264,10 @@ impl Connection {
     }
 }
 
-/// Takes the descriptors, and makes them close-on-exec; one that has the number of a standard stream is moved. One more than [`MOST`] is enough to know, and a caller's
+/// Takes the descriptors, and makes them close-on-exec; one that has the number of a standard stream is moved. One more than [`MAX_FDS`] is enough to know, and a caller's
 /// endless iterator is not ours to exhaust.
 fn collect(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Vec<OwnedFd>> {
-    let fds: Vec<OwnedFd> = fds.into_iter().take(MOST + 1).collect();
+    let fds: Vec<OwnedFd> = fds.into_iter().take(MAX_FDS + 1).collect();
     for fd in &fds {
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
             .map_err(|errno| refused("fcntl(2), F_SETFD", errno))?;
@@ -278,8 +278,8 @@ fn collect(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Vec<OwnedFd>> {
 fn wrong_number(what: &str, expected: usize, found: usize) -> io::Error {
     let came = match found {
         1 => "1 descriptor".to_owned(),
-        0..=MOST => format!("{found} descriptors"),
-        _ => format!("more than {MOST} descriptors"),
+        0..=MAX_FDS => format!("{found} descriptors"),
+        _ => format!("more than {MAX_FDS} descriptors"),
     };
     let other_kind = if found == 2 * expected {
         format!("; a connection is made of {found}")

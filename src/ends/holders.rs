@@ -122,8 +122,8 @@ pub(crate) fn of_both(receiver: &Receiver, sender: &Sender) -> io::Result<Vec<Ho
 /// The processes that hold any of these.
 fn all(opposites: &[Opposite]) -> io::Result<Vec<Holder>> {
     let holds = |&id: &u32| {
-        let is_held = |side: &Opposite| side.is_held_by(id) == Some(true);
-        opposites.iter().any(is_held)
+        let is_reserved = |side: &Opposite| side.is_held_by(id) == Some(true);
+        opposites.iter().any(is_reserved)
     };
     let ids = holders::processes()?.into_iter().filter(holds);
     Ok(ids

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::{fmt, io};
 
-use crate::ends::end::Parts;
+use crate::ends::end::Descriptors;
 use crate::sys::descriptors;
 use crate::sys::inherited::{self, Inherited};
 use crate::sys::refused::refused;
@@ -149,7 +149,7 @@ impl Connection {
     }
 }
 
-fn inherit<E: Parts>(end: E, command: &mut Command, name: &OsStr) -> io::Result<()> {
+fn inherit<E: Descriptors>(end: E, command: &mut Command, name: &OsStr) -> io::Result<()> {
     let refuse = |what: &str| {
         let text = format!(
             "the environment variable {:?} {what}",
@@ -183,7 +183,7 @@ fn inherit<E: Parts>(end: E, command: &mut Command, name: &OsStr) -> io::Result<
 /// Names of which the end has been taken. Locked while one is taken, so that two threads cannot take the same.
 static TAKEN: Mutex<BTreeSet<OsString>> = Mutex::new(BTreeSet::new());
 
-fn from_env<E: Parts>(name: &OsStr) -> io::Result<E> {
+fn from_env<E: Descriptors>(name: &OsStr) -> io::Result<E> {
     let Some(value) = std::env::var_os(name) else {
         let text = format!(
             "{} is not set: no end of a pipe was handed to this program by that name",
@@ -208,7 +208,7 @@ fn from_env<E: Parts>(name: &OsStr) -> io::Result<E> {
     Ok(end)
 }
 
-fn take<E: Parts>(value: &OsStr) -> io::Result<E> {
+fn take<E: Descriptors>(value: &OsStr) -> io::Result<E> {
     let claim = Claim::parse(value, E::KIND)?;
     let copies = claim
         .numbers
@@ -269,8 +269,8 @@ impl Claim {
                  PipeOptions::descriptors)"
             ))
         };
-        let parts: Vec<&str> = value.to_str().ok_or_else(foreign)?.split(':').collect();
-        let [version, found, numbers, inode] = parts[..] else {
+        let fields: Vec<&str> = value.to_str().ok_or_else(foreign)?.split(':').collect();
+        let [version, found, numbers, inode] = fields[..] else {
             return Err(foreign());
         };
         if version != VERSION {

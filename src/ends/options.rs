@@ -214,7 +214,7 @@ impl PipeOptions {
     ///
     /// See [`send_with_fds`](Sender::send_with_fds) and [`send_with_end`](Sender::send_with_end).
     pub const fn descriptors(mut self, carry: bool) -> Self {
-        self.flags = self.flags.with(Flags::PARCELS, carry);
+        self.flags = self.flags.with(Flags::DESCRIPTORS, carry);
         self
     }
 
@@ -390,7 +390,7 @@ impl PipeOptions {
         if raw_os_error(&error) != Some(libc::EMFILE) {
             return error;
         }
-        let (each, both) = if self.flags.has(Flags::PARCELS) {
+        let (each, both) = if self.flags.has(Flags::DESCRIPTORS) {
             (3, 5)
         } else {
             (2, 3)

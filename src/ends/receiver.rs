@@ -9,7 +9,7 @@ use crate::backend::{Rx, kernel, shm};
 use crate::ends::ancillary::MAX_END_CAPACITY;
 use crate::error::Fault;
 use crate::ring::destination::Destination;
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::{Backend, Message, RecvError, RecvTimeoutError, TryRecvError};
 
 mod batch;
@@ -83,7 +83,7 @@ impl Receiver {
     }
 
     /// Receives into this end's buffer what is there, or comes within a moment if the call `may_wait`; tells
-    /// whether it did. If not, the call must go the long way.
+    /// whether it did. If not, the call needs the slow path.
     pub(crate) fn recv_soon(&mut self, may_wait: bool) -> bool {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return false;
@@ -108,7 +108,7 @@ impl Receiver {
     /// Receives a short message into the buffer by the fast path; the calls around it are inlined, as for a
     /// [`Sender`](crate::Sender).
     #[inline(never)]
-    fn recv_at_once(&mut self) -> bool {
+    fn recv_on_fast_path(&mut self) -> bool {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return false;
         };
@@ -116,7 +116,7 @@ impl Receiver {
             return false;
         }
         self.buffer.clear();
-        let Some(len) = rx.recv_at_once(self.buffer.spare_capacity_mut()) else {
+        let Some(len) = rx.recv_on_fast_path(self.buffer.spare_capacity_mut()) else {
             return false;
         };
         // SAFETY: so many bytes have been initialised.
@@ -124,9 +124,9 @@ impl Receiver {
         true
     }
 
-    /// As [`recv_at_once`](Self::recv_at_once), into the caller's own slice.
+    /// As [`recv_on_fast_path`](Self::recv_on_fast_path), into the caller's own slice.
     #[inline(never)]
-    fn recv_into_at_once(&mut self, buf: &mut [u8]) -> Option<usize> {
+    fn recv_into_on_fast_path(&mut self, buf: &mut [u8]) -> Option<usize> {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return None;
         };
@@ -135,7 +135,7 @@ impl Receiver {
         }
         // SAFETY: a receive writes initialised bytes.
         let buf = unsafe { as_uninitialised(buf) };
-        rx.recv_at_once(buf)
+        rx.recv_on_fast_path(buf)
     }
 
     /// Once messages have become small again.
@@ -171,24 +171,24 @@ impl Receiver {
     fn receive(
         flavor: &mut Flavor,
         into: Destination<'_>,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<usize, Fault> {
         match flavor {
-            Flavor::SharedMemory(rx) => rx.recv(into, patience),
-            Flavor::Kernel(rx) => rx.recv(into, patience),
+            Flavor::SharedMemory(rx) => rx.recv(into, timeout),
+            Flavor::Kernel(rx) => rx.recv(into, timeout),
         }
     }
 
-    pub(crate) fn recv_within(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
-        if self.recv_soon(patience != Patience::Never) {
+    pub(crate) fn recv_within(&mut self, timeout: Timeout) -> Result<Message<'_>, Fault> {
+        if self.recv_soon(timeout != Timeout::Never) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        self.recv_the_long_way(patience)
+        self.recv_the_long_way(timeout)
     }
 
     #[cold]
-    fn recv_the_long_way(&mut self, patience: Patience) -> Result<Message<'_>, Fault> {
-        self.recv_by(|flavor, buffer| Self::receive(flavor, Destination::Buffer(buffer), patience))
+    fn recv_the_long_way(&mut self, timeout: Timeout) -> Result<Message<'_>, Fault> {
+        self.recv_by(|flavor, buffer| Self::receive(flavor, Destination::Buffer(buffer), timeout))
     }
 
     /// Receives into the end's own buffer, by `receive` where nothing is left of an earlier call.
@@ -239,7 +239,7 @@ impl Receiver {
     /// ```
     #[inline]
     pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
-        if self.recv_at_once() {
+        if self.recv_on_fast_path() {
             return Ok(Message::new(&mut self.buffer, 0));
         }
         self.complete_recv()
@@ -251,7 +251,7 @@ impl Receiver {
         if self.recv_soon(true) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_the_long_way(Patience::FOREVER)?)
+        Ok(self.recv_the_long_way(Timeout::FOREVER)?)
     }
 
     /// Receives the next message if one is there, and never blocks.
@@ -290,7 +290,7 @@ impl Receiver {
         if self.recv_soon(false) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_the_long_way(Patience::Never)?)
+        Ok(self.recv_the_long_way(Timeout::Never)?)
     }
 
     /// Receives the next message, and blocks no longer than `timeout`.
@@ -316,7 +316,7 @@ impl Receiver {
         if self.recv_soon(!timeout.is_zero()) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_the_long_way(Patience::Until(Deadline::after(timeout)))?)
+        Ok(self.recv_the_long_way(Timeout::Until(Deadline::after(timeout)))?)
     }
 
     /// Receives the next message, and blocks no longer than until `deadline`. Otherwise it is like
@@ -362,7 +362,7 @@ impl Receiver {
     /// ```
     #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
-        match self.recv_into_at_once(buf) {
+        match self.recv_into_on_fast_path(buf) {
             Some(len) => Ok(len),
             None => self.complete_recv_into(buf),
         }
@@ -371,28 +371,24 @@ impl Receiver {
     /// The rest of a [`recv_into`](Self::recv_into).
     #[inline(never)]
     fn complete_recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
-        Ok(self.recv_into_within(buf, Patience::FOREVER)?)
+        Ok(self.recv_into_within(buf, Timeout::FOREVER)?)
     }
 
     pub(crate) fn recv_into_within(
         &mut self,
         buf: &mut [u8],
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<usize, Fault> {
         if self.unread == 0 {
-            if let Some(len) = self.recv_into_soon(buf, patience != Patience::Never) {
+            if let Some(len) = self.recv_into_soon(buf, timeout != Timeout::Never) {
                 return Ok(len);
             }
         }
-        self.recv_into_the_long_way(buf, patience)
+        self.recv_into_the_long_way(buf, timeout)
     }
 
     #[cold]
-    fn recv_into_the_long_way(
-        &mut self,
-        buf: &mut [u8],
-        patience: Patience,
-    ) -> Result<usize, Fault> {
+    fn recv_into_the_long_way(&mut self, buf: &mut [u8], timeout: Timeout) -> Result<usize, Fault> {
         if self.unread > 0 {
             let needed = self.unread;
             if buf.len() < needed {
@@ -400,7 +396,7 @@ impl Receiver {
             }
             return Ok(self.take_unread(buf));
         }
-        Self::receive(&mut self.flavor, Destination::Slice(buf), patience)
+        Self::receive(&mut self.flavor, Destination::Slice(buf), timeout)
     }
 
     /// Waits until there is something to receive, and returns whether there is: a message, end-of-file, or an error that
@@ -430,14 +426,14 @@ impl Receiver {
         if self.unread > 0 {
             return Ok(true);
         }
-        let patience = match timeout {
-            None => Patience::FOREVER,
-            Some(Duration::ZERO) => Patience::Never,
-            Some(timeout) => Patience::Until(Deadline::after(timeout)),
+        let timeout = match timeout {
+            None => Timeout::FOREVER,
+            Some(Duration::ZERO) => Timeout::Never,
+            Some(timeout) => Timeout::Until(Deadline::after(timeout)),
         };
         let outcome = match &mut self.flavor {
-            Flavor::SharedMemory(rx) => rx.poll(patience),
-            Flavor::Kernel(rx) => rx.poll(patience),
+            Flavor::SharedMemory(rx) => rx.poll(timeout),
+            Flavor::Kernel(rx) => rx.poll(timeout),
         };
         match outcome {
             Ok(ready) => Ok(ready),

@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use crate::backend::{Tx, kernel, shm, shm::Sent};
 use crate::error::Fault;
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::thread::{Known, Thread};
 use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 
@@ -68,15 +68,15 @@ impl Sender {
 
     /// Sends by the fast path. The calls around it are inlined, so that nothing is kept for what may follow; this is not.
     #[inline(never)]
-    fn send_at_once(&mut self, message: &[u8], known: &Known) -> Sent {
+    fn send_on_fast_path(&mut self, message: &[u8], known: &Known) -> Sent {
         let Flavor::SharedMemory(tx) = &mut self.flavor else {
             return Sent::Not;
         };
         // What it has noted before is within our limit.
-        tx.send_at_once(message, known)
+        tx.send_on_fast_path(message, known)
     }
 
-    /// Sends what takes no wait; `None` if the message must go the long way.
+    /// Sends by the fast path; `None` if the message needs the slow path.
     pub(crate) fn send_soon(&mut self, message: &[u8]) -> Option<io::Result<()>> {
         match &mut self.flavor {
             Flavor::SharedMemory(tx) if message.len() <= self.limit => tx.send_soon(message),
@@ -84,27 +84,27 @@ impl Sender {
         }
     }
 
-    /// As a send of that patience.
-    pub(crate) fn send_within(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
-        let sent = Thread::with(|known| self.send_at_once(message, known));
-        self.complete(message, sent, patience)
+    /// As a send with that time-out.
+    pub(crate) fn send_within(&mut self, message: &[u8], timeout: Timeout) -> Result<(), Fault> {
+        let sent = Thread::with(|known| self.send_on_fast_path(message, known));
+        self.complete(message, sent, timeout)
     }
 
-    /// What is to do after the fast path, by a call of that patience.
+    /// What is to do after the fast path, by a call with that time-out.
     #[inline]
-    fn complete(&mut self, message: &[u8], sent: Sent, patience: Patience) -> Result<(), Fault> {
+    fn complete(&mut self, message: &[u8], sent: Sent, timeout: Timeout) -> Result<(), Fault> {
         let outcome = match &mut self.flavor {
             Flavor::SharedMemory(tx) if message.len() <= self.limit => tx.complete(message, sent),
             _ => None,
         };
         match outcome {
             Some(told) => told.map_err(Fault::Untold),
-            None => self.send_the_long_way(message, patience),
+            None => self.send_the_long_way(message, timeout),
         }
     }
 
     #[cold]
-    fn send_the_long_way(&mut self, message: &[u8], patience: Patience) -> Result<(), Fault> {
+    fn send_the_long_way(&mut self, message: &[u8], timeout: Timeout) -> Result<(), Fault> {
         if message.len() > self.limit {
             return Err(Fault::TooLarge {
                 len: message.len(),
@@ -112,8 +112,8 @@ impl Sender {
             });
         }
         match &mut self.flavor {
-            Flavor::SharedMemory(tx) => tx.send(message, patience),
-            Flavor::Kernel(tx) => tx.send(message, patience),
+            Flavor::SharedMemory(tx) => tx.send(message, timeout),
+            Flavor::Kernel(tx) => tx.send(message, timeout),
         }
     }
 
@@ -147,7 +147,7 @@ impl Sender {
     /// ```
     #[inline]
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
-        match Thread::with(|known| self.send_at_once(message, known)) {
+        match Thread::with(|known| self.send_on_fast_path(message, known)) {
             Sent::Quietly => Ok(()),
             sent => self.complete_send(message, sent),
         }
@@ -156,7 +156,7 @@ impl Sender {
     /// The rest of a [`send`](Self::send).
     #[inline(never)]
     fn complete_send(&mut self, message: &[u8], sent: Sent) -> Result<(), SendError> {
-        Ok(self.complete(message, sent, Patience::FOREVER)?)
+        Ok(self.complete(message, sent, Timeout::FOREVER)?)
     }
 
     /// Sends `message` if there is room for all of it now, and never blocks.
@@ -187,7 +187,7 @@ impl Sender {
     /// ```
     #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
-        match Thread::with(|known| self.send_at_once(message, known)) {
+        match Thread::with(|known| self.send_on_fast_path(message, known)) {
             Sent::Quietly => Ok(()),
             sent => self.complete_try_send(message, sent),
         }
@@ -196,7 +196,7 @@ impl Sender {
     /// As [`complete_send`](Self::complete_send).
     #[inline(never)]
     fn complete_try_send(&mut self, message: &[u8], sent: Sent) -> Result<(), TrySendError> {
-        Ok(self.complete(message, sent, Patience::Never)?)
+        Ok(self.complete(message, sent, Timeout::Never)?)
     }
 
     /// Sends `message`, and blocks while the pipe is full, but no longer than `timeout`.
@@ -220,9 +220,9 @@ impl Sender {
         message: &[u8],
         timeout: Duration,
     ) -> Result<(), SendTimeoutError> {
-        match Thread::with(|known| self.send_at_once(message, known)) {
+        match Thread::with(|known| self.send_on_fast_path(message, known)) {
             Sent::Quietly => Ok(()),
-            sent => Ok(self.complete(message, sent, Patience::Until(Deadline::after(timeout)))?),
+            sent => Ok(self.complete(message, sent, Timeout::Until(Deadline::after(timeout)))?),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::Backend;
 use crate::backend::kernel::page::Shared;
 use crate::ring::record::Rules;
 use crate::segment::geometry::{Geometry, Kind};
-use crate::segment::layout::{Control, Event, Flow, RxSide, Tally, TxSide};
+use crate::segment::layout::{Control, Counters, Event, RxSide, Totals, TxSide};
 use crate::sys::clock;
 
 /// Bytes of the control part that have something in them.
@@ -105,7 +105,7 @@ pub struct Side {
     pub asleep: Option<Duration>,
     /// Messages that were begun and never became whole; for receivers, how often one of them was told.
     pub aborted: u64,
-    /// How long ago this side was last known to be at work; `None` where that is not known. The way at once asks
+    /// How long ago this side was last known to be at work; `None` where that is not known. The fast path asks
     /// no clock, so a busy receiver is seen by the messages that it takes and not by this.
     pub last_active: Option<Duration>,
 }
@@ -233,7 +233,7 @@ impl Words {
             tail: self.u64(tx + offset_of!(TxSide, tail)),
             // The low bits say what the receiving side is at.
             read: self.u64(read) & !7,
-            sent: self.count(tx + offset_of!(TxSide, flow)),
+            sent: self.count(tx + offset_of!(TxSide, totals)),
         }
     }
 
@@ -242,10 +242,10 @@ impl Words {
         let rings = |event: usize| self.u32(event + offset_of!(Event, bell));
         // Who is marked as asleep may have died since; who is not has been rung for.
         let is_armed = |event: usize| self.u32(event + offset_of!(Event, armed)) != 0;
-        let tally = offset_of!(Control, tx_tally);
-        let mut sender = self.side(passed.sent, tally, is_armed(room));
-        let tally = offset_of!(Control, rx_tally);
-        let mut receiver = self.side(passed.received, tally, is_armed(data));
+        let counters = offset_of!(Control, tx_counters);
+        let mut sender = self.side(passed.sent, counters, is_armed(room));
+        let counters = offset_of!(Control, rx_counters);
+        let mut receiver = self.side(passed.received, counters, is_armed(data));
         sender.rings = Some(rings(data));
         receiver.rings = Some(rings(room));
         receiver.is_estimate = passed.is_estimate;
@@ -260,8 +260,8 @@ impl Words {
     }
 
     fn kernel_pipe(&self, geometry: &Geometry) -> Look {
-        let sender = self.side(self.count(Shared::TX_FLOW), Shared::TX_TALLY, true);
-        let receiver = self.side(self.count(Shared::RX_FLOW), Shared::RX_TALLY, true);
+        let sender = self.side(self.count(Shared::TX_TOTALS), Shared::TX_COUNTERS, true);
+        let receiver = self.side(self.count(Shared::RX_TOTALS), Shared::RX_COUNTERS, true);
         let capacity = self.u64(Shared::CAPACITY);
         // What a receiver abandoned stays in the difference, so it is no more than a bound.
         let fill = sender.bytes.saturating_sub(receiver.bytes).min(capacity);
@@ -290,30 +290,32 @@ impl Words {
         }
     }
 
-    fn count(&self, flow: usize) -> Count {
+    fn count(&self, totals: usize) -> Count {
         Count {
-            messages: self.u64(flow + offset_of!(Flow, messages)),
-            bytes: self.u64(flow + offset_of!(Flow, bytes)),
+            messages: self.u64(totals + offset_of!(Totals, messages)),
+            bytes: self.u64(totals + offset_of!(Totals, bytes)),
         }
     }
 
-    fn side(&self, count: Count, tally: usize, may_sleep: bool) -> Side {
-        let of = |offset: usize| self.u64(tally + offset);
-        let asleep = self.ago(of(offset_of!(Tally, since))).filter(|_| may_sleep);
-        let blocked = Duration::from_nanos(of(offset_of!(Tally, blocked)));
+    fn side(&self, count: Count, counters: usize, may_sleep: bool) -> Side {
+        let of = |offset: usize| self.u64(counters + offset);
+        let asleep = self
+            .ago(of(offset_of!(Counters, since)))
+            .filter(|_| may_sleep);
+        let blocked = Duration::from_nanos(of(offset_of!(Counters, blocked)));
         Side {
             messages: count.messages,
             bytes: count.bytes,
             is_estimate: false,
-            largest: of(offset_of!(Tally, largest)),
-            high_water: of(offset_of!(Tally, high_water)),
-            spins: of(offset_of!(Tally, spins)),
-            sleeps: of(offset_of!(Tally, sleeps)),
+            largest: of(offset_of!(Counters, largest)),
+            high_water: of(offset_of!(Counters, high_water)),
+            spins: of(offset_of!(Counters, spins)),
+            sleeps: of(offset_of!(Counters, sleeps)),
             rings: None,
             blocked: blocked.saturating_add(asleep.unwrap_or_default()),
             asleep,
-            aborted: of(offset_of!(Tally, aborted)),
-            last_active: self.ago(of(offset_of!(Tally, activity))),
+            aborted: of(offset_of!(Counters, aborted)),
+            last_active: self.ago(of(offset_of!(Counters, activity))),
         }
     }
 

@@ -13,14 +13,14 @@ use std::io;
 
 use crate::ring::record::{HEADER, Header, LAST, Rules, span_of};
 
-/// Most that is read of one ring, in bytes, calls counted as [`LEAST`] at least: some 0.6 ms.
+/// Most that is read of one ring, in bytes, calls counted as [`MIN_READ_COST`] at least: some 0.6 ms.
 const BUDGET: usize = 1 << 20;
 
 /// Bytes read at a time where records are short; where they are long, a header is.
 const PIECE: usize = 16 * 1024;
 
 /// Bytes that a call of pread(2) counts for at least.
-const LEAST: usize = 512;
+const MIN_READ_COST: usize = 512;
 
 /// Messages and their payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,7 +156,7 @@ impl<R: FnMut(u64, &mut [u8]) -> io::Result<()>> Walker<R> {
                 PIECE
             };
             let len = wanted.min((self.rules.capacity() - place) as usize);
-            let Some(left) = self.budget.checked_sub(len.max(LEAST)) else {
+            let Some(left) = self.budget.checked_sub(len.max(MIN_READ_COST)) else {
                 return Ok(None);
             };
             self.budget = left;

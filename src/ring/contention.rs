@@ -15,7 +15,7 @@ use super::lock::Guard;
 use crate::error::Fault;
 use crate::segment::layout::SideLock;
 use crate::sync::{AtomicU32, Ordering};
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 
 /// A section that takes longer is that of a holder which was stopped, or kept from running, in the middle of it.
 const SECTION_MAX: Duration = Duration::from_millis(100);
@@ -51,7 +51,7 @@ pub(crate) fn lock_in_a_moment<'a>(
         if is_in_vain && lock.owner() == Some(owner) {
             return Err(Fault::Busy);
         }
-        match lock.lock(Patience::Until(end.at_most(look_after))) {
+        match lock.lock(Timeout::Until(end.at_most(look_after))) {
             Err(Fault::NotNow) if end.passed() => {
                 stuck.0.store(owner, Ordering::Relaxed);
                 return Err(Fault::Busy);
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn another_threads_section_is_waited_for_and_not_one_in_which_it_waits() {
         let lock = lock();
-        let guard = lock.lock(Patience::FOREVER).unwrap();
+        let guard = lock.lock(Timeout::FOREVER).unwrap();
         std::thread::scope(|scope| {
             let kept = scope.spawn(|| {
                 let stuck = Stuck::default();
@@ -106,7 +106,7 @@ mod tests {
     fn a_stuck_owner_is_waited_for_once() {
         let lock = lock();
         let stuck = Stuck::default();
-        let guard = lock.lock(Patience::FOREVER).unwrap();
+        let guard = lock.lock(Timeout::FOREVER).unwrap();
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| {
                 let start = Deadline::after(SECTION_MAX);
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn an_owner_that_does_not_exist_is_not_waited_for() {
         let lock = lock();
-        drop(lock.lock(Patience::FOREVER));
+        drop(lock.lock(Timeout::FOREVER));
         lock.word.store(0x3fff_fffe, Ordering::Relaxed);
         let stuck = Stuck::default();
         assert!(matches!(

@@ -10,7 +10,7 @@ pub(crate) enum Destination<'a> {
     Slice(&'a mut [u8]),
     /// As `Buffer`, and descriptors for a message that carries some. The others leave such a message where
     /// it is.
-    Parcel {
+    WithDescriptors {
         bytes: &'a mut Vec<u8>,
         fds: &'a mut Vec<OwnedFd>,
     },

@@ -23,7 +23,7 @@ use std::io;
 use crate::error::Fault;
 use crate::segment::layout::SideLock;
 use crate::sync::{AtomicU32, Ordering, spin_hint};
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::futex::{self, OWNER_DIED, TID_MASK, WAITERS};
 use crate::sys::interrupt;
 use crate::sys::process::name_of_namespace;
@@ -37,14 +37,14 @@ const LOOKS: u32 = if cfg!(loom) { 0 } else { 200 };
 const BLIND_SLEEP: std::time::Duration = std::time::Duration::from_micros(100);
 
 impl SideLock {
-    /// Takes the lock, waiting as long as `patience` allows.
+    /// Takes the lock, waiting as long as `timeout` allows.
     ///
     /// # Errors
     ///
-    /// [`Fault::NotNow`] when patience ended, [`Fault::Interrupted`] when the hook ended it; [`Fault::Reentrant`] for a signal handler whose thread is inside a lock;
+    /// [`Fault::NotNow`] when the time-out has passed, [`Fault::Interrupted`] when the hook ended it; [`Fault::Reentrant`] for a signal handler whose thread is inside a lock;
     /// `Io` where this thread cannot own a robust lock.
     #[inline]
-    pub(crate) fn lock(&self, patience: Patience) -> Result<Guard<'_>, Fault> {
+    pub(crate) fn lock(&self, timeout: Timeout) -> Result<Guard<'_>, Fault> {
         let thread = Thread::current()?;
         if self.namespace.load(Ordering::Relaxed) != thread.namespace() {
             self.settle_namespace(thread)?;
@@ -61,19 +61,19 @@ impl SideLock {
         };
         match taken {
             Ok(_) => Ok(guard),
-            Err(_) => self.lock_contended(guard, patience),
+            Err(_) => self.lock_contended(guard, timeout),
         }
     }
 
     /// Takes the lock if it is free, its last owner lives, and this thread is inside no other.
     #[inline]
-    pub(crate) fn lock_at_once(&self) -> Option<Guard<'_>> {
-        Thread::with(|known| self.lock_at_once_as(known))
+    pub(crate) fn lock_uncontended(&self) -> Option<Guard<'_>> {
+        Thread::with(|known| self.lock_uncontended_as(known))
     }
 
-    /// As [`lock_at_once`](Self::lock_at_once), for a caller who has asked who it is.
+    /// As [`lock_uncontended`](Self::lock_uncontended), for a caller who has asked who it is.
     #[inline(always)]
-    pub(crate) fn lock_at_once_as(&self, known: &Known) -> Option<Guard<'_>> {
+    pub(crate) fn lock_uncontended_as(&self, known: &Known) -> Option<Guard<'_>> {
         let thread = known.thread()?;
         if self.namespace.load(Ordering::Relaxed) != thread.namespace() {
             return None;
@@ -160,7 +160,7 @@ impl SideLock {
     fn lock_contended<'a>(
         &'a self,
         mut guard: Guard<'a>,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<Guard<'a>, Fault> {
         let id = guard.thread().id();
         let mut looks = 0;
@@ -184,8 +184,8 @@ impl SideLock {
                 spin_hint();
                 continue;
             }
-            let deadline = match patience {
-                Patience::Until(deadline) | Patience::Unasked(deadline) if !deadline.passed() => {
+            let deadline = match timeout {
+                Timeout::Until(deadline) | Timeout::Unasked(deadline) if !deadline.passed() => {
                     deadline
                 }
                 _ => {
@@ -196,7 +196,7 @@ impl SideLock {
                     return Err(Fault::NotNow);
                 }
             };
-            if !is_free && !matches!(patience, Patience::Unasked(_)) {
+            if !is_free && !matches!(timeout, Timeout::Unasked(_)) {
                 if let Err(interruption) = interrupt::ask() {
                     if slept != 0 {
                         self.pass_on_the_wake();
@@ -208,7 +208,7 @@ impl SideLock {
             // Nobody would wake one who sleeps on a word without an owner.
             if !is_free && self.mark_waiters(seen) {
                 slept = WAITERS;
-                let is_asked = !matches!(patience, Patience::Unasked(_));
+                let is_asked = !matches!(timeout, Timeout::Unasked(_));
                 let asleep = is_asked.then(interrupt::fall_asleep).transpose();
                 if asleep.is_err() {
                     // Closed, which is to be asked above.
@@ -237,7 +237,7 @@ impl SideLock {
                 .is_ok()
     }
 
-    /// Releases what [`Guard::release_at_once`] has left to its caller.
+    /// Releases what [`Guard::release_uncontended`] has left to its caller.
     #[cold]
     pub(crate) fn release_contended(&self) {
         self.unlock_contended();
@@ -302,7 +302,7 @@ impl Guard<'_> {
     /// calls [`SideLock::release_contended`], which it has to.
     #[inline(always)]
     #[must_use]
-    pub(crate) fn release_at_once(mut self) -> bool {
+    pub(crate) fn release_uncontended(mut self) -> bool {
         let Some(pending) = self.pending.take() else {
             return true;
         };
@@ -365,7 +365,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..50_000 {
-                        let guard = lock.lock(Patience::FOREVER).unwrap();
+                        let guard = lock.lock(Timeout::FOREVER).unwrap();
                         let seen = count.load(Ordering::Relaxed);
                         count.store(seen + 1, Ordering::Relaxed);
                         drop(guard);
@@ -378,20 +378,20 @@ mod tests {
     }
 
     #[test]
-    fn patience_ends_while_another_thread_owns_the_lock() {
+    fn a_time_out_ends_the_wait_while_another_thread_owns_the_lock() {
         let lock = new();
-        let guard = lock.lock(Patience::FOREVER).unwrap();
+        let guard = lock.lock(Timeout::FOREVER).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                assert!(matches!(lock.lock(Patience::Never), Err(Fault::NotNow)));
+                assert!(matches!(lock.lock(Timeout::Never), Err(Fault::NotNow)));
                 let deadline = Deadline::after(Duration::from_millis(5));
-                let outcome = lock.lock(Patience::Until(deadline));
+                let outcome = lock.lock(Timeout::Until(deadline));
                 assert!(matches!(outcome, Err(Fault::NotNow)));
                 assert!(deadline.passed());
             });
         });
         drop(guard);
-        assert!(lock.lock(Patience::Never).is_ok());
+        assert!(lock.lock(Timeout::Never).is_ok());
     }
 
     #[test]
@@ -400,13 +400,13 @@ mod tests {
         // Joined and not detached: musl takes the list of a detached thread that ends away from the kernel. No call of
         // this crate ends its thread, and a process that dies takes nothing away.
         std::thread::scope(|scope| {
-            let inside = scope.spawn(|| std::mem::forget(lock.lock(Patience::FOREVER).unwrap()));
+            let inside = scope.spawn(|| std::mem::forget(lock.lock(Timeout::FOREVER).unwrap()));
             inside.join().unwrap();
         });
         // The kernel marks the word when the thread is really gone, a little after its join.
-        let guard = lock.lock(Patience::FOREVER).unwrap();
+        let guard = lock.lock(Timeout::FOREVER).unwrap();
         assert!(guard.owner_died());
         drop(guard);
-        assert!(!lock.lock(Patience::FOREVER).unwrap().owner_died());
+        assert!(!lock.lock(Timeout::FOREVER).unwrap().owner_died());
     }
 }

@@ -12,7 +12,7 @@ use super::lock::Guard;
 use crate::error::Fault;
 use crate::segment::layout::SideLock;
 use crate::sync::{AtomicU64, Ordering};
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::futex::TID_MASK;
 use crate::sys::kernel::{let_time_pass, model};
 use crate::sys::thread::die;
@@ -40,15 +40,15 @@ impl Locked {
     }
 
     /// Takes the lock, counts, and lets go of it.
-    fn take(&self, patience: Patience) -> Result<(), Fault> {
-        let guard = self.lock.lock(patience)?;
+    fn take(&self, timeout: Timeout) -> Result<(), Fault> {
+        let guard = self.lock.lock(timeout)?;
         self.touch(&guard);
         Ok(())
     }
 
     /// How often it was taken, after all threads are done.
     fn counted(&self) -> u32 {
-        let guard = self.lock.lock(Patience::Never).expect("the lock is free");
+        let guard = self.lock.lock(Timeout::Never).expect("the lock is free");
         // SAFETY: as in `touch`.
         let count = self.count.with(|count| unsafe { *count });
         drop(guard);
@@ -70,10 +70,10 @@ fn owners_exclude_each_other_and_see_what_the_last_one_did() {
     model(|| {
         let locked = Locked::new();
         let other = spawn(&locked, |locked| {
-            locked.take(Patience::FOREVER).unwrap();
-            locked.take(Patience::FOREVER).unwrap();
+            locked.take(Timeout::FOREVER).unwrap();
+            locked.take(Timeout::FOREVER).unwrap();
         });
-        locked.take(Patience::FOREVER).unwrap();
+        locked.take(Timeout::FOREVER).unwrap();
         other.join().unwrap();
         assert_eq!(locked.counted(), 3);
     });
@@ -83,8 +83,8 @@ fn owners_exclude_each_other_and_see_what_the_last_one_did() {
 fn every_sleeper_gets_its_turn() {
     model(|| {
         let locked = Locked::new();
-        let others = [(); 2].map(|()| spawn(&locked, |l| l.take(Patience::FOREVER).unwrap()));
-        locked.take(Patience::FOREVER).unwrap();
+        let others = [(); 2].map(|()| spawn(&locked, |l| l.take(Timeout::FOREVER).unwrap()));
+        locked.take(Timeout::FOREVER).unwrap();
         for other in others {
             other.join().unwrap();
         }
@@ -98,7 +98,7 @@ fn a_sleeper_takes_over_from_an_owner_that_died() {
         let locked = Locked::new();
         let deaths_seen = Arc::new(AtomicU64::new(0));
         let dying = spawn(&locked, |locked| {
-            let guard = locked.lock.lock(Patience::FOREVER).unwrap();
+            let guard = locked.lock.lock(Timeout::FOREVER).unwrap();
             locked.touch(&guard);
             std::mem::forget(guard);
             die();
@@ -106,7 +106,7 @@ fn a_sleeper_takes_over_from_an_owner_that_died() {
         let others = [(); 2].map(|()| {
             let deaths_seen = Arc::clone(&deaths_seen);
             spawn(&locked, move |locked| {
-                let guard = locked.lock.lock(Patience::FOREVER).unwrap();
+                let guard = locked.lock.lock(Timeout::FOREVER).unwrap();
                 locked.touch(&guard);
                 if guard.owner_died() {
                     deaths_seen.fetch_add(1, Ordering::Relaxed);
@@ -117,7 +117,7 @@ fn a_sleeper_takes_over_from_an_owner_that_died() {
         for other in others {
             other.join().unwrap();
         }
-        let last = locked.lock.lock(Patience::Never).unwrap();
+        let last = locked.lock.lock(Timeout::Never).unwrap();
         let seen = deaths_seen.load(Ordering::Relaxed) + u64::from(last.owner_died());
         assert_eq!(seen, 1, "exactly one owner after the dead one is told");
         drop(last);
@@ -131,11 +131,11 @@ fn one_that_gives_up_passes_its_wake_on() {
         let locked = Locked::new();
         let deadline = Deadline::after(std::time::Duration::from_secs(1));
         let impatient = spawn(&locked, move |locked| {
-            locked.take(Patience::Until(deadline)).is_ok()
+            locked.take(Timeout::Until(deadline)).is_ok()
         });
-        let patient = spawn(&locked, |locked| locked.take(Patience::FOREVER).unwrap());
+        let patient = spawn(&locked, |locked| locked.take(Timeout::FOREVER).unwrap());
         let clock = spawn(&locked, |_| let_time_pass());
-        locked.take(Patience::FOREVER).unwrap();
+        locked.take(Timeout::FOREVER).unwrap();
         patient.join().unwrap();
         clock.join().unwrap();
         let taken = 2 + u32::from(impatient.join().unwrap());

@@ -15,7 +15,7 @@ use crate::segment::Segment;
 use crate::segment::geometry::{Sides, Wanted};
 use crate::segment::layout::message;
 use crate::sync::{Ordering, spin_hint};
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::sys::kernel::model;
 use crate::sys::thread::die;
 
@@ -205,7 +205,7 @@ fn the_next_sender_finds_a_record_that_a_dead_one_did_not_count() {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
                 let tx = &ring.segment.control().tx;
-                std::mem::forget(tx.lock.lock(Patience::FOREVER).unwrap());
+                std::mem::forget(tx.lock.lock(Timeout::FOREVER).unwrap());
                 ring.publish(b"its last");
                 // As if it had died between the record's header and the tail.
                 tx.tail.store(0, Ordering::Relaxed);
@@ -217,7 +217,7 @@ fn the_next_sender_finds_a_record_that_a_dead_one_did_not_count() {
             thread::spawn(move || {
                 dead.join().unwrap();
                 let tx = &ring.segment.control().tx;
-                let guard = tx.lock.lock(Patience::FOREVER).unwrap();
+                let guard = tx.lock.lock(Timeout::FOREVER).unwrap();
                 assert!(guard.owner_died());
                 ring.writer().recover().unwrap();
                 assert_eq!(tx.state.load(Ordering::Relaxed), message::WHOLE);
@@ -272,7 +272,7 @@ fn a_run_is_copied_out_as_far_as_it_was_counted() {
         };
         let mut received = Vec::new();
         while received.len() < 3 {
-            let Some((read, len)) = ring.reader().counted(run::LONGEST) else {
+            let Some((read, len)) = ring.reader().counted(run::MAX_RUN) else {
                 spin_hint();
                 continue;
             };
@@ -300,7 +300,7 @@ fn the_next_sender_finds_a_run_that_a_dead_one_did_not_count() {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
                 let tx = &ring.segment.control().tx;
-                std::mem::forget(tx.lock.lock(Patience::FOREVER).unwrap());
+                std::mem::forget(tx.lock.lock(Timeout::FOREVER).unwrap());
                 ring.writer()
                     .publish_run(0, &[b"its last", b"but one"], ring.allowance());
                 // As if it had died between the first header and the tail.
@@ -313,7 +313,7 @@ fn the_next_sender_finds_a_run_that_a_dead_one_did_not_count() {
             thread::spawn(move || {
                 dead.join().unwrap();
                 let tx = &ring.segment.control().tx;
-                let guard = tx.lock.lock(Patience::FOREVER).unwrap();
+                let guard = tx.lock.lock(Timeout::FOREVER).unwrap();
                 assert!(guard.owner_died());
                 ring.writer().recover().unwrap();
                 ring.publish(b"the next");
@@ -334,7 +334,7 @@ fn what_a_dead_sender_had_begun_to_write_where_it_had_claimed_is_no_record() {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
                 let tx = &ring.segment.control().tx;
-                std::mem::forget(tx.lock.lock(Patience::FOREVER).unwrap());
+                std::mem::forget(tx.lock.lock(Timeout::FOREVER).unwrap());
                 ring.publish(b"its last");
                 let claimed = tx.claimed.load(Ordering::Relaxed);
                 assert!(claimed > 40, "{claimed}");
@@ -348,7 +348,7 @@ fn what_a_dead_sender_had_begun_to_write_where_it_had_claimed_is_no_record() {
             thread::spawn(move || {
                 dead.join().unwrap();
                 let tx = &ring.segment.control().tx;
-                let guard = tx.lock.lock(Patience::FOREVER).unwrap();
+                let guard = tx.lock.lock(Timeout::FOREVER).unwrap();
                 assert!(guard.owner_died());
                 ring.writer().recover().unwrap();
                 // Behind an empty one lies what the dead one wrote.

@@ -1,28 +1,35 @@
 //! The ring: records in shared memory, published one by one.
 //!
-//! Nothing here waits or wakes; see `wait` for that. [`record`] is the format and the arithmetic,
-//! [`storage`] the only code that touches payload memory, [`lock`] what serialises each
-//! side, [`custody`] which process has the first fragments of a message, and [`tally`] what is counted for observers.
+//! Nothing here waits for the other side or wakes it; see `wait` for that.
+//!
+//! - [`record`] is the format and the arithmetic, [`run`] many records at a time.
+//! - [`writer`] and [`reader`] publish and take records; [`claim`] prepares lines for a writer.
+//! - [`storage`] is the only code that touches payload memory, with [`copy`] and [`place`]; [`payload`] and
+//!   [`destination`] are where the bytes come from and go to.
+//! - [`lock`] serialises each side, and [`contention`] is for calls that may not wait for it.
+//! - [`reassembly`] is a message in fragments, [`reservation`] a side that one end has to itself. Both have their state in a
+//!   [`state_word`] and their process in an [`owner`] record; [`per_process`] is what a process keeps for all its handles.
+//! - [`counters`] is what is counted for observers.
 
-pub(crate) mod bearer;
 pub(crate) mod claim;
 pub(crate) mod contention;
 #[cfg(not(loom))]
 pub(crate) mod copy;
-pub(crate) mod custody;
+pub(crate) mod counters;
 pub(crate) mod destination;
-pub(crate) mod hold;
-pub(crate) mod latch;
 pub(crate) mod lock;
+pub(crate) mod owner;
 pub(crate) mod payload;
 pub(crate) mod per_process;
 pub(crate) mod place;
 pub(crate) mod reader;
+pub(crate) mod reassembly;
 pub(crate) mod record;
+pub(crate) mod reservation;
 pub(crate) mod run;
+pub(crate) mod state_word;
 #[cfg_attr(loom, path = "storage_loom.rs")]
 pub(crate) mod storage;
-pub(crate) mod tally;
 pub(crate) mod writer;
 
 #[cfg(all(test, loom))]

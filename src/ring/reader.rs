@@ -114,7 +114,7 @@ impl Reader<'_> {
         Err(Fault::Corrupted)
     }
 
-    /// Whether the record is a message that is too long. Of a first part only the [`total`](Self::total) tells.
+    /// Whether the record is a message that is too long. Of a first fragment only the [`total`](Self::total) tells.
     #[inline]
     fn is_over_the_limit(self, header: Header) -> bool {
         header.has(FIRST) && header.has(LAST) && header.payload() as u64 > self.message_max
@@ -250,7 +250,7 @@ impl Reader<'_> {
 
     fn extent_as_read(self, first: Next) -> Result<Extent, Fault> {
         let total = self.total(first)?;
-        if total > self.rules.at_once_max() as u64 {
+        if total > self.rules.single_record_max() as u64 {
             return Ok(Extent::Unclear);
         }
         let tx = &self.control.tx;
@@ -313,7 +313,7 @@ impl Reader<'_> {
         self.storage.header(read).load(Ordering::Relaxed) != 0
     }
 
-    /// The length in bytes of the whole message of which `next` is the first part, as its sender claims it.
+    /// The length in bytes of the whole message of which `next` is the first fragment, as its sender claims it.
     ///
     /// # Errors
     ///
@@ -324,7 +324,7 @@ impl Reader<'_> {
             .ok_or(Fault::Corrupted)
     }
 
-    /// A parcel's ticket, or what [`total`](Self::total) checks.
+    /// The ticket of a message with descriptors, or what [`total`](Self::total) checks.
     pub(crate) fn prefix(self, next: Next) -> u64 {
         self.storage
             .header(next.at.wrapping_add(HEADER))
@@ -415,7 +415,7 @@ impl Reader<'_> {
     pub(crate) fn note_fill(self) {
         let tail = self.control.tx.tail.load(Ordering::Relaxed);
         if let Ok(used) = self.rules.used(tail, self.position()) {
-            self.control.rx_tally.note_fill(used);
+            self.control.rx_counters.note_fill(used);
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A record is a header word of 8 bytes and the payload, padded to 8. The header holds the payload's
 //! length + 1 in its low half (so that 0 means "not yet there") and flags in its high half. A message
-//! of up to [`Rules::part_max`] bytes is one record, and one that is written in place may be one up to
-//! [`Rules::record_max`]. Any other goes in parts, of which the first begins with the whole message's length
+//! of up to [`Rules::fragment_max`] bytes is one record, and one that is written in place may be one up to
+//! [`Rules::record_max`]. Any other goes in fragments, of which the first begins with the whole message's length
 //! in 8 bytes.
 
 use crate::error::Fault;
@@ -11,13 +11,13 @@ use crate::error::Fault;
 /// Bytes of a header.
 pub(crate) const HEADER: u64 = 8;
 
-/// Bytes of the length that begins a message in parts.
+/// Bytes of the length that begins a message in fragments.
 pub(crate) const PREFIX: usize = 8;
 
 /// A ring holds so many of the longest records; under the model checker, whose rings have a few words, two.
 const RECORDS: u64 = if cfg!(loom) { 2 } else { 8 };
 
-/// Longest part, header included, in a large ring; in a small one it is an eighth of the ring. Large
+/// Longest fragment, header included, in a large ring; in a small one it is an eighth of the ring. Large
 /// enough to amortise the hand-over, small enough that copying in and copying out overlap in the cache.
 const PART_SPAN_MAX: u64 = 256 * 1024;
 
@@ -25,12 +25,12 @@ const PART_SPAN_MAX: u64 = 256 * 1024;
 pub(crate) const FIRST: u32 = 1;
 /// This record ends a message.
 pub(crate) const LAST: u32 = 2;
-/// The message in parts before this record was left unfinished by a sender that died.
+/// The message in fragments before this record was left unfinished by a sender that died.
 pub(crate) const AFTER_DEATH: u32 = 4;
-/// The message in parts before this record was taken back by its sender.
+/// The message in fragments before this record was taken back by its sender.
 pub(crate) const AFTER_WITHDRAWAL: u32 = 8;
 /// This record is a whole message that carries descriptors; it begins with its ticket in [`PREFIX`] bytes.
-pub(crate) const PARCEL: u32 = 16;
+pub(crate) const ANCILLARY: u32 = 16;
 
 /// A header whose values have been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +64,8 @@ impl Header {
 
     /// Bytes that are the message's own, as counted for observers.
     pub(crate) fn payload(self) -> usize {
-        let is_first_part = self.has(FIRST) && !self.has(LAST);
-        let has_prefix = is_first_part || self.has(PARCEL);
+        let is_first_fragment = self.has(FIRST) && !self.has(LAST);
+        let has_prefix = is_first_fragment || self.has(ANCILLARY);
         // The prefix is missing where a liar wrote the length.
         self.len.saturating_sub(if has_prefix { PREFIX } else { 0 })
     }
@@ -94,7 +94,7 @@ pub(crate) fn capacity_for_record(len: usize) -> usize {
 pub(crate) struct Rules {
     capacity: u64,
     record_span: u64,
-    part_span: u64,
+    fragment_span: u64,
     span_max: u64,
 }
 
@@ -106,7 +106,7 @@ impl Rules {
         Self {
             capacity,
             record_span,
-            part_span: record_span.min(PART_SPAN_MAX),
+            fragment_span: record_span.min(PART_SPAN_MAX),
             span_max: capacity - 2 * HEADER,
         }
     }
@@ -128,10 +128,10 @@ impl Rules {
         (self.record_span - HEADER) as usize
     }
 
-    /// Longest payload of one part, and of one record that is copied in; a multiple of 8.
+    /// Longest payload of one fragment, and of one record that is copied in; a multiple of 8.
     #[inline]
-    pub(crate) fn part_max(self) -> usize {
-        (self.part_span - HEADER) as usize
+    pub(crate) fn fragment_max(self) -> usize {
+        (self.fragment_span - HEADER) as usize
     }
 
     /// What one call may take before it looks at its deadline, in [`effort`](Self::effort): a ring's
@@ -143,23 +143,23 @@ impl Rules {
     /// What taking a record counts for. Parts are full but for the last of a message, so that many
     /// short ones, each of which costs its syscalls, are a liar's.
     pub(crate) fn effort(self, header: Header) -> u64 {
-        header.span().max(self.part_span / 2)
+        header.span().max(self.fragment_span / 2)
     }
 
-    /// Longest message that an empty ring takes at once, parts included: each part has a header, the
+    /// Longest message that an empty ring takes at once, fragments included: each fragment has a header, the
     /// first a prefix, and behind the last there must be a zeroed header.
-    pub(crate) fn at_once_max(self) -> usize {
-        let parts = self.capacity / self.part_span;
-        (self.capacity - HEADER - PREFIX as u64 - parts * HEADER) as usize
+    pub(crate) fn single_record_max(self) -> usize {
+        let fragments = self.capacity / self.fragment_span;
+        (self.capacity - HEADER - PREFIX as u64 - fragments * HEADER) as usize
     }
 
     /// Bytes of the ring that a message of `len` takes.
     pub(crate) fn span_of_message(self, len: usize) -> u64 {
-        if len <= self.part_max() {
+        if len <= self.fragment_max() {
             return span_of(len);
         }
         let stream = (len + PREFIX) as u64;
-        stream.div_ceil(self.part_max() as u64) * HEADER + stream.next_multiple_of(8)
+        stream.div_ceil(self.fragment_max() as u64) * HEADER + stream.next_multiple_of(8)
     }
 
     /// Checks a header word that a peer may have written; `None` is "not yet there".
@@ -167,7 +167,7 @@ impl Rules {
     /// # Errors
     ///
     /// [`Fault::Corrupted`] for a length over [`record_max`](Self::record_max), unknown flags, or a
-    /// first part without its prefix.
+    /// first fragment without its prefix.
     #[inline]
     pub(crate) fn decode(self, word: u64) -> Result<Option<Header>, Fault> {
         if word == 0 {
@@ -178,9 +178,9 @@ impl Rules {
             return Err(Fault::Corrupted);
         };
         let len = len as usize;
-        let known = FIRST | LAST | AFTER_DEATH | AFTER_WITHDRAWAL | PARCEL;
+        let known = FIRST | LAST | AFTER_DEATH | AFTER_WITHDRAWAL | ANCILLARY;
         let opens = flags & (FIRST | LAST) == FIRST;
-        let carries = flags & PARCEL != 0;
+        let carries = flags & ANCILLARY != 0;
         if len > self.record_max()
             || flags & !known != 0
             || ((opens || carries) && len < PREFIX)
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         let rules = Rules::new(4096);
-        for len in [0, 1, 7, 8, 9, rules.part_max()] {
+        for len in [0, 1, 7, 8, 9, rules.fragment_max()] {
             let header = Header {
                 len,
                 flags: FIRST | LAST,
@@ -238,19 +238,19 @@ mod tests {
     fn impossible_headers_are_corruption() {
         let rules = Rules::new(4096);
         let too_long = Header {
-            len: rules.part_max() + 1,
+            len: rules.fragment_max() + 1,
             flags: FIRST | LAST,
         }
         .encode();
         let unknown = Header { len: 8, flags: 32 }.encode();
-        let part_of_a_parcel = Header {
+        let fragment_with_descriptors = Header {
             len: 8,
-            flags: PARCEL | FIRST,
+            flags: ANCILLARY | FIRST,
         }
         .encode();
         let no_ticket = Header {
             len: 7,
-            flags: PARCEL | FIRST | LAST,
+            flags: ANCILLARY | FIRST | LAST,
         }
         .encode();
         let no_prefix = Header {
@@ -262,7 +262,7 @@ mod tests {
         for word in [
             too_long,
             unknown,
-            part_of_a_parcel,
+            fragment_with_descriptors,
             no_ticket,
             no_prefix,
             no_length,
@@ -280,7 +280,7 @@ mod tests {
     fn the_longest_message_at_once_fits_and_one_byte_more_does_not() {
         for shift in 12..=24 {
             let rules = Rules::new(1 << shift);
-            let most = rules.at_once_max();
+            let most = rules.single_record_max();
             assert!(rules.span_of_message(most) + HEADER <= rules.capacity());
             assert!(rules.span_of_message(most + 1) + HEADER > rules.capacity());
         }

@@ -5,8 +5,8 @@
 
 use super::record::{FIRST, HEADER, Header, LAST, Rules, span_of};
 
-/// Longest run that a receiver copies out at once; a record over it goes the ordinary way.
-pub(crate) const LONGEST: u64 = 256 * 1024;
+/// Longest run that a receiver copies out in one piece; a record over it goes by itself.
+pub(crate) const MAX_RUN: u64 = 256 * 1024;
 
 /// The header of a message that is one record.
 pub(crate) fn header_of(message: &[u8]) -> Header {
@@ -27,7 +27,7 @@ impl Allowance {
     /// For messages of up to `limit` bytes, where there are `room` bytes of the ring.
     pub(crate) fn new(rules: Rules, limit: usize, room: u64) -> Self {
         Self {
-            longest: limit.min(rules.part_max()),
+            longest: limit.min(rules.fragment_max()),
             left: room.min(Self::most(rules)),
         }
     }
@@ -35,7 +35,7 @@ impl Allowance {
     /// Bytes that no run is longer than: by so much `tail` may lag behind what is published when a sender dies, as
     /// by one record.
     pub(crate) fn most(rules: Rules) -> u64 {
-        span_of(rules.part_max())
+        span_of(rules.fragment_max())
     }
 
     /// Whether a message of `len` bytes may be in the run too, and then counts it.
@@ -175,7 +175,7 @@ const _: () = assert!(HEADER == 8);
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::ring::record::PARCEL;
+    use crate::ring::record::ANCILLARY;
 
     fn run_of(messages: &[&[u8]]) -> Vec<u8> {
         let mut run = Vec::new();
@@ -210,11 +210,11 @@ mod tests {
         for (word, what) in [
             (0, "no record"),
             (u64::MAX, "no header"),
-            (u64::from(FIRST) << 32 | 17, "a first part"),
-            (u64::from(LAST) << 32 | 1, "a last part"),
+            (u64::from(FIRST) << 32 | 17, "a first fragment"),
+            (u64::from(LAST) << 32 | 1, "a last fragment"),
             (u64::from(FIRST | LAST | 4) << 32 | 1, "after a death"),
             (
-                u64::from(FIRST | LAST | PARCEL) << 32 | 9,
+                u64::from(FIRST | LAST | ANCILLARY) << 32 | 9,
                 "one that carries descriptors",
             ),
             (u64::from(FIRST | LAST) << 32 | 17, "cut off"),
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(count(&messages, 56, 511), 7);
         assert_eq!(count(&messages, 56, 63), 0);
         assert_eq!(count(&messages, 55, 512), 0);
-        let long = vec![0; rules.part_max() + 1];
+        let long = vec![0; rules.fragment_max() + 1];
         let with_long = [&message[..], &long, &message];
         assert_eq!(count(&with_long, usize::MAX, u64::MAX), 1);
     }

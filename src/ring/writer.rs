@@ -3,13 +3,13 @@
 //! Every call but [`Writer::seems_to_have_room`] is made under the senders' lock.
 
 use super::claim::{self, AHEAD, LINE};
-use super::latch;
 use super::payload::Payload;
 use super::reader::position_in;
 use super::record::{
     AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of,
 };
 use super::run::{self, Allowance};
+use super::state_word;
 use super::storage::{RecordAt, Storage};
 use crate::error::Fault;
 use crate::segment::layout::{Control, message};
@@ -102,7 +102,7 @@ impl Writer<'_> {
     /// As [`fits`](Self::fits) with a `head` that was just looked at, which tells observers how full it is.
     fn fits_now(self, tail: u64, head: u64, span: u64) -> Result<bool, Fault> {
         let fits = self.fits(tail, head, span)?;
-        self.control.tx_tally.note_fill(tail.wrapping_sub(head));
+        self.control.tx_counters.note_fill(tail.wrapping_sub(head));
         Ok(fits)
     }
 
@@ -133,7 +133,7 @@ impl Writer<'_> {
     ) {
         let mut place = tail.wrapping_add(HEADER);
         let mut len = payload.len();
-        assert!(len <= self.rules.part_max(), "a record of {len} bytes");
+        assert!(len <= self.rules.fragment_max(), "a record of {len} bytes");
         if let Some(prefix) = prefix {
             self.storage.header(place).store(prefix, Ordering::Relaxed);
             place = place.wrapping_add(PREFIX as u64);
@@ -157,7 +157,7 @@ impl Writer<'_> {
     ///
     /// # Safety
     ///
-    /// `payload` is no longer than [`Rules::part_max`].
+    /// `payload` is no longer than [`Rules::fragment_max`].
     #[inline(always)]
     pub(crate) unsafe fn publish_whole(self, tail: u64, payload: impl Payload) -> bool {
         let header = Header {
@@ -165,7 +165,7 @@ impl Writer<'_> {
             flags: FIRST | LAST,
         };
         let record = self.storage.record(tail);
-        // SAFETY: a part and its header are an eighth of the ring at most.
+        // SAFETY: a fragment and its header are an eighth of the ring at most.
         unsafe { payload.copy_to_record(self.storage, tail, record) };
         let is_ample = self.show(tail, record, header);
         self.count(tail.wrapping_add(header.span()), 1, header.len);
@@ -289,13 +289,13 @@ impl Writer<'_> {
         let tx = &self.control.tx;
         // SYNC: count-records
         tx.tail.store(next, Ordering::Release);
-        tx.flow.count(messages, payload);
+        tx.totals.count(messages, payload);
     }
 
     /// Flags that begin the next message: they tell a receiver what became of one left unfinished.
     #[inline]
     pub(crate) fn opening_flags(self) -> u32 {
-        match latch::state(&self.control.tx.state, Ordering::Relaxed) {
+        match state_word::state(&self.control.tx.state, Ordering::Relaxed) {
             message::WHOLE => FIRST,
             message::WITHDRAWN => FIRST | AFTER_WITHDRAWAL,
             _ => FIRST | AFTER_DEATH,
@@ -306,9 +306,9 @@ impl Writer<'_> {
     #[inline]
     pub(crate) fn set_state(self, state: u32) {
         // SYNC: sender-state
-        let has_changed = latch::set_state(&self.control.tx.state, state, Ordering::Release);
+        let has_changed = state_word::set_state(&self.control.tx.state, state, Ordering::Release);
         if has_changed && (state == message::WITHDRAWN || state == message::ORPHANED) {
-            self.control.tx_tally.count_aborted();
+            self.control.tx_counters.count_aborted();
         }
     }
 
@@ -325,7 +325,7 @@ impl Writer<'_> {
         // SYNC: publish-read
         let read = position_in(&self.control.rx.read, Ordering::Acquire);
         let mut tail = tx.tail.load(Ordering::Relaxed);
-        let mut state = latch::state(&tx.state, Ordering::Relaxed);
+        let mut state = state_word::state(&tx.state, Ordering::Relaxed);
         let (mut messages, mut payload) = (0, 0);
         loop {
             // A receiver may have taken records that the dead one did not count any more.

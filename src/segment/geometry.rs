@@ -39,8 +39,8 @@ pub(crate) struct Side {
     pub(crate) identity: u64,
     /// Inode of the life-line's socket, by which it is found in /proc.
     pub(crate) inode: u64,
-    /// Cookie of the socket for parcels.
-    pub(crate) parcels: u64,
+    /// Cookie of the ancillary socket.
+    pub(crate) ancillary: u64,
 }
 
 /// Whose descriptors are whose.
@@ -56,7 +56,7 @@ pub(crate) struct Flags(u32);
 
 impl Flags {
     /// Messages may carry descriptors, by a socket of their own.
-    pub(crate) const PARCELS: Self = Self(1);
+    pub(crate) const DESCRIPTORS: Self = Self(1);
     /// A receive that nobody else can end is an error.
     pub(crate) const DEADLOCK: Self = Self(2);
     /// Nobody fills the page tables ahead of the first access.
@@ -89,7 +89,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) capacity: usize,
     /// Length in bytes over which a message is refused.
     pub(crate) limit: usize,
-    /// How blocked calls look before they sleep, as `wait::spin` writes it down.
+    /// How blocked calls look before they sleep, as `wait::backoff` writes it down.
     pub(crate) spin: u64,
     /// What the memory is called besides.
     pub(crate) label: Option<&'a str>,
@@ -138,9 +138,9 @@ pub(crate) struct Geometry {
     /// As in [`Side`]: `inode`.
     rx_inode: u64,
     tx_inode: u64,
-    /// As in [`Side`]: `parcels`.
-    rx_parcels: u64,
-    tx_parcels: u64,
+    /// As in [`Side`]: `ancillary`.
+    rx_ancillary: u64,
+    tx_ancillary: u64,
     /// How blocked calls look before they sleep. Any value is harmless.
     spin: u64,
 }
@@ -161,8 +161,8 @@ impl Geometry {
             created: u64::try_from(clock::now().as_nanos()).unwrap_or(0),
             rx_inode: sides.rx.inode,
             tx_inode: sides.tx.inode,
-            rx_parcels: sides.rx.parcels,
-            tx_parcels: sides.tx.parcels,
+            rx_ancillary: sides.rx.ancillary,
+            tx_ancillary: sides.tx.ancillary,
             spin: wanted.spin,
         }
     }
@@ -260,12 +260,12 @@ impl Geometry {
             rx: Side {
                 identity: self.rx,
                 inode: self.rx_inode,
-                parcels: self.rx_parcels,
+                ancillary: self.rx_ancillary,
             },
             tx: Side {
                 identity: self.tx,
                 inode: self.tx_inode,
-                parcels: self.tx_parcels,
+                ancillary: self.tx_ancillary,
             },
         }
     }

@@ -46,9 +46,9 @@ pub(crate) struct Control {
     /// Senders sleep on it until there is room.
     pub(crate) room: CachePadded<Event>,
     /// What the senders count for observers, apart from what each send counts.
-    pub(crate) tx_tally: CachePadded<Tally>,
+    pub(crate) tx_counters: CachePadded<Counters>,
     /// The same of the receivers.
-    pub(crate) rx_tally: CachePadded<Tally>,
+    pub(crate) rx_counters: CachePadded<Counters>,
 }
 
 /// The senders' line. Everything but the lock word is written under the lock only.
@@ -57,7 +57,7 @@ pub(crate) struct Control {
 pub(crate) struct TxSide {
     /// Serialises senders; survives its owner.
     pub(crate) lock: SideLock,
-    /// One of [`message`]: what has become of the message being sent in parts; and [`message::LATCHED`].
+    /// One of [`message`]: what has become of the message being sent in fragments; and [`message::WATCHED`].
     pub(crate) state: AtomicU32,
     /// Last number used to arm [`Control::room`].
     pub(crate) epoch: AtomicU32,
@@ -67,10 +67,10 @@ pub(crate) struct TxSide {
     /// The latest `head` or `read` that a sender has loaded.
     pub(crate) head_seen: AtomicU64,
     /// What has been sent.
-    pub(crate) flow: Flow,
-    /// Who is sending, or last sent, a message in parts; a hint whose death to watch for. In `HELD`, `AWAITED`
+    pub(crate) totals: Totals,
+    /// Who is sending, or last sent, a message in fragments; a hint whose death to watch for. In `RESERVED`, `AWAITED`
     /// and `SENDING` the holder, on whose id others sleep.
-    pub(crate) sender: Bearer,
+    pub(crate) sender: OwnerRecord,
     /// Ticket of the last message with descriptors, or of one whose sender died before it was there. Written
     /// before the descriptors are sent (Release, `SYNC: ticket`); read by receivers (Acquire).
     pub(crate) ticket: AtomicU64,
@@ -106,27 +106,27 @@ pub(crate) struct RxSide {
     pub(crate) begun_at: AtomicU64,
     /// 0; nobody reads it.
     unused: Untouched<u64>,
-    /// Who is inside a message that is received in parts.
-    pub(crate) custody: Custody,
+    /// Who is inside a message that is received in fragments.
+    pub(crate) reassembly: SharedReassembly,
 }
 
-/// How much has gone through one side, for observers; only `ring::tally` touches it. On the line that each
+/// How much has gone through one side, for observers; only `ring::counters` touches it. On the line that each
 /// send writes anyway, under the side's lock; receivers of a ring have none. It may be one message short for each
 /// holder that died.
 #[derive(Default)]
 #[repr(C)]
-pub(crate) struct Flow {
+pub(crate) struct Totals {
     /// Messages of which the last record has gone through.
     pub(crate) messages: AtomicU64,
-    /// Bytes of payload, those of messages in parts as they go.
+    /// Bytes of payload, those of messages in fragments as they go.
     pub(crate) bytes: AtomicU64,
 }
 
-/// What one side counts now and then, for observers; only `ring::tally` writes it, and no call depends on it.
+/// What one side counts now and then, for observers; only `ring::counters` writes it, and no call depends on it.
 /// Under the side's lock unless a field says otherwise. Times are `CLOCK_MONOTONIC` in nanoseconds.
 #[derive(Default)]
 #[repr(C)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     /// Length in bytes of the largest message that was sent or tried; senders only, without the lock.
     pub(crate) largest: AtomicU64,
     /// Bytes in the ring, framing included, at the fullest moment that this side happened to see.
@@ -157,23 +157,23 @@ pub(crate) struct SideLock {
     pub(crate) namespace: AtomicU64,
 }
 
-/// Which process has taken the first fragments of a message; only `ring::custody` and `ring::hold` touch it. Written
+/// Which process has taken the first fragments of a message; only `ring::reassembly` and `ring::reservation` touch it. Written
 /// under the receivers' lock; receivers that are kept out sleep on the holder's id.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
-pub(crate) struct Custody {
-    /// One of [`message`], `WITHDRAWN` apart, and [`message::LATCHED`].
+pub(crate) struct SharedReassembly {
+    /// One of [`message`], `WITHDRAWN` apart, and [`message::WATCHED`].
     pub(crate) state: AtomicU32,
-    /// The holder's process while the state is `OPEN`, `INSIDE`, `WAITING`, `LENDING`, `HELD` or `AWAITED`; nobody otherwise.
-    pub(crate) holder: Bearer,
+    /// The holder's process while the state is `OPEN`, `INSIDE`, `WAITING`, `RESERVING`, `RESERVED` or `AWAITED`; nobody otherwise.
+    pub(crate) holder: OwnerRecord,
     /// Which of that process's ends it is.
     pub(crate) end: AtomicU64,
 }
 
-/// A process, as `ring::bearer` writes it down for others.
+/// A process, as `ring::owner` writes it down for others.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
-pub(crate) struct Bearer {
+pub(crate) struct OwnerRecord {
     /// Process id; 0 is nobody. Written last; also a futex word.
     pub(crate) id: AtomicU32,
     /// Random number that it has drawn, by which with its id it knows itself.
@@ -207,7 +207,7 @@ pub(crate) struct Event {
 /// Beside a message of which the holder has noted that it has the first record; no position.
 pub(crate) const BEGUN: u64 = 1;
 
-/// States of a message that goes in parts.
+/// States of a message that goes in fragments.
 pub(crate) mod message {
     /// None is under way.
     pub(crate) const WHOLE: u32 = 0;
@@ -218,9 +218,9 @@ pub(crate) mod message {
     /// Its sender died inside it; or, for receivers, who had the first fragments is gone. The rest goes nowhere, and
     /// the next receiver is to report it.
     pub(crate) const ORPHANED: u32 = 3;
-    /// None is under way, and one end keeps the side to itself (`ring::hold`).
-    pub(crate) const HELD: u32 = 4;
-    /// As `HELD`, and others wait for it.
+    /// None is under way, and one end has reserved the side (`ring::reservation`).
+    pub(crate) const RESERVED: u32 = 4;
+    /// As `RESERVED`, and others wait for it.
     pub(crate) const AWAITED: u32 = 5;
     /// Receivers only: as `OPEN`, and the holder has the lock. Whoever takes the lock and finds this knows that the
     /// owner before died there.
@@ -231,19 +231,19 @@ pub(crate) mod message {
     /// report it.
     pub(crate) const LOST: u32 = 8;
     /// One end is about to be the holder and has the lock still; as `INSIDE` otherwise.
-    pub(crate) const LENDING: u32 = 9;
+    pub(crate) const RESERVING: u32 = 9;
     /// As `OPEN` for senders and `INSIDE` for receivers; the owner of the lock waits, and keeps it, until the other side
     /// goes on.
     pub(crate) const WAITING: u32 = 10;
-    /// Senders only: one message is under way in steps; between two of them its end keeps the side to itself, as in `HELD`.
+    /// Senders only: one message is under way in steps. Between two of them its end has the side, as in `RESERVED`.
     pub(crate) const SENDING: u32 = 11;
     /// As `SENDING`, and the holder is in a step and has the lock; as `INSIDE` otherwise.
     pub(crate) const STEPPING: u32 = 12;
     /// The bits of a state.
     pub(crate) const STATES: u32 = 0xff;
     /// Beside the state: somebody watches the side through its descriptor. Set by any of its holders, without
-    /// the lock and for good; only `ring::latch` touches it.
-    pub(crate) const LATCHED: u32 = 0x100;
+    /// the lock and for good; only `ring::state_word` touches it.
+    pub(crate) const WATCHED: u32 = 0x100;
 }
 
 #[cfg(not(loom))]
@@ -256,31 +256,31 @@ const _: () = {
     assert!(offset_of!(Control, head) == 0x180);
     assert!(offset_of!(Control, data) == 0x200);
     assert!(offset_of!(Control, room) == 0x280);
-    assert!(offset_of!(Control, tx_tally) == 0x300);
-    assert!(offset_of!(Control, rx_tally) == 0x380);
+    assert!(offset_of!(Control, tx_counters) == 0x300);
+    assert!(offset_of!(Control, rx_counters) == 0x380);
     assert!(size_of::<Control>() == 0x400);
     assert!(offset_of!(TxSide, state) == 16);
     assert!(offset_of!(TxSide, epoch) == 20);
     assert!(offset_of!(TxSide, tail) == 24);
     assert!(offset_of!(TxSide, head_seen) == 32);
-    assert!(offset_of!(TxSide, flow) == 40);
+    assert!(offset_of!(TxSide, totals) == 40);
     assert!(offset_of!(RxSide, epoch) == 16);
     assert!(offset_of!(RxSide, read) == 24);
     assert!(offset_of!(RxSide, begun_at) == 32);
-    assert!(offset_of!(RxSide, custody) == 48);
-    assert!(size_of::<Bearer>() == 24);
-    assert!(offset_of!(Bearer, token) == 4);
+    assert!(offset_of!(RxSide, reassembly) == 48);
+    assert!(size_of::<OwnerRecord>() == 24);
+    assert!(offset_of!(OwnerRecord, token) == 4);
     assert!(offset_of!(TxSide, sender) == 56);
     assert!(offset_of!(TxSide, ticket) == 80);
     assert!(offset_of!(TxSide, end) == 88);
     assert!(offset_of!(TxSide, cut) == 96);
     assert!(offset_of!(TxSide, handed) == 104);
     assert!(offset_of!(TxSide, claimed) == 112);
-    assert!(size_of::<Flow>() == 16);
-    assert!(size_of::<Tally>() == 64);
-    assert!(offset_of!(Custody, holder) == 8);
-    assert!(offset_of!(Custody, end) == 32);
-    assert!(size_of::<Custody>() == 40);
+    assert!(size_of::<Totals>() == 16);
+    assert!(size_of::<Counters>() == 64);
+    assert!(offset_of!(SharedReassembly, holder) == 8);
+    assert!(offset_of!(SharedReassembly, end) == 32);
+    assert!(size_of::<SharedReassembly>() == 40);
     assert!(size_of::<Event>() == 32);
     assert!(size_of::<Control>() <= 4096);
 };

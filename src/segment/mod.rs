@@ -180,12 +180,12 @@ mod tests {
         rx: Side {
             identity: 1,
             inode: 2,
-            parcels: 3,
+            ancillary: 3,
         },
         tx: Side {
             identity: 4,
             inode: 5,
-            parcels: 6,
+            ancillary: 6,
         },
     };
 
@@ -193,7 +193,7 @@ mod tests {
     fn a_new_segment_is_sealed_and_describes_itself() {
         let wanted = Wanted {
             limit: 1000,
-            flags: Flags::PARCELS,
+            flags: Flags::DESCRIPTORS,
             ..Wanted::plain(1 << 16)
         };
         let segment = Segment::create(wanted, SIDES).unwrap();
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(read, segment.geometry);
         assert_eq!((read.kind(), read.capacity()), (Some(Kind::Ring), 1 << 16));
         assert_eq!((read.sides(), read.limit()), (SIDES, 1000));
-        assert_eq!(read.flags(), Flags::PARCELS);
+        assert_eq!(read.flags(), Flags::DESCRIPTORS);
     }
 
     #[test]

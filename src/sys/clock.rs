@@ -54,7 +54,7 @@ impl Deadline {
 
 /// How long a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum Timeout {
     /// Not at all: the `try_` calls.
     Never,
     /// Until the deadline, which may be never.
@@ -63,9 +63,17 @@ pub(crate) enum Patience {
     Unasked(Deadline),
 }
 
-impl Patience {
+/// How long an end that is closed waits for the lock.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
+
+impl Timeout {
     /// Blocks for as long as it takes.
     pub(crate) const FOREVER: Self = Self::Until(Deadline::NEVER);
+
+    /// For an end that is closed or dropped, and needs the lock to give up what it has.
+    pub(crate) fn closing() -> Self {
+        Self::Unasked(Deadline::after(CLOSE_TIMEOUT))
+    }
 
     /// The deadline of a wait; one that has passed for a call that may not wait.
     #[inline]
@@ -76,7 +84,7 @@ impl Patience {
         }
     }
 
-    /// Whether patience has ended.
+    /// Whether the time-out has passed.
     pub(crate) fn is_over(self) -> bool {
         match self {
             Self::Never => true,

@@ -22,10 +22,10 @@ pub(crate) mod interrupt;
 pub(crate) mod kernel;
 pub(crate) mod memory;
 pub(crate) mod pages;
-pub(crate) mod parcels;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod refused;
+pub(crate) mod scm_rights;
 #[cfg(not(loom))]
 pub(crate) mod select;
 #[cfg_attr(loom, path = "loom/socket.rs")]

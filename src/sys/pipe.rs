@@ -31,7 +31,7 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// The largest capacity in bytes that can be asked for: a power of two, in a C int.
-pub(crate) const MOST: usize = 1 << 30;
+pub(crate) const MAX_CAPACITY: usize = 1 << 30;
 
 /// Asks for a pipe of `bytes` and returns what it became (`F_SETPIPE_SZ`, fcntl(2)).
 pub(crate) fn set_capacity(pipe: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {

@@ -29,7 +29,7 @@ pub(crate) struct Process {
     pub(crate) id: u32,
     /// Random number that this process has drawn; 0 where it is unknown.
     pub(crate) token: u32,
-    /// Inode in pidfs, or with [`START_TIME`] the start time, which tells this bearer of the id from earlier and later
+    /// Inode in pidfs, or with [`START_TIME`] the start time, which tells this owner of the id from earlier and later
     /// ones; 0 where it is unknown.
     pub(crate) birth: u64,
     /// The pid namespace that the id belongs to; see [`namespace`].
@@ -103,12 +103,12 @@ impl Process {
             }
             Err(_) => return Ok(Life::Dead),
         };
-        let bearer = if self.birth & START_TIME == 0 {
+        let owner = if self.birth & START_TIME == 0 {
             inode(&fd)
         } else {
             start_time(self.id)
         };
-        let is_another = self.birth != 0 && bearer.is_some_and(|bearer| bearer != self.birth);
+        let is_another = self.birth != 0 && owner.is_some_and(|owner| owner != self.birth);
         // One that has died while others live under its id is one of these two as well.
         let is_dead = is_another || has_died(fd.as_fd())?;
         Ok(if is_dead { Life::Dead } else { Life::Alive(fd) })
@@ -154,7 +154,7 @@ fn draw() -> u64 {
     if drawn == bytes.len() as isize {
         return u64::from_ne_bytes(bytes);
     }
-    // Refused: the time differs from that of any other bearer of the id.
+    // Refused: the time differs from that of any other owner of the id.
     clock::now().as_nanos() as u64 ^ u64::from(std::process::id()) << 32
 }
 
@@ -243,7 +243,7 @@ pub(crate) fn name_of_namespace(number: u64) -> String {
     }
 }
 
-/// Whether what the kernel says of the id proves, without a descriptor, that its bearer has died.
+/// Whether what the kernel says of the id proves, without a descriptor, that its owner has died.
 ///
 /// Nothing of the kind tells a process that has ended, and for which its parent has not waited, from one of which the
 /// main thread alone has ended, except to the parent, and by /proc.

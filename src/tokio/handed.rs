@@ -6,11 +6,11 @@ use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use super::{Connection, Receiver, Sender};
-use crate::ends::end::{End, Parts};
+use crate::ends::end::{Descriptors, End};
 use crate::{Backend, Holder};
 
 macro_rules! goes_as_its_blocking_end {
-    ($name:ident, made of ($($part:ident),+), asked by $by:ident) => {
+    ($name:ident, made of ($($half:ident),+), asked by $by:ident) => {
         impl $name {
             /// Hands this end to the program that `command` will execute, as
             /// [`Sender::inherit`](crate::Sender::inherit); drop the command after the spawn. What this end has taken
@@ -50,7 +50,7 @@ macro_rules! goes_as_its_blocking_end {
             /// See [`Sender::close`](crate::Sender::close).
             pub fn close(&self) -> io::Result<()> {
                 let mut outcome = Ok(());
-                $(outcome = outcome.and(self.$part.close());)+
+                $(outcome = outcome.and(self.$half.close());)+
                 outcome
             }
 
@@ -92,7 +92,7 @@ macro_rules! goes_as_its_blocking_end {
             ///
             /// See [`Sender::warm_up`](crate::Sender::warm_up).
             pub fn warm_up(&self) -> io::Result<()> {
-                $(self.$part.warm_up()?;)+
+                $(self.$half.warm_up()?;)+
                 Ok(())
             }
         }
@@ -101,12 +101,12 @@ macro_rules! goes_as_its_blocking_end {
         /// for tasks panics outside of a runtime, as `from_blocking` does.
         impl End for $name {}
 
-        impl Parts for $name {
-            const KIND: &'static str = <crate::$name as Parts>::KIND;
+        impl Descriptors for $name {
+            const KIND: &'static str = <crate::$name as Descriptors>::KIND;
 
             fn copies(&self) -> io::Result<Vec<OwnedFd>> {
                 let mut fds = Vec::new();
-                $(fds.append(&mut self.$part.copies()?);)+
+                $(fds.append(&mut self.$half.copies()?);)+
                 Ok(fds)
             }
 

@@ -43,9 +43,9 @@
 //! # }
 //! ```
 
+mod ancillary;
 mod connection;
 mod handed;
-mod parcels;
 mod pause;
 mod receiver;
 mod registered;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::watch::{Step, Watch};
 use crate::error::Fault;
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::{Message, RecvError, TryRecvError};
 
 /// A [receiving end](crate::Receiver) for tasks.
@@ -122,7 +122,7 @@ impl Receiver {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, RecvError>> {
         let Self { watch, receiver } = self;
         let attempt = || {
-            let outcome = receiver.recv_within(Patience::Never);
+            let outcome = receiver.recv_within(Timeout::Never);
             Step::of(outcome.map(|message| message.start()))
         };
         let outcome = ready!(watch.poll(cx, attempt)).map_err(RecvError::Io)?;
@@ -183,7 +183,7 @@ fn read_now(receiver: &mut crate::Receiver, buf: &mut [u8]) -> Result<usize, Fau
         return Ok(len);
     }
     loop {
-        match receiver.read_message(buf, Patience::Never)? {
+        match receiver.read_message(buf, Timeout::Never)? {
             0 => {}
             len => return Ok(len),
         }

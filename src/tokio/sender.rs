@@ -9,11 +9,11 @@ use std::task::{Context, Poll, ready};
 use futures_sink::Sink;
 use tokio::io::AsyncWrite;
 
-use super::parcels::PacketRoom;
+use super::ancillary::AncillaryRoom;
 use super::watch::{Step, Watch};
 use crate::backend::Progress;
 use crate::error::Fault;
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::{SendError, TrySendError};
 
 /// A [sending end](crate::Sender) for tasks.
@@ -30,7 +30,7 @@ pub struct Sender {
     // Closed before the sender, which announces the close.
     pub(super) watch: Watch,
     /// Shows room for descriptors, once there was none.
-    pub(super) packet_room: Option<PacketRoom>,
+    pub(super) ancillary_room: Option<AncillaryRoom>,
     pub(super) sender: crate::Sender,
     /// What the sink has taken and not sent, and how far it has come where it is long.
     taken: Option<Vec<u8>>,
@@ -54,7 +54,7 @@ impl Sender {
     pub fn from_blocking(sender: crate::Sender) -> io::Result<Self> {
         Ok(Self {
             watch: Watch::new(sender.watch_fd()?)?,
-            packet_room: None,
+            ancillary_room: None,
             sender,
             taken: None,
             progress: Progress::default(),
@@ -154,7 +154,7 @@ impl Sender {
     /// Sends a message that fits one record.
     fn poll_send(&mut self, cx: &mut Context<'_>, message: &[u8]) -> Poll<Result<(), SendError>> {
         let Self { watch, sender, .. } = self;
-        let attempt = || Step::of(sender.send_within(message, Patience::Never));
+        let attempt = || Step::of(sender.send_within(message, Timeout::Never));
         let outcome = ready!(watch.poll(cx, attempt)).map_err(SendError::Io)?;
         Poll::Ready(outcome.map_err(SendError::from))
     }

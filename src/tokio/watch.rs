@@ -16,7 +16,7 @@ use crate::sys::clock::Deadline;
 use crate::sys::socket;
 
 /// Tries in a row that were in vain although the descriptor was ready, from which on there are pauses in between.
-const AT_ONCE: u32 = 64;
+const MAX_IMMEDIATE_TRIES: u32 = 64;
 
 /// What came of a try.
 pub(super) enum Step<T> {
@@ -43,7 +43,7 @@ impl<T> Step<Result<T, Fault>> {
 #[derive(Debug)]
 pub(super) struct Watch {
     fd: Registered<OwnedFd>,
-    /// Tries in a row that were in vain although the descriptor was ready, up to [`AT_ONCE`].
+    /// Tries in a row that were in vain although the descriptor was ready, up to [`MAX_IMMEDIATE_TRIES`].
     in_vain: u32,
     /// Between such tries from then on.
     pause: Option<Pause>,
@@ -122,7 +122,7 @@ impl Watch {
 
     /// After a try in vain: whether the task is woken after a pause.
     fn pauses(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.in_vain < AT_ONCE {
+        if self.in_vain < MAX_IMMEDIATE_TRIES {
             self.in_vain += 1;
             return false;
         }

@@ -2,7 +2,7 @@
 
 /// `$by` is the field by which an end of values is waited for, `$part` are those that make it up.
 macro_rules! goes_as_its_byte_end {
-    ($name:ident<$($value:ident),+>, made of ($($part:ident),+), waits by $by:ident) => {
+    ($name:ident<$($value:ident),+>, made of ($($half:ident),+), waits by $by:ident) => {
         impl<$($value),+> $name<$($value),+> {
             /// Hands this end to the program that `command` will execute, as
             /// [`Sender::inherit`](crate::Sender::inherit); drop the command after the spawn.
@@ -26,7 +26,7 @@ macro_rules! goes_as_its_byte_end {
             /// The errors of [`Sender::close`](crate::Sender::close).
             pub fn close(&self) -> io::Result<()> {
                 let mut outcome = Ok(());
-                $(outcome = outcome.and(self.$part.close());)+
+                $(outcome = outcome.and(self.$half.close());)+
                 outcome
             }
 
@@ -47,7 +47,7 @@ macro_rules! goes_as_its_byte_end {
             /// The errors of [`Sender::as_fds`](crate::Sender::as_fds).
             pub fn as_fds(&self) -> io::Result<Vec<std::os::fd::BorrowedFd<'_>>> {
                 let mut fds = Vec::new();
-                $(fds.append(&mut self.$part.as_fds()?);)+
+                $(fds.append(&mut self.$half.as_fds()?);)+
                 Ok(fds)
             }
 
@@ -87,12 +87,12 @@ macro_rules! goes_as_its_byte_end {
 
         impl<$($value),+> crate::ends::end::End for $name<$($value),+> {}
 
-        impl<$($value),+> crate::ends::end::Parts for $name<$($value),+> {
-            const KIND: &'static str = <crate::$name as crate::ends::end::Parts>::KIND;
+        impl<$($value),+> crate::ends::end::Descriptors for $name<$($value),+> {
+            const KIND: &'static str = <crate::$name as crate::ends::end::Descriptors>::KIND;
 
             fn copies(&self) -> io::Result<Vec<std::os::fd::OwnedFd>> {
                 let mut fds = Vec::new();
-                $(fds.append(&mut crate::ends::end::Parts::copies(&self.$part)?);)+
+                $(fds.append(&mut crate::ends::end::Descriptors::copies(&self.$half)?);)+
                 Ok(fds)
             }
 

@@ -1,8 +1,8 @@
-//! When to look whether the other side is gone, given that a look is a syscall.
+//! The life-line: how an end finds out that the other side has no holder any more.
 //!
-//! The kernel hangs the life-line's socket up when the last holder of the other side is gone, and a
-//! sleeper in poll(2) sees that at once. One who does not sleep looks when a close was announced, or
-//! when its last look is a while ago.
+//! The kernel hangs the life-line's socket up when the last holder of the other side closes it or dies. A sleeper in
+//! poll(2) is woken by that. A call that does not sleep looks by a system call: when a close was announced, or when its
+//! last look is a while ago.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -28,7 +28,7 @@ const RECENT_TICKS: u64 = clock::FRESH_TICKS * 4;
 /// What an end remembers of its looks.
 #[derive(Debug)]
 pub(crate) struct LifeLine {
-    /// How many closes had been announced at the last look; and [`GONE`].
+    /// How many closes had been announced at the last look, and [`DISCONNECTED`].
     closes: u64,
     looked_at: Duration,
     /// As `looked_at`, by the processor's own clock.
@@ -41,8 +41,8 @@ pub(crate) struct LifeLine {
     position: u64,
 }
 
-/// Beside the count of closes: the other side was seen gone, which does not change any more. No count is equal to it.
-const GONE: u64 = 1 << 32;
+/// Beside the count of closes: the other side was seen disconnected, which is for good. No count is equal to it.
+const DISCONNECTED: u64 = 1 << 32;
 
 impl Default for LifeLine {
     fn default() -> Self {
@@ -64,36 +64,40 @@ impl LifeLine {
     ///
     /// What poll(2) reports; likewise below.
     #[inline]
-    pub(crate) fn is_gone_by_close(
+    pub(crate) fn is_disconnected_by_close(
         &mut self,
         event: &Event,
         socket: BorrowedFd<'_>,
     ) -> io::Result<bool> {
         if event.closes() == self.closes as u32 {
-            Ok(self.is_seen_gone())
+            Ok(self.is_seen_disconnected())
         } else {
             self.look(event, socket)
         }
     }
 
     /// Looks if a close was announced or the last look is over 50 µs old.
-    pub(crate) fn is_gone(&mut self, event: &Event, socket: BorrowedFd<'_>) -> io::Result<bool> {
+    pub(crate) fn is_disconnected(
+        &mut self,
+        event: &Event,
+        socket: BorrowedFd<'_>,
+    ) -> io::Result<bool> {
         if event.closes() == self.closes as u32 && clock::now() - self.looked_at < FRESH {
-            return Ok(self.is_seen_gone());
+            return Ok(self.is_seen_disconnected());
         }
         self.look(event, socket)
     }
 
-    /// Whether, as far as shared memory tells, the other side is what it was at the last look: not gone,
+    /// Whether, as far as shared memory tells, the other side is what it was at the last look: connected,
     /// and nobody has announced a close since.
     #[inline(always)]
     pub(crate) fn is_as_it_was(&self, event: &Event) -> bool {
         u64::from(event.closes()) == self.closes
     }
 
-    /// Whether the other side was seen gone.
-    pub(crate) fn is_seen_gone(&self) -> bool {
-        self.closes & GONE != 0
+    /// Whether the other side was seen disconnected.
+    pub(crate) fn is_seen_disconnected(&self) -> bool {
+        self.closes & DISCONNECTED != 0
     }
 
     /// For the hot path: whether it is time for [`has_progressed`](Self::has_progressed), and if not that,
@@ -143,14 +147,14 @@ impl LifeLine {
     }
 
     /// The caller has seen the hang-up by itself.
-    pub(crate) fn note_gone(&mut self) {
-        self.closes |= GONE;
+    pub(crate) fn note_disconnected(&mut self) {
+        self.closes |= DISCONNECTED;
     }
 
     /// A token was sent over the socket, or had nobody to go to, which is as good as a look.
     pub(crate) fn note_rung(&mut self, is_there: bool) {
         if !is_there {
-            self.note_gone();
+            self.note_disconnected();
         }
         self.ticks = clock::ticks();
     }
@@ -159,12 +163,12 @@ impl LifeLine {
     #[cold]
     pub(crate) fn look(&mut self, event: &Event, socket: BorrowedFd<'_>) -> io::Result<bool> {
         // Before the look, so that a close after it is looked for again.
-        self.closes = self.closes & GONE | u64::from(event.closes());
+        self.closes = self.closes & DISCONNECTED | u64::from(event.closes());
         self.looked_at = clock::now();
         self.ticks = clock::ticks();
-        if !self.is_seen_gone() && socket::is_hung_up(socket)? {
-            self.note_gone();
+        if !self.is_seen_disconnected() && socket::is_hung_up(socket)? {
+            self.note_disconnected();
         }
-        Ok(self.is_seen_gone())
+        Ok(self.is_seen_disconnected())
     }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::crowd::Crowd;
+use super::backoff::{Backoff, Spin};
+use super::poll_group::PollGroup;
 use super::sleep::{Place, Wait};
-use super::spin::{Spin, Spinner};
-use crate::segment::layout::{Event, SideLock, Tally};
+use crate::segment::layout::{Counters, Event, SideLock};
 use crate::sync::{AtomicU32, Ordering};
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::kernel::model;
 use crate::sys::socket;
 
@@ -22,22 +22,22 @@ struct Side {
     lock: SideLock,
     number: AtomicU32,
     event: Event,
-    tally: Tally,
+    counters: Counters,
     /// One of each taker's process, or one for all.
-    crowds: Vec<Crowd>,
+    crowds: Vec<PollGroup>,
     changes: AtomicU32,
     sleepers: OwnedFd,
     ringers: OwnedFd,
 }
 
 impl Side {
-    fn new(crowds: Vec<Crowd>) -> Arc<Self> {
+    fn new(crowds: Vec<PollGroup>) -> Arc<Self> {
         let (sleepers, ringers) = socket::pair().unwrap();
         Arc::new(Self {
             lock: SideLock::default(),
             number: AtomicU32::default(),
             event: Event::default(),
-            tally: Tally::default(),
+            counters: Counters::default(),
             crowds,
             changes: AtomicU32::new(0),
             sleepers,
@@ -57,42 +57,42 @@ impl Side {
             event: &self.event,
             number: &self.number,
             socket: self.sleepers.as_fd(),
-            tally: &self.tally,
-            crowd: &self.crowds[taker % self.crowds.len()],
+            counters: &self.counters,
+            poll_group: &self.crowds[taker % self.crowds.len()],
         };
         let mut wait = Wait::new(Deadline::NEVER);
-        let mut spinner = Spinner::new(Spin::default());
+        let mut backoff = Backoff::new(Spin::default());
         loop {
-            let guard = self.lock.lock(Patience::FOREVER).unwrap();
+            let guard = self.lock.lock(Timeout::FOREVER).unwrap();
             let changes = self.changes.load(Ordering::Acquire);
             if changes != 0 {
                 self.changes.fetch_sub(1, Ordering::Relaxed);
                 return;
             }
             let ready = || self.changes.load(Ordering::Relaxed) != 0;
-            wait.step(place, Some(guard), &mut spinner, ready).unwrap();
+            wait.step(place, Some(guard), &mut backoff, ready).unwrap();
         }
     }
 }
 
 /// Each of `takers` takes so many changes, while `changers` make so many each.
 fn wait_and_change(takers: &'static [u32], changers: &'static [u32]) {
-    let apart = move || takers.iter().map(|_| Crowd::new()).collect();
+    let apart = move || takers.iter().map(|_| PollGroup::new()).collect();
     wait_and_change_in(apart, takers, changers);
 }
 
 /// The same by takers of one process.
-fn wait_in_a_crowd_and_change(takers: &'static [u32], changers: &'static [u32]) {
+fn wait_in_a_group_and_change(takers: &'static [u32], changers: &'static [u32]) {
     let together = || {
-        let mut crowd = Crowd::new();
-        crowd.is_led = true;
-        vec![crowd]
+        let mut poll_group = PollGroup::new();
+        poll_group.is_led = true;
+        vec![poll_group]
     };
     wait_and_change_in(together, takers, changers);
 }
 
 fn wait_and_change_in(
-    crowds: impl Fn() -> Vec<Crowd> + Send + Sync + 'static,
+    crowds: impl Fn() -> Vec<PollGroup> + Send + Sync + 'static,
     takers: &'static [u32],
     changers: &'static [u32],
 ) {
@@ -137,10 +137,10 @@ fn stale_tokens_keep_nobody_from_sleeping_or_waking() {
 
 #[test]
 fn two_sleepers_of_one_process_hear_of_one_ringer() {
-    wait_in_a_crowd_and_change(&[1, 1], &[2]);
+    wait_in_a_group_and_change(&[1, 1], &[2]);
 }
 
 #[test]
 fn two_sleepers_of_one_process_hear_of_two_ringers() {
-    wait_in_a_crowd_and_change(&[1, 1], &[1, 1]);
+    wait_in_a_group_and_change(&[1, 1], &[1, 1]);
 }

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
-use super::crowd::{Crowd, Lead, Rank};
+use super::backoff::Backoff;
 use super::event::ONE_TOKEN;
-use super::spin::Spinner;
-use super::stay::Stay;
+use super::log::WaitLog;
+use super::poll_group::{Lead, PollGroup, Rank};
 use crate::error::Fault;
 use crate::ring::lock::Guard;
-use crate::segment::layout::{Event, Tally};
+use crate::segment::layout::{Counters, Event};
 use crate::sync::{AtomicU32, full_fence};
 use crate::sys::clock::Deadline;
 use crate::sys::process::{Life, Process};
@@ -38,9 +38,9 @@ pub(crate) struct Place<'a> {
     /// The side's own end of the life-line.
     pub(crate) socket: BorrowedFd<'a>,
     /// Where the side's waits are written down for observers.
-    pub(crate) tally: &'a Tally,
+    pub(crate) counters: &'a Counters,
     /// The threads of this process that wait there.
-    pub(crate) crowd: &'a Crowd,
+    pub(crate) poll_group: &'a PollGroup,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub(crate) struct Wait<'a> {
     also: Option<OwnedFd>,
     /// Bound of one sleep, for one who must look after something that no descriptor tells of.
     look_after: Option<Duration>,
-    stay: Stay,
+    wait_log: WaitLog,
     /// Kept from one sleep to the next.
     lead: Option<Lead<'a>>,
 }
@@ -79,7 +79,7 @@ impl<'a> Wait<'a> {
             deadline,
             also: None,
             look_after: None,
-            stay: Stay::default(),
+            wait_log: WaitLog::default(),
             lead: None,
         }
     }
@@ -88,7 +88,7 @@ impl<'a> Wait<'a> {
     /// was a sleep.
     #[inline]
     pub(crate) fn settle(&mut self, place: Place<'_>) -> bool {
-        self.stay.settle(place.tally)
+        self.wait_log.settle(place.counters)
     }
 
     /// Makes sleeps end when `process` dies; where that cannot be watched, after `else_after`. Nothing to do before
@@ -154,22 +154,22 @@ impl<'a> Wait<'a> {
         &mut self,
         place: Place<'a>,
         guard: Option<Guard<'_>>,
-        spinner: &mut Spinner,
+        backoff: &mut Backoff,
         ready: impl Fn() -> bool,
     ) -> Result<Woken, Fault> {
         match self.phase {
             Phase::Spin => {
                 drop(guard);
-                if !spinner.look(place.event, self.deadline, ready) {
+                if !backoff.look(place.event, self.deadline, ready) {
                     self.phase = Phase::Poll;
                 }
-                self.stay.spun(spinner.spent());
+                self.wait_log.spun(backoff.spent());
                 Ok(Woken::Look)
             }
             Phase::Poll => {
                 let woken = self.poll(place, guard, ready)?;
-                if let Some(waited) = self.stay.waited(place.event) {
-                    spinner.was_rung_after(waited);
+                if let Some(waited) = self.wait_log.waited(place.event) {
+                    backoff.was_rung_after(waited);
                 }
                 Ok(woken)
             }
@@ -182,11 +182,11 @@ impl<'a> Wait<'a> {
         guard: Option<Guard<'_>>,
         ready: impl Fn() -> bool,
     ) -> Result<Woken, Fault> {
-        self.stay.fall_asleep(place.tally);
+        self.wait_log.fall_asleep(place.counters);
         if guard.is_none() || self.also.is_some() || self.look_after.is_some() {
             self.step_aside();
         } else if self.lead.is_none() {
-            match place.crowd.try_lead() {
+            match place.poll_group.try_lead() {
                 Rank::Leads(lead) => self.lead = Some(lead),
                 Rank::Follows => return self.follow(place, guard),
                 Rank::Alone => {}
@@ -206,14 +206,14 @@ impl<'a> Wait<'a> {
             .map_or(self.deadline, |span| self.deadline.at_most(span));
         let also = self.also.as_ref().map(AsFd::as_fd);
         let found = socket::wait(place.socket, PollFlags::POLLIN, also, deadline)
-            .inspect_err(|_| self.stay.break_off(place.tally))?;
+            .inspect_err(|_| self.wait_log.break_off(place.counters))?;
         if !found.hung_up && !found.ready && also.is_some() && !deadline.passed() {
             // The process has died.
             self.also = None;
             self.look_after = Some(AFTER_DEATH);
         }
         if found.hung_up {
-            place.crowd.disband(&mut self.lead);
+            place.poll_group.disband(&mut self.lead);
         }
         Ok(if found.hung_up {
             Woken::HungUp
@@ -225,7 +225,7 @@ impl<'a> Wait<'a> {
     /// Sleeps until no other thread of the process sleeps for this one. Nothing is armed: whoever leads has done it.
     fn follow(&mut self, place: Place<'a>, guard: Option<Guard<'_>>) -> Result<Woken, Fault> {
         drop(guard);
-        self.lead = place.crowd.follow(self.deadline);
+        self.lead = place.poll_group.follow(self.deadline);
         Ok(Woken::Look)
     }
 }

@@ -17,7 +17,7 @@ const LOOKS: u32 = 64;
 /// Records found at the first look, less [`LOSS`] for each that was not, from which on it is a stream.
 const STREAM: u32 = 32;
 /// No stream counts for more, so that its end is soon found out.
-const MOST: u32 = 64;
+const MAX_SCORE: u32 = 64;
 /// An answer to a request, and a few in a row, never make a stream.
 const LOSS: u32 = 4;
 
@@ -31,7 +31,7 @@ const SHORT: usize = 8 * 1024;
 /// How thick the records of one end have come lately.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
-    /// Counts for [`MOST`] at most.
+    /// Counts for [`MAX_SCORE`] at most.
     found: u32,
 }
 
@@ -64,7 +64,7 @@ impl Stream {
         if cfg!(loom) || !cpus::can_run_beside_us(event.peer_cpu()) {
             return false;
         }
-        self.found = self.found.min(MOST);
+        self.found = self.found.min(MAX_SCORE);
         if self.found >= STREAM {
             step_back();
             if ready() {
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn one_who_meets_a_stream_steps_back_before_it_looks() {
         let mut stream = Stream::default();
-        (0..MOST).for_each(|_| stream.found());
+        (0..MAX_SCORE).for_each(|_| stream.found());
         assert!(steps_back_first(&mut stream));
     }
 
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn long_messages_make_no_stream() {
         let mut stream = Stream::default();
-        for _ in 0..MOST {
+        for _ in 0..MAX_SCORE {
             stream.found();
             stream.took(SHORT + 1);
         }
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_stream_that_ends_is_one_no_more() {
         let mut stream = Stream::default();
-        (0..MOST).for_each(|_| stream.found());
+        (0..MAX_SCORE).for_each(|_| stream.found());
         assert!(!stream.look(&Event::unused(), || false));
         assert_eq!(stream.found, 0);
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use shmpipe::{Backend, RecvError, TryRecvError, wait};
 
+use crate::ancillary::{null, open_carrying};
 use crate::ends::{CAPACITY, FILLER, SHORT, assert_empty_but_alive, open};
-use crate::parcels::{null, open_carrying};
 use crate::readiness::{is_readable, short};
 use crate::support::segment::Memory;
 use crate::support::{check, fork, on_both_backends, on_no_backend, pattern};

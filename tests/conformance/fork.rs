@@ -17,8 +17,8 @@ on_both_backends! {
     both_processes_go_on_after_a_fork_while_a_thread_is_inside_a_large_send,
     both_processes_go_on_after_a_fork_while_a_thread_is_in_recv,
     both_processes_go_on_after_forks_while_threads_are_busy_sending_and_receiving,
-    a_child_uses_its_inherited_end_after_its_parent_received_a_part_of_a_large_message,
-    a_child_uses_its_inherited_end_after_its_parent_read_a_part_of_a_message,
+    a_child_uses_its_inherited_end_after_its_parent_received_a_fragment_of_a_large_message,
+    a_child_uses_its_inherited_end_after_its_parent_read_a_fragment_of_a_message,
     the_death_of_a_child_that_inherited_an_end_changes_nothing,
     a_child_that_drops_its_inherited_ends_changes_nothing,
     a_duplex_end_is_shared_by_parent_and_child,
@@ -180,7 +180,7 @@ fn both_processes_go_on_after_forks_while_threads_are_busy_sending_and_receiving
     assert_at_end(&mut receiver.join());
 }
 
-fn a_child_uses_its_inherited_end_after_its_parent_received_a_part_of_a_large_message(
+fn a_child_uses_its_inherited_end_after_its_parent_received_a_fragment_of_a_large_message(
     backend: Backend,
 ) {
     let (mut rx, mut tx) = open(backend);
@@ -202,7 +202,7 @@ fn a_child_uses_its_inherited_end_after_its_parent_received_a_part_of_a_large_me
     assert_empty_but_alive(&mut rx);
 }
 
-fn a_child_uses_its_inherited_end_after_its_parent_read_a_part_of_a_message(backend: Backend) {
+fn a_child_uses_its_inherited_end_after_its_parent_read_a_fragment_of_a_message(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     tx.send(b"0123456789").unwrap();
     let mut start = [0; 4];

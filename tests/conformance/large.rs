@@ -16,7 +16,7 @@ on_both_backends! {
     large_messages_of_many_senders_are_never_mixed within 120,
     large_messages_of_many_threads_are_never_mixed within 120,
     try_recv_puts_a_large_message_together_over_several_calls,
-    recv_timeout_keeps_the_parts_of_a_large_message,
+    recv_timeout_keeps_the_fragments_of_a_large_message,
     recv_into_takes_a_large_message_when_the_buffer_is_large_enough,
     recv_into_that_is_too_small_leaves_a_large_message_whole,
     try_send_refuses_what_an_empty_pipe_cannot_hold_and_names_what_it_can,
@@ -133,7 +133,7 @@ fn try_recv_puts_a_large_message_together_over_several_calls(backend: Backend) {
     child.join();
 }
 
-fn recv_timeout_keeps_the_parts_of_a_large_message(backend: Backend) {
+fn recv_timeout_keeps_the_fragments_of_a_large_message(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let child = fork(|| tx.send(&pattern(1, 0, LARGE)).unwrap());
     child.until_asleep();

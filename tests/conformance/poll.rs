@@ -21,7 +21,7 @@ on_both_backends! {
     poll_without_limit_blocks_until_the_last_sender_is_killed,
     poll_is_true_at_the_end,
     poll_is_false_again_after_the_last_message,
-    poll_is_true_for_the_first_part_of_a_large_message,
+    poll_is_true_for_the_first_fragment_of_a_large_message,
     what_a_sender_has_taken_back_leaves_its_room_to_the_next_while_one_polls,
     what_a_sender_has_taken_back_leaves_its_room_to_the_next_while_one_waits,
 }
@@ -102,7 +102,7 @@ fn poll_is_false_again_after_the_last_message(backend: Backend) {
     }
 }
 
-fn poll_is_true_for_the_first_part_of_a_large_message(backend: Backend) {
+fn poll_is_true_for_the_first_fragment_of_a_large_message(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let child = fork(|| tx.send(&pattern(1, 0, LARGE)).unwrap());
     assert!(rx.poll(None).unwrap());

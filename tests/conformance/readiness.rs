@@ -22,7 +22,7 @@ on_both_backends! {
     a_watcher_of_a_receiver_wakes_for_a_message_and_for_the_end,
     a_clone_and_a_connection_show_the_same,
     watching_in_one_process_is_right_for_what_another_one_receives,
-    a_message_in_parts_shows_part_by_part_and_not_while_its_sender_is_stopped,
+    a_message_in_fragments_shows_fragment_by_fragment_and_not_while_its_sender_is_stopped,
     a_sender_is_readable_exactly_while_there_is_room,
     a_sender_that_is_first_watched_when_the_pipe_is_full_is_not_readable_until_there_is_room,
     a_sender_is_readable_when_the_last_receiver_is_gone,
@@ -217,7 +217,9 @@ fn watching_in_one_process_is_right_for_what_another_one_receives(backend: Backe
     watcher.join();
 }
 
-fn a_message_in_parts_shows_part_by_part_and_not_while_its_sender_is_stopped(backend: Backend) {
+fn a_message_in_fragments_shows_fragment_by_fragment_and_not_while_its_sender_is_stopped(
+    backend: Backend,
+) {
     let (mut rx, mut tx) = open(backend);
     assert!(!is_readable(rx.as_fd()));
     let sender = fork(|| tx.send(&pattern(1, 0, LARGE)).unwrap());

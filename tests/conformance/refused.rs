@@ -18,7 +18,7 @@ on_both_backends! {
     a_pipe_that_finds_no_address_space_leaks_nothing,
     a_pipe_that_runs_out_of_address_space_at_any_step_leaks_nothing,
     a_limit_on_the_length_of_files_is_an_error_and_no_signal,
-    a_message_in_parts_is_received_without_a_descriptor_to_spare,
+    a_message_in_fragments_is_received_without_a_descriptor_to_spare,
     a_capacity_beyond_what_the_system_allows_is_refused_without_a_leak,
 }
 
@@ -213,7 +213,7 @@ fn the_default_falls_back_where_files_may_not_be_as_long_as_a_segment() {
     });
 }
 
-fn a_message_in_parts_is_received_without_a_descriptor_to_spare(backend: Backend) {
+fn a_message_in_fragments_is_received_without_a_descriptor_to_spare(backend: Backend) {
     let (mut rx, tx) = open(backend);
     let receiver = (nix::unistd::getpid(), gettid());
     let (sender, _another) = fork_apart((), || {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use shmpipe::serde::{Connection, Receiver, RecvError, Sender};
 use shmpipe::{Backend, Waitable, wait};
 
+use crate::ancillary::open_carrying;
 use crate::inherit::program;
-use crate::parcels::open_carrying;
 use crate::serde::{assert_at_end, options};
 use crate::support::{ends_well, fork, on_both_backends};
 

@@ -11,8 +11,8 @@ use shmpipe::{
     Waitable, wait,
 };
 
+use crate::ancillary::open_carrying;
 use crate::ends::{FILLER, LARGE, SHORT, assert_at_end, drain, fill, open};
-use crate::parcels::open_carrying;
 use crate::support::{
     Child, check, doing, fork, fork_apart, on_both_backends, on_no_backend, open_fds, pattern,
     with_fd_limit,

@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 
 use shmpipe::{Backend, Connection, PipeOptions, Receiver, RecvError, SendError, Sender};
 
+use crate::ancillary::{null, open_carrying, options};
 use crate::ends::{assert_at_end, assert_breaks, assert_broken, assert_empty_but_alive, open};
-use crate::parcels::{null, open_carrying, options};
 use crate::support::{check, fork_apart, mappings, on_both_backends, open_fds, pattern};
 
 on_both_backends! {

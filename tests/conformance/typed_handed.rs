@@ -5,8 +5,8 @@ use std::time::Duration;
 use shmpipe::typed::{self, Connection, Receiver, Sender};
 use shmpipe::{Backend, RecvError, Waitable, wait};
 
+use crate::ancillary::open_carrying;
 use crate::inherit::program;
-use crate::parcels::open_carrying;
 use crate::support::{ends_well, fork, on_both_backends};
 use crate::typed::{SAMPLE, Sample, assert_at_end, options, pipe};
 

@@ -275,17 +275,17 @@ fn wait_goes_on_after_another_one_took_the_message(backend: Backend) {
 
 fn wait_does_not_hang_or_spin_while_another_one_is_inside_a_long_message(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
-    let (has_a_part, go_on) = (Line::new(), Line::new());
+    let (has_a_fragment, go_on) = (Line::new(), Line::new());
     let sender = fork(|| tx.send(&pattern(1, 0, LARGE)).unwrap());
     sender.until_asleep();
     let other = fork(|| {
         // Takes what is there, and has the message for itself from now on.
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
-        has_a_part.signal();
+        has_a_fragment.signal();
         go_on.wait();
         check(&rx.recv().unwrap(), 1, 0, LARGE);
     });
-    has_a_part.wait();
+    has_a_fragment.wait();
     sender.until_asleep();
     let before = switches(nix::unistd::getpid(), crate::support::gettid());
     assert!(wait(&mut [&mut rx], Some(SHORT)).unwrap().is_empty());

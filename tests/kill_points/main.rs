@@ -14,7 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod parcels;
+mod ancillary;
 mod receivers;
 mod senders;
 #[cfg(feature = "tokio")]

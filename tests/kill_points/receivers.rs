@@ -18,8 +18,9 @@ on_both_backends! {
     a_receive_that_waits_for_a_sender within 600,
     a_receive_that_times_out within 600,
     a_receive_of_a_block_into_a_slice within 600,
-    a_receive_in_parts within 600,
-    a_receive_in_parts_that_times_out_and_goes_on within 600,
+    a_receive_in_fragments within 600,
+    a_receive_in_fragments_that_times_out_and_goes_on within 600,
+    a_receive_in_time_of_a_message_that_fits within 600,
     a_receiver_dropped_inside_a_message within 600,
     a_receive_that_makes_room_for_a_sleeper within 600,
     a_poll within 600,
@@ -290,7 +291,7 @@ fn often_large(number: u64) -> usize {
     if number % 3 == 0 { LARGE } else { 700 }
 }
 
-fn a_receive_in_parts(backend: Backend) {
+fn a_receive_in_fragments(backend: Backend) {
     let scenario = Scenario {
         sending: Sending::Beside,
         len: often_large,
@@ -300,7 +301,7 @@ fn a_receive_in_parts(backend: Backend) {
     scenario.walk("a receive of 3 times the pipe", backend, 20);
 }
 
-fn a_receive_in_parts_that_times_out_and_goes_on(backend: Backend) {
+fn a_receive_in_fragments_that_times_out_and_goes_on(backend: Backend) {
     let scenario = Scenario {
         sending: Sending::Beside,
         len: often_large,
@@ -320,6 +321,22 @@ fn a_receive_in_parts_that_times_out_and_goes_on(backend: Backend) {
         ..PLAIN
     };
     scenario.walk("a receive of 3 times the pipe in small turns", backend, 20);
+}
+
+fn a_receive_in_time_of_a_message_that_fits(backend: Backend) {
+    let scenario = Scenario {
+        // Over an eighth of the capacity, and whole in the pipe on both backends.
+        len: |_| CAPACITY / 8 + 1000,
+        work: |talk| {
+            for number in 0..2 {
+                let message = talk.rx.recv_timeout(SHORT).unwrap();
+                check(&message, VICTIM, number, (talk.len)(number));
+                count(talk.taken);
+            }
+        },
+        ..PLAIN
+    };
+    scenario.walk("a receive in time of two messages that fit", backend, 20);
 }
 
 fn a_receiver_dropped_inside_a_message(backend: Backend) {

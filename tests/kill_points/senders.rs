@@ -19,8 +19,8 @@ on_both_backends! {
     a_send_of_a_block within 600,
     a_send_into_a_full_pipe within 600,
     a_send_that_times_out within 600,
-    a_send_in_parts within 600,
-    a_send_in_parts_that_times_out within 600,
+    a_send_in_fragments within 600,
+    a_send_in_fragments_that_times_out within 600,
     sends_that_do_not_wait within 600,
     writes_of_a_stream within 600,
     a_batch within 600,
@@ -103,7 +103,7 @@ pub(crate) struct Scenario {
     /// Whether the pipe is full to begin with.
     pub(crate) is_full: bool,
     /// Whether a message may be cut short by a death.
-    pub(crate) goes_in_parts: bool,
+    pub(crate) goes_in_fragments: bool,
     /// Who dies before the victim, if anybody.
     pub(crate) predecessor: Option<Predecessor>,
     /// How many messages one call sends, which come all or none out of shared memory.
@@ -116,7 +116,7 @@ pub(crate) struct Scenario {
 pub(crate) const PLAIN: Scenario = Scenario {
     receiving: Receiving::Late,
     is_full: false,
-    goes_in_parts: false,
+    goes_in_fragments: false,
     predecessor: None,
     at_once: 1,
     heirs_len: 100,
@@ -155,7 +155,7 @@ impl Scenario {
                 books.of(HEIR),
                 if copies == Copies::One { HEIRS } else { 0 }
             );
-            let cut_short = u64::from(self.goes_in_parts) + predecessors;
+            let cut_short = u64::from(self.goes_in_fragments) + predecessors;
             assert!(books.aborted <= cut_short, "{books:?}");
         });
         drop(rx);
@@ -294,19 +294,19 @@ fn a_send_that_times_out(backend: Backend) {
     scenario.walk("a send that times out", backend, 5);
 }
 
-fn a_send_in_parts(backend: Backend) {
+fn a_send_in_fragments(backend: Backend) {
     let scenario = Scenario {
         receiving: Receiving::Early,
-        goes_in_parts: true,
+        goes_in_fragments: true,
         work: |talk| talk.send(LARGE),
         ..PLAIN
     };
     scenario.walk("a send of 3 times the pipe", backend, 40);
 }
 
-fn a_send_in_parts_that_times_out(backend: Backend) {
+fn a_send_in_fragments_that_times_out(backend: Backend) {
     let scenario = Scenario {
-        goes_in_parts: true,
+        goes_in_fragments: true,
         work: |talk| talk.send_in_vain(LARGE),
         ..PLAIN
     };
@@ -315,7 +315,7 @@ fn a_send_in_parts_that_times_out(backend: Backend) {
 
 fn sends_that_do_not_wait(backend: Backend) {
     let scenario = Scenario {
-        goes_in_parts: true,
+        goes_in_fragments: true,
         work: |talk| {
             let message = talk.next(CAPACITY / 4 - 100);
             talk.tx.try_send(&message).unwrap();
@@ -337,7 +337,7 @@ fn sends_that_do_not_wait(backend: Backend) {
 fn writes_of_a_stream(backend: Backend) {
     let scenario = Scenario {
         receiving: Receiving::Early,
-        goes_in_parts: true,
+        goes_in_fragments: true,
         work: |talk| {
             for len in [20, 3000, CAPACITY] {
                 let bytes = talk.next(len);

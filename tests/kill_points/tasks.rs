@@ -36,7 +36,7 @@ impl Talk {
 fn a_long_send_of_a_task(backend: Backend) {
     let scenario = Scenario {
         receiving: Receiving::Early,
-        goes_in_parts: true,
+        goes_in_fragments: true,
         work: |talk| assert!(talk.send_in_a_task(LARGE, Duration::from_secs(600))),
         ..PLAIN
     };
@@ -45,7 +45,7 @@ fn a_long_send_of_a_task(backend: Backend) {
 
 fn a_long_send_of_a_task_that_is_dropped(backend: Backend) {
     let scenario = Scenario {
-        goes_in_parts: true,
+        goes_in_fragments: true,
         work: |talk| assert!(!talk.send_in_a_task(LARGE, Duration::from_millis(2))),
         ..PLAIN
     };

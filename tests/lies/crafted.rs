@@ -25,11 +25,11 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 on_no_backend! {
     a_sender_after_a_death_follows_records_once_round_the_ring_and_no_further within 20,
-    a_receiver_follows_parts_without_end_once_round_the_ring_and_no_further within 20,
-    a_blocked_receiver_does_not_take_the_same_parts_again_and_again within 20,
+    a_receiver_follows_fragments_without_end_once_round_the_ring_and_no_further within 20,
+    a_blocked_receiver_does_not_take_the_same_fragments_again_and_again within 20,
     a_ring_of_whole_messages_without_end_comes_to_an_end within 20,
-    a_receiver_passes_over_parts_of_nobody_once_round_the_ring_and_no_further within 20,
-    a_large_ring_full_of_empty_parts_does_not_lengthen_a_call within 60,
+    a_receiver_passes_over_fragments_of_nobody_once_round_the_ring_and_no_further within 20,
+    a_large_ring_full_of_empty_fragments_does_not_lengthen_a_call within 60,
     a_claimed_length_is_not_allocated within 20,
     a_length_beyond_the_ring_is_corruption_and_stays within 20,
     messages_before_a_lie_inside_a_batch_come_first within 20,
@@ -69,7 +69,7 @@ fn a_sender_after_a_death_follows_records_once_round_the_ring_and_no_further() {
     stage.restore();
 }
 
-fn a_receiver_follows_parts_without_end_once_round_the_ring_and_no_further() {
+fn a_receiver_follows_fragments_without_end_once_round_the_ring_and_no_further() {
     let (rx, _tx, stage) = open(Content::Nothing);
     for payload in [0, 8, 24, 504] {
         stage.restore();
@@ -86,7 +86,7 @@ fn a_receiver_follows_parts_without_end_once_round_the_ring_and_no_further() {
     stage.restore();
 }
 
-fn a_blocked_receiver_does_not_take_the_same_parts_again_and_again() {
+fn a_blocked_receiver_does_not_take_the_same_fragments_again_and_again() {
     let (rx, _tx, stage) = open(Content::Nothing);
     for payload in [8, 24, 504] {
         for call in [Receive::Block, Receive::Iterate, Receive::Stream(CAPACITY)] {
@@ -128,7 +128,7 @@ fn a_ring_of_whole_messages_without_end_comes_to_an_end() {
     }
 }
 
-fn a_receiver_passes_over_parts_of_nobody_once_round_the_ring_and_no_further() {
+fn a_receiver_passes_over_fragments_of_nobody_once_round_the_ring_and_no_further() {
     let (rx, _tx, stage) = open(Content::Nothing);
     const ORPHANED: u64 = 3;
     for payload in [0, 8, 24, 504] {
@@ -145,7 +145,7 @@ fn a_receiver_passes_over_parts_of_nobody_once_round_the_ring_and_no_further() {
                 8,
                 payload + 1,
             );
-            stage.memory.store(at::RX_CUSTODY_STATE, 4, ORPHANED);
+            stage.memory.store(at::RX_REASSEMBLY_STATE, 4, ORPHANED);
             let mut end = rx.try_clone().unwrap();
             call.make(&mut end);
             drop_in_time(end);
@@ -154,7 +154,7 @@ fn a_receiver_passes_over_parts_of_nobody_once_round_the_ring_and_no_further() {
     stage.restore();
 }
 
-fn a_large_ring_full_of_empty_parts_does_not_lengthen_a_call() {
+fn a_large_ring_full_of_empty_fragments_does_not_lengthen_a_call() {
     let options = PipeOptions::new()
         .backend(Backend::SharedMemory)
         .capacity(64 << 20);
@@ -182,7 +182,7 @@ fn a_large_ring_full_of_empty_parts_does_not_lengthen_a_call() {
 }
 
 fn a_claimed_length_is_not_allocated() {
-    let (rx, _tx, stage) = open(Content::InParts);
+    let (rx, _tx, stage) = open(Content::InFragments);
     let prefix = stage.image.u64(at::RX_READ) + 8;
     for claim in [
         1501,
@@ -314,8 +314,8 @@ fn time_outs_hold_on_a_side_that_is_said_to_be_held() {
     for state in [4, 5] {
         for (holder, may_live) in [(0, false), (ours, true), (1, true), (0x3fff_fff0, true)] {
             stage.restore();
-            stage.memory.store(at::RX_CUSTODY_STATE, 4, state);
-            stage.memory.store(at::RX_CUSTODY_HOLDER, 4, holder);
+            stage.memory.store(at::RX_REASSEMBLY_STATE, 4, state);
+            stage.memory.store(at::RX_REASSEMBLY_HOLDER, 4, holder);
             stage.memory.store(at::TX_STATE, 4, state);
             stage.memory.store(TX_SENDER, 4, holder);
             // Whose birth nobody has told; where one of that id lives it is waited for, as far as patience goes.

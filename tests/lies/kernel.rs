@@ -7,14 +7,14 @@ use crate::support::{Random, fork, long, on_no_backend};
 use crate::victim::{Outcome, Receive, Send, drop_in_time};
 
 on_no_backend! {
-    a_part_that_becomes_a_last_one_does_not_overflow_its_buffer within 20,
-    empty_parts_without_end_do_not_keep_a_call_that_never_waits within 20,
+    a_fragment_that_becomes_a_last_one_does_not_overflow_its_buffer within 20,
+    empty_fragments_without_end_do_not_keep_a_call_that_never_waits within 20,
     descriptors_that_a_copy_was_made_to_block_do_not_lengthen_a_time_out within 20,
     a_receiver_comes_through_any_bytes_in_the_pipe_and_the_page within 120,
     a_sender_comes_through_any_words_in_the_page within 120,
 }
 
-fn a_part_that_becomes_a_last_one_does_not_overflow_its_buffer() {
+fn a_fragment_that_becomes_a_last_one_does_not_overflow_its_buffer() {
     let (rx, _tx, stage) = open();
     let mut rx = rx;
     // A message that is longer than the pipe, of whose first part of 5000 bytes there are 4000.
@@ -35,7 +35,7 @@ fn a_part_that_becomes_a_last_one_does_not_overflow_its_buffer() {
     drop_in_time(rx);
 }
 
-fn empty_parts_without_end_do_not_keep_a_call_that_never_waits() {
+fn empty_fragments_without_end_do_not_keep_a_call_that_never_waits() {
     let (mut rx, tx, stage) = open();
     drop(tx);
     stage.put(&[&header(FIRST, 1 << 40), &stage.cookie]);

@@ -159,12 +159,12 @@ impl Lie {
             Self::Chain { payload, flags } => {
                 let header = (payload + 1) | u64::from(flags) << 32;
                 // Behind a first part of 8 bytes if they are parts, which the chain does not hit again.
-                let is_parts = flags & (FIRST | LAST) == 0;
-                let skipped = if is_parts { 16 } else { 0 };
+                let is_in_fragments = flags & (FIRST | LAST) == 0;
+                let skipped = if is_in_fragments { 16 } else { 0 };
                 for behind in (0..image.capacity()).step_by(8 + payload as usize) {
                     memory.store(image.place(start + skipped + behind), 8, header);
                 }
-                if is_parts && payload >= 24 {
+                if is_in_fragments && payload >= 24 {
                     // Of a message of 1 TiB.
                     memory.store(image.place(start), 8, 9 | u64::from(FIRST) << 32);
                     memory.store(image.place(start + 8), 8, 1 << 40);

@@ -90,7 +90,7 @@ fn what_is_there_whole_is_received_while_a_stranger_sits_on_the_lock() {
 }
 
 fn a_whole_message_in_fragments_is_received_while_a_stranger_sits_on_the_lock() {
-    let (mut rx, _tx, stage) = open(Content::InParts);
+    let (mut rx, _tx, stage) = open(Content::InFragments);
     beside_a_squatter(&stage, || {
         assert!(rx.poll(Some(Duration::ZERO)).unwrap());
         assert_eq!(rx.try_recv().unwrap().to_vec(), pattern(0, 0, 1500));
@@ -114,14 +114,14 @@ fn the_mark_of_a_death_that_was_none_is_taken_for_one() {
 
 fn time_outs_hold_while_a_stranger_holds_the_message() {
     const OPEN: u64 = 1;
-    let (rx, _tx, stage) = open(Content::InParts);
+    let (rx, _tx, stage) = open(Content::InFragments);
     let own = u64::from(std::process::id());
     for holder in [0, 1, own, 0x7fff_ffff, 0xffff_ffff] {
         for birth in [0, 1, u64::MAX] {
             stage.restore();
-            stage.memory.store(at::RX_CUSTODY_STATE, 4, OPEN);
-            stage.memory.store(at::RX_CUSTODY_HOLDER, 4, holder);
-            stage.memory.store(at::RX_CUSTODY_HOLDER + 8, 8, birth);
+            stage.memory.store(at::RX_REASSEMBLY_STATE, 4, OPEN);
+            stage.memory.store(at::RX_REASSEMBLY_HOLDER, 4, holder);
+            stage.memory.store(at::RX_REASSEMBLY_HOLDER + 8, 8, birth);
             let mut end = rx.try_clone().unwrap();
             for call in [Receive::Try, Receive::Poll, Receive::Within(TIMEOUT)] {
                 let outcome = call.make(&mut end);

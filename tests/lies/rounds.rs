@@ -121,14 +121,14 @@ fn a_sender_comes_through_whatever_was_written_before_its_call() {
 }
 
 /// A lie after which a call that waits without limit has nothing to wait for but the end of the other
-/// side, which has come: locks and custody, which a living stranger can hold for ever, are in order.
+/// side, which has come: locks and reassembly, which a living stranger can hold for ever, are in order.
 fn tell_what_ends(lies: &[Lie], stage: &Stage) {
     stage.restore();
     lies.iter().for_each(|lie| lie.tell(stage));
     let put_back = |from: usize, to: usize| stage.memory.write(from, &stage.image.0[from..to]);
     put_back(at::TX_LOCK, at::TX_STATE);
     put_back(at::RX_LOCK, 0x110);
-    put_back(at::RX_CUSTODY_STATE, at::HEAD);
+    put_back(at::RX_REASSEMBLY_STATE, at::HEAD);
 }
 
 fn a_blocked_receiver_comes_back_when_the_liar_is_gone() {

@@ -22,7 +22,7 @@ pub(crate) enum Content {
     /// Small messages, the first of them [`first_message`].
     Small,
     /// A message in parts, all of it.
-    InParts,
+    InFragments,
     /// The first parts of a message that was taken back.
     TakenBack,
     /// As many small messages as go in.
@@ -32,7 +32,7 @@ pub(crate) enum Content {
 pub(crate) const CONTENTS: [Content; 5] = [
     Content::Nothing,
     Content::Small,
-    Content::InParts,
+    Content::InFragments,
     Content::TakenBack,
     Content::Full,
 ];
@@ -61,7 +61,7 @@ pub(crate) fn open(content: Content) -> (Receiver, Sender, Stage) {
             tx.try_send(b"").expect("there is room");
             tx.try_send(&[7; 300]).expect("there is room");
         }
-        Content::InParts => tx.try_send(&pattern(0, 0, 1500)).expect("there is room"),
+        Content::InFragments => tx.try_send(&pattern(0, 0, 1500)).expect("there is room"),
         Content::TakenBack => {
             let outcome = tx.send_timeout(&[9; 3 * CAPACITY], std::time::Duration::ZERO);
             outcome.expect_err("nobody receives");

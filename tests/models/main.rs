@@ -5,8 +5,8 @@
 //! function it stands for; they do not run that code, which is for loom and for the tests that kill
 //! processes. Every wrong order that the code avoids is tried too, to show that the explorer finds it.
 
-mod crowd;
 mod doorbell;
 mod explorer;
+mod poll_group;
 mod readiness;
 mod side_lock;

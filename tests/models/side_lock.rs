@@ -239,7 +239,7 @@ impl Lock {
     }
 
     /// The deadline passes: `lock_contended` finds that when it would sleep, or the sleep ends.
-    fn lose_patience(&mut self, who: usize) -> bool {
+    fn time_out(&mut self, who: usize) -> bool {
         let thread = self.threads[who];
         match thread.at {
             At::Mark(_) if thread.may_give_up => {
@@ -276,7 +276,7 @@ impl State for Lock {
                 steps.push(((who, thread.at, Cause::Step), after));
             }
             let mut after = self.clone();
-            if after.lose_patience(who) {
+            if after.time_out(who) {
                 steps.push(((who, thread.at, Cause::Deadline), after));
             }
             if self.kills > 0 {

@@ -11,7 +11,7 @@ use crate::{label, one, open};
 
 on_both_backends! {
     messages_and_bytes_are_those_that_went_through,
-    messages_in_parts_count_once_with_all_their_bytes,
+    messages_in_fragments_count_once_with_all_their_bytes,
     clones_and_forked_copies_count_together,
     the_largest_message_is_that_of_all_senders,
     rings_are_those_for_somebody_who_waits_and_no_closes,
@@ -46,7 +46,7 @@ fn messages_and_bytes_are_those_that_went_through(backend: Backend) {
     assert!(look.fill >= 100 && look.fill < 200, "{look:?}");
 }
 
-fn messages_in_parts_count_once_with_all_their_bytes(backend: Backend) {
+fn messages_in_fragments_count_once_with_all_their_bytes(backend: Backend) {
     let label = label();
     let (mut rx, mut tx) = open(backend, &label);
     const LARGE: usize = 300_000;

@@ -14,7 +14,7 @@ use crate::{label, one, open};
 on_both_backends! {
     messages_taken_in_any_way_are_counted,
     counts_are_exact_wherever_the_pipe_stands_still,
-    a_message_in_parts_is_received_when_it_is_whole,
+    a_message_in_fragments_is_received_when_it_is_whole,
     what_its_sender_took_back_leaves_the_pipe_and_is_no_message,
     the_ticket_of_a_message_with_descriptors_is_no_byte_of_it,
     a_pipe_at_full_speed_is_counted_as_it_goes,
@@ -96,7 +96,7 @@ fn counts_are_exact_wherever_the_pipe_stands_still(backend: Backend) {
     assert!(expected[3] > 1 << 20, "{expected:?} went round the ring");
 }
 
-fn a_message_in_parts_is_received_when_it_is_whole(backend: Backend) {
+fn a_message_in_fragments_is_received_when_it_is_whole(backend: Backend) {
     const LARGE: usize = 300_000;
     let label = label();
     let (mut rx, mut tx) = open(backend, &label);

@@ -19,13 +19,13 @@ on_no_backend! {
     a_send_of_8_bytes_is_whole_or_absent_after_every_instruction within 100,
     a_send_of_100_bytes_is_whole_or_absent_after_every_instruction within 100,
     a_send_by_block_copy_is_whole_or_absent_after_every_instruction within 100,
-    a_send_in_parts_is_right_as_far_as_it_is_there_after_every_instruction within 100,
+    a_send_in_fragments_is_right_as_far_as_it_is_there_after_every_instruction within 100,
     a_send_to_a_sleeper_leaves_it_marked_until_it_was_rung_for within 100,
     a_send_into_a_full_ring_shows_nothing within 100,
     a_receive_takes_the_message_out_in_one_instruction within 100,
     a_receive_that_gives_room_back_takes_the_message_out_in_one_instruction within 100,
     a_receive_into_a_slice_moves_on_only_when_the_bytes_are_there within 100,
-    a_receive_in_parts_leaves_what_it_has_not_read_as_it_was within 100,
+    a_receive_in_fragments_leaves_what_it_has_not_read_as_it_was within 100,
     a_receiver_that_falls_asleep_leaves_the_pipe_to_others within 100,
     a_sender_that_falls_asleep_leaves_the_pipe_to_others within 100,
     a_receiver_that_closes_its_end_leaves_the_pipe_to_others within 100,
@@ -146,9 +146,9 @@ fn a_send_by_block_copy_is_whole_or_absent_after_every_instruction() {
     step_and_kill(vec![message(1, 40)], 0, Call::Send(message(100, 203)));
 }
 
-fn a_send_in_parts_is_right_as_far_as_it_is_there_after_every_instruction() {
+fn a_send_in_fragments_is_right_as_far_as_it_is_there_after_every_instruction() {
     let long = message(100, 12_000);
-    step_and_kill(vec![message(1, 500); 5], 0, Call::SendInParts(long));
+    step_and_kill(vec![message(1, 500); 5], 0, Call::SendInFragments(long));
 }
 
 fn a_send_to_a_sleeper_leaves_it_marked_until_it_was_rung_for() {
@@ -183,7 +183,7 @@ fn a_receive_into_a_slice_moves_on_only_when_the_bytes_are_there() {
     );
 }
 
-fn a_receive_in_parts_leaves_what_it_has_not_read_as_it_was() {
+fn a_receive_in_fragments_leaves_what_it_has_not_read_as_it_was() {
     step_and_kill(vec![message(1, 1500), message(2, 40)], 0, Call::Receive);
 }
 

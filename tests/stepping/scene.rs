@@ -18,7 +18,7 @@ const CAPACITY: usize = 4096;
 pub(crate) enum Call {
     Send(Vec<u8>),
     /// Parts of a message longer than the ring, which is then taken back.
-    SendInParts(Vec<u8>),
+    SendInFragments(Vec<u8>),
     SendToASleeper(Vec<u8>),
     /// Finds the ring full.
     TrySend,
@@ -137,7 +137,7 @@ impl Case {
                 };
                 others == waiting && last.unfinished.is_none() && last.bytes == *message
             }
-            Call::SendInParts(message) => {
+            Call::SendInFragments(message) => {
                 let Some((last, others)) = seen.split_last() else {
                     return false;
                 };
@@ -176,7 +176,7 @@ impl Scene {
         };
         Traced::start(prepare, |_| match &case.call {
             Call::Send(message) | Call::SendToASleeper(message) => tx.send(message).unwrap(),
-            Call::SendInParts(message) => {
+            Call::SendInFragments(message) => {
                 tx.send_timeout(message, Duration::ZERO).unwrap_err();
             }
             Call::TrySend => drop(tx.try_send(&[1; 100]).unwrap_err()),

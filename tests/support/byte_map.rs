@@ -13,13 +13,13 @@ pub(crate) mod at {
     pub(crate) const TX_HEAD_SEEN: usize = 0x0a0;
     pub(crate) const RX_LOCK: usize = 0x100;
     pub(crate) const RX_READ: usize = 0x118;
-    pub(crate) const RX_CUSTODY_STATE: usize = 0x130;
-    pub(crate) const RX_CUSTODY_HOLDER: usize = 0x138;
+    pub(crate) const RX_REASSEMBLY_STATE: usize = 0x130;
+    pub(crate) const RX_REASSEMBLY_HOLDER: usize = 0x138;
     pub(crate) const HEAD: usize = 0x180;
     pub(crate) const DATA: usize = 0x200;
     pub(crate) const ROOM: usize = 0x280;
-    pub(crate) const TX_TALLY: usize = 0x300;
-    pub(crate) const RX_TALLY: usize = 0x380;
+    pub(crate) const TX_COUNTERS: usize = 0x300;
+    pub(crate) const RX_COUNTERS: usize = 0x380;
     /// Inside an Event.
     pub(crate) const ARMED: usize = 0x00;
     pub(crate) const BELL: usize = 0x04;
@@ -41,8 +41,8 @@ pub(crate) const FIELDS: [(&str, usize, usize); 77] = [
     ("spin", 0x060, 8),
     ("rx.inode", 0x040, 8),
     ("tx.inode", 0x048, 8),
-    ("rx.parcels", 0x050, 8),
-    ("tx.parcels", 0x058, 8),
+    ("rx.ancillary", 0x050, 8),
+    ("tx.ancillary", 0x058, 8),
     ("tx.lock.word", at::TX_LOCK, 4),
     ("tx.lock.namespace", 0x088, 8),
     ("tx.state", at::TX_STATE, 4),
@@ -65,12 +65,12 @@ pub(crate) const FIELDS: [(&str, usize, usize); 77] = [
     ("rx.epoch", 0x110, 4),
     ("rx.read", at::RX_READ, 8),
     ("rx.begun_at", 0x120, 8),
-    ("rx.custody.state", at::RX_CUSTODY_STATE, 4),
-    ("rx.custody.holder.id", at::RX_CUSTODY_HOLDER, 4),
-    ("rx.custody.holder.token", 0x13c, 4),
-    ("rx.custody.holder.birth", 0x140, 8),
-    ("rx.custody.holder.namespace", 0x148, 8),
-    ("rx.custody.end", 0x150, 8),
+    ("rx.reassembly.state", at::RX_REASSEMBLY_STATE, 4),
+    ("rx.reassembly.holder.id", at::RX_REASSEMBLY_HOLDER, 4),
+    ("rx.reassembly.holder.token", 0x13c, 4),
+    ("rx.reassembly.holder.birth", 0x140, 8),
+    ("rx.reassembly.holder.namespace", 0x148, 8),
+    ("rx.reassembly.end", 0x150, 8),
     ("head", at::HEAD, 8),
     ("data.armed", at::DATA + at::ARMED, 4),
     ("data.bell", at::DATA + at::BELL, 4),
@@ -84,26 +84,26 @@ pub(crate) const FIELDS: [(&str, usize, usize); 77] = [
     ("room.peer_cpu", at::ROOM + 0x0c, 4),
     ("room.wake_at", at::ROOM + 0x10, 8),
     ("room.rung_at", at::ROOM + 0x18, 8),
-    ("tx_tally.largest", at::TX_TALLY, 8),
-    ("tx_tally.high_water", at::TX_TALLY + 0x08, 8),
-    ("tx_tally.spins", at::TX_TALLY + 0x10, 8),
-    ("tx_tally.sleeps", at::TX_TALLY + 0x18, 8),
-    ("tx_tally.blocked", at::TX_TALLY + 0x20, 8),
-    ("tx_tally.since", at::TX_TALLY + 0x28, 8),
-    ("tx_tally.aborted", at::TX_TALLY + 0x30, 8),
-    ("tx_tally.activity", at::TX_TALLY + 0x38, 8),
-    ("rx_tally.largest", at::RX_TALLY, 8),
-    ("rx_tally.high_water", at::RX_TALLY + 0x08, 8),
-    ("rx_tally.spins", at::RX_TALLY + 0x10, 8),
-    ("rx_tally.sleeps", at::RX_TALLY + 0x18, 8),
-    ("rx_tally.blocked", at::RX_TALLY + 0x20, 8),
-    ("rx_tally.since", at::RX_TALLY + 0x28, 8),
-    ("rx_tally.aborted", at::RX_TALLY + 0x30, 8),
-    ("rx_tally.activity", at::RX_TALLY + 0x38, 8),
+    ("tx_counters.largest", at::TX_COUNTERS, 8),
+    ("tx_counters.high_water", at::TX_COUNTERS + 0x08, 8),
+    ("tx_counters.spins", at::TX_COUNTERS + 0x10, 8),
+    ("tx_counters.sleeps", at::TX_COUNTERS + 0x18, 8),
+    ("tx_counters.blocked", at::TX_COUNTERS + 0x20, 8),
+    ("tx_counters.since", at::TX_COUNTERS + 0x28, 8),
+    ("tx_counters.aborted", at::TX_COUNTERS + 0x30, 8),
+    ("tx_counters.activity", at::TX_COUNTERS + 0x38, 8),
+    ("rx_counters.largest", at::RX_COUNTERS, 8),
+    ("rx_counters.high_water", at::RX_COUNTERS + 0x08, 8),
+    ("rx_counters.spins", at::RX_COUNTERS + 0x10, 8),
+    ("rx_counters.sleeps", at::RX_COUNTERS + 0x18, 8),
+    ("rx_counters.blocked", at::RX_COUNTERS + 0x20, 8),
+    ("rx_counters.since", at::RX_COUNTERS + 0x28, 8),
+    ("rx_counters.aborted", at::RX_COUNTERS + 0x30, 8),
+    ("rx_counters.activity", at::RX_COUNTERS + 0x38, 8),
     // Words that belong to nobody: writing there must mean nothing.
     ("unused behind tx", 0x0f8, 8),
     ("unused behind rx", 0x178, 8),
     ("unused behind head", 0x1f8, 8),
     ("unused behind room", 0x2f8, 8),
-    ("unused behind the tallies", 0x400, 8),
+    ("unused behind the counters", 0x400, 8),
 ];

@@ -234,7 +234,7 @@ impl Image {
                 "head {head}, read {read}, records to {end}, tail {tail}"
             ));
         }
-        let [senders, receivers] = [at::TX_STATE, at::RX_CUSTODY_STATE].map(|at| self.u32(at));
+        let [senders, receivers] = [at::TX_STATE, at::RX_REASSEMBLY_STATE].map(|at| self.u32(at));
         if ![0, 1, 2, 3, 10].contains(&senders) || ![0, 1, 3, 6, 7, 8, 10].contains(&receivers) {
             return Err("a state that does not exist".into());
         }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::{End, Rx, Tx, tx};
 use crate::backend::closing::Closable;
-use crate::ring::custody;
 use crate::ring::lock::Guard;
+use crate::ring::reassembly;
 use crate::segment::layout::SideLock;
 use crate::sys::closing::Closing;
 use crate::sys::interrupt::EndedByClose;
@@ -18,17 +18,20 @@ impl End {
         EndedByClose::of(self)
     }
 
-    /// Closes this process's end of the pipe and its socket for parcels, whatever handles there are.
+    /// Closes this process's end of the pipe and its ancillary socket, whatever handles there are.
     fn close<'a>(
         &'a self,
         lock: &'a SideLock,
         settle: impl FnOnce(Option<&Guard<'a>>),
     ) -> io::Result<()> {
-        let parcels = self.parcels.as_ref().map(AsFd::as_fd);
+        let ancillary = self.ancillary.as_ref().map(AsFd::as_fd);
         let side = Closable {
             closing: &self.closing,
             lock,
-            fds: [Some(self.pipe()), parcels].into_iter().flatten().collect(),
+            fds: [Some(self.pipe()), ancillary]
+                .into_iter()
+                .flatten()
+                .collect(),
         };
         self.watch.hide(self.pipe());
         let outcome = side.close(|guard, _| {
@@ -43,9 +46,9 @@ impl End {
     /// Gives up the message that this process is inside, if any.
     pub(super) fn abandon(&self) {
         let rx = &self.page.shared().rx;
-        let lock = |patience| rx.lock.lock(patience);
+        let lock = |timeout| rx.lock.lock(timeout);
         // What is left of its message in the pipe is passed over by whoever receives next.
-        custody::abandon(&rx.custody, &self.fragments, lock, || {});
+        reassembly::abandon(&rx.reassembly, &self.fragments, lock, || {});
     }
 }
 

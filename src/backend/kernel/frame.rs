@@ -7,12 +7,12 @@
 //! the end of a frame.
 //!
 //! A message that fits an atomic write (pipe(7), `PIPE_BUF`) is one [`Kind::Whole`] frame. A longer
-//! one is [`Kind::First`] (its length, no payload), then [`Kind::Part`]s, then one [`Kind::Last`],
+//! one is [`Kind::First`] (its length, no payload), then [`Kind::Fragment`]s, then one [`Kind::Last`],
 //! which is atomic: the message is whole when that frame is there and not before. After a sender left
 //! a message unfinished the next one writes filler over what may be missing of the frame that was
 //! under way, and then [`Kind::Died`] or [`Kind::Withdrawn`] with a number, by which receivers know how many they have met.
 //!
-//! A message that carries descriptors is one [`Kind::Parcel`] frame, whose header also has its ticket.
+//! A message that carries descriptors is one [`Kind::Ancillary`] frame, whose header also has its ticket.
 
 use crate::error::Fault;
 use crate::sys::pipe::ATOMIC;
@@ -23,13 +23,13 @@ pub(super) const EDGE: usize = 8;
 /// Longest payload of a frame that is written all at once or not at all.
 pub(super) const ATOMIC_PAYLOAD: usize = ATOMIC - 2 * EDGE;
 
-/// Longest payload of a part, whatever the pipe.
-pub(super) const PART_PAYLOAD: usize = 256 * 1024;
+/// Longest payload of a fragment, whatever the pipe.
+pub(super) const FRAGMENT_PAYLOAD: usize = 256 * 1024;
 
-/// Longest payload of a part in a pipe of `capacity` bytes: the filler that stands in for one that was
+/// Longest payload of a fragment in a pipe of `capacity` bytes: the filler that stands in for one that was
 /// torn has to fit without anybody reading.
-pub(super) fn part_payload(capacity: usize) -> usize {
-    (capacity / 4).clamp(ATOMIC, PART_PAYLOAD) - 2 * EDGE
+pub(super) fn fragment_payload(capacity: usize) -> usize {
+    (capacity / 4).clamp(ATOMIC, FRAGMENT_PAYLOAD) - 2 * EDGE
 }
 
 /// What a frame is.
@@ -38,27 +38,27 @@ pub(super) fn part_payload(capacity: usize) -> usize {
 pub(super) enum Kind {
     Whole = 1,
     First = 2,
-    Part = 3,
+    Fragment = 3,
     Last = 4,
     Died = 5,
     Withdrawn = 6,
-    Parcel = 7,
+    Ancillary = 7,
 }
 
 /// A header whose values have been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,
-    /// Payload bytes; for `First`, bytes of the whole message, which has no payload of its own; for `Parcel`,
+    /// Payload bytes; for `First`, bytes of the whole message, which has no payload of its own; for `Ancillary`,
     /// payload bytes and ticket; for `Died` and `Withdrawn`, the number of the cut.
     pub(super) len: u64,
 }
 
 const KIND_BITS: u32 = 3;
 const TOP_BITS: u64 = 0x8080_8080_8080_8080;
-/// Bits of a parcel's payload length, below its ticket.
-const PARCEL_BITS: u32 = 12;
-const _: () = assert!(ATOMIC_PAYLOAD < 1 << PARCEL_BITS);
+/// Bits of the payload length of a message with descriptors, below its ticket.
+const ANCILLARY_BITS: u32 = 12;
+const _: () = assert!(ATOMIC_PAYLOAD < 1 << ANCILLARY_BITS);
 /// Longest length that a header can tell: 53 bits.
 const LEN_MAX: u64 = (1 << (56 - KIND_BITS)) - 1;
 
@@ -71,11 +71,11 @@ impl Header {
     }
 
     /// Of a message that carries descriptors; none when tickets have run out, after 2^41.
-    pub(super) fn parcel(ticket: u64, len: usize) -> Option<Self> {
-        let is_possible = ticket <= LEN_MAX >> PARCEL_BITS;
+    pub(super) fn ancillary(ticket: u64, len: usize) -> Option<Self> {
+        let is_possible = ticket <= LEN_MAX >> ANCILLARY_BITS;
         is_possible.then_some(Self {
-            kind: Kind::Parcel,
-            len: ticket << PARCEL_BITS | len as u64,
+            kind: Kind::Ancillary,
+            len: ticket << ANCILLARY_BITS | len as u64,
         })
     }
 
@@ -94,7 +94,7 @@ impl Header {
 
     /// Whether nothing of its message follows.
     pub(super) fn ends_message(self) -> bool {
-        !matches!(self.kind, Kind::First | Kind::Part)
+        !matches!(self.kind, Kind::First | Kind::Fragment)
     }
 
     /// Whether it closes a message that was cut short, and which number that has.
@@ -102,16 +102,16 @@ impl Header {
         matches!(self.kind, Kind::Died | Kind::Withdrawn).then_some(self.len)
     }
 
-    /// Which descriptors belong to a parcel.
+    /// Which descriptors belong to a message.
     pub(super) fn ticket(self) -> u64 {
-        self.len >> PARCEL_BITS
+        self.len >> ANCILLARY_BITS
     }
 
     /// Bytes that follow the header, the trailer apart.
     pub(super) fn payload(self) -> usize {
         match self.kind {
             Kind::First | Kind::Died | Kind::Withdrawn => 0,
-            Kind::Parcel => (self.len & ((1 << PARCEL_BITS) - 1)) as usize,
+            Kind::Ancillary => (self.len & ((1 << ANCILLARY_BITS) - 1)) as usize,
             // `decode` has bounded it.
             _ => self.len as usize,
         }
@@ -119,7 +119,7 @@ impl Header {
 
     /// Whether the frame was written by one atomic write.
     pub(super) fn is_atomic(self) -> bool {
-        self.kind != Kind::Part
+        self.kind != Kind::Fragment
     }
 
     /// Checks eight bytes that have all arrived.
@@ -136,23 +136,23 @@ impl Header {
         let kinds = [
             Kind::Whole,
             Kind::First,
-            Kind::Part,
+            Kind::Fragment,
             Kind::Last,
             Kind::Died,
             Kind::Withdrawn,
-            Kind::Parcel,
+            Kind::Ancillary,
         ];
         let index = (value & 7).wrapping_sub(1) as usize;
         let kind = *kinds.get(index).ok_or(Fault::Corrupted)?;
         let len = value >> KIND_BITS;
         let max = match kind {
             Kind::Whole | Kind::Last => ATOMIC_PAYLOAD as u64,
-            Kind::Part => PART_PAYLOAD as u64,
-            Kind::First | Kind::Parcel | Kind::Died | Kind::Withdrawn => LEN_MAX,
+            Kind::Fragment => FRAGMENT_PAYLOAD as u64,
+            Kind::First | Kind::Ancillary | Kind::Died | Kind::Withdrawn => LEN_MAX,
         };
         let header = Self { kind, len };
-        let is_long_parcel = kind == Kind::Parcel && header.payload() > ATOMIC_PAYLOAD;
-        if len > max || is_long_parcel {
+        let is_long_ancillary = kind == Kind::Ancillary && header.payload() > ATOMIC_PAYLOAD;
+        if len > max || is_long_ancillary {
             Err(Fault::Corrupted)
         } else {
             Ok(header)
@@ -178,9 +178,9 @@ pub(super) fn without_filler(word: u64) -> u64 {
 /// Bytes of a message of `len` that follow the header of its first frame.
 pub(super) fn bytes_behind_first(len: usize, capacity: usize) -> usize {
     let body = len.saturating_sub(ATOMIC_PAYLOAD);
-    let parts = body.div_ceil(part_payload(capacity));
-    // The first frame's trailer, the parts, and the last frame.
-    EDGE + len + (parts + 1) * 2 * EDGE
+    let fragments = body.div_ceil(fragment_payload(capacity));
+    // The first frame's trailer, the fragments, and the last frame.
+    EDGE + len + (fragments + 1) * 2 * EDGE
 }
 
 /// How many pipe slots, of a page each, a message of `len` takes at most.
@@ -188,7 +188,7 @@ pub(super) fn bytes_behind_first(len: usize, capacity: usize) -> usize {
 /// The kernel puts the first `n mod page` bytes of a write where the last slot has room, or in a slot
 /// of their own, and then fills slots.
 pub(super) fn slots_for(len: usize, capacity: usize, page: usize) -> usize {
-    let frames = len.div_ceil(part_payload(capacity)) + 2;
+    let frames = len.div_ceil(fragment_payload(capacity)) + 2;
     (len + frames * 2 * EDGE) / page + 2 * frames
 }
 
@@ -231,8 +231,8 @@ mod tests {
                 len: LEN_MAX,
             },
             Header {
-                kind: Kind::Part,
-                len: PART_PAYLOAD as u64,
+                kind: Kind::Fragment,
+                len: FRAGMENT_PAYLOAD as u64,
             },
             Header {
                 kind: Kind::Died,
@@ -252,12 +252,12 @@ mod tests {
             len: ATOMIC_PAYLOAD as u64 + 1,
         };
         let word = u64::from_le_bytes(too_long.encode());
-        let long_parcel = Header {
-            kind: Kind::Parcel,
-            len: 1 << PARCEL_BITS | (ATOMIC_PAYLOAD as u64 + 1),
+        let long_ancillary = Header {
+            kind: Kind::Ancillary,
+            len: 1 << ANCILLARY_BITS | (ATOMIC_PAYLOAD as u64 + 1),
         };
-        let long_parcel = u64::from_le_bytes(long_parcel.encode());
-        for word in [0, u64::MAX, TOP_BITS, word, word & !0x80, long_parcel] {
+        let long_ancillary = u64::from_le_bytes(long_ancillary.encode());
+        for word in [0, u64::MAX, TOP_BITS, word, word & !0x80, long_ancillary] {
             assert!(
                 matches!(Header::decode(word), Err(Fault::Corrupted)),
                 "{word:#x}"
@@ -266,14 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn a_parcels_header_has_its_ticket_and_its_length() {
-        let last = LEN_MAX >> PARCEL_BITS;
+    fn an_ancillary_header_has_its_ticket_and_its_length() {
+        let last = LEN_MAX >> ANCILLARY_BITS;
         for (ticket, len) in [(1, 0), (2, ATOMIC_PAYLOAD), (last, 7)] {
-            let header = Header::parcel(ticket, len).unwrap();
+            let header = Header::ancillary(ticket, len).unwrap();
             let decoded = Header::decode(u64::from_le_bytes(header.encode())).unwrap();
             assert_eq!((decoded.ticket(), decoded.payload()), (ticket, len));
         }
-        assert_eq!(Header::parcel(last + 1, 0), None);
+        assert_eq!(Header::ancillary(last + 1, 0), None);
     }
 
     #[test]

@@ -9,12 +9,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{self, AtomicU64};
 
-use super::shm::{check_parcels, is_same_file, parcel_pair};
+use super::shm::{ancillary_pair, check_ancillary, is_same_file};
 use nix::sys::epoll::EpollFlags;
 
 use crate::ring::contention::Stuck;
-use crate::ring::custody::Reassembly;
 use crate::ring::per_process::PerProcess;
+use crate::ring::reassembly::Reassembly;
 use crate::segment::geometry::{Flags, Geometry, Side, Sides, Wanted, invalid};
 use crate::sync::Ordering;
 use crate::sys::closing::Closing;
@@ -23,14 +23,14 @@ use crate::sys::holders::Opposite;
 use crate::sys::refused::named;
 use crate::sys::thread::Thread;
 use crate::sys::{descriptors, pipe, socket};
-use crate::wait::crowd::Crowd;
+use crate::wait::poll_group::PollGroup;
 use page::Page;
 use reading::Payload;
 
+mod ancillary;
 mod closing;
 mod frame;
 pub(crate) mod page;
-mod parcel;
 mod readiness;
 mod reading;
 mod rx;
@@ -66,15 +66,15 @@ pub(crate) fn pair(
         Ok(Some((inode, _))) => inode,
         _ => 0,
     };
-    let (rx_parcels, tx_parcels) = parcel_pair(wanted.flags)?;
-    let side = |parcels: Option<&OwnedFd>| Side {
+    let (rx_ancillary, tx_ancillary) = ancillary_pair(wanted.flags)?;
+    let side = |ancillary: Option<&OwnedFd>| Side {
         identity: inode,
         inode: 0,
-        parcels: parcels.map_or(0, |socket| socket::cookie(socket.as_fd())),
+        ancillary: ancillary.map_or(0, |socket| socket::cookie(socket.as_fd())),
     };
     let sides = Sides {
-        rx: side(rx_parcels.as_ref()),
-        tx: side(tx_parcels.as_ref()),
+        rx: side(rx_ancillary.as_ref()),
+        tx: side(tx_ancillary.as_ref()),
     };
     let page = Arc::new(Page::create(
         sides,
@@ -85,7 +85,7 @@ pub(crate) fn pair(
         Rx::new(End::new(
             Arc::clone(&page),
             reader,
-            rx_parcels,
+            rx_ancillary,
             wanted.flags,
             fallback.clone(),
             wanted.limit,
@@ -94,7 +94,7 @@ pub(crate) fn pair(
         Tx::new(End::new(
             page,
             writer,
-            tx_parcels,
+            tx_ancillary,
             wanted.flags,
             fallback,
             wanted.limit,
@@ -111,13 +111,13 @@ pub(crate) fn pair(
 pub(crate) fn attach_rx(
     memfd: OwnedFd,
     pipe: OwnedFd,
-    parcels: Option<OwnedFd>,
+    ancillary: Option<OwnedFd>,
     geometry: Geometry,
 ) -> io::Result<Rx> {
     let side = geometry.sides().rx;
     check_pipe(&pipe, (side.identity, false))?;
-    check_parcels(parcels.as_ref(), side, "reading")?;
-    let end = attach(memfd, pipe, parcels, geometry, EpollFlags::EPOLLIN)?;
+    check_ancillary(ancillary.as_ref(), side, "reading")?;
+    let end = attach(memfd, pipe, ancillary, geometry, EpollFlags::EPOLLIN)?;
     Ok(Rx::new(end))
 }
 
@@ -129,13 +129,13 @@ pub(crate) fn attach_rx(
 pub(crate) fn attach_tx(
     memfd: OwnedFd,
     pipe: OwnedFd,
-    parcels: Option<OwnedFd>,
+    ancillary: Option<OwnedFd>,
     geometry: Geometry,
 ) -> io::Result<Tx> {
     let side = geometry.sides().tx;
     check_pipe(&pipe, (side.identity, true))?;
-    check_parcels(parcels.as_ref(), side, "writing")?;
-    let end = attach(memfd, pipe, parcels, geometry, EpollFlags::EPOLLOUT)?;
+    check_ancillary(ancillary.as_ref(), side, "writing")?;
+    let end = attach(memfd, pipe, ancillary, geometry, EpollFlags::EPOLLOUT)?;
     end.page.note_handing_over();
     Ok(Tx::new(end))
 }
@@ -143,7 +143,7 @@ pub(crate) fn attach_tx(
 fn attach(
     memfd: OwnedFd,
     pipe: OwnedFd,
-    parcels: Option<OwnedFd>,
+    ancillary: Option<OwnedFd>,
     geometry: Geometry,
     events: EpollFlags,
 ) -> io::Result<Arc<End>> {
@@ -152,7 +152,7 @@ fn attach(
     pipe::set_nonblocking(pipe.as_fd())?;
     let page = Arc::new(Page::attach(memfd, geometry)?);
     let (flags, max) = (geometry.flags(), geometry.limit());
-    Ok(End::new(page, pipe, parcels, flags, None, max, events))
+    Ok(End::new(page, pipe, ancillary, flags, None, max, events))
 }
 
 fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
@@ -174,7 +174,7 @@ fn check_pipe(pipe: &OwnedFd, expected: (u64, bool)) -> io::Result<()> {
 fn refused_capacity(capacity: usize, error: io::Error) -> io::Error {
     let limit = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").unwrap_or_default();
     let limit = limit.trim();
-    let most = pipe::MOST;
+    let most = pipe::MAX_CAPACITY;
     named(
         format_args!(
             "a kernel pipe of {capacity} bytes, where /proc/sys/fs/pipe-max-size allows {limit} and the kernel {most}"
@@ -201,8 +201,8 @@ impl Tx {
 struct End {
     page: Arc<Page>,
     pipe: OwnedFd,
-    /// This side's end of the socket for parcels, where that was asked for.
-    parcels: Option<OwnedFd>,
+    /// This side's end of the ancillary socket, where that was asked for.
+    ancillary: Option<OwnedFd>,
     flags: Flags,
     /// What this process has of a message that it receives in fragments; nothing for a sending end.
     fragments: PerProcess<Reassembly<Payload>>,
@@ -218,14 +218,14 @@ struct End {
     /// Once somebody watches the end: what shows as readiness to read that there are bytes, or room.
     watch: Watch,
     /// The threads of this process that wait at this side.
-    crowd: Crowd,
+    poll_group: PollGroup,
 }
 
 impl End {
     fn new(
         page: Arc<Page>,
         pipe: OwnedFd,
-        parcels: Option<OwnedFd>,
+        ancillary: Option<OwnedFd>,
         flags: Flags,
         fallback: Option<Arc<io::Error>>,
         message_max: usize,
@@ -234,7 +234,7 @@ impl End {
         Arc::new(Self {
             page,
             pipe,
-            parcels,
+            ancillary,
             flags,
             fragments: PerProcess::new(),
             stuck: Stuck::default(),
@@ -242,16 +242,16 @@ impl End {
             message_max: AtomicU64::new(message_max as u64),
             closing: Closing::new(),
             watch: Watch::for_events(events),
-            crowd: Crowd::new(),
+            poll_group: PollGroup::new(),
         })
     }
 
-    /// The descriptors that make this end: the page, the pipe, and the socket for parcels.
+    /// The descriptors that make this end: the page, the pipe, and the ancillary socket.
     fn fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
         self.closing.check()?;
-        let parcels = self.parcels.as_ref().map(AsFd::as_fd);
+        let ancillary = self.ancillary.as_ref().map(AsFd::as_fd);
         let fds = [self.page.memfd()?.as_fd(), self.pipe()];
-        Ok(fds.into_iter().chain(parcels).collect())
+        Ok(fds.into_iter().chain(ancillary).collect())
     }
 
     /// Copies of them for another process.

@@ -5,10 +5,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use crate::ring::hold::Hold;
+use crate::ring::reservation::Reservation;
 use crate::segment::geometry::{Geometry, Kind, Sides, Wanted};
 use crate::segment::label::{KERNEL_PAGE, memory_name};
-use crate::segment::layout::{Bearer, Custody, Flow, SideLock, Tally, Untouched};
+use crate::segment::layout::{
+    Counters, OwnerRecord, SharedReassembly, SideLock, Totals, Untouched,
+};
 use crate::segment::padded::CachePadded;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock;
@@ -26,19 +28,19 @@ pub(crate) struct Shared {
     /// What the pipe holds in bytes, as its maker set it; for observers.
     pub(super) capacity: AtomicU64,
     /// What the senders count for observers, as for a ring.
-    pub(super) tx_tally: CachePadded<Tally>,
+    pub(super) tx_counters: CachePadded<Counters>,
     /// The same of the receivers.
-    pub(super) rx_tally: CachePadded<Tally>,
+    pub(super) rx_counters: CachePadded<Counters>,
 }
 
 /// Where observers find what is counted.
 #[cfg(feature = "observe")]
 impl Shared {
     pub(crate) const CAPACITY: usize = offset_of!(Self, capacity);
-    pub(crate) const TX_FLOW: usize = offset_of!(Self, tx) + offset_of!(TxSide, flow);
-    pub(crate) const RX_FLOW: usize = offset_of!(Self, rx) + offset_of!(RxSide, flow);
-    pub(crate) const TX_TALLY: usize = offset_of!(Self, tx_tally);
-    pub(crate) const RX_TALLY: usize = offset_of!(Self, rx_tally);
+    pub(crate) const TX_TOTALS: usize = offset_of!(Self, tx) + offset_of!(TxSide, totals);
+    pub(crate) const RX_TOTALS: usize = offset_of!(Self, rx) + offset_of!(RxSide, totals);
+    pub(crate) const TX_COUNTERS: usize = offset_of!(Self, tx_counters);
+    pub(crate) const RX_COUNTERS: usize = offset_of!(Self, rx_counters);
 }
 
 /// The senders' words, written under their lock.
@@ -50,10 +52,10 @@ pub(super) struct TxSide {
     /// Bytes of the frame that is being written by more than one write; 0 when there is none. At
     /// most so many are missing if the writer dies.
     pub(super) in_flight: AtomicU64,
-    /// Who is sending, or last sent, a message in parts.
-    pub(super) sender: Bearer,
-    /// What has been sent, messages in parts when they are whole.
-    pub(super) flow: Flow,
+    /// Who is sending, or last sent, a message in fragments.
+    pub(super) sender: OwnerRecord,
+    /// What has been sent, messages in fragments when they are whole.
+    pub(super) totals: Totals,
     /// As `ticket` of [`crate::segment::layout::TxSide`].
     pub(super) ticket: AtomicU64,
     /// Number of the last frame that closes a message which was cut short. Set before that frame is written, so that it
@@ -67,8 +69,8 @@ pub(super) struct TxSide {
 
 impl TxSide {
     /// The note of an end that sends a message in steps.
-    pub(super) fn hold(&self) -> Hold<'_> {
-        Hold::of_kernel_tx(&self.state, &self.sender, &self.end)
+    pub(super) fn reservation(&self) -> Reservation<'_> {
+        Reservation::of_kernel_tx(&self.state, &self.sender, &self.end)
     }
 }
 
@@ -76,8 +78,8 @@ impl TxSide {
 #[repr(C)]
 pub(super) struct RxSide {
     pub(super) lock: SideLock,
-    /// Who is inside a message that is received in parts.
-    pub(super) custody: Custody,
+    /// Who is inside a message that is received in fragments.
+    pub(super) reassembly: SharedReassembly,
     /// The header of the frame at hand, as far as it has arrived; 0 between frames. read(2) writes
     /// here, so that no death can come between taking a header and noting it.
     pub(super) header: AtomicU64,
@@ -86,7 +88,7 @@ pub(super) struct RxSide {
     /// How many bytes of a trailer one who lost the place has matched last.
     pub(super) matched: AtomicU32,
     /// What has been received.
-    pub(super) flow: Flow,
+    pub(super) totals: Totals,
     /// The last of the senders' `cuts` that receivers have met; while it differs from that, a message at hand may be
     /// one that was cut short.
     pub(super) cuts_met: AtomicU64,
@@ -161,8 +163,8 @@ impl Page {
         const {
             assert!(size_of::<Shared>() <= 4096);
             assert!(offset_of!(Shared, capacity) == 0x188);
-            assert!(offset_of!(Shared, tx_tally) == 0x200);
-            assert!(offset_of!(Shared, rx_tally) == 0x280);
+            assert!(offset_of!(Shared, tx_counters) == 0x200);
+            assert!(offset_of!(Shared, rx_counters) == 0x280);
         };
         // SAFETY: page-aligned, a page long, mapped while `self` lives; every field is an atomic,
         // for which any bit pattern is valid, or `Untouched`.
@@ -187,10 +189,10 @@ impl Page {
 
 /// Counts a message that has just gone through, under the side's lock; asks the clock for observers at the first
 /// of each sixteen, since a transfer through a pipe takes some fifty times as long.
-pub(super) fn count(flow: &Flow, tally: &Tally, len: usize) {
-    flow.count(1, len);
-    if flow.messages.load(Ordering::Relaxed) % 16 == 1 {
-        tally.note_activity(clock::now());
+pub(super) fn count(totals: &Totals, counters: &Counters, len: usize) {
+    totals.count(1, len);
+    if totals.messages.load(Ordering::Relaxed) % 16 == 1 {
+        counters.note_activity(clock::now());
     }
 }
 

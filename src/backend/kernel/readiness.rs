@@ -18,8 +18,8 @@ use super::rx::{Rx, look};
 use super::tx::Tx;
 use crate::backend::{Look, Seen};
 use crate::error::Fault;
-use crate::ring::custody::Turn;
-use crate::sys::clock::Patience;
+use crate::ring::reassembly::Turn;
+use crate::sys::clock::Timeout;
 
 impl Rx {
     /// The descriptor to watch for being readable.
@@ -51,7 +51,7 @@ impl Rx {
     pub(crate) fn look(&mut self, _seen: Seen) -> Result<Look, Fault> {
         self.fate.check(&self.end.closing)?;
         let side = Side::new(&self.end);
-        let mut session = match side.session(Patience::Never) {
+        let mut session = match side.session(Timeout::Never) {
             Err(Fault::NotNow | Fault::Busy) => return Ok(Look::Busy),
             outcome => outcome?,
         };

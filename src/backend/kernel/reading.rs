@@ -17,18 +17,18 @@ use super::frame::{EDGE, Header, Kind, arrived, bytes_behind_first, longest_for,
 use super::page::RxSide;
 use crate::error::Fault;
 use crate::ring::contention::lock_in_a_moment;
-use crate::ring::custody::Session;
 use crate::ring::destination::Destination;
+use crate::ring::reassembly::Session;
 use crate::segment::layout::message;
 use crate::sync::{AtomicU64, Ordering};
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::sys::memory::page_size;
 use crate::sys::pipe::{self, target};
 use crate::sys::process::Process;
 use crate::sys::socket;
 
 /// Reads of a few bytes after which a search gives its caller a chance to look at the deadline.
-const READS_AT_ONCE: usize = 4096;
+const READS_PER_CALL: usize = 4096;
 
 /// How much is in the pipe of a message in fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,18 +79,18 @@ impl<'a> Side<'a> {
     ///
     /// # Errors
     ///
-    /// [`Fault::NotNow`] when patience ended; as [`lock_in_a_moment`].
-    pub(super) fn session(self, patience: Patience) -> Result<Session<'a, Payload>, Fault> {
+    /// [`Fault::NotNow`] when the time-out has passed; as [`lock_in_a_moment`].
+    pub(super) fn session(self, timeout: Timeout) -> Result<Session<'a, Payload>, Fault> {
         let rx = self.shared();
-        let guard = match rx.lock.lock(patience) {
-            Err(Fault::NotNow) if patience == Patience::Never => {
-                lock_in_a_moment(&rx.lock, &self.end.stuck, || rx.custody.is_waited_in())?
+        let guard = match rx.lock.lock(timeout) {
+            Err(Fault::NotNow) if timeout == Timeout::Never => {
+                lock_in_a_moment(&rx.lock, &self.end.stuck, || rx.reassembly.is_waited_in())?
             }
             outcome => outcome?,
         };
         // Again, since it may have been closed before this was in the lock.
         self.end.closing.check()?;
-        Session::new(guard, &rx.custody, &self.end.fragments)
+        Session::new(guard, &rx.reassembly, &self.end.fragments)
     }
 
     /// The descriptor to wait on.
@@ -121,14 +121,14 @@ impl<'a> Side<'a> {
         self.end.capacity()
     }
 
-    /// Who is sending, or last sent, a message in parts.
+    /// Who is sending, or last sent, a message in fragments.
     pub(super) fn sender(self) -> Option<Process> {
         self.end.page.shared().tx.sender.process()
     }
 
-    /// What the senders noted of their last message in parts.
+    /// What the senders noted of their last message in fragments.
     pub(super) fn senders_state(self) -> u32 {
-        // SYNC: sender-state. Whoever reads the note finds every part written before it.
+        // SYNC: sender-state. Whoever reads the note finds every fragment written before it.
         self.end.page.shared().tx.state.load(Ordering::Acquire)
     }
 
@@ -144,7 +144,7 @@ impl<'a> Side<'a> {
     /// Whether the sender of the last message in fragments has died inside it or taken it back.
     fn left(self) -> Option<u32> {
         let tx = &self.end.page.shared().tx;
-        let left = tx.hold().left_to_receivers(tx.lock.owner_has_died());
+        let left = tx.reservation().left_to_receivers(tx.lock.owner_has_died());
         matches!(left, message::ORPHANED | message::WITHDRAWN).then_some(left)
     }
 
@@ -222,7 +222,7 @@ impl<'a> Side<'a> {
                 self.has_met(header);
                 self.close_frame();
                 if header.ends_message() {
-                    shared.custody.end_residue();
+                    shared.reassembly.end_residue();
                 }
             }
             return Ok(Progress::Got(()));
@@ -244,7 +244,7 @@ impl<'a> Side<'a> {
         let mut reads = 0;
         while matched < EDGE {
             reads += 1;
-            if reads > READS_AT_ONCE {
+            if reads > READS_PER_CALL {
                 return Ok(Progress::Empty);
             }
             let mut bytes = [0; EDGE];
@@ -283,7 +283,7 @@ impl<'a> Side<'a> {
     /// The header of the frame at hand, once it is there.
     pub(super) fn header(self) -> Result<Progress<Header>, Fault> {
         let shared = self.shared();
-        for _ in 0..READS_AT_ONCE {
+        for _ in 0..READS_PER_CALL {
             let word = without_filler(shared.header.load(Ordering::Relaxed));
             shared.header.store(word, Ordering::Relaxed);
             let have = arrived(word);
@@ -312,7 +312,7 @@ impl<'a> Side<'a> {
     fn within_the_limit(self, header: Header) -> Result<Header, Fault> {
         let len = match header.kind {
             Kind::First => header.len,
-            Kind::Whole | Kind::Parcel => header.payload() as u64,
+            Kind::Whole | Kind::Ancillary => header.payload() as u64,
             _ => 0,
         };
         if len > self.end.message_max() {
@@ -345,7 +345,7 @@ impl<'a> Side<'a> {
                 // SAFETY: the slice is long enough.
                 unsafe { self.take_atomic(slice.as_mut_ptr(), len) }?;
             }
-            Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
+            Destination::Buffer(buffer) | Destination::WithDescriptors { bytes: buffer, .. } => {
                 buffer.clear();
                 buffer
                     .try_reserve(len)
@@ -392,10 +392,10 @@ impl<'a> Side<'a> {
         Ok(())
     }
 
-    /// Takes what is there of a part (or all of a last part) to the end of `bytes`.
+    /// Takes what is there of a fragment (or all of a last fragment) to the end of `bytes`.
     ///
-    /// A part without its trailer is one whose sender died; what follows says so.
-    pub(super) fn take_part(
+    /// A fragment without its trailer is one whose sender died; what follows says so.
+    pub(super) fn take_fragment(
         self,
         header: Header,
         payload: &mut Payload,
@@ -459,7 +459,7 @@ impl<'a> Side<'a> {
     ) -> Result<Progress<()>, Fault> {
         let mut bytes = Vec::new();
         *payload = Payload::default();
-        let outcome = self.take_part(header, payload, u64::MAX, &mut bytes);
+        let outcome = self.take_fragment(header, payload, u64::MAX, &mut bytes);
         *payload = Payload::default();
         outcome
     }

@@ -9,28 +9,28 @@ use nix::poll::PollFlags;
 
 use super::frame::{EDGE, Header, Kind};
 use super::reading::{Extent, Payload, Progress, Side};
-use super::{End, page, parcel};
-use crate::backend::lookout::Lookout;
+use super::{End, ancillary, page};
+use crate::backend::deadlock::DeadlockCheck;
 use crate::backend::{self, Fate, Look};
 use crate::error::Fault;
-use crate::ring::bearer;
-use crate::ring::custody::{Reassembly, Session, Turn};
 use crate::ring::destination::Destination;
-use crate::segment::layout::{Custody, Tally, message};
-use crate::sys::clock::Patience;
+use crate::ring::owner;
+use crate::ring::reassembly::{Reassembly, Session, Turn};
+use crate::segment::layout::{Counters, SharedReassembly, message};
+use crate::sys::clock::Timeout;
 use crate::sys::holders::Opposite;
 use crate::sys::process::{Life, Process};
 use crate::sys::socket;
-use crate::wait::crowd::Lead;
+use crate::wait::log::WaitLog;
+use crate::wait::poll_group::Lead;
 use crate::wait::sleep::AFTER_EXEC;
-use crate::wait::stay::Stay;
 
 /// How often a receiver inside a message looks whether the message's sender has died while others keep
 /// the pipe open, where the sender's process cannot be watched or has just died.
 const SENDER_LOOK: Duration = Duration::from_millis(20);
 
 /// Frames of nobody's message that are passed over before the caller looks at its deadline.
-const FRAMES_AT_ONCE: usize = 256;
+const FRAMES_PER_CALL: usize = 256;
 
 /// First and longest interval of looks at a message that is not whole yet, for one who leaves it in the pipe until it
 /// is: poll(2) would show its first bytes all the time.
@@ -60,18 +60,18 @@ impl Rx {
 
     fn take_more(&self, into: &mut Destination<'_>) -> Result<Option<usize>, Fault> {
         let side = Side::new(&self.end);
-        let (shared, tally) = (side.shared(), &self.end.page.shared().rx_tally);
-        let guard = shared.lock.lock(Patience::Never)?;
+        let (shared, counters) = (side.shared(), &self.end.page.shared().rx_counters);
+        let guard = shared.lock.lock(Timeout::Never)?;
         self.end.closing.check()?;
-        let mut session = Session::new(guard, &shared.custody, &self.end.fragments)?;
+        let mut session = Session::new(guard, &shared.reassembly, &self.end.fragments)?;
         if session.take_turn(|| side.is_untaken())? != Turn::Ours || session.is_open() {
             return Ok(None);
         }
         match next_for_us(side, &mut session)? {
             Progress::Got(header) if header.kind == Kind::Whole => {
                 let len = side.take_whole(header, into)?;
-                shared.custody.end_residue();
-                page::count(&shared.flow, tally, len);
+                shared.reassembly.end_residue();
+                page::count(&shared.totals, counters, len);
                 Ok(Some(len))
             }
             // All of it is there, so it comes whole.
@@ -82,7 +82,7 @@ impl Rx {
             {
                 match take(side, &mut session, into, false)? {
                     Attempt::Received(len) => {
-                        page::count(&shared.flow, tally, len);
+                        page::count(&shared.totals, counters, len);
                         Ok(Some(len))
                     }
                     _ => Ok(None),
@@ -96,39 +96,39 @@ impl Rx {
 /// One call that may have to wait.
 struct Call<'a> {
     side: Side<'a>,
-    patience: Patience,
-    stay: Stay,
+    timeout: Timeout,
+    wait_log: WaitLog,
     look_after: Duration,
     growth_look: Duration,
-    lookout: Lookout,
+    deadlock_check: DeadlockCheck,
     watch: Option<OwnedFd>,
     /// Kept from one sleep to the next.
     lead: Option<Lead<'a>>,
 }
 
 impl<'a> Call<'a> {
-    fn new(end: &'a End, patience: Patience) -> Self {
+    fn new(end: &'a End, timeout: Timeout) -> Self {
         Self {
             side: Side::new(end),
-            patience,
-            stay: Stay::default(),
-            look_after: bearer::FIRST_LOOK,
+            timeout,
+            wait_log: WaitLog::default(),
+            look_after: owner::FIRST_LOOK,
             growth_look: GROWTH_LOOKS.0,
-            lookout: Lookout::new(end.flags, patience),
+            deadlock_check: DeadlockCheck::new(end.flags, timeout),
             watch: None,
             lead: None,
         }
     }
 
-    fn tally(&self) -> &'a Tally {
-        &self.side.end.page.shared().rx_tally
+    fn counters(&self) -> &'a Counters {
+        &self.side.end.page.shared().rx_counters
     }
 
     fn recv(&mut self, into: &mut Destination<'_>) -> Result<usize, Fault> {
         let side = self.side;
-        let custody = &side.shared().custody;
+        let shared_reassembly = &side.shared().reassembly;
         // What fits the pipe is left there until it is whole, but by one who waits for nothing else.
-        let streams = self.patience == Patience::FOREVER;
+        let streams = self.timeout == Timeout::FOREVER;
         let mut session: Option<Session<'_, Payload>> = None;
         loop {
             side.end.closing.check()?;
@@ -139,45 +139,45 @@ impl<'a> Call<'a> {
                     None => continue,
                 },
             };
-            self.stay.settle(self.tally());
+            self.wait_log.settle(self.counters());
             match take(side, current, into, streams)? {
                 Attempt::Received(len) => {
-                    page::count(&side.shared().flow, self.tally(), len);
+                    page::count(&side.shared().totals, self.counters(), len);
                     return Ok(len);
                 }
                 Attempt::End => {
-                    parcel::sweep(side)?;
-                    return Err(current.end_of_file(custody, side.senders_state()));
+                    ancillary::sweep(side)?;
+                    return Err(current.end_of_file(shared_reassembly, side.senders_state()));
                 }
-                Attempt::Growing if self.patience.is_over() => return Err(Fault::NotNow),
+                Attempt::Growing if self.timeout.is_over() => return Err(Fault::NotNow),
                 Attempt::Growing => {
-                    self.stay.fall_asleep(self.tally());
+                    self.wait_log.fall_asleep(self.counters());
                     session = None;
                     self.wait_for_growth()?;
                     continue;
                 }
                 Attempt::Empty => {
                     side.has_met_all_cuts()?;
-                    parcel::sweep(side)?;
+                    ancillary::sweep(side)?;
                 }
             }
             if current.is_open() {
                 if let Some(left) = side.left_unfinished()? {
-                    current.close(custody);
+                    current.close(shared_reassembly);
                     if left == message::ORPHANED {
                         return Err(Fault::Aborted);
                     }
                 }
             }
-            if self.patience.is_over() {
+            if self.timeout.is_over() {
                 return Err(Fault::NotNow);
             }
             if current.is_open() {
-                self.stay.fall_asleep(self.tally());
-                custody.set_waiting(true);
+                self.wait_log.fall_asleep(self.counters());
+                shared_reassembly.set_waiting(true);
                 self.wait_inside()?;
-                custody.set_waiting(false);
-            } else if self.lookout.is_alone() {
+                shared_reassembly.set_waiting(false);
+            } else if self.deadlock_check.is_alone() {
                 return Err(Fault::Deadlock);
             } else if let Some(session) = session.take() {
                 self.rest(session)?;
@@ -188,8 +188,8 @@ impl<'a> Call<'a> {
     fn poll(&mut self) -> Result<bool, Fault> {
         let side = self.side;
         loop {
-            let mut session = side.session(self.patience)?;
-            self.stay.settle(self.tally());
+            let mut session = side.session(self.timeout)?;
+            self.wait_log.settle(self.counters());
             match session.take_turn(|| side.is_untaken())? {
                 Turn::Ours => {}
                 Turn::Lost => return Ok(true),
@@ -198,7 +198,7 @@ impl<'a> Call<'a> {
                         return Ok(true);
                     }
                     self.lead = None;
-                    session.wait_for(holder, self.patience, &mut self.look_after)?;
+                    session.wait_for(holder, self.timeout, &mut self.look_after)?;
                     continue;
                 }
             }
@@ -207,18 +207,18 @@ impl<'a> Call<'a> {
                 Look::Busy => true,
                 Look::NotYet | Look::Inside => false,
             };
-            if self.patience.is_over() {
+            if self.timeout.is_over() {
                 return Ok(false);
             }
             if is_growing {
-                self.stay.fall_asleep(self.tally());
+                self.wait_log.fall_asleep(self.counters());
                 drop(session);
                 self.wait_for_growth()?;
             } else if session.is_open() {
-                self.stay.fall_asleep(self.tally());
+                self.wait_log.fall_asleep(self.counters());
                 drop(session);
                 self.wait_inside()?;
-            } else if self.lookout.is_alone() {
+            } else if self.deadlock_check.is_alone() {
                 return Ok(true);
             } else {
                 self.rest(session)?;
@@ -229,11 +229,11 @@ impl<'a> Call<'a> {
     /// Takes the lock and the turn; `None` where the caller looks again.
     fn begin(&mut self) -> Result<Option<Session<'a, Payload>>, Fault> {
         let side = self.side;
-        let mut session = side.session(self.patience)?;
+        let mut session = side.session(self.timeout)?;
         match session.take_turn(|| side.is_untaken())? {
             Turn::Ours => {}
             Turn::Lost => {
-                side.shared().custody.report_lost();
+                side.shared().reassembly.report_lost();
                 return Err(Fault::Aborted);
             }
             Turn::Held(holder) => {
@@ -241,7 +241,7 @@ impl<'a> Call<'a> {
                     return Err(Fault::Disconnected);
                 }
                 self.lead = None;
-                session.wait_for(holder, self.patience, &mut self.look_after)?;
+                session.wait_for(holder, self.timeout, &mut self.look_after)?;
                 return Ok(None);
             }
         }
@@ -251,17 +251,17 @@ impl<'a> Call<'a> {
     /// Waits for bytes outside of a message, without the lock.
     fn rest(&mut self, session: Session<'a, Payload>) -> Result<(), Fault> {
         let end = self.side.end;
-        if self.lookout.is_due() {
+        if self.deadlock_check.is_due() {
             drop(session);
-            self.watch = self.lookout.look(end.opposite()?)?;
+            self.watch = self.deadlock_check.look(end.opposite()?)?;
             return Ok(());
         }
-        self.stay.fall_asleep(self.tally());
+        self.wait_log.fall_asleep(self.counters());
         drop(session);
         let also = self.watch.as_ref().map(AsFd::as_fd);
-        let deadline = self.patience.deadline();
-        let crowd = &end.crowd;
-        crowd
+        let deadline = self.timeout.deadline();
+        let poll_group = &end.poll_group;
+        poll_group
             .wait(
                 &mut self.lead,
                 end.pipe(),
@@ -269,25 +269,26 @@ impl<'a> Call<'a> {
                 also,
                 deadline,
             )
-            .inspect_err(|_| self.stay.break_off(self.tally()))?;
-        self.lookout.forget();
+            .inspect_err(|_| self.wait_log.break_off(self.counters()))?;
+        self.deadlock_check.forget();
         Ok(())
     }
 
     /// Waits a little for more of a message that stays in the pipe until it is whole, without the lock.
     fn wait_for_growth(&mut self) -> Result<(), Fault> {
         self.lead = None;
-        let deadline = self.patience.deadline().at_most(self.growth_look);
+        let deadline = self.timeout.deadline().at_most(self.growth_look);
         self.growth_look = (self.growth_look * 2).min(GROWTH_LOOKS.1);
         socket::wait(self.side.pipe(), PollFlags::empty(), None, deadline)
-            .inspect_err(|_| self.stay.break_off(self.tally()))?;
+            .inspect_err(|_| self.wait_log.break_off(self.counters()))?;
         Ok(())
     }
 
     /// Waits for more of the message that this process is inside.
     fn wait_inside(&mut self) -> Result<(), Fault> {
         self.lead = None;
-        wait_inside(self.side, self.patience).inspect_err(|_| self.stay.break_off(self.tally()))
+        wait_inside(self.side, self.timeout)
+            .inspect_err(|_| self.wait_log.break_off(self.counters()))
     }
 }
 
@@ -299,7 +300,7 @@ pub(super) fn look(side: Side<'_>, reassembly: &mut Reassembly<Payload>) -> Resu
             Extent::Growing => return Ok(Look::Busy),
             Extent::Whole | Extent::Unclear => true,
         },
-        // Of a part whose header has been taken there may be nothing more yet.
+        // Of a fragment whose header has been taken there may be nothing more yet.
         Progress::Got(header) if header.is_atomic() || side.has_bytes()? => true,
         Progress::End => true,
         Progress::Got(_) | Progress::Empty => {
@@ -316,8 +317,8 @@ pub(super) fn look(side: Side<'_>, reassembly: &mut Reassembly<Payload>) -> Resu
 }
 
 /// Waits for more of the message that this process is inside, or for its sender's death.
-fn wait_inside(side: Side<'_>, patience: Patience) -> Result<(), Fault> {
-    let deadline = patience.deadline();
+fn wait_inside(side: Side<'_>, timeout: Timeout) -> Result<(), Fault> {
+    let deadline = timeout.deadline();
     let (watch, deadline) = match side.sender().map(Process::watch).transpose()? {
         Some(Life::Alive(watch)) => (Some(watch), deadline.at_most(AFTER_EXEC)),
         _ => (None, deadline.at_most(SENDER_LOOK)),
@@ -348,8 +349,8 @@ fn next_for_us(
     side: Side<'_>,
     reassembly: &mut Reassembly<Payload>,
 ) -> Result<Progress<Header>, Fault> {
-    let custody = &side.shared().custody;
-    for _ in 0..FRAMES_AT_ONCE {
+    let shared_reassembly = &side.shared().reassembly;
+    for _ in 0..FRAMES_PER_CALL {
         match side.find_frame(reassembly.is_open())? {
             Progress::Got(()) => {}
             Progress::Empty => return Ok(Progress::Empty),
@@ -360,17 +361,17 @@ fn next_for_us(
             other => return Ok(other),
         };
         match header.kind {
-            Kind::Whole | Kind::First | Kind::Parcel if reassembly.is_open() => {
+            Kind::Whole | Kind::First | Kind::Ancillary if reassembly.is_open() => {
                 return Err(Fault::Corrupted);
             }
-            Kind::Whole | Kind::First | Kind::Parcel => return Ok(Progress::Got(header)),
-            Kind::Died | Kind::Part | Kind::Last if reassembly.is_open() => {
+            Kind::Whole | Kind::First | Kind::Ancillary => return Ok(Progress::Got(header)),
+            Kind::Died | Kind::Fragment | Kind::Last if reassembly.is_open() => {
                 return Ok(Progress::Got(header));
             }
-            Kind::Part | Kind::Last if !custody.has_residue() => {
+            Kind::Fragment | Kind::Last if !shared_reassembly.has_residue() => {
                 return Err(Fault::Corrupted);
             }
-            Kind::Part | Kind::Last | Kind::Died | Kind::Withdrawn => {}
+            Kind::Fragment | Kind::Last | Kind::Died | Kind::Withdrawn => {}
         }
         match side.skip_payload(header, &mut reassembly.progress)? {
             Progress::Got(()) => {}
@@ -379,18 +380,18 @@ fn next_for_us(
         }
         side.has_met(header);
         if header.ends_message() {
-            end_message(reassembly, custody);
+            end_message(reassembly, shared_reassembly);
         }
     }
     Ok(Progress::Empty)
 }
 
 /// The message at hand, or the rest of one, is over.
-fn end_message(reassembly: &mut Reassembly<Payload>, custody: &Custody) {
+fn end_message(reassembly: &mut Reassembly<Payload>, shared_reassembly: &SharedReassembly) {
     if reassembly.is_open() {
-        reassembly.close(custody);
+        reassembly.close(shared_reassembly);
     } else {
-        custody.end_residue();
+        shared_reassembly.end_residue();
     }
 }
 
@@ -402,7 +403,7 @@ fn take(
     into: &mut Destination<'_>,
     streams: bool,
 ) -> Result<Attempt, Fault> {
-    let custody = &side.shared().custody;
+    let shared_reassembly = &side.shared().reassembly;
     let mut taken = 0;
     loop {
         let header = match next_for_us(side, reassembly)? {
@@ -413,12 +414,12 @@ fn take(
         match header.kind {
             Kind::Whole => {
                 let len = side.take_whole(header, into)?;
-                custody.end_residue();
+                shared_reassembly.end_residue();
                 return Ok(Attempt::Received(len));
             }
-            Kind::Parcel => {
-                let taken = parcel::take(side, header, &mut reassembly.progress, into)?;
-                custody.end_residue();
+            Kind::Ancillary => {
+                let taken = ancillary::take(side, header, &mut reassembly.progress, into)?;
+                shared_reassembly.end_residue();
                 if let Some(len) = taken {
                     return Ok(Attempt::Received(len));
                 }
@@ -427,24 +428,26 @@ fn take(
                 if !streams && side.extent(header.len)? == Extent::Growing {
                     return Ok(Attempt::Growing);
                 }
-                custody.end_residue();
-                reassembly.begin(custody, header.len, into)?;
+                shared_reassembly.end_residue();
+                reassembly.begin(shared_reassembly, header.len, into)?;
                 side.take_nothing(header)?;
                 reassembly.has_begun();
             }
             Kind::Died | Kind::Withdrawn => {
                 side.take_nothing(header)?;
                 side.has_met(header);
-                reassembly.close(custody);
+                reassembly.close(shared_reassembly);
                 return Err(Fault::Aborted);
             }
-            Kind::Part | Kind::Last => {
+            Kind::Fragment | Kind::Last => {
                 let (total, bytes, payload) = reassembly.arriving(into)?;
-                match side.take_part(header, payload, total, bytes)? {
+                match side.take_fragment(header, payload, total, bytes)? {
                     Progress::Got(()) if header.kind == Kind::Last => {
-                        return reassembly.finish(custody, into).map(Attempt::Received);
+                        return reassembly
+                            .finish(shared_reassembly, into)
+                            .map(Attempt::Received);
                     }
-                    // With its edges, since a liar's parts may have nothing else.
+                    // With its edges, since a liar's fragments may have nothing else.
                     Progress::Got(()) => taken += header.payload() + 2 * EDGE,
                     Progress::Empty => return Ok(Attempt::Empty),
                     Progress::End => return Ok(Attempt::End),
@@ -460,20 +463,20 @@ fn take(
 }
 
 impl backend::Rx for Rx {
-    fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+    fn recv(&mut self, mut into: Destination<'_>, timeout: Timeout) -> Result<usize, Fault> {
         self.fate.check(&self.end.closing)?;
         let _ended = self.end.ended_by_close();
-        let outcome = Call::new(&self.end, patience).recv(&mut into);
+        let outcome = Call::new(&self.end, timeout).recv(&mut into);
         if matches!(outcome, Err(Fault::Aborted)) {
-            self.end.page.shared().rx_tally.count_aborted();
+            self.end.page.shared().rx_counters.count_aborted();
         }
         self.fate.seal(&self.end.closing, outcome)
     }
 
-    fn poll(&mut self, patience: Patience) -> Result<bool, Fault> {
+    fn poll(&mut self, timeout: Timeout) -> Result<bool, Fault> {
         self.fate.check(&self.end.closing)?;
         let _ended = self.end.ended_by_close();
-        match Call::new(&self.end, patience).poll() {
+        match Call::new(&self.end, timeout).poll() {
             Err(Fault::NotNow | Fault::Busy) if !self.end.closing.is_closed() => Ok(false),
             outcome => self.fate.seal(&self.end.closing, outcome),
         }

@@ -5,15 +5,14 @@
 
 use std::io::IoSlice;
 
-use super::frame::{ATOMIC_PAYLOAD, EDGE, Header, Kind, part_payload};
+use super::frame::{ATOMIC_PAYLOAD, EDGE, Header, Kind, fragment_payload};
 use super::page;
 use super::tx::{Side, Tx};
 use crate::backend::Progress;
 use crate::error::Fault;
-use crate::ring::custody;
-use crate::ring::hold::not_the_holder;
+use crate::ring::reservation::not_the_holder;
 use crate::sync::Ordering;
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 
 impl Tx {
     /// Sends more of `bytes`, a message that does not fit an atomic frame.
@@ -35,18 +34,18 @@ impl Tx {
     fn step(&self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
         let side = Side {
             end: &self.end,
-            patience: Patience::Never,
+            timeout: Timeout::Never,
         };
         let shared = self.end.page.shared();
-        let (tx, tally) = (&shared.tx, &shared.tx_tally);
+        let (tx, counters) = (&shared.tx, &shared.tx_counters);
         let _guard = side.lock()?;
         if !progress.has_begun {
             if side.holder_but(self.id)?.is_some() {
                 return Err(Fault::NotNow);
             }
             side.make_good()?;
-            tally.note_length(bytes.len());
-            tx.hold().take_to_send(self.id)?;
+            counters.note_length(bytes.len());
+            tx.reservation().take_to_send(self.id)?;
             let header = Header {
                 kind: Kind::First,
                 len: bytes.len() as u64,
@@ -54,23 +53,23 @@ impl Tx {
             match side.write_atomic(header, &[]) {
                 Ok(true) => progress.has_begun = true,
                 Ok(false) => {
-                    tx.hold().message_is_whole();
+                    tx.reservation().message_is_whole();
                     return Err(Fault::NotNow);
                 }
                 Err(fault) => {
-                    tx.hold().message_is_whole();
+                    tx.reservation().message_is_whole();
                     return Err(fault);
                 }
             }
-        } else if !tx.hold().step(self.id) {
+        } else if !tx.reservation().step(self.id) {
             return Err(not_the_holder("message"));
         }
         if let Err(fault) = side.write_what_fits(bytes, progress) {
-            tx.hold().has_stepped();
+            tx.reservation().has_stepped();
             return Err(fault);
         }
-        tx.hold().message_is_whole();
-        page::count(&tx.flow, tally, bytes.len());
+        tx.reservation().message_is_whole();
+        page::count(&tx.totals, counters, bytes.len());
         Ok(())
     }
 
@@ -80,15 +79,15 @@ impl Tx {
             return;
         }
         let shared = self.end.page.shared();
-        let hold = shared.tx.hold();
-        if !hold.is_our_message(self.id) {
+        let reservation = shared.tx.reservation();
+        if !reservation.is_our_message(self.id) {
             return;
         }
-        shared.tx_tally.count_aborted();
+        shared.tx_counters.count_aborted();
         // Before the lock, so that who cannot have it keeps nobody out.
-        hold.let_go();
-        if let Ok(_guard) = shared.tx.lock.lock(custody::farewell()) {
-            hold.tidy_up();
+        reservation.let_go();
+        if let Ok(_guard) = shared.tx.lock.lock(Timeout::closing()) {
+            reservation.tidy_up();
         }
     }
 }
@@ -104,7 +103,7 @@ impl Side<'_> {
                 return Err(Fault::NotNow);
             }
             if progress.fragment == 0 {
-                progress.fragment = part_payload(capacity).min(body.len() - progress.sent);
+                progress.fragment = fragment_payload(capacity).min(body.len() - progress.sent);
                 progress.written = 0;
             }
             self.write_fragment(&body[progress.sent..][..progress.fragment], progress)?;
@@ -126,24 +125,24 @@ impl Side<'_> {
     fn write_fragment(self, payload: &[u8], progress: &mut Progress) -> Result<(), Fault> {
         let in_flight = &self.end.page.shared().tx.in_flight;
         let header = Header {
-            kind: Kind::Part,
+            kind: Kind::Fragment,
             len: payload.len() as u64,
         }
         .encode();
         let trailer = self.end.page.cookie().to_ne_bytes();
         let whole = payload.len() + 2 * EDGE;
-        let mut parts = [
+        let mut slices = [
             IoSlice::new(&header),
             IoSlice::new(payload),
             IoSlice::new(&trailer),
         ];
-        let mut parts = &mut parts[..];
-        IoSlice::advance_slices(&mut parts, progress.written);
+        let mut slices = &mut slices[..];
+        IoSlice::advance_slices(&mut slices, progress.written);
         while progress.written < whole {
             // Never less than what would be missing after a death here.
             in_flight.store((whole - progress.written) as u64, Ordering::Relaxed);
-            let written = self.write(parts)?.ok_or(Fault::NotNow)?;
-            IoSlice::advance_slices(&mut parts, written);
+            let written = self.write(slices)?.ok_or(Fault::NotNow)?;
+            IoSlice::advance_slices(&mut slices, written);
             progress.written += written;
         }
         in_flight.store(0, Ordering::Relaxed);

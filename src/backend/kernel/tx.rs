@@ -7,26 +7,26 @@ use std::sync::Arc;
 use nix::poll::PollFlags;
 
 use super::frame::{
-    ATOMIC_PAYLOAD, EDGE, Header, Kind, PART_PAYLOAD, longest_for, part_payload, slots_for,
+    ATOMIC_PAYLOAD, EDGE, FRAGMENT_PAYLOAD, Header, Kind, fragment_payload, longest_for, slots_for,
 };
 use super::{End, page};
 use crate::backend::{self, Fate};
 use crate::error::Fault;
-use crate::ring::bearer;
 use crate::ring::contention::lock_in_a_moment;
-use crate::ring::hold;
 use crate::ring::lock::Guard;
+use crate::ring::owner;
 use crate::ring::payload::{Payload, Pieces};
+use crate::ring::reservation;
 use crate::segment::layout::message;
 use crate::sync::Ordering;
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::holders::Opposite;
 use crate::sys::memory::page_size;
 use crate::sys::pipe;
 use crate::sys::process::Process;
 use crate::sys::socket::{self, Readiness};
-use crate::wait::crowd::Lead;
-use crate::wait::stay::Stay;
+use crate::wait::log::WaitLog;
+use crate::wait::poll_group::Lead;
 
 /// One handle to the sending side.
 pub(crate) struct Tx {
@@ -43,7 +43,7 @@ pub(crate) struct Tx {
 #[derive(Clone, Copy)]
 pub(super) struct Side<'a> {
     pub(super) end: &'a End,
-    pub(super) patience: Patience,
+    pub(super) timeout: Timeout,
 }
 
 impl Tx {
@@ -51,36 +51,36 @@ impl Tx {
         Self {
             end,
             fate: Fate::Open,
-            id: hold::new_end(),
+            id: reservation::new_end(),
             #[cfg(feature = "tokio")]
             may_hold: false,
         }
     }
 
-    fn send_once(&self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
+    fn send_once(&self, bytes: &[u8], timeout: Timeout) -> Result<(), Fault> {
         let side = Side {
             end: &self.end,
-            patience,
+            timeout,
         };
         let shared = self.end.page.shared();
         let tx = &shared.tx;
-        let mut stay = Stay::default();
-        let mut look_after = bearer::FIRST_LOOK;
+        let mut wait_log = WaitLog::default();
+        let mut look_after = owner::FIRST_LOOK;
         let mut lead = None;
         loop {
             let guard = side.lock()?;
-            stay.settle(&shared.tx_tally);
+            wait_log.settle(&shared.tx_counters);
             if let Some(holder) = side.holder_but(self.id)? {
                 lead = None;
-                tx.hold()
-                    .wait_for(holder, guard, patience, &mut look_after)?;
+                tx.reservation()
+                    .wait_for(holder, guard, timeout, &mut look_after)?;
                 continue;
             }
             side.make_good()?;
-            shared.tx_tally.note_length(bytes.len());
+            shared.tx_counters.note_length(bytes.len());
             if bytes.len() > ATOMIC_PAYLOAD {
-                side.send_in_parts(bytes)?;
-                page::count(&tx.flow, &shared.tx_tally, bytes.len());
+                side.send_in_fragments(bytes)?;
+                page::count(&tx.totals, &shared.tx_counters, bytes.len());
                 return Ok(());
             }
             if side.write_atomic(
@@ -90,16 +90,16 @@ impl Tx {
                 },
                 bytes,
             )? {
-                page::count(&tx.flow, &shared.tx_tally, bytes.len());
+                page::count(&tx.totals, &shared.tx_counters, bytes.len());
                 return Ok(());
             }
-            if !patience.is_over() {
-                stay.fall_asleep(&shared.tx_tally);
+            if !timeout.is_over() {
+                wait_log.fall_asleep(&shared.tx_counters);
             }
             // Others may send while we wait for room.
             drop(guard);
             side.wait_for_room(&mut lead)
-                .inspect_err(|_| stay.break_off(&shared.tx_tally))?;
+                .inspect_err(|_| wait_log.break_off(&shared.tx_counters))?;
         }
     }
 }
@@ -110,13 +110,13 @@ impl<'a> Side<'a> {
     ///
     /// # Errors
     ///
-    /// [`Fault::NotNow`] when patience ended; for a call that may not wait, where another sender is inside a message in
+    /// [`Fault::NotNow`] when the time-out has passed; for a call that may not wait, where another sender is inside a message in
     /// fragments, which is until receivers make room.
     pub(super) fn lock(self) -> Result<Guard<'a>, Fault> {
         let tx = &self.end.page.shared().tx;
         let is_kept = || tx.state.load(Ordering::Relaxed) == message::WAITING;
-        let guard = match tx.lock.lock(self.patience) {
-            Err(Fault::NotNow) if self.patience == Patience::Never => {
+        let guard = match tx.lock.lock(self.timeout) {
+            Err(Fault::NotNow) if self.timeout == Timeout::Never => {
                 match lock_in_a_moment(&tx.lock, &self.end.stuck, is_kept) {
                     // Whatever room there is, it is not for this call.
                     Err(Fault::Busy) => Err(Fault::NotNow),
@@ -142,7 +142,7 @@ impl<'a> Side<'a> {
 
     /// Finds out whether the end `id` may send: the process of another one that is inside a message in steps.
     pub(super) fn holder_but(self, id: u64) -> Result<Option<u32>, Fault> {
-        let holder = self.end.page.shared().tx.hold().holder_but(id)?;
+        let holder = self.end.page.shared().tx.reservation().holder_but(id)?;
         if holder.is_some() && socket::is_hung_up(self.end.pipe())? {
             return Err(Fault::Disconnected);
         }
@@ -153,16 +153,16 @@ impl<'a> Side<'a> {
     pub(super) fn write_atomic(self, header: Header, payload: &[u8]) -> Result<bool, Fault> {
         let header = header.encode();
         let trailer = self.end.page.cookie().to_ne_bytes();
-        let parts = [
+        let slices = [
             IoSlice::new(&header),
             IoSlice::new(payload),
             IoSlice::new(&trailer),
         ];
-        Ok(self.write(&parts)?.is_some())
+        Ok(self.write(&slices)?.is_some())
     }
 
-    pub(super) fn write(self, parts: &[IoSlice<'_>]) -> Result<Option<usize>, Fault> {
-        pipe::write(self.end.pipe(), parts).map_err(|error| match error.kind() {
+    pub(super) fn write(self, slices: &[IoSlice<'_>]) -> Result<Option<usize>, Fault> {
+        pipe::write(self.end.pipe(), slices).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Fault::Disconnected,
             _ => Fault::Io(error),
         })
@@ -171,23 +171,23 @@ impl<'a> Side<'a> {
     /// Waits until a slot is free, or until it is for this thread to look. Without the lock.
     pub(super) fn wait_for_room(self, lead: &mut Option<Lead<'a>>) -> Result<(), Fault> {
         let (pipe, deadline) = (self.end.pipe(), self.deadline()?);
-        let crowd = &self.end.crowd;
-        unless_broken(crowd.wait(lead, pipe, PollFlags::POLLOUT, None, deadline)?)
+        let poll_group = &self.end.poll_group;
+        unless_broken(poll_group.wait(lead, pipe, PollFlags::POLLOUT, None, deadline)?)
     }
 
     fn deadline(self) -> Result<Deadline, Fault> {
-        match self.patience {
-            Patience::Until(deadline) if !deadline.passed() => Ok(deadline),
+        match self.timeout {
+            Timeout::Until(deadline) if !deadline.passed() => Ok(deadline),
             _ => Err(Fault::NotNow),
         }
     }
 
     /// Waits until a slot is free, keeping the lock.
     fn wait_under_lock(self) -> Result<(), Fault> {
-        let tally = &self.end.page.shared().tx_tally;
-        let mut stay = Stay::default();
-        if !self.patience.is_over() {
-            stay.fall_asleep(tally);
+        let counters = &self.end.page.shared().tx_counters;
+        let mut wait_log = WaitLog::default();
+        if !self.timeout.is_over() {
+            wait_log.fall_asleep(counters);
         }
         let state = &self.end.page.shared().tx.state;
         let before = state.load(Ordering::Relaxed);
@@ -201,39 +201,39 @@ impl<'a> Side<'a> {
         if before == message::OPEN {
             self.set_state(before);
         }
-        stay.settle(tally);
+        wait_log.settle(counters);
         unless_broken(found?)
     }
 
     /// Writes a frame or filler by as many writes as it takes.
-    fn write_all(self, mut parts: &mut [IoSlice<'_>]) -> Result<(), Fault> {
+    fn write_all(self, mut slices: &mut [IoSlice<'_>]) -> Result<(), Fault> {
         loop {
-            match self.write(parts)? {
-                Some(written) => IoSlice::advance_slices(&mut parts, written),
+            match self.write(slices)? {
+                Some(written) => IoSlice::advance_slices(&mut slices, written),
                 None => self.wait_under_lock()?,
             }
-            if parts.is_empty() {
+            if slices.is_empty() {
                 return Ok(());
             }
         }
     }
 
     /// Writes a frame that may take more than one write, noting that it is under way.
-    fn write_part(self, payload: &[u8]) -> Result<(), Fault> {
+    fn write_whole_fragment(self, payload: &[u8]) -> Result<(), Fault> {
         let in_flight = &self.end.page.shared().tx.in_flight;
         let header = Header {
-            kind: Kind::Part,
+            kind: Kind::Fragment,
             len: payload.len() as u64,
         }
         .encode();
         let trailer = self.end.page.cookie().to_ne_bytes();
         in_flight.store((payload.len() + 2 * EDGE) as u64, Ordering::Relaxed);
-        let mut parts = [
+        let mut slices = [
             IoSlice::new(&header),
             IoSlice::new(payload),
             IoSlice::new(&trailer),
         ];
-        self.write_all(&mut parts)?;
+        self.write_all(&mut slices)?;
         in_flight.store(0, Ordering::Relaxed);
         Ok(())
     }
@@ -246,24 +246,24 @@ impl<'a> Side<'a> {
         Ok(())
     }
 
-    fn send_in_parts(self, bytes: &[u8]) -> Result<(), Fault> {
-        if self.patience == Patience::Never {
+    fn send_in_fragments(self, bytes: &[u8]) -> Result<(), Fault> {
+        if self.timeout == Timeout::Never {
             self.check_room_for(bytes.len())?;
         }
         self.end.page.shared().tx.sender.note(Process::current()?);
         self.set_state(message::OPEN);
-        let outcome = self.write_parts(bytes);
+        let outcome = self.write_fragments(bytes);
         // What the next sender has to make good is noted; a disconnected pipe has no next.
         self.set_state(if outcome.is_ok() {
             message::WHOLE
         } else {
-            self.end.page.shared().tx_tally.count_aborted();
+            self.end.page.shared().tx_counters.count_aborted();
             message::WITHDRAWN
         });
         outcome
     }
 
-    fn write_parts(self, bytes: &[u8]) -> Result<(), Fault> {
+    fn write_fragments(self, bytes: &[u8]) -> Result<(), Fault> {
         self.write_frame(
             Header {
                 kind: Kind::First,
@@ -272,8 +272,8 @@ impl<'a> Side<'a> {
             &[],
         )?;
         let (body, last) = bytes.split_at(bytes.len() - ATOMIC_PAYLOAD);
-        for part in body.chunks(part_payload(self.end.capacity())) {
-            self.write_part(part)?;
+        for fragment in body.chunks(fragment_payload(self.end.capacity())) {
+            self.write_whole_fragment(fragment)?;
         }
         self.write_frame(
             Header {
@@ -284,7 +284,7 @@ impl<'a> Side<'a> {
         )
     }
 
-    /// Whether a message in parts fits now without waiting. The kernel tells only how many bytes are
+    /// Whether a message in fragments fits now without waiting. The kernel tells only how many bytes are
     /// in the pipe; in the worst case they take twice as many slots, so this may say no too early.
     fn check_room_for(self, len: usize) -> Result<(), Fault> {
         let capacity = self.end.capacity();
@@ -324,7 +324,7 @@ impl<'a> Side<'a> {
             return Ok(());
         }
         let mut missing = tx.in_flight.load(Ordering::Relaxed);
-        if missing > (PART_PAYLOAD + 2 * EDGE) as u64 {
+        if missing > (FRAGMENT_PAYLOAD + 2 * EDGE) as u64 {
             return Err(Fault::Corrupted);
         }
         while missing > 0 {
@@ -343,7 +343,7 @@ impl<'a> Side<'a> {
         // SYNC: sender-state. Whoever finds no cut in it finds the number.
         tx.state.store(message::WHOLE, Ordering::Release);
         if state != message::WITHDRAWN {
-            self.end.page.shared().tx_tally.count_aborted();
+            self.end.page.shared().tx_counters.count_aborted();
         }
         Ok(())
     }
@@ -369,16 +369,16 @@ fn unless_broken(found: Readiness) -> Result<(), Fault> {
 }
 
 impl backend::Tx for Tx {
-    fn send(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
+    fn send(&mut self, bytes: &[u8], timeout: Timeout) -> Result<(), Fault> {
         self.fate.check(&self.end.closing)?;
         let _ended = self.end.ended_by_close();
-        let outcome = self.send_once(bytes, patience);
+        let outcome = self.send_once(bytes, timeout);
         self.fate.seal(&self.end.closing, outcome)
     }
 
     /// Gathers the pieces first: what a frame takes is bounded by what the kernel writes at once, and one copy
     /// more is little beside its two.
-    fn send_pieces(&mut self, pieces: Pieces<'_>, patience: Patience) -> Result<(), Fault> {
+    fn send_pieces(&mut self, pieces: Pieces<'_>, timeout: Timeout) -> Result<(), Fault> {
         let mut message = Vec::new();
         message
             .try_reserve_exact(pieces.len())
@@ -386,7 +386,7 @@ impl backend::Tx for Tx {
         pieces
             .slices()
             .for_each(|piece| message.extend_from_slice(piece));
-        self.send(&message, patience)
+        self.send(&message, timeout)
     }
 
     fn try_clone(&self) -> io::Result<Self> {

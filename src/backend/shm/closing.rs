@@ -4,10 +4,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::{End, Rx, Tx, parts, tx, view};
+use super::{End, Rx, Tx, fragments, tx, view};
 use crate::backend::closing::Closable;
-use crate::ring::custody;
 use crate::ring::lock::Guard;
+use crate::ring::reassembly;
 use crate::segment::layout::{Event, SideLock};
 use crate::sync::kill_point;
 use crate::sys::closing::Closing;
@@ -19,7 +19,7 @@ impl End {
         EndedByClose::of(self)
     }
 
-    /// Closes this process's life-line and socket for parcels, whatever handles there are. `settle` makes good what the
+    /// Closes this process's life-line and ancillary socket, whatever handles there are. `settle` makes good what the
     /// lock's last owner left, and tells the other side what calls of this process have done.
     fn close<'a>(
         &'a self,
@@ -27,11 +27,11 @@ impl End {
         settle: impl FnOnce(Option<&Guard<'a>>),
         own_ring: &Event,
     ) -> io::Result<()> {
-        let parcels = self.parcels.as_ref().map(AsFd::as_fd);
+        let ancillary = self.ancillary.as_ref().map(AsFd::as_fd);
         let side = Closable {
             closing: &self.closing,
             lock,
-            fds: [Some(self.socket()), parcels]
+            fds: [Some(self.socket()), ancillary]
                 .into_iter()
                 .flatten()
                 .collect(),
@@ -58,10 +58,10 @@ impl End {
     /// Gives up the message that this process is inside, if any.
     pub(super) fn abandon(&self) {
         let view = view::View::new(self);
-        let lock = |patience| view.reader.control.rx.lock.lock(patience);
-        custody::abandon(view.custody(), &self.fragments, lock, || {
+        let lock = |timeout| view.reader.control.rx.lock.lock(timeout);
+        reassembly::abandon(view.reassembly(), &self.fragments, lock, || {
             // What is wrong with the ring is for others to report.
-            let _ = parts::skip_residue(view);
+            let _ = fragments::skip_residue(view);
         });
     }
 }

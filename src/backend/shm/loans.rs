@@ -1,6 +1,6 @@
 //! Messages written and read where they lie in the ring.
 //!
-//! The end holds its side meanwhile (`ring::hold`). A message of more than one record, or beside one that was cut
+//! The end holds its side meanwhile (`ring::reservation`). A message of more than one record, or beside one that was cut
 //! short, is not for these; the caller then goes by way of private memory.
 
 use super::rx::Rx;
@@ -9,14 +9,13 @@ use super::tx::{self, Tx};
 use super::view::View;
 use crate::backend::Fate;
 use crate::error::Fault;
-use crate::ring::custody;
-use crate::ring::hold::{Hold, not_the_holder};
-use crate::ring::latch;
 use crate::ring::place::InRing;
 use crate::ring::record::{HEADER, span_of};
+use crate::ring::reservation::{Reservation, not_the_holder};
+use crate::ring::state_word;
 use crate::segment::layout::message;
 use crate::sync::{Ordering, full_fence};
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 
 /// Where a record lies, or will.
 #[derive(Clone, Copy)]
@@ -35,11 +34,7 @@ impl Loan {
 impl Tx {
     /// Holds the side with room for a message of `len` bytes, waiting for both; `None` if it cannot be written in
     /// place.
-    pub(crate) fn reserve(
-        &mut self,
-        len: usize,
-        patience: Patience,
-    ) -> Result<Option<Loan>, Fault> {
+    pub(crate) fn reserve(&mut self, len: usize, timeout: Timeout) -> Result<Option<Loan>, Fault> {
         self.fate.check(&self.end.closing)?;
         if len > self.end.rules.record_max() {
             return Ok(None);
@@ -48,17 +43,17 @@ impl Tx {
             tx::View::new(&self.end).note_length(&mut self.noted, len);
         }
         let id = self.id;
-        let outcome = self.when_there_is_room(span_of(len), patience, |view, _, _| {
+        let outcome = self.when_there_is_room(span_of(len), timeout, |view, _, _| {
             let control = view.writer.control;
-            if latch::state(&control.tx.state, Ordering::Relaxed) != message::WHOLE {
+            if state_word::state(&control.tx.state, Ordering::Relaxed) != message::WHOLE {
                 return Ok(None);
             }
-            let hold = Hold::of_tx(control);
-            hold.take(id)?;
+            let reservation = Reservation::of_tx(control);
+            reservation.take(id)?;
             // What is written in place may not be committed.
             view.writer.unclaim();
             let position = control.tx.tail.load(Ordering::Relaxed);
-            hold.is_lent();
+            reservation.is_lent();
             Ok(Some(Loan { position, len }))
         });
         let outcome = self.seal(outcome);
@@ -87,27 +82,27 @@ impl Tx {
         let _ended = self.end.ended_by_close();
         let view = tx::View::new(&self.end);
         let writer = view.writer;
-        let hold = Hold::of_tx(writer.control);
-        let guard = writer.control.tx.lock.lock(Patience::FOREVER)?;
+        let reservation = Reservation::of_tx(writer.control);
+        let guard = writer.control.tx.lock.lock(Timeout::FOREVER)?;
         if guard.owner_died() {
             writer.recover()?;
         }
         self.end.closing.check()?;
-        if !hold.is_ours(self.id) {
+        if !reservation.is_ours(self.id) {
             return Err(not_the_holder("slot"));
         }
         if writer.control.tx.tail.load(Ordering::Relaxed) != loan.position {
-            hold.give_back();
+            reservation.give_back();
             return Err(Fault::Corrupted);
         }
         let gone = view.is_disconnected_in_passing(&mut self.life_line);
         if !matches!(gone, Ok(false)) {
-            hold.give_back();
+            reservation.give_back();
             gone?;
             return Err(Fault::Disconnected);
         }
         writer.publish_in_place(loan.position, loan.len);
-        hold.give_back();
+        reservation.give_back();
         let told = view.ring();
         view.show_readiness_if_watched();
         drop(guard);
@@ -120,20 +115,20 @@ impl Tx {
     pub(crate) fn give_back(&mut self) {
         self.may_hold = false;
         let control = self.end.control();
-        let hold = Hold::of_tx(control);
-        if !hold.is_ours(self.id) {
+        let reservation = Reservation::of_tx(control);
+        if !reservation.is_ours(self.id) {
             return;
         }
         // Before the lock, so that who cannot have it keeps nobody out.
-        hold.let_go();
-        let Ok(guard) = control.tx.lock.lock(custody::farewell()) else {
+        reservation.let_go();
+        let Ok(guard) = control.tx.lock.lock(Timeout::closing()) else {
             return;
         };
         let view = tx::View::new(&self.end);
         if view.make_good(guard.owner_died()).is_err() {
             return;
         }
-        hold.tidy_up();
+        reservation.tidy_up();
         view.show_readiness_if_watched();
     }
 }
@@ -144,32 +139,34 @@ impl Rx {
     pub(crate) fn lend(&mut self, may_wait: bool) -> Option<Loan> {
         if self.reader().has_record() {
             self.stream.found();
-        } else if !may_wait || !self.spinner.may_look() || !self.look_for_a_moment() {
+        } else if !may_wait || !self.backoff.may_look() || !self.look_for_a_moment() {
             return None;
         }
         if self.fate != Fate::Open {
             return None;
         }
         let reader = self.reader();
-        let guard = reader.control.rx.lock.lock_at_once()?;
+        let guard = reader.control.rx.lock.lock_uncontended()?;
         if self.end.closing.is_closed() {
             return None;
         }
-        if latch::state(&reader.control.rx.custody.state, Ordering::Relaxed) != message::WHOLE {
+        if state_word::state(&reader.control.rx.reassembly.state, Ordering::Relaxed)
+            != message::WHOLE
+        {
             return None;
         }
         let next = reader.peek_whole()?;
         // What is wrong there is for the ordinary way to say.
         let mut verified = self.verified;
         verify_now_and_then(View::new(&self.end), &mut verified, next).ok()?;
-        let hold = Hold::of_rx(reader.control);
-        hold.take(self.id).ok()?;
+        let reservation = Reservation::of_rx(reader.control);
+        reservation.take(self.id).ok()?;
         // After the note, so that whoever finds the mark of one who was killed finds whose it is.
         if !reader.mark(next) {
-            hold.give_back();
+            reservation.give_back();
             return None;
         }
-        hold.is_lent();
+        reservation.is_lent();
         drop(guard);
         self.verified = verified;
         self.may_hold = true;
@@ -195,21 +192,21 @@ impl Rx {
 
     /// Takes the lent message out of the ring and gives the side back.
     pub(crate) fn done(&mut self, loan: Loan) {
-        self.give_hold_back(Some(loan));
+        self.give_reservation_back(Some(loan));
     }
 
     /// Gives the side back, and the lent message stays.
     pub(crate) fn put_back(&mut self) {
-        self.give_hold_back(None);
+        self.give_reservation_back(None);
     }
 
     /// Gives the side back; the lent message stays in the ring unless it is named.
-    pub(super) fn give_hold_back(&mut self, taken: Option<Loan>) {
+    pub(super) fn give_reservation_back(&mut self, taken: Option<Loan>) {
         self.may_hold = false;
         let view = View::new(&self.end);
         let reader = view.reader;
-        let hold = Hold::of_rx(reader.control);
-        if !hold.is_ours(self.id) {
+        let reservation = Reservation::of_rx(reader.control);
+        if !reservation.is_ours(self.id) {
             return;
         }
         // Before the lock, so that who cannot have it has received the message all the same, and once, and keeps nobody
@@ -218,12 +215,12 @@ impl Rx {
             // In a ring that a liar has moved it stays as it is.
             let _ = reader.take_marked(loan.position, span_of(loan.len));
         }
-        hold.let_go();
-        let Ok(_guard) = reader.control.rx.lock.lock(custody::farewell()) else {
-            self.settle_at_once(reader.position());
+        reservation.let_go();
+        let Ok(_guard) = reader.control.rx.lock.lock(Timeout::closing()) else {
+            self.settle_fast(reader.position());
             return;
         };
-        hold.tidy_up();
+        reservation.tidy_up();
         view.settle();
     }
 }

@@ -8,9 +8,9 @@ use super::{Rx, Tx, pair};
 use crate::backend::{Rx as _, Tx as _};
 use crate::ring::destination::Destination;
 use crate::segment::geometry::Wanted;
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::sys::kernel::model;
-use crate::wait::spin::Spin;
+use crate::wait::backoff::Spin;
 
 /// Room for one record of eight bytes, so that both sides have to wait.
 const TIGHT: usize = 32;
@@ -26,11 +26,11 @@ pub(super) fn send(mut tx: Tx, messages: &[&[u8]]) -> Tx {
     tx
 }
 
-/// As a public end does it: at once if that is possible, else the long way.
+/// As a public end does it: by the fast path if that can be, else by the slow path.
 pub(super) fn send_one(tx: &mut Tx, message: &[u8]) {
     match tx.send_soon(message) {
         Some(told) => told.unwrap(),
-        None => tx.send(message, Patience::FOREVER).unwrap(),
+        None => tx.send(message, Timeout::FOREVER).unwrap(),
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) fn receive(rx: &mut Rx) -> Vec<u8> {
         Some(len) => unsafe { bytes.set_len(len) },
         None => {
             let into = Destination::Buffer(&mut bytes);
-            rx.recv(into, Patience::FOREVER).unwrap();
+            rx.recv(into, Timeout::FOREVER).unwrap();
         }
     }
     bytes
@@ -90,9 +90,9 @@ fn a_receiver_that_makes_room_and_then_stops_wakes_the_sender() {
 }
 
 #[test]
-fn a_message_longer_than_the_ring_passes_in_parts() {
+fn a_message_longer_than_the_ring_passes_in_fragments() {
     // The bound of a sleep inside a message never comes here, so whoever is forgotten sleeps for good.
-    pass_on(&[b"in 3 parts"]);
+    pass_on(&[b"in 3 fragments"]);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn what_was_written_in_place_and_not_sent_is_no_record() {
         let sender = thread::spawn(move || {
             // Claims the lines behind it.
             let mut tx = send(tx, &[b""]);
-            let loan = tx.reserve(16, Patience::Never).unwrap().unwrap();
+            let loan = tx.reserve(16, Timeout::Never).unwrap().unwrap();
             tx.reserved(loan).write_at(0, &[0xff; 16]);
             tx.give_back();
             send(tx, &[b"", b"the 3rd."])

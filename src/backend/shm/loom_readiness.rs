@@ -10,10 +10,10 @@ use crate::backend::{Rx as _, Tx as _};
 use crate::error::Fault;
 use crate::ring::destination::Destination;
 use crate::segment::geometry::Wanted;
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::kernel::model;
 use crate::sys::socket;
-use crate::wait::spin::Spin;
+use crate::wait::backoff::Spin;
 use nix::poll::PollFlags;
 
 /// Room for one record of eight bytes.
@@ -31,7 +31,7 @@ fn serve(rx: &mut Rx, count: usize) {
     for _ in 0..count {
         loop {
             until_readable(&rx.readiness_fd());
-            match rx.recv(Destination::Slice(&mut [0; 8]), Patience::Never) {
+            match rx.recv(Destination::Slice(&mut [0; 8]), Timeout::Never) {
                 Ok(8) => break,
                 // Another one may be inside the side; it goes on meanwhile.
                 Err(Fault::NotNow) => thread::yield_now(),
@@ -42,13 +42,13 @@ fn serve(rx: &mut Rx, count: usize) {
 }
 
 fn send(mut tx: Tx, count: usize) -> Tx {
-    (0..count).for_each(|_| tx.send(b"8 bytes.", Patience::FOREVER).unwrap());
+    (0..count).for_each(|_| tx.send(b"8 bytes.", Timeout::FOREVER).unwrap());
     tx
 }
 
 /// Whether the socket has tokens once nobody is inside any call and the end was found empty.
 fn is_silent_when_empty(rx: &mut Rx) -> bool {
-    let outcome = rx.recv(Destination::Slice(&mut [0; 8]), Patience::Never);
+    let outcome = rx.recv(Destination::Slice(&mut [0; 8]), Timeout::Never);
     assert!(matches!(outcome, Err(Fault::NotNow)));
     socket::peek_token(rx.readiness_fd()).unwrap().is_none()
 }
@@ -89,7 +89,7 @@ fn a_watcher_and_one_who_blocks_get_one_message_each() {
         let blocker = thread::spawn(move || {
             let mut bytes = Vec::new();
             let into = Destination::Buffer(&mut bytes);
-            other.recv(into, Patience::FOREVER).unwrap();
+            other.recv(into, Timeout::FOREVER).unwrap();
             other
         });
         let sender = thread::spawn(move || send(tx, 2));
@@ -106,14 +106,14 @@ fn a_watching_sender_hears_of_room() {
             let mut rx = rx;
             for _ in 0..2 {
                 let into = Destination::Slice(&mut [0; 8]);
-                let _: usize = rx.recv(into, Patience::FOREVER).unwrap();
+                let _: usize = rx.recv(into, Timeout::FOREVER).unwrap();
             }
             rx
         });
         for _ in 0..2 {
             loop {
                 until_readable(&tx.readiness_fd());
-                match tx.send(b"8 bytes.", Patience::Never) {
+                match tx.send(b"8 bytes.", Timeout::Never) {
                     Ok(()) => break,
                     Err(Fault::NotNow) => {}
                     outcome => panic!("{outcome:?}"),

@@ -1,5 +1,5 @@
 //! Several receivers under the model checker: each message goes to one of them, whole, whether it is taken without
-//! the lock, in parts, or where it lies.
+//! the lock, in fragments, or where it lies.
 
 use loom::thread;
 
@@ -8,7 +8,7 @@ use super::{Rx, Tx, pair};
 use crate::backend::Rx as _;
 use crate::segment::geometry::Wanted;
 use crate::sys::kernel::model;
-use crate::wait::spin::Spin;
+use crate::wait::backoff::Spin;
 
 /// A pipe with `messages` in it and two receivers.
 fn filled(capacity: usize, messages: &[&[u8]]) -> (Rx, Rx, Tx) {
@@ -80,7 +80,7 @@ fn a_message_that_was_lent_and_not_taken_is_there_for_all() {
         let (mut rx, mut other, tx) = filled(WIDE, &[b"the 1st.", b"the 2nd."]);
         let at_once = thread::spawn(move || (receive(&mut other), other));
         if rx.lend(false).is_some() {
-            rx.give_hold_back(None);
+            rx.give_reservation_back(None);
         }
         let (copied, other) = at_once.join().unwrap();
         assert_shared_out(&[receive(&mut rx)], &[copied], &[b"the 1st.", b"the 2nd."]);
@@ -89,7 +89,7 @@ fn a_message_that_was_lent_and_not_taken_is_there_for_all() {
 }
 
 #[test]
-fn the_parts_of_a_message_go_to_one_receiver() {
+fn the_fragments_of_a_message_go_to_one_receiver() {
     model(|| {
         let (mut rx, mut other, tx) = filled(LAZY, &[&[b'a'; LAZY / 2], b"one"]);
         let receiver = thread::spawn(move || (receive(&mut other), other));

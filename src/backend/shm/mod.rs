@@ -13,8 +13,8 @@ use std::time::Duration;
 use nix::sys::epoll::EpollFlags;
 
 use crate::ring::contention::Stuck;
-use crate::ring::custody::Reassembly;
 use crate::ring::per_process::PerProcess;
+use crate::ring::reassembly::Reassembly;
 use crate::ring::record::Rules;
 use crate::ring::storage::Storage;
 use crate::ring::writer::Writer;
@@ -25,13 +25,15 @@ use crate::sync::{Ordering, kill_point};
 use crate::sys::closing::Closing;
 use crate::sys::epoll::Watch;
 use crate::sys::{
-    descriptors, futex, holders::Opposite, inherited, parcels, socket, thread::Thread,
+    descriptors, futex, holders::Opposite, inherited, scm_rights, socket, thread::Thread,
 };
-use crate::wait::crowd::Crowd;
-use crate::wait::spin::Spin;
+use crate::wait::backoff::Spin;
+use crate::wait::poll_group::PollGroup;
 
-mod at_once;
+mod ancillary;
 mod closing;
+mod fast_path;
+mod fragments;
 mod loans;
 #[cfg(all(test, loom))]
 mod loom_pipe;
@@ -39,8 +41,6 @@ mod loom_pipe;
 mod loom_readiness;
 #[cfg(all(test, loom))]
 mod loom_receivers;
-mod parcel;
-mod parts;
 mod readiness;
 mod runs;
 mod rx;
@@ -50,7 +50,7 @@ mod take;
 mod tx;
 mod view;
 
-pub(crate) use at_once::Sent;
+pub(crate) use fast_path::Sent;
 pub(crate) use loans::Loan;
 pub(crate) use rx::Rx;
 pub(crate) use tx::Tx;
@@ -67,32 +67,32 @@ pub(crate) fn pair(wanted: Wanted<'_>, spin: Spin) -> io::Result<(Rx, Tx)> {
     // (`wait::event`).
     socket::carries_tokens(sending.as_fd(), receiving.as_fd())?;
     socket::carries_tokens(receiving.as_fd(), sending.as_fd())?;
-    let (rx_parcels, tx_parcels) = parcel_pair(wanted.flags)?;
+    let (rx_ancillary, tx_ancillary) = ancillary_pair(wanted.flags)?;
     let sides = Sides {
-        rx: side(&receiving, rx_parcels.as_ref())?,
-        tx: side(&sending, tx_parcels.as_ref())?,
+        rx: side(&receiving, rx_ancillary.as_ref())?,
+        tx: side(&sending, tx_ancillary.as_ref())?,
     };
     let segment = Arc::new(Segment::create(wanted, sides)?);
     let (shared, max) = (Arc::clone(&segment), wanted.limit);
-    let rx = End::new(shared, receiving, rx_parcels, RECEIVING, spin, max);
-    let tx = End::new(segment, sending, tx_parcels, SENDING, spin, max);
+    let rx = End::new(shared, receiving, rx_ancillary, RECEIVING, spin, max);
+    let tx = End::new(segment, sending, tx_ancillary, SENDING, spin, max);
     Ok((Rx::new(rx), Tx::new(tx)))
 }
 
-/// The sockets for parcels, where they were asked for.
-pub(super) fn parcel_pair(flags: Flags) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
-    if !flags.has(Flags::PARCELS) {
+/// The ancillary sockets, where they were asked for.
+pub(super) fn ancillary_pair(flags: Flags) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+    if !flags.has(Flags::DESCRIPTORS) {
         return Ok((None, None));
     }
-    let (rx, tx) = parcels::pair()?;
+    let (rx, tx) = scm_rights::pair()?;
     Ok((Some(rx), Some(tx)))
 }
 
-fn side(socket: &OwnedFd, parcels: Option<&OwnedFd>) -> io::Result<Side> {
+fn side(socket: &OwnedFd, ancillary: Option<&OwnedFd>) -> io::Result<Side> {
     Ok(Side {
         identity: socket::cookie(socket.as_fd()),
         inode: inherited::inode(socket)?,
-        parcels: parcels.map_or(0, |socket| socket::cookie(socket.as_fd())),
+        ancillary: ancillary.map_or(0, |socket| socket::cookie(socket.as_fd())),
     })
 }
 
@@ -127,14 +127,14 @@ const SENDING: fn(&Segment) -> &Event = |segment| &segment.control().data;
 pub(crate) fn attach_rx(
     memfd: OwnedFd,
     socket: OwnedFd,
-    parcels: Option<OwnedFd>,
+    ancillary: Option<OwnedFd>,
     geometry: Geometry,
 ) -> io::Result<Rx> {
     let side = geometry.sides().rx;
     check_socket(&socket, side.identity, "receiving")?;
-    check_parcels(parcels.as_ref(), side, "receiving")?;
+    check_ancillary(ancillary.as_ref(), side, "receiving")?;
     Ok(Rx::new(attach(
-        memfd, socket, parcels, geometry, RECEIVING,
+        memfd, socket, ancillary, geometry, RECEIVING,
     )?))
 }
 
@@ -146,32 +146,32 @@ pub(crate) fn attach_rx(
 pub(crate) fn attach_tx(
     memfd: OwnedFd,
     socket: OwnedFd,
-    parcels: Option<OwnedFd>,
+    ancillary: Option<OwnedFd>,
     geometry: Geometry,
 ) -> io::Result<Tx> {
     let side = geometry.sides().tx;
     check_socket(&socket, side.identity, "sending")?;
-    check_parcels(parcels.as_ref(), side, "sending")?;
-    let end = attach(memfd, socket, parcels, geometry, SENDING)?;
+    check_ancillary(ancillary.as_ref(), side, "sending")?;
+    let end = attach(memfd, socket, ancillary, geometry, SENDING)?;
     end.note_handing_over();
     Ok(Tx::new(end))
 }
 
-/// Whether the socket for parcels, where there is one, is that of this side.
-pub(super) fn check_parcels(
-    parcels: Option<&OwnedFd>,
+/// Whether the ancillary socket, where there is one, is that of this side.
+pub(super) fn check_ancillary(
+    ancillary: Option<&OwnedFd>,
     expected: Side,
     side: &str,
 ) -> io::Result<()> {
-    parcels.map_or(Ok(()), |socket| {
-        check_socket(socket, expected.parcels, side)
+    ancillary.map_or(Ok(()), |socket| {
+        check_socket(socket, expected.ancillary, side)
     })
 }
 
 fn attach(
     memfd: OwnedFd,
     socket: OwnedFd,
-    parcels: Option<OwnedFd>,
+    ancillary: Option<OwnedFd>,
     geometry: Geometry,
     others: fn(&Segment) -> &Event,
 ) -> io::Result<Arc<End>> {
@@ -180,7 +180,7 @@ fn attach(
     socket::refuse_descriptors(socket.as_fd());
     let segment = Arc::new(Segment::attach(memfd, geometry)?);
     let (spin, max) = (Spin::from_word(geometry.spin()), geometry.limit());
-    Ok(End::new(segment, socket, parcels, others, spin, max))
+    Ok(End::new(segment, socket, ancillary, others, spin, max))
 }
 
 fn check_socket(socket: &OwnedFd, expected: u64, side: &str) -> io::Result<()> {
@@ -218,8 +218,8 @@ struct End {
     rules: Rules,
     /// This side's end of the life-line; open until the drop.
     socket: ManuallyDrop<OwnedFd>,
-    /// This side's end of the socket for parcels, where that was asked for.
-    parcels: Option<OwnedFd>,
+    /// This side's end of the ancillary socket, where that was asked for.
+    ancillary: Option<OwnedFd>,
     /// Whether this process has closed the side.
     closing: Closing,
     /// Once a task watches the end: what shows the same as the socket.
@@ -238,7 +238,7 @@ struct End {
     /// The least of that, of a record's length, and of what is received without the lock.
     short_max: AtomicU64,
     /// The threads of this process that wait at this side.
-    crowd: Crowd,
+    poll_group: PollGroup,
     segment: Arc<Segment>,
 }
 
@@ -251,7 +251,7 @@ impl End {
     fn new(
         segment: Arc<Segment>,
         socket: OwnedFd,
-        parcels: Option<OwnedFd>,
+        ancillary: Option<OwnedFd>,
         others: fn(&Segment) -> &Event,
         spin: Spin,
         message_max: usize,
@@ -259,7 +259,7 @@ impl End {
         let rules = Rules::new(segment.capacity());
         let short_max = message_max
             .min(rules.record_max())
-            .min(at_once::CONTENDED_MAX);
+            .min(fast_path::CONTENDED_MAX);
         // SAFETY: the data is aligned to a page and mapped twice for as long as the segment lives,
         // which this end shares; its capacity is a power of two.
         let storage = unsafe { Storage::new(segment.data(), segment.capacity()) };
@@ -268,7 +268,7 @@ impl End {
             storage,
             rules,
             socket: ManuallyDrop::new(socket),
-            parcels,
+            ancillary,
             closing: Closing::new(),
             watch: Watch::for_events(EpollFlags::EPOLLIN),
             others,
@@ -277,22 +277,22 @@ impl End {
             stuck: Stuck::default(),
             message_max: AtomicU64::new(message_max as u64),
             short_max: AtomicU64::new(short_max as u64),
-            crowd: Crowd::new(),
+            poll_group: PollGroup::new(),
             segment,
         })
     }
 
-    /// The descriptors that make this end: the memfd, the life-line, and the socket for parcels.
+    /// The descriptors that make this end: the memfd, the life-line, and the ancillary socket.
     ///
     /// # Errors
     ///
     /// As [`Segment::fill_holes`].
     fn fds(&self) -> io::Result<impl Iterator<Item = BorrowedFd<'_>>> {
         self.segment.fill_holes()?;
-        let parcels = self.parcels.as_ref().map(AsFd::as_fd);
+        let ancillary = self.ancillary.as_ref().map(AsFd::as_fd);
         Ok([self.segment.memfd(), self.socket()]
             .into_iter()
-            .chain(parcels))
+            .chain(ancillary))
     }
 
     /// Copies of them for another process.

@@ -13,7 +13,7 @@
 //! it rang, whose call did not return; the next change rings, and so does the hang-up.
 //!
 //! That the socket is *not* readable while there is nothing to do takes work, and is done only once somebody has
-//! asked for the descriptor ([`latch`]): whoever leaves the side without a record, or without room for the
+//! asked for the descriptor ([`state_word`]): whoever leaves the side without a record, or without room for the
 //! longest one, then arms, looks again, and takes stale tokens out, all under the side's lock. A token that comes
 //! after that from a ringer that was overtaken is found and taken out by the next call that finds nothing.
 //!
@@ -27,16 +27,16 @@ use nix::poll::PollFlags;
 
 use super::rx::Rx;
 use super::tx::{self, Tx};
-use super::{parts, take, view};
+use super::{fragments, take, view};
 use crate::backend::{Look, Seen};
 use crate::error::Fault;
-use crate::ring::custody::Turn;
-use crate::ring::hold::Hold;
-use crate::ring::latch;
+use crate::ring::reassembly::Turn;
 use crate::ring::record::span_of;
+use crate::ring::reservation::Reservation;
+use crate::ring::state_word;
 use crate::segment::layout::message;
 use crate::sync::full_fence;
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::socket;
 use crate::wait::event::ALL_TOKENS;
 use crate::wait::life_line::LifeLine;
@@ -59,16 +59,16 @@ impl view::View<'_> {
     /// Whether somebody watches the receivers' side.
     #[inline]
     pub(super) fn is_watched(self) -> bool {
-        latch::is_latched(&self.custody().state)
+        state_word::is_watched(&self.reassembly().state)
     }
 
     /// Before an end that may not wait says that the pipe is empty: whether every sender is gone. One who watches
     /// was told once of the hang-up and has to find it.
-    pub(super) fn is_gone(self, life_line: &mut LifeLine) -> io::Result<bool> {
+    pub(super) fn is_disconnected(self, life_line: &mut LifeLine) -> io::Result<bool> {
         if self.is_watched() {
             life_line.look(self.place.event, self.end.socket())
         } else {
-            life_line.is_gone(self.place.event, self.end.socket())
+            life_line.is_disconnected(self.place.event, self.end.socket())
         }
     }
 
@@ -96,8 +96,8 @@ impl Rx {
     /// The descriptor to watch, after marking the side as watched.
     pub(crate) fn readiness_fd(&self) -> BorrowedFd<'_> {
         let view = view::View::new(&self.end);
-        if latch::latch(&view.custody().state) {
-            if let Ok(_guard) = view.reader.control.rx.lock.lock(Patience::Never) {
+        if state_word::set_watched(&view.reassembly().state) {
+            if let Ok(_guard) = view.reader.control.rx.lock.lock(Timeout::Never) {
                 // Else the next call that finds nothing does it.
                 let _ = view.show_readiness();
             }
@@ -134,14 +134,17 @@ impl Rx {
             end, life_line, id, ..
         } = self;
         let view = view::View::new(end);
-        let mut session = match view.session(Patience::Never) {
+        let mut session = match view.session(Timeout::Never) {
             Err(Fault::NotNow) => {
                 let is_there = take::is_there_without_lock(view)? == Some(true);
                 return Ok(if is_there { Look::Ready } else { Look::Busy });
             }
             outcome => outcome?,
         };
-        if Hold::of_rx(view.reader.control).holder_but(*id)?.is_some() {
+        if Reservation::of_rx(view.reader.control)
+            .holder_but(*id)?
+            .is_some()
+        {
             return Ok(Look::Busy);
         }
         match session.take_turn(|| view.is_untaken())? {
@@ -152,14 +155,14 @@ impl Rx {
                 return Ok(if is_ready { Look::Ready } else { Look::Busy });
             }
         }
-        parts::skip_residue(view)?;
+        fragments::skip_residue(view)?;
         view.pass_over_withdrawn()?;
         if view.is_ready()? || seen == Seen::HungUp {
             return Ok(Look::Ready);
         }
         view.settle_empty()?;
         let is_inside = session.is_open() || view.reader.peek()?.is_some();
-        if life_line.is_gone_by_close(view.place.event, end.socket())?
+        if life_line.is_disconnected_by_close(view.place.event, end.socket())?
             || is_inside && view.left_unfinished() == Some(message::ORPHANED)
         {
             return Ok(Look::Ready);
@@ -182,12 +185,12 @@ impl Rx {
 
 impl tx::View<'_> {
     /// As for a receiver.
-    pub(super) fn is_gone(self, life_line: &mut LifeLine) -> io::Result<bool> {
+    pub(super) fn is_disconnected(self, life_line: &mut LifeLine) -> io::Result<bool> {
         let event = &self.writer.control.room;
-        if latch::is_latched(&self.writer.control.tx.state) {
+        if state_word::is_watched(&self.writer.control.tx.state) {
             life_line.look(event, self.end.socket())
         } else {
-            life_line.is_gone(event, self.end.socket())
+            life_line.is_disconnected(event, self.end.socket())
         }
     }
 
@@ -196,7 +199,7 @@ impl tx::View<'_> {
     /// one who watches calls in vain and is told the error.
     #[inline]
     pub(super) fn show_readiness_if_watched(self) {
-        if latch::is_latched(&self.writer.control.tx.state) {
+        if state_word::is_watched(&self.writer.control.tx.state) {
             let _ = self.show_readiness();
         }
     }
@@ -237,8 +240,8 @@ impl Tx {
     pub(crate) fn readiness_fd(&self) -> BorrowedFd<'_> {
         let view = tx::View::new(&self.end);
         let control = view.writer.control;
-        if latch::latch(&control.tx.state) {
-            if let Ok(guard) = control.tx.lock.lock(Patience::Never) {
+        if state_word::set_watched(&control.tx.state) {
+            if let Ok(guard) = control.tx.lock.lock(Timeout::Never) {
                 if view.make_good(guard.owner_died()).is_ok() {
                     view.show_readiness_if_watched();
                 }
@@ -265,7 +268,7 @@ impl Tx {
 
     /// The longest message for which there is room when the descriptor says so.
     pub(crate) fn ready_len(&self) -> usize {
-        self.end.rules.part_max()
+        self.end.rules.fragment_max()
     }
 
     /// As for a receiver; ready is an end that has room for the longest record.
@@ -280,15 +283,17 @@ impl Tx {
         } = self;
         let view = tx::View::new(end);
         let control = view.writer.control;
-        let guard = match control.tx.lock.lock(Patience::Never) {
+        let guard = match control.tx.lock.lock(Timeout::Never) {
             Err(Fault::NotNow) => return Ok(Look::Busy),
             outcome => outcome?,
         };
         view.make_good(guard.owner_died())?;
-        if seen == Seen::HungUp || life_line.is_gone_by_close(&control.room, end.socket())? {
+        if seen == Seen::HungUp
+            || life_line.is_disconnected_by_close(&control.room, end.socket())?
+        {
             return Ok(Look::Ready);
         }
-        if Hold::of_tx(control).holder_but(*id)?.is_some() {
+        if Reservation::of_tx(control).holder_but(*id)?.is_some() {
             return Ok(Look::Busy);
         }
         let Some(number) = view.arm_for_room()? else {

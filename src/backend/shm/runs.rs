@@ -1,6 +1,6 @@
-//! Many messages at the cost of one: runs of records, sent and received at once.
+//! Many messages at the cost of one: runs of records, each sent and received in one section.
 //!
-//! As `at_once`, these do what takes no wait and give up, having changed nothing, where anything else may be the
+//! As `fast_path`, these do what takes no wait and give up, having changed nothing, where anything else may be the
 //! matter; the caller then goes on with one message the ordinary way.
 
 use std::io;
@@ -12,7 +12,7 @@ use crate::ring::run::{self, Allowance};
 use crate::ring::writer::Published;
 use crate::segment::layout::message;
 use crate::sync::{Ordering, fence_after_swap};
-use crate::wait::spin;
+use crate::wait::backoff;
 
 impl Tx {
     /// Sends the first of `messages`, as many as make a run for which there is room and are no longer than `limit`;
@@ -37,7 +37,7 @@ impl Tx {
         if *fate != Fate::Open || !life_line.is_as_it_was(&control.room) {
             return None;
         }
-        let guard = control.tx.lock.lock_at_once()?;
+        let guard = control.tx.lock.lock_uncontended()?;
         if end.closing.is_closed() {
             return None;
         }
@@ -56,7 +56,7 @@ impl Tx {
             return None;
         }
         drop(guard);
-        spin::note_sent();
+        backoff::note_sent();
         fence_after_swap();
         if longest > noted.len {
             tx::View::new(end).note_length(noted, longest);
@@ -69,26 +69,26 @@ impl Tx {
 }
 
 impl Rx {
-    /// Takes the whole messages that are there, up to [`run::LONGEST`] bytes, into `to` as a run; looks for
+    /// Takes the whole messages that are there, up to [`run::MAX_RUN`] bytes, into `to` as a run; looks for
     /// them for a moment if the call `may_wait` and looking can pay. Tells how many; `None` if that is none.
     pub(crate) fn recv_run(&mut self, to: &mut Vec<u8>, may_wait: bool) -> Option<usize> {
         if self.reader().has_record() {
             self.stream.found();
-        } else if !may_wait || !self.spinner.may_look() || !self.look_for_a_moment() {
+        } else if !may_wait || !self.backoff.may_look() || !self.look_for_a_moment() {
             return None;
         }
         if self.fate != Fate::Open {
             return None;
         }
         let reader = self.reader();
-        let guard = reader.control.rx.lock.lock_at_once()?;
+        let guard = reader.control.rx.lock.lock_uncontended()?;
         if self.end.closing.is_closed() {
             return None;
         }
-        if reader.control.rx.custody.state.load(Ordering::Relaxed) != message::WHOLE {
+        if reader.control.rx.reassembly.state.load(Ordering::Relaxed) != message::WHOLE {
             return None;
         }
-        let (read, len) = reader.counted(run::LONGEST)?;
+        let (read, len) = reader.counted(run::MAX_RUN)?;
         to.clear();
         to.try_reserve(len).ok()?;
         let spare = to.spare_capacity_mut().as_mut_ptr();
@@ -107,7 +107,7 @@ impl Rx {
         }
         drop(guard);
         self.stream.took(span / count);
-        self.settle_at_once(read.wrapping_add(span as u64));
+        self.settle_fast(read.wrapping_add(span as u64));
         Some(count)
     }
 }

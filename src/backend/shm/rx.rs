@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use super::take::{self, Attempt, take};
 use super::view::View;
-use super::{End, parts};
-use crate::backend::lookout::Lookout;
+use super::{End, fragments};
+use crate::backend::deadlock::DeadlockCheck;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
-use crate::ring::bearer;
-use crate::ring::custody::{Session, Turn};
 use crate::ring::destination::Destination;
-use crate::ring::hold::{self, Hold};
+use crate::ring::owner;
 use crate::ring::reader::{Extent, Growth};
+use crate::ring::reassembly::{Session, Turn};
+use crate::ring::reservation::{self, Reservation};
 use crate::segment::layout::message;
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::sys::holders::Opposite;
+use crate::wait::backoff::{Backoff, Spin};
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Wait, Woken};
-use crate::wait::spin::{Spin, Spinner};
 use crate::wait::stream::Stream;
 
 /// How often a receiver inside a message looks whether the message's sender has died while others keep
@@ -33,7 +33,7 @@ const SENDER_LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Rx {
     pub(super) end: Arc<End>,
     pub(super) life_line: LifeLine,
-    pub(super) spinner: Spinner,
+    pub(super) backoff: Backoff,
     pub(super) fate: Fate,
     /// What tells this handle from others of its process.
     pub(super) id: u64,
@@ -46,14 +46,14 @@ pub(crate) struct Rx {
 
 impl Rx {
     pub(super) fn new(end: Arc<End>) -> Self {
-        let spinner = Spinner::new(end.spin);
+        let backoff = Backoff::new(end.spin);
         let verified = View::new(&end).reader.position();
         Self {
             end,
             life_line: LifeLine::default(),
-            spinner,
+            backoff,
             fate: Fate::Open,
-            id: hold::new_end(),
+            id: reservation::new_end(),
             verified,
             stream: Stream::default(),
             may_hold: false,
@@ -62,18 +62,14 @@ impl Rx {
 
     /// How this handle waits from now on.
     pub(crate) fn choose_spin(&mut self, spin: Spin) {
-        self.spinner.choose(spin);
+        self.backoff.choose(spin);
     }
 
-    fn recv_open(
-        &mut self,
-        into: &mut Destination<'_>,
-        patience: Patience,
-    ) -> Result<usize, Fault> {
+    fn recv_open(&mut self, into: &mut Destination<'_>, timeout: Timeout) -> Result<usize, Fault> {
         let Self {
             end,
             life_line,
-            spinner,
+            backoff,
             id,
             verified,
             ..
@@ -81,13 +77,13 @@ impl Rx {
         let mut call = Call {
             view: View::new(end),
             life_line,
-            spinner,
+            backoff,
             id: *id,
-            patience,
-            wait: Wait::new(patience.deadline()),
+            timeout,
+            wait: Wait::new(timeout.deadline()),
             woken: Woken::Look,
-            look_after: bearer::FIRST_LOOK,
-            lookout: Lookout::new(end.segment.geometry().flags(), patience),
+            look_after: owner::FIRST_LOOK,
+            deadlock_check: DeadlockCheck::new(end.segment.geometry().flags(), timeout),
             is_after_sender: false,
         };
         let mut session = None;
@@ -100,24 +96,24 @@ impl Rx {
         outcome
     }
 
-    fn poll_open(&mut self, patience: Patience) -> Result<bool, Fault> {
+    fn poll_open(&mut self, timeout: Timeout) -> Result<bool, Fault> {
         let Self {
             end,
             life_line,
-            spinner,
+            backoff,
             id,
             ..
         } = self;
         let mut call = Call {
             view: View::new(end),
             life_line,
-            spinner,
+            backoff,
             id: *id,
-            patience,
-            wait: Wait::new(patience.deadline()),
+            timeout,
+            wait: Wait::new(timeout.deadline()),
             woken: Woken::Look,
-            look_after: bearer::FIRST_LOOK,
-            lookout: Lookout::new(end.segment.geometry().flags(), patience),
+            look_after: owner::FIRST_LOOK,
+            deadlock_check: DeadlockCheck::new(end.segment.geometry().flags(), timeout),
             is_after_sender: false,
         };
         call.poll()
@@ -128,14 +124,14 @@ impl Rx {
 struct Call<'a> {
     view: View<'a>,
     life_line: &'a mut LifeLine,
-    spinner: &'a mut Spinner,
+    backoff: &'a mut Backoff,
     /// The handle's.
     id: u64,
-    patience: Patience,
+    timeout: Timeout,
     wait: Wait<'a>,
     woken: Woken,
     look_after: Duration,
-    lookout: Lookout,
+    deadlock_check: DeadlockCheck,
     /// Sleeps end with the sender's process too, because of a message that is there in part.
     is_after_sender: bool,
 }
@@ -152,7 +148,7 @@ impl<'a> Call<'a> {
         let view = self.view;
         let mut has_looked_again = false;
         // What fits the ring is left there until it is whole, but by one who waits for nothing else.
-        let mut streams = self.patience == Patience::FOREVER;
+        let mut streams = self.timeout == Timeout::FOREVER;
         loop {
             view.end.closing.check()?;
             let current = match session {
@@ -170,7 +166,7 @@ impl<'a> Call<'a> {
                 Attempt::Received(len) => return Ok(len),
                 Attempt::Enough => {
                     view.reader.check_written()?;
-                    if self.patience.is_over() {
+                    if self.timeout.is_over() {
                         return Err(Fault::NotNow);
                     }
                     continue;
@@ -180,10 +176,10 @@ impl<'a> Call<'a> {
             };
             view.settle_empty()?;
             if self.woken == Woken::HungUp {
-                self.life_line.note_gone();
+                self.life_line.note_disconnected();
             }
             let is_inside = current.is_open() || growing.is_some();
-            let gone = self.is_gone()?;
+            let gone = self.is_disconnected()?;
             let left = is_inside.then(|| view.left_unfinished()).flatten();
             if gone || left.is_some() {
                 let is_there = match growing {
@@ -194,24 +190,24 @@ impl<'a> Call<'a> {
                     // Sent between the look at the ring and the looks after it. Honest senders do that
                     // once. What will not get whole any more is taken as it is.
                     streams = true;
-                    if has_looked_again && self.patience.is_over() {
+                    if has_looked_again && self.timeout.is_over() {
                         return Err(Fault::NotNow);
                     }
                     has_looked_again = true;
                     continue;
                 }
                 if gone {
-                    return Err(current.end_of_file(view.custody(), view.senders_state()));
+                    return Err(current.end_of_file(view.reassembly(), view.senders_state()));
                 }
-                current.close(view.custody());
+                current.close(view.reassembly());
                 self.wait.restart();
-                self.lookout.forget();
-                streams = self.patience == Patience::FOREVER;
+                self.deadlock_check.forget();
+                streams = self.timeout == Timeout::FOREVER;
                 if left == Some(message::ORPHANED) {
                     return Err(Fault::Aborted);
                 }
             }
-            if self.patience.is_over() {
+            if self.timeout.is_over() {
                 return Err(Fault::NotNow);
             }
             self.rest(session, growing)?;
@@ -221,15 +217,15 @@ impl<'a> Call<'a> {
     fn poll(&mut self) -> Result<bool, Fault> {
         let view = self.view;
         loop {
-            let mut session = match view.session(self.patience) {
+            let mut session = match view.session(self.timeout) {
                 Err(Fault::NotNow) if take::is_there_without_lock(view)? == Some(true) => {
                     return Ok(true);
                 }
                 outcome => outcome?,
             };
             self.wait.settle(view.place);
-            if let Some(holder) = Hold::of_rx(view.reader.control).holder_but(self.id)? {
-                self.wait_for_hold(holder, session)?;
+            if let Some(holder) = Reservation::of_rx(view.reader.control).holder_but(self.id)? {
+                self.wait_for_reservation(holder, session)?;
                 continue;
             }
             match session.take_turn(|| view.is_untaken())? {
@@ -240,11 +236,11 @@ impl<'a> Call<'a> {
                         return Ok(true);
                     }
                     self.wait.step_aside();
-                    session.wait_for(holder, self.patience, &mut self.look_after)?;
+                    session.wait_for(holder, self.timeout, &mut self.look_after)?;
                     continue;
                 }
             }
-            parts::skip_residue(view)?;
+            fragments::skip_residue(view)?;
             view.pass_over_withdrawn()?;
             if view.is_ready()? || self.woken == Woken::HungUp {
                 return Ok(true);
@@ -259,13 +255,15 @@ impl<'a> Call<'a> {
                 None => None,
             };
             let is_inside = session.is_open() || growing.is_some();
-            if self.is_gone()? || is_inside && view.left_unfinished() == Some(message::ORPHANED) {
+            if self.is_disconnected()?
+                || is_inside && view.left_unfinished() == Some(message::ORPHANED)
+            {
                 return Ok(true);
             }
-            if self.patience.is_over() {
+            if self.timeout.is_over() {
                 return Ok(false);
             }
-            if self.lookout.is_alone() {
+            if self.deadlock_check.is_alone() {
                 return Ok(true);
             }
             if session.is_open() {
@@ -278,31 +276,31 @@ impl<'a> Call<'a> {
     /// Takes the lock and the turn.
     fn begin(&mut self, into: &mut Destination<'_>) -> Result<Begun<'a>, Fault> {
         let view = self.view;
-        let mut session = match view.session(self.patience) {
+        let mut session = match view.session(self.timeout) {
             Err(Fault::NotNow) => match take::take_without_lock(view, into)? {
                 Some(len) => return Ok(Begun::Received(len)),
-                None => view.session_in_a_moment(self.patience)?,
+                None => view.session_in_a_moment(self.timeout)?,
             },
             outcome => outcome?,
         };
         self.wait.settle(view.place);
-        if let Some(holder) = Hold::of_rx(view.reader.control).holder_but(self.id)? {
-            self.wait_for_hold(holder, session)?;
+        if let Some(holder) = Reservation::of_rx(view.reader.control).holder_but(self.id)? {
+            self.wait_for_reservation(holder, session)?;
             return Ok(Begun::LookAgain);
         }
         match session.take_turn(|| view.is_untaken())? {
             Turn::Ours => {}
             Turn::Lost => {
-                view.custody().report_lost();
+                view.reassembly().report_lost();
                 return Err(Fault::Aborted);
             }
             Turn::Held(holder) => {
-                if !parts::take_over_if_cut_short(view)? {
+                if !fragments::take_over_if_cut_short(view)? {
                     if view.is_at_end_for_others(self.life_line)? {
                         return Err(Fault::Disconnected);
                     }
                     self.wait.step_aside();
-                    session.wait_for(holder, self.patience, &mut self.look_after)?;
+                    session.wait_for(holder, self.timeout, &mut self.look_after)?;
                     return Ok(Begun::LookAgain);
                 }
             }
@@ -310,24 +308,24 @@ impl<'a> Call<'a> {
         Ok(Begun::Session(session))
     }
 
-    fn wait_for_hold(&mut self, holder: u32, session: Session<'_, ()>) -> Result<(), Fault> {
+    fn wait_for_reservation(&mut self, holder: u32, session: Session<'_, ()>) -> Result<(), Fault> {
         self.wait.step_aside();
-        let hold = Hold::of_rx(self.view.reader.control);
-        hold.wait_for(
+        let reservation = Reservation::of_rx(self.view.reader.control);
+        reservation.wait_for(
             holder,
             session.into_guard(),
-            self.patience,
+            self.timeout,
             &mut self.look_after,
         )
     }
 
     /// Whether every sender is gone, as far as one asks who is going to wait or has no time to.
-    fn is_gone(&mut self) -> Result<bool, Fault> {
+    fn is_disconnected(&mut self) -> Result<bool, Fault> {
         let view = self.view;
         Ok(self
             .life_line
-            .is_gone_by_close(view.place.event, view.end.socket())?
-            || self.patience.is_over() && view.is_gone(self.life_line)?)
+            .is_disconnected_by_close(view.place.event, view.end.socket())?
+            || self.timeout.is_over() && view.is_disconnected(self.life_line)?)
     }
 
     fn look_after_sender(&mut self) -> Result<(), Fault> {
@@ -335,7 +333,7 @@ impl<'a> Call<'a> {
         if !mem::replace(&mut self.is_after_sender, true) {
             // A process that deadlocks are looked for with.
             self.wait.watch(None);
-            self.lookout.forget();
+            self.deadlock_check.forget();
         }
         Ok(self.wait.look_after(sender, SENDER_LOOK)?)
     }
@@ -349,17 +347,17 @@ impl<'a> Call<'a> {
         let view = self.view;
         if session.as_ref().is_some_and(|current| current.is_open()) {
             if !self.wait.will_sleep() {
-                self.spinner.begin_at(view.reader.position());
+                self.backoff.begin_at(view.reader.position());
             }
             self.look_after_sender()?;
-            view.custody().set_waiting(true);
+            view.reassembly().set_waiting(true);
             let ready = || view.reader.has_record();
-            self.woken = self.wait.step(view.place, None, self.spinner, ready)?;
-            view.custody().set_waiting(false);
+            self.woken = self.wait.step(view.place, None, self.backoff, ready)?;
+            view.reassembly().set_waiting(false);
             return Ok(());
         }
         match session.take() {
-            Some(session) if self.lookout.is_alone() && growing.is_none() => {
+            Some(session) if self.deadlock_check.is_alone() && growing.is_none() => {
                 drop(session);
                 Err(Fault::Deadlock)
             }
@@ -375,7 +373,7 @@ impl<'a> Call<'a> {
     ) -> Result<(), Fault> {
         let view = self.view;
         if !self.wait.will_sleep() {
-            self.spinner.begin_at(view.reader.position());
+            self.backoff.begin_at(view.reader.position());
         }
         if self.is_after_sender && growing.is_none() && !session.is_open() {
             // The message has gone to another receiver, or was taken back.
@@ -384,10 +382,10 @@ impl<'a> Call<'a> {
         }
         if growing.is_some() {
             self.look_after_sender()?;
-        } else if self.wait.will_sleep() && self.lookout.is_due() && !session.is_open() {
+        } else if self.wait.will_sleep() && self.deadlock_check.is_due() && !session.is_open() {
             drop(session);
             let opposite = view.end.opposite(|sides| sides.tx);
-            self.wait.watch(self.lookout.look(opposite)?);
+            self.wait.watch(self.deadlock_check.look(opposite)?);
             return Ok(());
         }
         let ready = || match growing {
@@ -395,8 +393,8 @@ impl<'a> Call<'a> {
             None => view.reader.has_record(),
         };
         let guard = Some(session.into_guard());
-        self.woken = self.wait.step(view.place, guard, self.spinner, ready)?;
-        self.lookout.forget();
+        self.woken = self.wait.step(view.place, guard, self.backoff, ready)?;
+        self.deadlock_check.forget();
         Ok(())
     }
 }
@@ -412,23 +410,23 @@ enum Begun<'a> {
 }
 
 impl backend::Rx for Rx {
-    fn recv(&mut self, mut into: Destination<'_>, patience: Patience) -> Result<usize, Fault> {
+    fn recv(&mut self, mut into: Destination<'_>, timeout: Timeout) -> Result<usize, Fault> {
         self.fate.check(&self.end.closing)?;
         let _ended = self.end.ended_by_close();
-        let outcome = self.recv_open(&mut into, patience);
+        let outcome = self.recv_open(&mut into, timeout);
         if let Ok(len) = outcome {
             self.stream.took(len);
         }
         if matches!(outcome, Err(Fault::Aborted)) {
-            self.end.segment.control().rx_tally.count_aborted();
+            self.end.segment.control().rx_counters.count_aborted();
         }
         self.fate.seal(&self.end.closing, outcome)
     }
 
-    fn poll(&mut self, patience: Patience) -> Result<bool, Fault> {
+    fn poll(&mut self, timeout: Timeout) -> Result<bool, Fault> {
         self.fate.check(&self.end.closing)?;
         let _ended = self.end.ended_by_close();
-        match self.poll_open(patience) {
+        match self.poll_open(timeout) {
             Err(Fault::NotNow) if !self.end.closing.is_closed() => Ok(false),
             outcome => self.fate.seal(&self.end.closing, outcome),
         }
@@ -455,7 +453,7 @@ impl backend::Rx for Rx {
 impl Drop for Rx {
     fn drop(&mut self) {
         if self.may_hold {
-            self.give_hold_back(None);
+            self.give_reservation_back(None);
         }
     }
 }

@@ -1,16 +1,15 @@
 //! Sending a long message in steps, none of which waits: for tasks, which own no lock between two polls.
 //!
-//! The first step notes this end as the holder of the senders' side (`ring::hold`) and publishes as many fragments as
+//! The first step notes this end as the holder of the senders' side (`ring::reservation`) and publishes as many fragments as
 //! there is room for; each later one finds its note and goes on. The lock is held for one step only, so its mark does
 //! not tell of a death between two: the note does.
 
 use super::tx::{Tx, View};
 use crate::backend::Progress;
 use crate::error::Fault;
-use crate::ring::custody;
-use crate::ring::hold::{Hold, not_the_holder};
 use crate::ring::record::{LAST, PREFIX, span_of};
-use crate::sys::clock::Patience;
+use crate::ring::reservation::{Reservation, not_the_holder};
+use crate::sys::clock::Timeout;
 use crate::wait::life_line::LifeLine;
 
 impl Tx {
@@ -45,12 +44,12 @@ impl Tx {
         if bytes.len() > self.noted.len {
             View::new(&self.end).note_length(&mut self.noted, bytes.len());
         }
-        let (id, part_max) = (self.id, self.end.rules.part_max());
-        self.when_there_is_room(span_of(part_max), Patience::Never, |view, _, _| {
+        let (id, fragment_max) = (self.id, self.end.rules.fragment_max());
+        self.when_there_is_room(span_of(fragment_max), Timeout::Never, |view, _, _| {
             let writer = view.writer;
             let flags = writer.opening_flags();
-            Hold::of_tx(writer.control).take_to_send(id)?;
-            let (first, _) = bytes.split_at(part_max - PREFIX);
+            Reservation::of_tx(writer.control).take_to_send(id)?;
+            let (first, _) = bytes.split_at(fragment_max - PREFIX);
             writer.publish(Some(bytes.len() as u64), first, flags);
             *progress = Progress {
                 has_begun: true,
@@ -58,7 +57,7 @@ impl Tx {
                 ..Progress::default()
             };
             let told = view.ring();
-            Hold::of_tx(writer.control).has_stepped();
+            Reservation::of_tx(writer.control).has_stepped();
             Ok(told?)
         })?;
         self.go_on(bytes, progress)
@@ -70,17 +69,17 @@ impl Tx {
         } = self;
         let view = View::new(end);
         // Nobody else has it for longer than a short section meanwhile.
-        let guard = view.writer.control.tx.lock.lock(custody::farewell())?;
+        let guard = view.writer.control.tx.lock.lock(Timeout::closing())?;
         view.make_good(guard.owner_died())?;
         end.closing.check()?;
-        let hold = Hold::of_tx(view.writer.control);
-        if !hold.step(*id) {
+        let reservation = Reservation::of_tx(view.writer.control);
+        if !reservation.step(*id) {
             return Err(not_the_holder("message"));
         }
         let outcome = fill(view, life_line, bytes, progress);
         view.show_readiness_if_watched();
-        if hold.is_our_message(*id) {
-            hold.has_stepped();
+        if reservation.is_our_message(*id) {
+            reservation.has_stepped();
         }
         outcome
     }
@@ -94,27 +93,27 @@ fn fill(
     progress: &mut Progress,
 ) -> Result<(), Fault> {
     let writer = view.writer;
-    let part_max = writer.rules.part_max();
+    let fragment_max = writer.rules.fragment_max();
     let until = progress
         .sent
         .saturating_add(writer.rules.capacity() as usize);
     while progress.sent < until {
         let (_, rest) = bytes.split_at(progress.sent.min(bytes.len()));
-        let (part, after) = rest.split_at(part_max.min(rest.len()));
-        let need = span_of(part.len());
+        let (fragment, after) = rest.split_at(fragment_max.min(rest.len()));
+        let need = span_of(fragment.len());
         if !writer.has_room(need)? && !writer.has_room_exactly(need)? {
             break;
         }
         let is_last = after.is_empty();
-        writer.publish(None, part, if is_last { LAST } else { 0 });
-        progress.sent += part.len();
+        writer.publish(None, fragment, if is_last { LAST } else { 0 });
+        progress.sent += fragment.len();
         if is_last {
-            Hold::of_tx(writer.control).message_is_whole();
+            Reservation::of_tx(writer.control).message_is_whole();
             return view.ring().map_err(Fault::Untold);
         }
         view.ring()?;
     }
-    if view.is_gone(life_line)? {
+    if view.is_disconnected(life_line)? {
         return Err(Fault::Disconnected);
     }
     Err(Fault::NotNow)
@@ -127,7 +126,7 @@ mod tests {
     use crate::ring::destination::Destination;
     use crate::segment::geometry::Wanted;
     use crate::segment::layout::message;
-    use crate::wait::spin::Spin;
+    use crate::wait::backoff::Spin;
 
     const LEN: usize = 100_000;
 
@@ -144,25 +143,25 @@ mod tests {
                 outcome => assert!(matches!(outcome, Err(Fault::NotNow)), "it was cut short"),
             }
             let into = Destination::Buffer(&mut received);
-            assert!(matches!(rx.recv(into, Patience::Never), Err(Fault::NotNow)));
+            assert!(matches!(rx.recv(into, Timeout::Never), Err(Fault::NotNow)));
             if std::mem::take(&mut others_die) {
                 // The kernel marks the lock when the thread is gone.
                 let end = std::sync::Arc::clone(&tx.end);
                 let other = std::thread::spawn(move || {
                     let lock = &end.control().tx.lock;
-                    std::mem::forget(lock.lock(Patience::FOREVER).unwrap());
+                    std::mem::forget(lock.lock(Timeout::FOREVER).unwrap());
                 });
                 other.join().unwrap();
                 while !tx.end.control().tx.lock.owner_has_died() {
                     std::thread::yield_now();
                 }
                 let into = Destination::Buffer(&mut received);
-                assert!(matches!(rx.recv(into, Patience::Never), Err(Fault::NotNow)));
+                assert!(matches!(rx.recv(into, Timeout::Never), Err(Fault::NotNow)));
             }
         }
         assert!(!others_die, "it fits the pipe");
         let into = Destination::Buffer(&mut received);
-        assert_eq!(rx.recv(into, Patience::FOREVER).ok(), Some(LEN));
+        assert_eq!(rx.recv(into, Timeout::FOREVER).ok(), Some(LEN));
         assert!(received == bytes);
     }
 
@@ -172,15 +171,15 @@ mod tests {
         let mut progress = Progress::default();
         let bytes = vec![7; LEN];
         assert!(tx.send_step(&bytes, &mut progress).is_err());
-        let hold = Hold::of_tx(tx.end.control());
-        assert!(progress.has_begun && hold.is_our_message(tx.id));
-        assert_eq!(hold.left_to_receivers(true), message::SENDING);
+        let reservation = Reservation::of_tx(tx.end.control());
+        assert!(progress.has_begun && reservation.is_our_message(tx.id));
+        assert_eq!(reservation.left_to_receivers(true), message::SENDING);
         tx.give_back();
         let control = tx.end.control();
-        let left = Hold::of_tx(control).left_to_receivers(false);
+        let left = Reservation::of_tx(control).left_to_receivers(false);
         assert_eq!(left, message::WITHDRAWN);
         let aborted = control
-            .tx_tally
+            .tx_counters
             .aborted
             .load(crate::sync::Ordering::Relaxed);
         assert_eq!(aborted, 1);

@@ -2,14 +2,14 @@
 //!
 //! A message that fits the ring is taken when it is whole, by one move of `read`, also where it lies in fragments: so a
 //! call that ends before has taken nothing, and neither has a receiver that is killed. Fragments are taken as they come
-//! of a message that is longer than the ring, and by a receiver that waits without limit ([`parts`](super::parts)).
+//! of a message that is longer than the ring, and by a receiver that waits without limit ([`fragments`](super::fragments)).
 
-use super::parts;
+use super::fragments;
 use super::view::View;
 use crate::error::Fault;
-use crate::ring::custody::Reassembly;
 use crate::ring::destination::Destination;
 use crate::ring::reader::{Extent, Growth, Next, Unlocked};
+use crate::ring::reassembly::Reassembly;
 use crate::ring::record::{FIRST, LAST, PREFIX};
 use crate::segment::layout::message;
 
@@ -42,8 +42,8 @@ pub(super) fn take(
         let Some(next) = view.reader.peek()? else {
             return Ok(Attempt::Empty);
         };
-        if next.header.flags != FIRST | LAST || reassembly.is_under_way(view.custody()) {
-            return take_in_parts(view, reassembly, into, streams);
+        if next.header.flags != FIRST | LAST || reassembly.is_under_way(view.reassembly()) {
+            return take_fragments(view, reassembly, into, streams);
         }
         verify_now_and_then(view, verified, next)?;
         let len = deliver(view, next, into)?;
@@ -72,7 +72,7 @@ pub(super) fn take_without_lock(
             Some(Unlocked::Record(next)) => next,
         };
         // After `read`, whose last mover has noted it before.
-        if view.custody().state() != message::WHOLE {
+        if view.reassembly().state() != message::WHOLE {
             return Ok(None);
         }
         let received = if next.header.flags == FIRST | LAST {
@@ -100,7 +100,7 @@ pub(super) fn is_there_without_lock(view: View<'_>) -> Result<Option<bool>, Faul
     let Some(found) = view.reader.peek_unlocked()? else {
         return Ok(None);
     };
-    if view.custody().state() != message::WHOLE {
+    if view.reassembly().state() != message::WHOLE {
         return Ok(None);
     }
     Ok(match found {
@@ -125,7 +125,7 @@ pub(super) fn take_whole(
 ) -> Result<Option<usize>, Fault> {
     let reader = view.reader;
     // Bounded by the caller's look at the extent.
-    let total = (reader.prefix(first) as usize).min(reader.rules.at_once_max());
+    let total = (reader.prefix(first) as usize).min(reader.rules.single_record_max());
     if !reader.is_still(first.at) {
         return Ok(None);
     }
@@ -134,7 +134,7 @@ pub(super) fn take_whole(
             return Err(Fault::BufferTooSmall { needed: total });
         }
         Destination::Slice(slice) => slice.as_mut_ptr(),
-        Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
+        Destination::Buffer(buffer) | Destination::WithDescriptors { bytes: buffer, .. } => {
             buffer.clear();
             buffer
                 .try_reserve(total)
@@ -169,7 +169,7 @@ pub(super) fn take_whole(
     if filled != total || !reader.take_run(first.at, next.end().wrapping_sub(first.at)) {
         return Ok(None);
     }
-    if let Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } = into {
+    if let Destination::Buffer(buffer) | Destination::WithDescriptors { bytes: buffer, .. } = into {
         // SAFETY: so many bytes are reserved, and the copies have initialised them.
         unsafe { buffer.set_len(total) };
     }
@@ -207,7 +207,7 @@ pub(super) fn deliver(
             // SAFETY: `next` was just peeked, and the slice is long enough.
             unsafe { view.reader.copy_out(next, false, slice.as_mut_ptr()) };
         }
-        Destination::Buffer(buffer) | Destination::Parcel { bytes: buffer, .. } => {
+        Destination::Buffer(buffer) | Destination::WithDescriptors { bytes: buffer, .. } => {
             buffer.clear();
             append(view, next, false, buffer)?;
         }
@@ -237,7 +237,7 @@ pub(super) fn append(
 }
 
 #[cold]
-fn take_in_parts(
+fn take_fragments(
     view: View<'_>,
     reassembly: &mut Reassembly<()>,
     into: &mut Destination<'_>,
@@ -246,7 +246,7 @@ fn take_in_parts(
     // One ring's worth at a time, so that a fast sender cannot keep a call beyond its deadline.
     let mut budget = view.reader.rules.effort_max();
     while let Some(next) = view.reader.peek()? {
-        let outcome = parts::take_record(view, reassembly, next, into, streams)?;
+        let outcome = fragments::take_record(view, reassembly, next, into, streams)?;
         view.settle();
         if let Some(attempt) = outcome {
             return Ok(attempt);
@@ -264,8 +264,8 @@ mod tests {
     use super::*;
     use crate::backend::{Rx as _, Tx as _};
     use crate::segment::geometry::Wanted;
-    use crate::sys::clock::Patience;
-    use crate::wait::spin::Spin;
+    use crate::sys::clock::Timeout;
+    use crate::wait::backoff::Spin;
 
     #[test]
     fn what_is_read_of_a_message_that_another_one_has_taken_is_not_believed() {
@@ -273,12 +273,12 @@ mod tests {
         let slow = rx.try_clone().unwrap();
         let reader = View::new(&slow.end).reader;
         let mut pass = |byte| {
-            tx.send(&[byte; 1500], Patience::Never).unwrap();
+            tx.send(&[byte; 1500], Timeout::Never).unwrap();
             let first = reader.peek().unwrap().unwrap();
             assert_eq!(reader.extent(first).unwrap(), Extent::Whole);
             let mut message = Vec::new();
             let into = Destination::Buffer(&mut message);
-            assert_eq!(rx.recv(into, Patience::Never).unwrap(), 1500);
+            assert_eq!(rx.recv(into, Timeout::Never).unwrap(), 1500);
             first
         };
         let first = pass(0);

@@ -5,31 +5,31 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::End;
-use super::at_once::SHORT;
+use super::fast_path::SHORT;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
-use crate::ring::bearer;
 use crate::ring::contention::lock_in_a_moment;
-use crate::ring::hold::{self, Hold};
-use crate::ring::latch;
 use crate::ring::lock::Guard;
+use crate::ring::owner;
 use crate::ring::payload::{Payload, Pieces};
 use crate::ring::record::{LAST, PREFIX, Rules, span_of};
+use crate::ring::reservation::{self, Reservation};
+use crate::ring::state_word;
 use crate::ring::writer::Writer;
 use crate::segment::layout::message;
 use crate::sync::Ordering;
-use crate::sys::clock::{self, Patience};
+use crate::sys::clock::{self, Timeout};
 use crate::sys::holders::Opposite;
 use crate::sys::process::Process;
+use crate::wait::backoff::{self, Backoff, Spin};
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::{Place, Wait, Woken};
-use crate::wait::spin::{self, Spin, Spinner};
 
 /// One handle to the sending side.
 pub(crate) struct Tx {
     pub(super) end: Arc<End>,
     pub(super) life_line: LifeLine,
-    pub(super) spinner: Spinner,
+    pub(super) backoff: Backoff,
     pub(super) fate: Fate,
     /// What tells this end from others of its process.
     pub(super) id: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Tx {
 /// The largest length that one handle has noted for observers.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Noted {
-    /// Nothing over `part_max`, or over the limit of the end that it is of. So what is no longer may go by the fast path.
+    /// Nothing over `fragment_max`, or over the limit of the end that it is of. So what is no longer may go by the fast path.
     pub(super) len: usize,
     /// The same, less than [`SHORT`].
     pub(super) short: usize,
@@ -65,8 +65,8 @@ impl<'a> View<'a> {
             event: &control.room,
             number: &control.tx.epoch,
             socket: end.socket(),
-            tally: &control.tx_tally,
-            crowd: &end.crowd,
+            counters: &control.tx_counters,
+            poll_group: &end.poll_group,
         };
         Self { end, writer, place }
     }
@@ -75,13 +75,14 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     ///
-    /// [`Fault::NotNow`] when patience ended, and where the other one is inside a message in fragments, which is until
+    /// [`Fault::NotNow`] when the time-out has passed, and where the other one is inside a message in fragments, which is until
     /// receivers make room.
-    fn lock(self, patience: Patience) -> Result<Guard<'a>, Fault> {
+    fn lock(self, timeout: Timeout) -> Result<Guard<'a>, Fault> {
         let tx = &self.writer.control.tx;
-        match tx.lock.lock(patience) {
-            Err(Fault::NotNow) if patience == Patience::Never => {
-                let is_kept = || latch::state(&tx.state, Ordering::Relaxed) == message::WAITING;
+        match tx.lock.lock(timeout) {
+            Err(Fault::NotNow) if timeout == Timeout::Never => {
+                let is_kept =
+                    || state_word::state(&tx.state, Ordering::Relaxed) == message::WAITING;
                 lock_in_a_moment(&tx.lock, &self.end.stuck, is_kept).map_err(|fault| match fault {
                     // Whatever room there is, it is not for this call.
                     Fault::Busy => Fault::NotNow,
@@ -98,7 +99,7 @@ impl<'a> View<'a> {
         if life_line.is_due() && !self.goes_on(life_line) {
             return life_line.look(&self.writer.control.room, self.end.socket());
         }
-        life_line.is_gone_by_close(&self.writer.control.room, self.end.socket())
+        life_line.is_disconnected_by_close(&self.writer.control.room, self.end.socket())
     }
 
     /// For one who has not looked for a while: whether receivers surely live, by their progress or by a
@@ -117,17 +118,22 @@ impl<'a> View<'a> {
         let writer = self.writer;
         // Without the lock first, since a full ring is for the slow path.
         writer.seems_to_have_room(span, false)
-            && writer.control.tx.lock.lock_at_once().is_some_and(|guard| {
-                let has_room = matches!(writer.has_room(span), Ok(true));
-                drop(guard);
-                has_room
-            })
+            && writer
+                .control
+                .tx
+                .lock
+                .lock_uncontended()
+                .is_some_and(|guard| {
+                    let has_room = matches!(writer.has_room(span), Ok(true));
+                    drop(guard);
+                    has_room
+                })
     }
 
     pub(super) fn note_where_and_when(self) {
         let control = self.writer.control;
         control.data.note_cpu();
-        control.tx_tally.note_activity(clock::now());
+        control.tx_counters.note_activity(clock::now());
     }
 
     /// Notes for observers a length that this handle has not noted before; tells whether such a message fits
@@ -141,14 +147,14 @@ impl<'a> View<'a> {
         )
     )]
     pub(super) fn note_length(self, noted: &mut Noted, len: usize) -> bool {
-        let part_max = self.writer.rules.part_max();
-        self.writer.control.tx_tally.note_length(len);
-        let len_max = len.min(part_max);
+        let fragment_max = self.writer.rules.fragment_max();
+        self.writer.control.tx_counters.note_length(len);
+        let len_max = len.min(fragment_max);
         *noted = Noted {
             len: len_max,
             short: len_max.min(SHORT - 1),
         };
-        len <= part_max
+        len <= fragment_max
     }
 
     /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
@@ -173,13 +179,13 @@ impl<'a> View<'a> {
 
 impl Tx {
     pub(super) fn new(end: Arc<End>) -> Self {
-        let spinner = Spinner::new(end.spin);
+        let backoff = Backoff::new(end.spin);
         Self {
             end,
             life_line: LifeLine::default(),
-            spinner,
+            backoff,
             fate: Fate::Open,
-            id: hold::new_end(),
+            id: reservation::new_end(),
             may_hold: false,
             noted: Noted::default(),
         }
@@ -192,21 +198,21 @@ impl Tx {
 
     /// How this handle waits from now on.
     pub(crate) fn choose_spin(&mut self, spin: Spin) {
-        self.spinner.choose(spin);
+        self.backoff.choose(spin);
     }
 
     /// Remembers a fault that stays. The fast path asks the life-line alone, which then says so too.
     pub(super) fn seal<T>(&mut self, outcome: Result<T, Fault>) -> Result<T, Fault> {
         let outcome = self.fate.seal(&self.end.closing, outcome);
         if self.fate != Fate::Open {
-            self.life_line.note_gone();
+            self.life_line.note_disconnected();
         }
         outcome
     }
 
-    fn send_open(&mut self, bytes: impl Payload, patience: Patience) -> Result<(), Fault> {
+    fn send_open(&mut self, bytes: impl Payload, timeout: Timeout) -> Result<(), Fault> {
         let rules = self.end.rules;
-        let need = match room_needed(rules, bytes.len(), patience) {
+        let need = match room_needed(rules, bytes.len(), timeout) {
             Ok(need) => need,
             Err(fault) => {
                 // A pipe without receivers comes before a message that is too long.
@@ -214,9 +220,9 @@ impl Tx {
                 return Err(if gone { Fault::Disconnected } else { fault });
             }
         };
-        self.when_there_is_room(need, patience, |view, wait, spinner| {
-            if bytes.len() > rules.part_max() {
-                let outcome = send_in_parts(view, bytes, wait, spinner);
+        self.when_there_is_room(need, timeout, |view, wait, backoff| {
+            if bytes.len() > rules.fragment_max() {
+                let outcome = send_in_fragments(view, bytes, wait, backoff);
                 view.show_readiness_if_watched();
                 return outcome;
             }
@@ -234,29 +240,29 @@ impl Tx {
     pub(super) fn when_there_is_room<'a, T>(
         &'a mut self,
         need: u64,
-        patience: Patience,
-        act: impl FnOnce(View<'a>, &mut Wait<'a>, &mut Spinner) -> Result<T, Fault>,
+        timeout: Timeout,
+        act: impl FnOnce(View<'a>, &mut Wait<'a>, &mut Backoff) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        spin::note_sent();
+        backoff::note_sent();
         let Self {
             end,
             life_line,
-            spinner,
+            backoff,
             id,
             ..
         } = self;
         let _ended = end.ended_by_close();
         let view = View::new(end);
         let writer = view.writer;
-        let hold = Hold::of_tx(writer.control);
+        let reservation = Reservation::of_tx(writer.control);
         if view.is_disconnected_in_passing(life_line)? {
             return Err(Fault::Disconnected);
         }
-        let mut look_after = bearer::FIRST_LOOK;
-        let mut wait = Wait::new(patience.deadline());
+        let mut look_after = owner::FIRST_LOOK;
+        let mut wait = Wait::new(timeout.deadline());
         let mut woken = Woken::Look;
         loop {
-            let guard = view.lock(patience)?;
+            let guard = view.lock(timeout)?;
             wait.settle(view.place);
             if guard.owner_died() {
                 writer.recover()?;
@@ -264,27 +270,27 @@ impl Tx {
                 view.ring()?;
             }
             end.closing.check()?;
-            if hold.is_held() {
-                if let Some(holder) = hold.holder_but(*id)? {
+            if reservation.is_reserved() {
+                if let Some(holder) = reservation.holder_but(*id)? {
                     if life_line.look(&writer.control.room, end.socket())? {
                         return Err(Fault::Disconnected);
                     }
                     wait.step_aside();
-                    hold.wait_for(holder, guard, patience, &mut look_after)?;
+                    reservation.wait_for(holder, guard, timeout, &mut look_after)?;
                     continue;
                 }
             }
-            let exactly = patience == Patience::Never || wait.will_sleep();
+            let exactly = timeout == Timeout::Never || wait.will_sleep();
             if writer.has_room(need)? || exactly && writer.has_room_exactly(need)? {
-                return act(view, &mut wait, spinner);
+                return act(view, &mut wait, backoff);
             }
             if woken == Woken::HungUp
-                || life_line.is_gone_by_close(&writer.control.room, end.socket())?
+                || life_line.is_disconnected_by_close(&writer.control.room, end.socket())?
             {
                 return Err(Fault::Disconnected);
             }
-            if patience.is_over() {
-                if view.is_gone(life_line)? {
+            if timeout.is_over() {
+                if view.is_disconnected(life_line)? {
                     return Err(Fault::Disconnected);
                 }
                 // Those who filled the ring may have died before they rang.
@@ -293,38 +299,38 @@ impl Tx {
                 return Err(Fault::NotNow);
             }
             view.prepare_to_wait(&wait)?;
-            woken = wait.step(view.place, Some(guard), spinner, || {
+            woken = wait.step(view.place, Some(guard), backoff, || {
                 writer.seems_to_have_room(need, exactly)
             })?;
         }
     }
 }
 
-/// Sends a message of several parts, the first of which has room, all under one hold of the lock.
+/// Sends a message of several fragments, the first of which has room, all in one section of the lock.
 /// Its state tells whoever comes next when it was left unfinished.
-fn send_in_parts<'a>(
+fn send_in_fragments<'a>(
     view: View<'a>,
     bytes: impl Payload,
     wait: &mut Wait<'a>,
-    spinner: &mut Spinner,
+    backoff: &mut Backoff,
 ) -> Result<(), Fault> {
     let writer = view.writer;
-    let part_max = writer.rules.part_max();
-    let (first, mut rest) = bytes.split_at(part_max - PREFIX);
+    let fragment_max = writer.rules.fragment_max();
+    let (first, mut rest) = bytes.split_at(fragment_max - PREFIX);
     let flags = writer.opening_flags();
     writer.set_state(message::OPEN);
     writer.control.tx.sender.note(Process::current()?);
     writer.publish(Some(bytes.len() as u64), first, flags);
     let mut told = view.ring().map_err(Fault::Io);
     while rest.len() > 0 {
-        let (part, after) = rest.split_at(part_max.min(rest.len()));
-        told = told.and_then(|()| wait_for_room(view, span_of(part.len()), wait, spinner));
+        let (fragment, after) = rest.split_at(fragment_max.min(rest.len()));
+        told = told.and_then(|()| wait_for_room(view, span_of(fragment.len()), wait, backoff));
         if told.is_err() {
             writer.set_state(message::WITHDRAWN);
             return told;
         }
         let is_last = after.len() == 0;
-        writer.publish(None, part, if is_last { LAST } else { 0 });
+        writer.publish(None, fragment, if is_last { LAST } else { 0 });
         told = view
             .ring()
             .map_err(if is_last { Fault::Untold } else { Fault::Io });
@@ -339,7 +345,7 @@ fn wait_for_room<'a>(
     view: View<'a>,
     need: u64,
     wait: &mut Wait<'a>,
-    spinner: &mut Spinner,
+    backoff: &mut Backoff,
 ) -> Result<(), Fault> {
     let writer = view.writer;
     let mut woken = Woken::Look;
@@ -359,7 +365,7 @@ fn wait_for_room<'a>(
         view.prepare_to_wait(wait)?;
         let exactly = wait.will_sleep();
         writer.set_state(message::WAITING);
-        let outcome = wait.step(view.place, None, spinner, || {
+        let outcome = wait.step(view.place, None, backoff, || {
             writer.seems_to_have_room(need, exactly)
         });
         writer.set_state(message::OPEN);
@@ -368,14 +374,14 @@ fn wait_for_room<'a>(
 }
 
 /// Room that must be there before a send begins: all of it where it may not wait later.
-fn room_needed(rules: Rules, len: usize, patience: Patience) -> Result<u64, Fault> {
-    if len <= rules.part_max() {
+fn room_needed(rules: Rules, len: usize, timeout: Timeout) -> Result<u64, Fault> {
+    if len <= rules.fragment_max() {
         return Ok(span_of(len));
     }
-    if patience != Patience::Never {
-        return Ok(span_of(rules.part_max()));
+    if timeout != Timeout::Never {
+        return Ok(span_of(rules.fragment_max()));
     }
-    let max = rules.at_once_max();
+    let max = rules.single_record_max();
     if len > max {
         Err(Fault::TooLargeAtOnce { len, max })
     } else {
@@ -384,15 +390,15 @@ fn room_needed(rules: Rules, len: usize, patience: Patience) -> Result<u64, Faul
 }
 
 impl backend::Tx for Tx {
-    fn send(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
+    fn send(&mut self, bytes: &[u8], timeout: Timeout) -> Result<(), Fault> {
         self.fate.check(&self.end.closing)?;
-        let outcome = self.send_open(bytes, patience);
+        let outcome = self.send_open(bytes, timeout);
         self.seal(outcome)
     }
 
-    fn send_pieces(&mut self, pieces: Pieces<'_>, patience: Patience) -> Result<(), Fault> {
+    fn send_pieces(&mut self, pieces: Pieces<'_>, timeout: Timeout) -> Result<(), Fault> {
         self.fate.check(&self.end.closing)?;
-        let outcome = self.send_open(pieces, patience);
+        let outcome = self.send_open(pieces, timeout);
         self.seal(outcome)
     }
 

@@ -5,14 +5,14 @@ use std::io;
 use super::End;
 use crate::error::Fault;
 use crate::ring::contention::lock_in_a_moment;
-use crate::ring::custody::Session;
-use crate::ring::hold::Hold;
-use crate::ring::latch;
 use crate::ring::reader::{Extent, Reader};
+use crate::ring::reassembly::Session;
 use crate::ring::record::{FIRST, LAST, Rules};
-use crate::segment::layout::{BEGUN, Custody, message};
+use crate::ring::reservation::Reservation;
+use crate::ring::state_word;
+use crate::segment::layout::{BEGUN, SharedReassembly, message};
 use crate::sync::{Ordering, full_fence};
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::Place;
 
@@ -41,8 +41,8 @@ impl<'a> View<'a> {
             event: &control.data,
             number: &control.rx.epoch,
             socket: end.socket(),
-            tally: &control.rx_tally,
-            crowd: &end.crowd,
+            counters: &control.rx_counters,
+            poll_group: &end.poll_group,
         };
         Self { end, reader, place }
     }
@@ -51,14 +51,14 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     ///
-    /// [`Fault::NotNow`] when patience ended first.
+    /// [`Fault::NotNow`] when the time-out passed first.
     #[inline]
-    pub(super) fn session(self, patience: Patience) -> Result<Session<'a, ()>, Fault> {
+    pub(super) fn session(self, timeout: Timeout) -> Result<Session<'a, ()>, Fault> {
         let rx = &self.reader.control.rx;
-        let guard = rx.lock.lock(patience)?;
+        let guard = rx.lock.lock(timeout)?;
         // Again, since it may have been closed before this was in the lock.
         self.end.closing.check()?;
-        Session::new(guard, &rx.custody, &self.end.fragments)
+        Session::new(guard, &rx.reassembly, &self.end.fragments)
     }
 
     /// As [`session`](Self::session), for a call that may not wait and has found the lock taken.
@@ -66,19 +66,19 @@ impl<'a> View<'a> {
     /// # Errors
     ///
     /// As [`lock_in_a_moment`]; [`Fault::NotNow`] at once for a call whose time has passed.
-    pub(super) fn session_in_a_moment(self, patience: Patience) -> Result<Session<'a, ()>, Fault> {
-        if patience != Patience::Never {
+    pub(super) fn session_in_a_moment(self, timeout: Timeout) -> Result<Session<'a, ()>, Fault> {
+        if timeout != Timeout::Never {
             return Err(Fault::NotNow);
         }
         let rx = &self.reader.control.rx;
-        let guard = lock_in_a_moment(&rx.lock, &self.end.stuck, || rx.custody.is_waited_in())?;
+        let guard = lock_in_a_moment(&rx.lock, &self.end.stuck, || rx.reassembly.is_waited_in())?;
         self.end.closing.check()?;
-        Session::new(guard, &rx.custody, &self.end.fragments)
+        Session::new(guard, &rx.reassembly, &self.end.fragments)
     }
 
     #[inline]
-    pub(super) fn custody(self) -> &'a Custody {
-        &self.reader.control.rx.custody
+    pub(super) fn reassembly(self) -> &'a SharedReassembly {
+        &self.reader.control.rx.reassembly
     }
 
     /// For a receiver that a holder keeps out: whether nothing more can come but what the holder has.
@@ -86,10 +86,10 @@ impl<'a> View<'a> {
         Ok(life_line.look(self.place.event, self.end.socket())? && self.reader.peek()?.is_none())
     }
 
-    /// What the senders noted of their last message in parts.
+    /// What the senders noted of their last message in fragments.
     pub(super) fn senders_state(self) -> u32 {
-        // SYNC: sender-state. Whoever reads the note finds every part published before it.
-        latch::state(&self.reader.control.tx.state, Ordering::Acquire)
+        // SYNC: sender-state. Whoever reads the note finds every fragment published before it.
+        state_word::state(&self.reader.control.tx.state, Ordering::Acquire)
     }
 
     /// Whether nothing has been taken of the message that was begun last.
@@ -100,12 +100,15 @@ impl<'a> View<'a> {
 
     /// Whether a receive would find something to do. Under the lock.
     pub(super) fn is_ready(self) -> Result<bool, Fault> {
-        let custody = self.custody();
+        let shared_reassembly = self.reassembly();
         let Some(next) = self.reader.peek()? else {
-            return Ok(matches!(custody.state(), message::ORPHANED | message::LOST));
+            return Ok(matches!(
+                shared_reassembly.state(),
+                message::ORPHANED | message::LOST
+            ));
         };
         let begins = next.header.flags & (FIRST | LAST) == FIRST;
-        if !begins || !matches!(custody.state(), message::WHOLE | message::RESIDUE) {
+        if !begins || !matches!(shared_reassembly.state(), message::WHOLE | message::RESIDUE) {
             return Ok(true);
         }
         Ok(match self.reader.extent(next)? {
@@ -124,7 +127,7 @@ impl<'a> View<'a> {
         let begins = next.header.flags & (FIRST | LAST) == FIRST;
         // In this order: with the note all that its sender has published is seen.
         if begins
-            && self.custody().state() == message::WHOLE
+            && self.reassembly().state() == message::WHOLE
             && self.left_unfinished() == Some(message::WITHDRAWN)
         {
             if let Extent::Growing(growth) = self.reader.extent(next)? {
@@ -140,7 +143,7 @@ impl<'a> View<'a> {
     /// died or taken it back, `ORPHANED` or `WITHDRAWN`. The caller looks at the ring once more.
     pub(super) fn left_unfinished(self) -> Option<u32> {
         let owner_died = self.reader.control.tx.lock.owner_has_died();
-        let left = Hold::of_tx(self.reader.control).left_to_receivers(owner_died);
+        let left = Reservation::of_tx(self.reader.control).left_to_receivers(owner_died);
         Some(left).filter(|&state| state == message::ORPHANED || state == message::WITHDRAWN)
     }
 
@@ -184,8 +187,8 @@ impl<'a> View<'a> {
         if self.reader.control.room.is_armed() || self.reader.unpublished() != 0 {
             self.give_room_back(true)?;
         }
-        if self.end.parcels.is_some() {
-            super::parcel::sweep(self)?;
+        if self.end.ancillary.is_some() {
+            super::ancillary::sweep(self)?;
         }
         if self.is_watched() {
             self.show_readiness()?;

@@ -9,7 +9,7 @@ use std::{error, fmt};
 
 use crate::error::Fault;
 use crate::segment::geometry::{Geometry, invalid};
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::{
     End, Message, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
     TryRecvError, TrySendError,
@@ -91,7 +91,7 @@ impl Sender {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn send_with_end(&mut self, message: &[u8], end: impl End) -> Result<(), SendError> {
-        Ok(self.send_parts(message, &end, Patience::FOREVER)?)
+        Ok(self.send_descriptors(message, &end, Timeout::FOREVER)?)
     }
 
     /// Sends `message` and a whole end with it if there is room now, and never blocks. The end comes back where it
@@ -111,7 +111,7 @@ impl Sender {
         message: &[u8],
         end: E,
     ) -> Result<(), SendEndError<E, TrySendError>> {
-        let outcome = self.send_parts(message, &end, Patience::Never);
+        let outcome = self.send_descriptors(message, &end, Timeout::Never);
         outcome.map_err(|fault| SendEndError {
             end,
             error: fault.into(),
@@ -144,23 +144,23 @@ impl Sender {
         end: E,
         timeout: Duration,
     ) -> Result<(), SendEndError<E, SendTimeoutError>> {
-        let patience = Patience::Until(Deadline::after(timeout));
-        let outcome = self.send_parts(message, &end, patience);
+        let timeout = Timeout::Until(Deadline::after(timeout));
+        let outcome = self.send_descriptors(message, &end, timeout);
         outcome.map_err(|fault| SendEndError {
             end,
             error: fault.into(),
         })
     }
 
-    fn send_parts(
+    fn send_descriptors(
         &mut self,
         message: &[u8],
         end: &impl End,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(), Fault> {
         let fds = end.copies()?;
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-        self.send_parcel(message, &borrowed, patience)
+        self.send_with_descriptors(message, &borrowed, timeout)
     }
 }
 
@@ -179,7 +179,7 @@ impl Receiver {
     ///
     /// See [`Sender::send_with_end`].
     pub fn recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), RecvError> {
-        self.with_end(Patience::FOREVER).map_err(RecvError::from)
+        self.with_end(Timeout::FOREVER).map_err(RecvError::from)
     }
 
     /// Receives the next message and its end if one is there, and never blocks. Otherwise it is like
@@ -204,7 +204,7 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), TryRecvError> {
-        self.with_end(Patience::Never).map_err(TryRecvError::from)
+        self.with_end(Timeout::Never).map_err(TryRecvError::from)
     }
 
     /// Receives the next message and its end, and blocks no longer than `timeout`. Otherwise it is like
@@ -229,13 +229,13 @@ impl Receiver {
         &mut self,
         timeout: Duration,
     ) -> Result<(Message<'_>, E), RecvTimeoutError> {
-        let patience = Patience::Until(Deadline::after(timeout));
-        self.with_end(patience).map_err(RecvTimeoutError::from)
+        let timeout = Timeout::Until(Deadline::after(timeout));
+        self.with_end(timeout).map_err(RecvTimeoutError::from)
     }
 
-    fn with_end<E: End>(&mut self, patience: Patience) -> Result<(Message<'_>, E), Fault> {
+    fn with_end<E: End>(&mut self, timeout: Timeout) -> Result<(Message<'_>, E), Fault> {
         let max_capacity = self.max_end_capacity;
-        let (message, fds) = self.recv_parcel(patience)?;
+        let (message, fds) = self.recv_with_descriptors(timeout)?;
         Ok((message, put_together(fds, max_capacity)?))
     }
 

@@ -73,7 +73,7 @@ impl Receiver {
         if self.unread > 0 {
             return None;
         }
-        let len = rx.next_length_at_once().filter(|&len| len > 0)?;
+        let len = rx.peek_length().filter(|&len| len > 0)?;
         self.recv_into_soon(place(len)?, false)
     }
 
@@ -87,7 +87,7 @@ impl Receiver {
             return false;
         }
         // An eighth of the ring at most.
-        let len = rx.next_length_at_once().unwrap_or(0);
+        let len = rx.peek_length().unwrap_or(0);
         let is_longer = len > self.buffer.capacity();
         self.buffer.clear();
         is_longer && self.buffer.try_reserve(len).is_ok()

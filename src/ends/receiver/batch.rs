@@ -6,7 +6,7 @@ use super::{Flavor, Receiver};
 use crate::backend::Rx;
 use crate::error::Fault;
 use crate::ring::run::{self, Records};
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::{Batch, RecvError, RecvTimeoutError, TryRecvError};
 
 /// # Many messages at once
@@ -36,7 +36,7 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_batch(&mut self) -> Result<Batch<'_>, RecvError> {
-        Ok(self.recv_batch_within(Patience::FOREVER)?)
+        Ok(self.recv_batch_within(Timeout::FOREVER)?)
     }
 
     /// Receives all messages that are there, and never blocks. Otherwise it is like [`recv_batch`](Self::recv_batch).
@@ -55,7 +55,7 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_recv_batch(&mut self) -> Result<Batch<'_>, TryRecvError> {
-        Ok(self.recv_batch_within(Patience::Never)?)
+        Ok(self.recv_batch_within(Timeout::Never)?)
     }
 
     /// Receives all messages that are there, and blocks no longer than `timeout` while there is none. Otherwise it is
@@ -76,45 +76,45 @@ impl Receiver {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn recv_batch_timeout(&mut self, timeout: Duration) -> Result<Batch<'_>, RecvTimeoutError> {
-        Ok(self.recv_batch_within(Patience::Until(Deadline::after(timeout)))?)
+        Ok(self.recv_batch_within(Timeout::Until(Deadline::after(timeout)))?)
     }
 
-    fn recv_batch_within(&mut self, patience: Patience) -> Result<Batch<'_>, Fault> {
+    fn recv_batch_within(&mut self, timeout: Timeout) -> Result<Batch<'_>, Fault> {
         if let Flavor::Kernel(_) = self.flavor {
-            return self.gather(patience);
+            return self.gather(timeout);
         }
         if self.unread == 0 {
-            if let Some(count) = self.recv_run(patience)? {
+            if let Some(count) = self.recv_run(timeout)? {
                 return Ok(Batch::of_run(Records::new(&self.buffer, count)));
             }
         }
         // What is there is no whole message, or nothing and never will be.
-        let message = self.recv_within(patience)?;
+        let message = self.recv_within(timeout)?;
         Ok(Batch::of_one(message.into_slice()))
     }
 
-    /// Takes a run out of shared memory, waiting for one. `None` where something else is there, or patience ended.
-    fn recv_run(&mut self, patience: Patience) -> Result<Option<usize>, Fault> {
+    /// Takes a run out of shared memory, waiting for one. `None` where something else is there, or the time-out has passed.
+    fn recv_run(&mut self, timeout: Timeout) -> Result<Option<usize>, Fault> {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return Ok(None);
         };
-        let may_wait = !patience.is_over();
+        let may_wait = !timeout.is_over();
         let at_once = rx.recv_run(&mut self.buffer, may_wait);
         if at_once.is_some() || !may_wait {
             return Ok(at_once);
         }
-        let is_ready = rx.poll(patience)?;
+        let is_ready = rx.poll(timeout)?;
         Ok(is_ready
             .then(|| rx.recv_run(&mut self.buffer, false))
             .flatten())
     }
 
     /// Takes one message, and then others as long as they are there and short, and puts them one behind the other.
-    fn gather(&mut self, patience: Patience) -> Result<Batch<'_>, Fault> {
+    fn gather(&mut self, timeout: Timeout) -> Result<Batch<'_>, Fault> {
         let mut run = Vec::new();
-        run::push(&mut run, &self.recv_within(patience)?);
+        run::push(&mut run, &self.recv_within(timeout)?);
         let mut count = 1;
-        while (run.len() as u64) < run::LONGEST && self.recv_more() {
+        while (run.len() as u64) < run::MAX_RUN && self.recv_more() {
             run::push(&mut run, &self.buffer);
             count += 1;
         }

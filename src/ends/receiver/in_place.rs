@@ -11,7 +11,7 @@ use crate::backend::Rx;
 use crate::backend::shm::Loan;
 use crate::error::Fault;
 use crate::ring::place::{InRing, check_range};
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::fork::fork_generation;
 use crate::{RecvError, RecvTimeoutError, TryRecvError};
 
@@ -78,7 +78,7 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_in_place(&mut self) -> Result<View<'_>, RecvError> {
-        Ok(self.recv_in_place_within(Patience::FOREVER)?)
+        Ok(self.recv_in_place_within(Timeout::FOREVER)?)
     }
 
     /// Lends the next message where it lies in the pipe if one is there, and never blocks. Otherwise it is like
@@ -98,7 +98,7 @@ impl Receiver {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_recv_in_place(&mut self) -> Result<View<'_>, TryRecvError> {
-        Ok(self.recv_in_place_within(Patience::Never)?)
+        Ok(self.recv_in_place_within(Timeout::Never)?)
     }
 
     /// Lends the next message where it lies in the pipe, and blocks no longer than `timeout`. Otherwise it is like
@@ -122,20 +122,20 @@ impl Receiver {
         &mut self,
         timeout: Duration,
     ) -> Result<View<'_>, RecvTimeoutError> {
-        Ok(self.recv_in_place_within(Patience::Until(Deadline::after(timeout)))?)
+        Ok(self.recv_in_place_within(Timeout::Until(Deadline::after(timeout)))?)
     }
 
-    fn recv_in_place_within(&mut self, patience: Patience) -> Result<View<'_>, Fault> {
+    fn recv_in_place_within(&mut self, timeout: Timeout) -> Result<View<'_>, Fault> {
         let home = fork_generation()?;
         let loan = if self.unread == 0 {
-            self.lend(patience)?
+            self.lend(timeout)?
         } else {
             None
         };
         let bytes = match loan {
             Some(loan) => Bytes::InPlace(loan),
             None => {
-                let len = self.recv_within(patience)?.len();
+                let len = self.recv_within(timeout)?.len();
                 let start = self.buffer.len() - len;
                 Bytes::Private { start }
             }
@@ -147,17 +147,17 @@ impl Receiver {
         })
     }
 
-    /// Waits for a message and lends it; `None` where that cannot be in place, or patience ended.
-    fn lend(&mut self, patience: Patience) -> Result<Option<Loan>, Fault> {
+    /// Waits for a message and lends it; `None` where that cannot be in place, or the time-out has passed.
+    fn lend(&mut self, timeout: Timeout) -> Result<Option<Loan>, Fault> {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
             return Ok(None);
         };
-        let may_wait = !patience.is_over();
+        let may_wait = !timeout.is_over();
         let at_once = rx.lend(may_wait);
         if at_once.is_some() || !may_wait {
             return Ok(at_once);
         }
-        Ok(rx.poll(patience)?.then(|| rx.lend(false)).flatten())
+        Ok(rx.poll(timeout)?.then(|| rx.lend(false)).flatten())
     }
 }
 

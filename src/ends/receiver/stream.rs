@@ -10,7 +10,7 @@ use super::{Flavor, Receiver};
 use crate::RecvError;
 use crate::error::Fault;
 use crate::ring::destination::Destination;
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 
 impl Receiver {
     /// Moves as much of the message begun by `read` as fits.
@@ -28,7 +28,7 @@ impl Receiver {
         let mut filled = self.take_unread(buf);
         while filled < buf.len() {
             if so_far + filled == 0 {
-                match self.read_message(buf, Patience::FOREVER) {
+                match self.read_message(buf, Timeout::FOREVER) {
                     Ok(len) => filled = len,
                     Err(Fault::Disconnected) => break,
                     Err(fault) => return Err(RecvError::from(fault).into()),
@@ -57,14 +57,14 @@ impl Receiver {
     pub(crate) fn read_message(
         &mut self,
         buf: &mut [u8],
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<usize, Fault> {
-        if let Some(len) = self.recv_into_soon(buf, patience != Patience::Never) {
+        if let Some(len) = self.recv_into_soon(buf, timeout != Timeout::Never) {
             return Ok(len);
         }
-        match Self::receive(&mut self.flavor, Destination::Slice(buf), patience) {
+        match Self::receive(&mut self.flavor, Destination::Slice(buf), timeout) {
             Err(Fault::BufferTooSmall { .. }) => {
-                self.unread = self.recv_within(patience)?.len();
+                self.unread = self.recv_within(timeout)?.len();
                 Ok(self.take_unread(buf))
             }
             outcome => outcome,
@@ -124,7 +124,7 @@ impl io::BufRead for Receiver {
     /// none is end-of-file.
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.unread == 0 {
-            match self.recv_within(Patience::FOREVER) {
+            match self.recv_within(Timeout::FOREVER) {
                 Ok(message) => self.unread = message.len(),
                 Err(Fault::Disconnected) => break,
                 Err(fault) => return Err(RecvError::from(fault).into()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Flavor, Receiver};
 use crate::error::Fault;
 use crate::ring::destination::Destination;
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 use crate::{RecvError, RecvTimeoutError, TryRecvError};
 
 /// Memory for one message, in one piece or several: `&mut [u8]`, or an array, a `Vec` or a slice of
@@ -145,7 +145,7 @@ impl Receiver {
         &mut self,
         place: impl FnOnce(usize) -> Option<M>,
     ) -> Result<usize, RecvError> {
-        Ok(self.recv_with_within(place, Patience::FOREVER)?)
+        Ok(self.recv_with_within(place, Timeout::FOREVER)?)
     }
 
     /// Receives a message into memory that `place` provides if one is there, and never blocks. Otherwise it is like
@@ -171,7 +171,7 @@ impl Receiver {
         &mut self,
         place: impl FnOnce(usize) -> Option<M>,
     ) -> Result<usize, TryRecvError> {
-        Ok(self.recv_with_within(place, Patience::Never)?)
+        Ok(self.recv_with_within(place, Timeout::Never)?)
     }
 
     /// Receives a message into memory that `place` provides, and blocks no longer than `timeout`. Otherwise it is
@@ -193,15 +193,15 @@ impl Receiver {
         timeout: Duration,
         place: impl FnOnce(usize) -> Option<M>,
     ) -> Result<usize, RecvTimeoutError> {
-        Ok(self.recv_with_within(place, Patience::Until(Deadline::after(timeout)))?)
+        Ok(self.recv_with_within(place, Timeout::Until(Deadline::after(timeout)))?)
     }
 
     fn recv_with_within<M: Memory>(
         &mut self,
         place: impl FnOnce(usize) -> Option<M>,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<usize, Fault> {
-        let Some(needed) = self.next_length(patience)? else {
+        let Some(needed) = self.next_length(timeout)? else {
             return Ok(0);
         };
         let mut memory = place(needed).ok_or(Fault::BufferTooSmall { needed })?;
@@ -209,7 +209,7 @@ impl Receiver {
             if piece.len() < needed {
                 return Err(Fault::BufferTooSmall { needed });
             }
-            return self.recv_into_within(piece, patience);
+            return self.recv_into_within(piece, timeout);
         }
         let room = room(&mut memory);
         if room < needed {
@@ -220,7 +220,7 @@ impl Receiver {
                 return outcome;
             }
         }
-        let len = self.recv_within(patience)?.len();
+        let len = self.recv_within(timeout)?.len();
         if len > room {
             self.unread = len;
             return Err(Fault::BufferTooSmall { needed: len });
@@ -233,16 +233,16 @@ impl Receiver {
     }
 
     /// The length of the next message, which stays. An empty one is taken: `None`.
-    fn next_length(&mut self, patience: Patience) -> Result<Option<usize>, Fault> {
+    fn next_length(&mut self, timeout: Timeout) -> Result<Option<usize>, Fault> {
         if self.unread > 0 {
             return Ok(Some(self.unread));
         }
         if let Flavor::SharedMemory(rx) = &mut self.flavor {
-            if let Some(len) = rx.next_length_at_once().filter(|&len| len > 0) {
+            if let Some(len) = rx.peek_length().filter(|&len| len > 0) {
                 return Ok(Some(len));
             }
         }
-        match Self::receive(&mut self.flavor, Destination::Slice(&mut []), patience) {
+        match Self::receive(&mut self.flavor, Destination::Slice(&mut []), timeout) {
             Ok(_) => Ok(None),
             Err(Fault::BufferTooSmall { needed }) => Ok(Some(needed)),
             Err(fault) => Err(fault),

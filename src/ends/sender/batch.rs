@@ -3,7 +3,7 @@
 use super::{Flavor, Sender};
 use crate::SendBatchError;
 use crate::error::Fault;
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 
 /// So many messages are taken out of the caller's iterator at a time.
 const AT_A_TIME: usize = 64;
@@ -83,7 +83,7 @@ impl Sender {
                 return (count, told.map_err(Fault::Untold));
             }
         }
-        let outcome = self.send_within(messages[0], Patience::FOREVER);
+        let outcome = self.send_within(messages[0], Timeout::FOREVER);
         let is_sent = matches!(outcome, Ok(()) | Err(Fault::Untold(_)));
         (usize::from(is_sent), outcome)
     }

@@ -7,7 +7,7 @@ use crate::SendError;
 use crate::backend::shm::Loan;
 use crate::error::Fault;
 use crate::ring::place::{InRing, check_range};
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::sys::fork::fork_generation;
 
 /// Room for one message in the pipe, made by [`Sender::reserve`]: written piece by piece, then sent by
@@ -81,7 +81,7 @@ impl Sender {
         }
         let home = fork_generation().map_err(SendError::Io)?;
         let loan = match &mut self.flavor {
-            Flavor::SharedMemory(tx) => tx.reserve(len, Patience::FOREVER)?,
+            Flavor::SharedMemory(tx) => tx.reserve(len, Timeout::FOREVER)?,
             Flavor::Kernel(_) => None,
         };
         let bytes = match loan {

@@ -14,18 +14,18 @@ impl io::Write for Sender {
     /// Sends `buf` as one message, blocking while the pipe is full. Where a limit is set, the message is as much
     /// of `buf` as the limit allows.
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let part = &buf[..buf.len().min(self.limit)];
-        if part.is_empty() && !buf.is_empty() {
+        let piece = &buf[..buf.len().min(self.limit)];
+        if piece.is_empty() && !buf.is_empty() {
             return Err(SendError::TooLarge {
                 len: buf.len(),
                 max: self.limit,
             }
             .into());
         }
-        if !part.is_empty() {
-            self.send(part)?;
+        if !piece.is_empty() {
+            self.send(piece)?;
         }
-        Ok(part.len())
+        Ok(piece.len())
     }
 
     /// Writes all the pieces as one message, which [`send_vectored`](Sender::send_vectored) puts together.

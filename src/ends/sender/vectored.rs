@@ -6,7 +6,7 @@ use super::{Flavor, Sender};
 use crate::backend::Tx;
 use crate::error::Fault;
 use crate::ring::payload::{Payload, Pieces};
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::{SendError, TrySendError};
 
 /// # One message from several pieces
@@ -32,7 +32,7 @@ impl Sender {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn send_vectored(&mut self, pieces: &[IoSlice<'_>]) -> Result<(), SendError> {
-        Ok(self.send_all(pieces, Patience::FOREVER)?)
+        Ok(self.send_all(pieces, Timeout::FOREVER)?)
     }
 
     /// Sends one message from several pieces if there is room for all of it now, and never blocks. Otherwise it is
@@ -55,12 +55,12 @@ impl Sender {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn try_send_vectored(&mut self, pieces: &[IoSlice<'_>]) -> Result<(), TrySendError> {
-        Ok(self.send_all(pieces, Patience::Never)?)
+        Ok(self.send_all(pieces, Timeout::Never)?)
     }
 
-    fn send_all(&mut self, pieces: &[IoSlice<'_>], patience: Patience) -> Result<(), Fault> {
+    fn send_all(&mut self, pieces: &[IoSlice<'_>], timeout: Timeout) -> Result<(), Fault> {
         match Pieces::all(pieces) {
-            Some(message) if message.len() <= self.limit => self.send_pieces(message, patience),
+            Some(message) if message.len() <= self.limit => self.send_pieces(message, timeout),
             message => Err(Fault::TooLarge {
                 len: message.map_or(usize::MAX, Payload::len),
                 max: self.limit,
@@ -69,19 +69,19 @@ impl Sender {
     }
 
     /// Sends a message that is not over the limit.
-    fn send_pieces(&mut self, message: Pieces<'_>, patience: Patience) -> Result<(), Fault> {
+    fn send_pieces(&mut self, message: Pieces<'_>, timeout: Timeout) -> Result<(), Fault> {
         match &mut self.flavor {
             Flavor::SharedMemory(tx) => match tx.send_soon(message) {
                 Some(told) => told.map_err(Fault::Untold),
-                None => tx.send_pieces(message, patience),
+                None => tx.send_pieces(message, timeout),
             },
-            Flavor::Kernel(tx) => tx.send_pieces(message, patience),
+            Flavor::Kernel(tx) => tx.send_pieces(message, timeout),
         }
     }
 
     /// As [`write`](io::Write::write) of all `pieces`.
     pub(super) fn write_pieces(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let written = self.write_up_to(pieces, usize::MAX, Patience::FOREVER);
+        let written = self.write_up_to(pieces, usize::MAX, Timeout::FOREVER);
         written.map_err(|fault| SendError::from(fault).into())
     }
 
@@ -89,14 +89,14 @@ impl Sender {
     #[cfg(feature = "tokio")]
     pub(crate) fn write_ready_pieces(&mut self, pieces: &[IoSlice<'_>]) -> Result<usize, Fault> {
         let most = self.ready_len();
-        self.write_up_to(pieces, most, Patience::Never)
+        self.write_up_to(pieces, most, Timeout::Never)
     }
 
     fn write_up_to(
         &mut self,
         pieces: &[IoSlice<'_>],
         most: usize,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<usize, Fault> {
         let message = Pieces::up_to(pieces, self.limit.min(most));
         let is_empty = pieces.iter().all(|piece| piece.is_empty());
@@ -109,7 +109,7 @@ impl Sender {
                 max: self.limit,
             });
         }
-        self.send_pieces(message, patience)?;
+        self.send_pieces(message, timeout)?;
         Ok(message.len())
     }
 }

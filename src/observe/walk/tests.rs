@@ -1,7 +1,7 @@
 //! Walks over rings in private memory, written as senders do, that go on between the walk and its end.
 
 use super::*;
-use crate::ring::record::{AFTER_DEATH, FIRST, PARCEL};
+use crate::ring::record::{AFTER_DEATH, ANCILLARY, FIRST};
 
 const RING: u64 = 4096;
 
@@ -97,7 +97,7 @@ fn parts_count_their_bytes_and_the_last_one_its_message() {
     let mut ring = Ring::new(0);
     let next = ring.publish(0, 108, FIRST);
     let next = ring.publish(next, 50, LAST);
-    ring.now.tail = ring.publish(next, 28, FIRST | LAST | PARCEL | AFTER_DEATH);
+    ring.now.tail = ring.publish(next, 28, FIRST | LAST | ANCILLARY | AFTER_DEATH);
     ring.now.sent = Count {
         messages: 2,
         bytes: 100 + 50 + 20,
@@ -183,7 +183,7 @@ fn no_more_is_read_than_the_budget_allows() {
     for _ in 0..100 {
         ring.send(8);
     }
-    let walk = ring.walk_within(LEAST);
+    let walk = ring.walk_within(MIN_READ_COST);
     assert_eq!(walk.settle(ring.now), Outcome::TooMuch);
     assert_eq!(
         ring.walk_within(4096).settle(ring.now),

@@ -10,7 +10,7 @@ use super::decode::decode;
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::Backend;
 use crate::error::Fault;
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 
 /// The receiving end of a pipe of `T`: a [`Receiver`](crate::Receiver) of which each message is one encoded
 /// value.
@@ -28,8 +28,8 @@ pub struct Receiver<T> {
 }
 
 impl<T: DeserializeOwned> Receiver<T> {
-    fn recv_within<E: From<Fault>>(&mut self, patience: Patience) -> Result<T, RecvError<E>> {
-        match self.inner.recv_within(patience) {
+    fn recv_within<E: From<Fault>>(&mut self, timeout: Timeout) -> Result<T, RecvError<E>> {
+        match self.inner.recv_within(timeout) {
             Ok(message) => decode(&message).map_err(RecvError::Decode),
             Err(fault) => Err(RecvError::Pipe(fault.into())),
         }
@@ -61,7 +61,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv(&mut self) -> Result<T, RecvError> {
-        self.recv_within(Patience::FOREVER)
+        self.recv_within(Timeout::FOREVER)
     }
 
     /// Receives the next value if one is there; never blocks.
@@ -80,7 +80,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        self.recv_within(Patience::Never)
+        self.recv_within(Timeout::Never)
     }
 
     /// Receives the next value, blocking no longer than `timeout`.
@@ -101,7 +101,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.recv_within(Patience::Until(Deadline::after(timeout)))
+        self.recv_within(Timeout::Until(Deadline::after(timeout)))
     }
 }
 

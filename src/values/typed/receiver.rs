@@ -10,7 +10,7 @@ use super::error::{RecvError, RecvTimeoutError, TryRecvError};
 use super::place::Place;
 use crate::Backend;
 use crate::error::Fault;
-use crate::sys::clock::{Deadline, Patience};
+use crate::sys::clock::{Deadline, Timeout};
 
 /// The receiving end of a pipe of `T`: a [`Receiver`](crate::Receiver) of which each message is one value.
 ///
@@ -28,12 +28,12 @@ pub struct Receiver<T> {
 
 impl<T: TryFromBytes> Receiver<T> {
     #[inline]
-    fn recv_within<E: From<Fault>>(&mut self, patience: Patience) -> Result<T, RecvError<E>> {
+    fn recv_within<E: From<Fault>>(&mut self, timeout: Timeout) -> Result<T, RecvError<E>> {
         let mut place = Place::<T>::new();
         let bytes = place.zeroed();
-        match self.inner.recv_into_within(bytes, patience) {
+        match self.inner.recv_into_within(bytes, timeout) {
             Ok(len) => value(&bytes[..len]),
-            Err(Fault::BufferTooSmall { .. }) => self.recv_longer(patience),
+            Err(Fault::BufferTooSmall { .. }) => self.recv_longer(timeout),
             Err(fault) => Err(RecvError::Pipe(fault.into())),
         }
     }
@@ -41,8 +41,8 @@ impl<T: TryFromBytes> Receiver<T> {
     /// Takes out the message that was found to be too long. Another holder of this end may have been
     /// faster, so what comes may be a value after all.
     #[cold]
-    fn recv_longer<E: From<Fault>>(&mut self, patience: Patience) -> Result<T, RecvError<E>> {
-        match self.inner.recv_within(patience) {
+    fn recv_longer<E: From<Fault>>(&mut self, timeout: Timeout) -> Result<T, RecvError<E>> {
+        match self.inner.recv_within(timeout) {
             Ok(message) => value(&message),
             Err(fault) => Err(RecvError::Pipe(fault.into())),
         }
@@ -74,7 +74,7 @@ impl<T: TryFromBytes> Receiver<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv(&mut self) -> Result<T, RecvError> {
-        self.recv_within(Patience::FOREVER)
+        self.recv_within(Timeout::FOREVER)
     }
 
     /// Receives the next value if one is there; never blocks.
@@ -93,7 +93,7 @@ impl<T: TryFromBytes> Receiver<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        self.recv_within(Patience::Never)
+        self.recv_within(Timeout::Never)
     }
 
     /// Receives the next value, blocking no longer than `timeout`.
@@ -114,7 +114,7 @@ impl<T: TryFromBytes> Receiver<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.recv_within(Patience::Until(Deadline::after(timeout)))
+        self.recv_within(Timeout::Until(Deadline::after(timeout)))
     }
 }
 

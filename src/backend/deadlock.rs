@@ -1,4 +1,4 @@
-//! Finding out, before a receive sleeps for good, that nobody but the caller could end its sleep.
+//! Deadlock detection: whether nobody but the caller could end the sleep that a receive is about to begin.
 //!
 //! It errs on the side of sleeping. What it cannot see is listed at `PipeOptions::detect_deadlock`.
 
@@ -6,12 +6,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::segment::geometry::Flags;
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::sys::holders::{self, Opposite};
 use crate::sys::process::{self, Life};
 
 /// One blocked call's knowledge of who else holds the other side.
-pub(super) struct Lookout {
+pub(super) struct DeadlockCheck {
     is_wanted: bool,
     found: Found,
 }
@@ -27,11 +27,11 @@ enum Found {
     Others,
 }
 
-impl Lookout {
+impl DeadlockCheck {
     /// For a call that waits without limit, where the pipe was made so.
-    pub(super) fn new(flags: Flags, patience: Patience) -> Self {
+    pub(super) fn new(flags: Flags, timeout: Timeout) -> Self {
         Self {
-            is_wanted: flags.has(Flags::DEADLOCK) && patience == Patience::FOREVER,
+            is_wanted: flags.has(Flags::DEADLOCK) && timeout == Timeout::FOREVER,
             found: Found::Nothing,
         }
     }

@@ -27,8 +27,8 @@ on_both_backends! {
     many_senders_and_receivers_never_mix_their_descriptors_up,
     observers_count_the_bytes_of_a_message_with_descriptors_and_not_its_ticket,
     watched_ends_show_messages_with_descriptors_and_the_room_they_take,
-    a_sender_blocked_on_too_many_parcels_goes_on_when_they_are_received,
-    a_sender_blocked_on_too_many_parcels_is_told_when_the_last_receiver_goes,
+    a_sender_blocked_on_too_many_descriptors_goes_on_when_they_are_received,
+    a_sender_blocked_on_too_many_descriptors_is_told_when_the_last_receiver_goes,
     an_end_of_a_pipe_with_descriptors_can_be_taken_apart_and_put_together,
 }
 
@@ -278,7 +278,7 @@ fn more_than_fit(tx: &mut Sender) -> Result<u64, SendError> {
 
 fn observers_count_the_bytes_of_a_message_with_descriptors_and_not_its_ticket(backend: Backend) {
     // The Flows of docs/protocol.md, of which receivers of a ring have none.
-    let (tx_flow, rx_flow) = match backend {
+    let (tx_totals, rx_totals) = match backend {
         Backend::SharedMemory => (0x0a8, None),
         _ => (0x0b8, Some(0x150)),
     };
@@ -292,9 +292,9 @@ fn observers_count_the_bytes_of_a_message_with_descriptors_and_not_its_ticket(ba
     };
     tx.send_with_fds(b"11 bytes +8", &[null().as_fd()]).unwrap();
     tx.send(b"6 more").unwrap();
-    assert_eq!(counted(tx_flow), [2, 17]);
+    assert_eq!(counted(tx_totals), [2, 17]);
     for expected in [[0, 0], [1, 11], [2, 17]] {
-        assert!(rx_flow.is_none_or(|flow| counted(flow) == expected));
+        assert!(rx_totals.is_none_or(|flow| counted(flow) == expected));
         if expected != [2, 17] {
             rx.recv_with_fds().unwrap();
         }
@@ -326,7 +326,7 @@ fn watched_ends_show_messages_with_descriptors_and_the_room_they_take(backend: B
     assert!(!is_ready(rx.as_fd()));
 }
 
-fn a_sender_blocked_on_too_many_parcels_goes_on_when_they_are_received(backend: Backend) {
+fn a_sender_blocked_on_too_many_descriptors_goes_on_when_they_are_received(backend: Backend) {
     let (rx, mut tx) = open_carrying(backend);
     let (child, mut rx) = fork_apart(rx, || {
         more_than_fit(&mut tx).unwrap();
@@ -342,7 +342,7 @@ fn a_sender_blocked_on_too_many_parcels_goes_on_when_they_are_received(backend: 
     assert_at_end(&mut rx);
 }
 
-fn a_sender_blocked_on_too_many_parcels_is_told_when_the_last_receiver_goes(backend: Backend) {
+fn a_sender_blocked_on_too_many_descriptors_is_told_when_the_last_receiver_goes(backend: Backend) {
     let (rx, mut tx) = open_carrying(backend);
     let sender = thread(move || more_than_fit(&mut tx));
     sender.until_asleep();

@@ -1,6 +1,6 @@
 //! Messages that carry descriptors, through a kernel pipe.
 //!
-//! As in `backend::shm::parcel`, with a frame in place of the record. A frame's header is in the shared page
+//! As in `backend::shm::ancillary`, with a frame in place of the record. A frame's header is in the shared page
 //! before anything of it is taken, so the ticket is known and the message still whole when the descriptors are
 //! looked for.
 
@@ -13,83 +13,87 @@ use super::frame::{ATOMIC_PAYLOAD, Header};
 use super::page;
 use super::reading::{Payload, Side as Receiving};
 use super::tx::{Side, Tx};
-use crate::backend::{parcels, without_parcels};
+use crate::backend::{ancillary, without_descriptors};
 use crate::error::Fault;
-use crate::ring::bearer;
 use crate::ring::destination::Destination;
+use crate::ring::owner;
 use crate::sync::Ordering;
-use crate::sys::clock::{Deadline, Patience};
-use crate::sys::parcels::{self as packets, Sent};
+use crate::sys::clock::{Deadline, Timeout};
+use crate::sys::scm_rights::{self, Sent};
 use crate::sys::socket;
-use crate::wait::stay::Stay;
+use crate::wait::log::WaitLog;
 
 impl Tx {
     /// The socket for descriptors, where there is one.
     #[cfg(feature = "tokio")]
-    pub(crate) fn parcels(&self) -> Option<BorrowedFd<'_>> {
-        self.end.parcels.as_ref().map(AsFd::as_fd)
+    pub(crate) fn ancillary(&self) -> Option<BorrowedFd<'_>> {
+        self.end.ancillary.as_ref().map(AsFd::as_fd)
     }
 
     /// Sends `bytes` and `fds` as one message, whole or not at all.
-    pub(crate) fn send_parcel(
+    pub(crate) fn send_with_descriptors(
         &mut self,
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(), Fault> {
         self.fate.check(&self.end.closing)?;
         let _ended = self.end.ended_by_close();
-        let outcome = self.send_parcel_open(bytes, fds, patience);
+        let outcome = self.send_with_descriptors_open(bytes, fds, timeout);
         self.fate.seal(&self.end.closing, outcome)
     }
 
-    fn send_parcel_open(
+    fn send_with_descriptors_open(
         &self,
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(), Fault> {
         let side = Side {
             end: &self.end,
-            patience,
+            timeout,
         };
-        let parcels = self.end.parcels.as_ref().ok_or_else(without_parcels)?;
+        let ancillary = self
+            .end
+            .ancillary
+            .as_ref()
+            .ok_or_else(without_descriptors)?;
         let (len, max) = (bytes.len(), ATOMIC_PAYLOAD);
         if len > max {
             return Err(Fault::TooLarge { len, max });
         }
         let shared = self.end.page.shared();
-        let (tx, tally) = (&shared.tx, &shared.tx_tally);
-        let mut stay = Stay::default();
-        let mut look_after = bearer::FIRST_LOOK;
+        let (tx, counters) = (&shared.tx, &shared.tx_counters);
+        let mut wait_log = WaitLog::default();
+        let mut look_after = owner::FIRST_LOOK;
         let mut lead = None;
         loop {
             let guard = side.lock()?;
-            stay.settle(tally);
+            wait_log.settle(counters);
             if let Some(holder) = side.holder_but(self.id)? {
                 lead = None;
-                tx.hold()
-                    .wait_for(holder, guard, patience, &mut look_after)?;
+                tx.reservation()
+                    .wait_for(holder, guard, timeout, &mut look_after)?;
                 continue;
             }
             side.make_good()?;
-            tally.note_length(len);
+            counters.note_length(len);
             if !side.has_room()? {
-                stay.fall_asleep(tally);
+                wait_log.fall_asleep(counters);
                 drop(guard);
                 side.wait_for_room(&mut lead)
-                    .inspect_err(|_| stay.break_off(tally))?;
+                    .inspect_err(|_| wait_log.break_off(counters))?;
                 continue;
             }
             let ticket = tx.ticket.load(Ordering::Relaxed).wrapping_add(1);
-            let header = Header::parcel(ticket, len).ok_or(Fault::Corrupted)?;
+            let header = Header::ancillary(ticket, len).ok_or(Fault::Corrupted)?;
             // SYNC: ticket. Who sees it sees that the lock was taken before.
             tx.ticket.store(ticket, Ordering::Release);
-            match packets::send(parcels.as_fd(), ticket, fds)? {
-                // Only senders fill the pipe, so the room is still there; a liar's doing leaves the packet to
+            match scm_rights::send(ancillary.as_fd(), ticket, fds)? {
+                // Only senders fill the pipe, so the room is still there; a liar's doing leaves the ancillary data to
                 // be swept up.
                 Sent::Whole if side.write_atomic(header, bytes)? => {
-                    page::count(&tx.flow, tally, len);
+                    page::count(&tx.totals, counters, len);
                     return Ok(());
                 }
                 Sent::Whole => {
@@ -101,7 +105,7 @@ impl Tx {
                     // Others may send while we wait.
                     drop(guard);
                     lead = None;
-                    wait_for(parcels.as_fd(), patience)?;
+                    wait_for(ancillary.as_fd(), timeout)?;
                 }
             }
         }
@@ -121,12 +125,12 @@ impl Side<'_> {
     }
 }
 
-/// Waits until the socket has room for packets.
-fn wait_for(parcels: BorrowedFd<'_>, patience: Patience) -> Result<(), Fault> {
-    if patience.is_over() {
+/// Waits until the socket has room for ancillary data.
+fn wait_for(ancillary: BorrowedFd<'_>, timeout: Timeout) -> Result<(), Fault> {
+    if timeout.is_over() {
         return Err(Fault::NotNow);
     }
-    let found = socket::wait(parcels, PollFlags::POLLOUT, None, patience.deadline())?;
+    let found = socket::wait(ancillary, PollFlags::POLLOUT, None, timeout.deadline())?;
     if found.hung_up {
         Err(Fault::Disconnected)
     } else {
@@ -142,21 +146,21 @@ pub(super) fn take(
     into: &mut Destination<'_>,
 ) -> Result<Option<usize>, Fault> {
     // On a pipe that carries none only a liar writes such a frame.
-    let parcels = side.end.parcels.as_ref().ok_or(Fault::Corrupted)?.as_fd();
-    let Destination::Parcel { bytes, .. } = into else {
+    let ancillary = side.end.ancillary.as_ref().ok_or(Fault::Corrupted)?.as_fd();
+    let Destination::WithDescriptors { bytes, .. } = into else {
         return Err(Fault::CarriesDescriptors);
     };
-    let Some(found) = parcels::find(parcels, header.ticket())? else {
+    let Some(found) = ancillary::find(ancillary, header.ticket())? else {
         side.skip_payload(header, payload)?;
         return Ok(None);
     };
-    // What can fail comes before the packet is taken away.
+    // What can fail comes before the ancillary data is removed.
     bytes
         .try_reserve(header.payload())
         .map_err(|error| Fault::Io(error.into()))?;
-    packets::drop_oldest(parcels)?;
+    scm_rights::drop_oldest(ancillary)?;
     let len = side.take_whole(header, into)?;
-    if let Destination::Parcel { fds, .. } = into {
+    if let Destination::WithDescriptors { fds, .. } = into {
         **fds = found;
     }
     Ok(Some(len))
@@ -165,7 +169,7 @@ pub(super) fn take(
 /// Before reporting an empty pipe or sleeping: closes what senders have left in the socket that died before
 /// the message was there.
 pub(super) fn sweep(side: Receiving<'_>) -> Result<(), Fault> {
-    let Some(parcels) = &side.end.parcels else {
+    let Some(ancillary) = &side.end.ancillary else {
         return Ok(());
     };
     let tx = &side.end.page.shared().tx;
@@ -176,5 +180,5 @@ pub(super) fn sweep(side: Receiving<'_>) -> Result<(), Fault> {
     if !tx.lock.is_free() || has_header || side.has_bytes()? {
         return Ok(());
     }
-    parcels::close_up_to(parcels.as_fd(), last)
+    ancillary::close_up_to(ancillary.as_fd(), last)
 }

@@ -1,11 +1,11 @@
-//! The common case: a message of one record, room or a record at hand, a side that nobody keeps to himself.
+//! The fast path: a message of one record, room or a record at hand, and a side that nobody has reserved.
 //!
 //! What a busy pipe does all the time, in as few instructions as its promises allow. Whatever else may be
-//! the matter, each of these gives up without having changed anything, and the call goes the long way.
+//! the matter, each of these gives up without having changed anything, and the call takes the slow path.
 //!
 //! A send takes the senders' lock. A receive takes none: it copies the record out and moves `read` past it by one
 //! compare-and-swap, which fails if anybody else was faster (`ring::reader`). What keeps it away from a message
-//! in parts or in place is looked at *after* `read`, whose last mover has noted it before.
+//! in fragments or in place is looked at *after* `read`, whose last mover has noted it before.
 //!
 //! The side lock is released before the other side is rung for. A call that dies between has not returned,
 //! so what it changed counts as not made until the next one rings (`wait::event`); whoever has to wait, for
@@ -55,7 +55,7 @@ pub(crate) enum Sent {
 impl Tx {
     /// Sends `bytes` if that takes no wait and no more than one record, and they are short. Calls nothing.
     #[inline(always)]
-    pub(crate) fn send_at_once(&mut self, bytes: impl Payload, known: &Known) -> Sent {
+    pub(crate) fn send_on_fast_path(&mut self, bytes: impl Payload, known: &Known) -> Sent {
         if bytes.len() > self.noted.short {
             return self.send_longer(bytes, known);
         }
@@ -80,7 +80,7 @@ impl Tx {
         if !is_noted || !self.life_line.is_as_it_was(&control.room) {
             return apart(Sent::Not);
         }
-        let Some(guard) = control.tx.lock.lock_at_once_as(known) else {
+        let Some(guard) = control.tx.lock.lock_uncontended_as(known) else {
             return apart(Sent::Not);
         };
         let writer = end.writer_of(control);
@@ -90,12 +90,12 @@ impl Tx {
         if control.tx.state.load(Ordering::Relaxed) != message::WHOLE || end.closing.is_closed() {
             return apart(Sent::given_up(guard));
         }
-        // SAFETY: nothing is noted that is over `part_max`, and nothing short that is not noted.
+        // SAFETY: nothing is noted that is over `fragment_max`, and nothing short that is not noted.
         let is_ample = unsafe { writer.publish_whole(tail, bytes) };
         if !IS_SHORT && !is_ample {
             writer.claim_after(span_of(bytes.len()));
         }
-        if !guard.release_at_once() {
+        if !guard.release_uncontended() {
             return apart(Sent::Contended);
         }
         fence_after_swap();
@@ -117,7 +117,7 @@ impl Tx {
     fn claim_ahead(&self) -> Sent {
         let control = self.end.control();
         if self.end.writer().may_claim() {
-            if let Some(guard) = control.tx.lock.lock_at_once() {
+            if let Some(guard) = control.tx.lock.lock_uncontended() {
                 // Somebody may write in place there by now, or be inside a message.
                 if control.tx.state.load(Ordering::Relaxed) == message::WHOLE {
                     self.end.writer().claim_ahead();
@@ -128,7 +128,7 @@ impl Tx {
         Sent::Quietly
     }
 
-    /// As [`send_at_once`](Self::send_at_once), with all that the fast path leaves to others; `None` if nothing was sent, or
+    /// As [`send_on_fast_path`](Self::send_on_fast_path), with all that the fast path leaves to others; `None` if nothing was sent, or
     /// if every receiver turned out to have died.
     ///
     /// # Errors
@@ -136,11 +136,11 @@ impl Tx {
     /// What waking the receivers reports; the message is in the ring then.
     #[inline]
     pub(crate) fn send_soon(&mut self, bytes: impl Payload) -> Option<io::Result<()>> {
-        let sent = Thread::with(|known| self.send_at_once(bytes, known));
+        let sent = Thread::with(|known| self.send_on_fast_path(bytes, known));
         self.complete(bytes, sent)
     }
 
-    /// What is to do after [`send_at_once`](Self::send_at_once); returns as [`send_soon`](Self::send_soon).
+    /// What is to do after [`send_on_fast_path`](Self::send_on_fast_path); returns as [`send_soon`](Self::send_soon).
     #[inline(always)]
     pub(crate) fn complete(
         &mut self,
@@ -158,7 +158,7 @@ impl Tx {
         match sent {
             _ if !is_sent => None,
             Sent::Quietly => Some(Ok(())),
-            // Where the last receiver turns out to have gone, the slow path says so.
+            // Where no receiver turns out to be left, the slow path says so.
             sent => self
                 .after_send(sent)
                 .map(|told| told.then_some(()))
@@ -175,7 +175,7 @@ impl Tx {
         matches!(sent, Sent::Not | Sent::ContendedAndNot)
     }
 
-    /// What the fast path has left to do after it has sent; false where the last receiver turns out to have gone.
+    /// What the fast path has left to do after it has sent; false where no receiver turns out to be left.
     ///
     /// # Errors
     ///
@@ -193,7 +193,7 @@ impl Tx {
                 let is_there = view.goes_on(&mut self.life_line);
                 // A hang-up that a close of our side has made says nothing of receivers, and comes behind this message.
                 let is_closed = self.end.closing.is_closed();
-                return Ok(is_there || !self.life_line.is_seen_gone() || is_closed);
+                return Ok(is_there || !self.life_line.is_seen_disconnected() || is_closed);
             }
             _ => {}
         }
@@ -242,7 +242,7 @@ impl Sent {
     /// Nothing was sent; the lock was had for nothing.
     #[inline(always)]
     fn given_up(guard: Guard<'_>) -> Self {
-        if guard.release_at_once() {
+        if guard.release_uncontended() {
             Self::Not
         } else {
             Self::ContendedAndNot
@@ -254,18 +254,18 @@ impl Rx {
     /// Receives a short message into `to` if there is one, it fits, and it is for this end. Returns the length, of which
     /// all is initialised then. Calls nothing.
     #[inline(always)]
-    pub(crate) fn recv_at_once(&mut self, to: &mut [MaybeUninit<u8>]) -> Option<usize> {
+    pub(crate) fn recv_on_fast_path(&mut self, to: &mut [MaybeUninit<u8>]) -> Option<usize> {
         let end = &*self.end;
         let control = end.control();
         if self.fate != Fate::Open || end.closing.is_closed() {
             return None;
         }
         let (next, record) = Reader::peek_short(control, &end.storage, end.short_max())?;
-        if control.rx.custody.state.load(Ordering::Relaxed) != message::WHOLE {
+        if control.rx.reassembly.state.load(Ordering::Relaxed) != message::WHOLE {
             return None;
         }
         let len = next.header.len;
-        // What is due after so many bytes (`take::verify_now_and_then`) is for the long way.
+        // What is due after so many bytes (`take::verify_now_and_then`) is for the slow path.
         if len > to.len() || next.at.wrapping_sub(self.verified) > end.rules.capacity() {
             return None;
         }
@@ -281,7 +281,7 @@ impl Rx {
         Some(len)
     }
 
-    /// As [`recv_at_once`](Self::recv_at_once), for a message of any length; looks for it for a moment if the call
+    /// As [`recv_on_fast_path`](Self::recv_on_fast_path), for a message of any length; looks for it for a moment if the call
     /// `may_wait` and looking can pay.
     #[inline(never)]
     pub(crate) fn recv_soon(
@@ -290,11 +290,11 @@ impl Rx {
         may_wait: bool,
     ) -> Option<usize> {
         if !self.reader().has_record()
-            && (!may_wait || !self.spinner.may_look() || !self.look_for_a_moment())
+            && (!may_wait || !self.backoff.may_look() || !self.look_for_a_moment())
         {
             return None;
         }
-        match self.recv_at_once(to) {
+        match self.recv_on_fast_path(to) {
             None => self.recv_longer(to),
             received => received,
         }
@@ -302,10 +302,10 @@ impl Rx {
 
     /// The length of the next message, if it is there, is one record and nobody is inside another. It stays, and is
     /// nobody's.
-    pub(crate) fn next_length_at_once(&self) -> Option<usize> {
+    pub(crate) fn peek_length(&self) -> Option<usize> {
         let reader = self.reader();
         let next = reader.peek_whole()?;
-        let state = reader.control.rx.custody.state.load(Ordering::Relaxed);
+        let state = reader.control.rx.reassembly.state.load(Ordering::Relaxed);
         let is_usable = self.fate == Fate::Open && !self.end.closing.is_closed();
         let is_plain = is_usable && state == message::WHOLE;
         is_plain.then_some(next.header.len)
@@ -324,7 +324,7 @@ impl Rx {
             .stream
             .look(&reader.control.data, || reader.has_record());
         if is_there {
-            self.spinner.was_short();
+            self.backoff.was_short();
         }
         is_there
     }
@@ -348,7 +348,7 @@ impl Rx {
             return None;
         }
         let next = reader.peek_whole()?;
-        if control.rx.custody.state.load(Ordering::Relaxed) != message::WHOLE {
+        if control.rx.reassembly.state.load(Ordering::Relaxed) != message::WHOLE {
             return None;
         }
         let len = next.header.len;
@@ -356,7 +356,7 @@ impl Rx {
         if len <= CONTENDED_MAX || len > to.len() || is_due {
             return None;
         }
-        let guard = control.rx.lock.lock_at_once()?;
+        let guard = control.rx.lock.lock_uncontended()?;
         // SAFETY: just peeked, and `to` is long enough.
         unsafe { reader.copy_out(next, false, to.as_mut_ptr().cast()) };
         if !reader.take(next) {
@@ -365,20 +365,20 @@ impl Rx {
         drop(guard);
         self.stream.found();
         self.stream.took(len);
-        self.settle_at_once(next.end());
+        self.settle_fast(next.end());
         Some(len)
     }
 
     /// After records up to `read` were taken: gives their room back when it is time to, and rings for those
     /// who wait.
     #[inline(always)]
-    pub(super) fn settle_at_once(&self, read: u64) {
+    pub(super) fn settle_fast(&self, read: u64) {
         if is_to_be_settled(self.end.control(), self.end.rules, read) {
             self.give_room_back();
         }
     }
 
-    /// As [`settle_at_once`](Self::settle_at_once), where there is something to do; for a message of `len` bytes.
+    /// As [`settle_fast`](Self::settle_fast), where there is something to do; for a message of `len` bytes.
     #[cold]
     fn settled(&self, len: usize) -> Option<usize> {
         self.give_room_back();
@@ -408,22 +408,22 @@ mod tests {
     use crate::backend::{Rx as _, Tx as _};
     use crate::ring::destination::Destination;
     use crate::segment::geometry::Wanted;
-    use crate::sys::clock::Patience;
-    use crate::wait::spin::Spin;
+    use crate::sys::clock::Timeout;
+    use crate::wait::backoff::Spin;
 
     #[test]
     fn no_lines_are_claimed_where_another_one_writes_in_place() {
         let (mut rx, tx) = pair(Wanted::plain(65_536), Spin::default()).unwrap();
         let mut other = tx.try_clone().unwrap();
         let message: Vec<u8> = (0..500).map(|at| at as u8 | 1).collect();
-        let loan = other.reserve(500, Patience::Never).unwrap().unwrap();
+        let loan = other.reserve(500, Timeout::Never).unwrap().unwrap();
         other.reserved(loan).write_at(0, &message);
         // What is left of a send that was through with its record before.
         assert_eq!(tx.claim_ahead(), Sent::Quietly);
         other.commit(loan).unwrap();
         let mut received = Vec::new();
         let into = Destination::Buffer(&mut received);
-        assert_eq!(rx.recv(into, Patience::Never).ok(), Some(500));
+        assert_eq!(rx.recv(into, Timeout::Never).ok(), Some(500));
         assert!(received == message);
     }
 }

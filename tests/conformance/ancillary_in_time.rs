@@ -9,13 +9,13 @@ use shmpipe::{
     TrySendError,
 };
 
+use crate::ancillary::{null, open_carrying, options};
 use crate::ends::{LARGE, SHORT, assert_at_end, assert_empty_but_alive, open};
-use crate::parcels::{null, open_carrying, options};
 use crate::support::{check, fork_apart, on_both_backends, pattern, thread, with_fd_limit};
 
 on_both_backends! {
     try_send_with_fds_is_full_where_there_is_no_room_and_sends_nothing_then,
-    try_send_with_fds_is_full_where_too_many_parcels_are_under_way,
+    try_send_with_fds_is_full_where_too_many_descriptors_are_under_way,
     send_with_fds_timeout_ends_not_before_its_time_and_sends_nothing_then,
     send_with_fds_timeout_sends_what_is_received_in_time,
     calls_with_descriptors_that_do_not_wait_refuse_what_the_others_refuse,
@@ -64,7 +64,7 @@ fn try_send_with_fds_is_full_where_there_is_no_room_and_sends_nothing_then(backe
     }
 }
 
-fn try_send_with_fds_is_full_where_too_many_parcels_are_under_way(backend: Backend) {
+fn try_send_with_fds_is_full_where_too_many_descriptors_are_under_way(backend: Backend) {
     let (mut rx, mut tx) = open_carrying(backend);
     let sent = fill(&mut tx, 8);
     assert!(sent > 1, "{sent}");

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use crate::segment::layout::{Flow, Tally};
+use crate::segment::layout::{Counters, Totals};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Adds to a counter that nobody else writes just now.
@@ -21,7 +21,7 @@ fn add(counter: &AtomicU64, amount: u64) {
     );
 }
 
-impl Flow {
+impl Totals {
     /// Counts what has just gone through. Under the side's lock, behind what it counts.
     #[inline(always)]
     pub(crate) fn count(&self, messages: u64, bytes: usize) {
@@ -33,7 +33,7 @@ impl Flow {
     }
 }
 
-impl Tally {
+impl Counters {
     /// Notes a message's length if it is the largest. Not under the lock, and rarely: an end asks only for
     /// what is longer than all that it has noted before.
     pub(crate) fn note_length(&self, len: usize) {
@@ -111,33 +111,33 @@ mod tests {
 
     #[test]
     fn the_largest_length_and_the_fullest_moment_stay() {
-        let tally = Tally::default();
+        let counters = Counters::default();
         for len in [3, 9, 4] {
-            tally.note_length(len);
-            tally.note_fill(10 * len as u64);
+            counters.note_length(len);
+            counters.note_fill(10 * len as u64);
         }
-        assert_eq!(tally.largest.load(Ordering::Relaxed), 9);
-        assert_eq!(tally.high_water.load(Ordering::Relaxed), 90);
+        assert_eq!(counters.largest.load(Ordering::Relaxed), 9);
+        assert_eq!(counters.high_water.load(Ordering::Relaxed), 90);
     }
 
     #[test]
     fn one_who_wakes_does_not_hide_another_who_fell_asleep_later() {
-        let tally = Tally::default();
+        let counters = Counters::default();
         let (one, other) = (Duration::from_secs(1), Duration::from_secs(2));
-        tally.note_asleep(one);
-        tally.note_asleep(other);
-        tally.note_awake(one);
-        assert_eq!(tally.since.load(Ordering::Relaxed), 2_000_000_000);
-        tally.note_awake(other);
-        assert_eq!(tally.since.load(Ordering::Relaxed), 0);
+        counters.note_asleep(one);
+        counters.note_asleep(other);
+        counters.note_awake(one);
+        assert_eq!(counters.since.load(Ordering::Relaxed), 2_000_000_000);
+        counters.note_awake(other);
+        assert_eq!(counters.since.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn counters_wrap_round_and_do_not_panic() {
-        let flow = Flow::default();
-        flow.bytes.store(u64::MAX, Ordering::Relaxed);
-        flow.count(1, 3);
-        assert_eq!(flow.bytes.load(Ordering::Relaxed), 2);
-        assert_eq!(flow.messages.load(Ordering::Relaxed), 1);
+        let totals = Totals::default();
+        totals.bytes.store(u64::MAX, Ordering::Relaxed);
+        totals.count(1, 3);
+        assert_eq!(totals.bytes.load(Ordering::Relaxed), 2);
+        assert_eq!(totals.messages.load(Ordering::Relaxed), 1);
     }
 }

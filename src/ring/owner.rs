@@ -1,23 +1,23 @@
-//! Processes written down in shared memory, for others to watch.
+//! Owner records: processes written down in shared memory, for others to watch.
 
 use std::time::Duration;
 
 use crate::error::Fault;
-use crate::segment::layout::Bearer;
+use crate::segment::layout::OwnerRecord;
 use crate::sync::{AtomicU32, Ordering};
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::sys::process::Process;
 use crate::sys::{futex, interrupt};
 
-/// One who is kept out by a holder looks whether the holder has died after this time, and then at intervals that
-/// double up to [`LAST_LOOK`]. The holder wakes the others when it goes on, but nothing can wake them for both that
-/// and its death: futex(2) sees no process and poll(2) no futex.
+/// Whoever is kept out by an owner looks after this time whether the owner has died, and then at intervals that double up
+/// to [`LAST_LOOK`]. The owner wakes the others when it goes on. Nothing can wake them for both that and its death:
+/// futex(2) sees no process and poll(2) no futex.
 pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(10);
 
-/// Longest interval between two looks after a holder, each of which is a handful of syscalls.
+/// Longest interval between two looks, each of which is a handful of system calls.
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
-impl Bearer {
+impl OwnerRecord {
     /// Writes `process` down. Under the lock of the side whose line it is.
     pub(crate) fn note(&self, process: Process) {
         self.token.store(process.token, Ordering::Relaxed);
@@ -26,12 +26,12 @@ impl Bearer {
         self.id.store(process.id, Ordering::Relaxed);
     }
 
-    /// Nobody from now on.
+    /// From now on there is no owner.
     pub(crate) fn clear(&self) {
         self.id.store(0, Ordering::Relaxed);
     }
 
-    /// Who it is, if anybody.
+    /// The owner, if there is one.
     pub(crate) fn process(&self) -> Option<Process> {
         let process = Process {
             id: self.id.load(Ordering::Relaxed),
@@ -42,22 +42,22 @@ impl Bearer {
         (process.id != 0).then_some(process)
     }
 
-    /// Sleeps while `id` is the bearer, until the next look at its process is due; then that is put off for longer.
+    /// Sleeps while `id` is the owner, until the next look at its process is due. The look after that is due later.
     ///
     /// # Errors
     ///
-    /// [`Fault::NotNow`] when patience ended, [`Fault::Interrupted`] when the hook ended it.
+    /// [`Fault::NotNow`] when the time-out has passed, [`Fault::Interrupted`] when the hook ended it.
     pub(crate) fn wait_while(
         &self,
         id: u32,
-        patience: Patience,
+        timeout: Timeout,
         look_after: &mut Duration,
     ) -> Result<(), Fault> {
-        if patience.is_over() {
+        if timeout.is_over() {
             return Err(Fault::NotNow);
         }
         interrupt::ask()?;
-        let deadline = patience.deadline().at_most(*look_after);
+        let deadline = timeout.deadline().at_most(*look_after);
         if futex::wait(self.word(), id, deadline).is_err() {
             std::thread::sleep(FIRST_LOOK);
         }
@@ -65,7 +65,7 @@ impl Bearer {
         Ok(())
     }
 
-    /// The futex word that changes when the bearer does.
+    /// The futex word that changes when the owner does.
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.id
     }

@@ -1,8 +1,8 @@
-//! The crowd: `src/wait/crowd.rs` over the doorbell, with threads that give up and a process that is killed or
+//! The poll_group: `src/wait/poll_group.rs` over the doorbell, with threads that give up and a process that is killed or
 //! stopped for good at any step.
 //!
 //! Receivers are threads of one or more processes; senders are all in processes of their own, of which nobody dies
-//! (`doorbell` has that). The word of a crowd is one, so its steps take effect in one order for everybody; the fences
+//! (`doorbell` has that). The word of a poll_group is one, so its steps take effect in one order for everybody; the fences
 //! between ring and armed word are `doorbell`'s as well, so here each step is seen at once.
 
 use crate::explorer::State;
@@ -43,7 +43,7 @@ enum At {
     // A receiver.
     /// `SideLock::lock`, and `take` as far as there is a record.
     Lock,
-    /// `Crowd::try_lead`, under the lock.
+    /// `PollGroup::try_lead`, under the lock.
     TryLead,
     Arm,
     LastLook,
@@ -93,9 +93,9 @@ struct Thread {
     is_told: bool,
 }
 
-/// The word of one crowd and who sleeps on it.
+/// The word of one poll_group and who sleeps on it.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-struct Crowd {
+struct PollGroup {
     leader: Option<usize>,
     is_followed: bool,
     is_disbanded: bool,
@@ -110,7 +110,7 @@ struct Side {
     senders: usize,
     /// The last sender's end hangs up.
     hangs_up: bool,
-    crowds: Vec<Crowd>,
+    poll_groups: Vec<PollGroup>,
     /// The receivers' lock.
     owner: Option<usize>,
     sent: u8,
@@ -164,7 +164,7 @@ impl Side {
             threads: senders.chain(receivers).collect(),
             senders: sends.len(),
             hangs_up,
-            crowds: vec![Crowd::default(); takes.len()],
+            poll_groups: vec![PollGroup::default(); takes.len()],
             owner: None,
             sent: 0,
             returned: 0,
@@ -178,16 +178,16 @@ impl Side {
         }
     }
 
-    fn crowd_of(&self, who: usize) -> usize {
+    fn group_of(&self, who: usize) -> usize {
         match self.mistake {
             Mistake::OneLeadForAllProcesses => 0,
             _ => self.threads[who].process,
         }
     }
 
-    fn crowd(&mut self, who: usize) -> &mut Crowd {
-        let index = self.crowd_of(who);
-        &mut self.crowds[index]
+    fn poll_group(&mut self, who: usize) -> &mut PollGroup {
+        let index = self.group_of(who);
+        &mut self.poll_groups[index]
     }
 
     fn is_hung_up(&self) -> bool {
@@ -212,9 +212,9 @@ impl Side {
 
     /// `FUTEX_WAKE`; the number of those woken.
     fn wake(&mut self, who: usize, most: usize) -> usize {
-        let crowd = self.crowd(who);
-        let count = most.min(crowd.asleep.len());
-        let woken: Vec<_> = crowd.asleep.drain(..count).collect();
+        let poll_group = self.poll_group(who);
+        let count = most.min(poll_group.asleep.len());
+        let woken: Vec<_> = poll_group.asleep.drain(..count).collect();
         for woken in woken {
             self.threads[woken].at = At::TakeAfterSleep;
         }
@@ -280,15 +280,15 @@ impl Side {
                 }
             }
             At::TryLead => {
-                let crowd = self.crowd(who);
-                match crowd.leader {
-                    _ if crowd.is_disbanded => At::Arm,
+                let poll_group = self.poll_group(who);
+                match poll_group.leader {
+                    _ if poll_group.is_disbanded => At::Arm,
                     Some(leader) if leader == who => At::Arm,
                     Some(_) if mistake == Mistake::AllPoll => At::Arm,
                     Some(_) if mistake == Mistake::FollowsUnderTheLock => At::Mark,
                     Some(_) => At::UnlockToFollow,
                     None => {
-                        crowd.leader = Some(who);
+                        poll_group.leader = Some(who);
                         At::Arm
                     }
                 }
@@ -325,9 +325,9 @@ impl Side {
                 At::Mark
             }
             At::Mark => {
-                let crowd = self.crowd(who);
-                let leader = crowd.leader.filter(|_| !crowd.is_disbanded);
-                crowd.is_followed |= leader.is_some() && mistake != Mistake::FollowsUnmarked;
+                let poll_group = self.poll_group(who);
+                let leader = poll_group.leader.filter(|_| !poll_group.is_disbanded);
+                poll_group.is_followed |= leader.is_some() && mistake != Mistake::FollowsUnmarked;
                 self.threads[who].seen = leader;
                 match leader {
                     Some(_) => At::Wait,
@@ -336,10 +336,10 @@ impl Side {
             }
             At::Wait => {
                 let is_marked = mistake == Mistake::FollowsUnmarked;
-                let crowd = self.crowd(who);
-                let is_same = crowd.leader == thread.seen && !crowd.is_disbanded;
-                if is_same && (crowd.is_followed || is_marked) {
-                    crowd.asleep.push(who);
+                let poll_group = self.poll_group(who);
+                let is_same = poll_group.leader == thread.seen && !poll_group.is_disbanded;
+                if is_same && (poll_group.is_followed || is_marked) {
+                    poll_group.asleep.push(who);
                     At::Asleep
                 } else {
                     At::TakeAfterSleep
@@ -348,10 +348,10 @@ impl Side {
             At::TakeAfterSleep => {
                 self.threads[who].seen = None;
                 let gives_up = thread.is_over && mistake == Mistake::GivesUpWithTheWake;
-                let crowd = self.crowd(who);
-                if crowd.leader.is_none() && !crowd.is_disbanded && !gives_up {
-                    crowd.leader = Some(who);
-                    crowd.is_followed |= mistake != Mistake::NobodyKeepsMark;
+                let poll_group = self.poll_group(who);
+                if poll_group.leader.is_none() && !poll_group.is_disbanded && !gives_up {
+                    poll_group.leader = Some(who);
+                    poll_group.is_followed |= mistake != Mistake::NobodyKeepsMark;
                 }
                 self.look_again(who)
             }
@@ -362,18 +362,18 @@ impl Side {
             At::UnlockToReturn => {
                 self.unlock(who);
                 self.threads[who].is_over = false;
-                if self.crowd(who).leader == Some(who) && mistake != Mistake::KeepsLead {
+                if self.poll_group(who).leader == Some(who) && mistake != Mistake::KeepsLead {
                     At::Free
                 } else {
                     self.after_a_call(who)
                 }
             }
             At::Free => {
-                let crowd = self.crowd(who);
-                crowd.leader = None;
-                let is_followed = crowd.is_followed;
+                let poll_group = self.poll_group(who);
+                poll_group.leader = None;
+                let is_followed = poll_group.is_followed;
                 if mistake == Mistake::NobodyKeepsMark {
-                    crowd.is_followed = false;
+                    poll_group.is_followed = false;
                 }
                 if is_followed && mistake != Mistake::PassesNothingOn {
                     At::Wake
@@ -386,9 +386,9 @@ impl Side {
                 _ => self.after_a_call(who),
             },
             At::Unmark => {
-                let crowd = self.crowd(who);
-                let is_swapped = crowd.leader.is_none() && crowd.is_followed;
-                crowd.is_followed &= !is_swapped;
+                let poll_group = self.poll_group(who);
+                let is_swapped = poll_group.leader.is_none() && poll_group.is_followed;
+                poll_group.is_followed &= !is_swapped;
                 if is_swapped {
                     At::WakeAll
                 } else {
@@ -400,11 +400,11 @@ impl Side {
                 self.after_a_call(who)
             }
             At::Disband => {
-                if self.crowd(who).leader == Some(who) {
-                    *self.crowd(who) = Crowd {
+                if self.poll_group(who).leader == Some(who) {
+                    *self.poll_group(who) = PollGroup {
                         is_disbanded: true,
-                        asleep: std::mem::take(&mut self.crowd(who).asleep),
-                        ..Crowd::default()
+                        asleep: std::mem::take(&mut self.poll_group(who).asleep),
+                        ..PollGroup::default()
                     };
                     self.wake(who, usize::MAX);
                 }
@@ -472,8 +472,8 @@ impl Side {
     /// A signal to `process` ends the sleeps of its threads in futex(2).
     fn leave_queues(&mut self, process: usize) {
         let members = self.members(process);
-        for crowd in &mut self.crowds {
-            crowd.asleep.retain(|who| !members.contains(who));
+        for poll_group in &mut self.poll_groups {
+            poll_group.asleep.retain(|who| !members.contains(who));
         }
     }
 
@@ -501,7 +501,7 @@ impl Side {
             At::InPoll => self.threads[who].at = At::Lock,
             // Or when it has been woken and does not know it yet.
             _ => {
-                self.crowd(who).asleep.retain(|&other| other != who);
+                self.poll_group(who).asleep.retain(|&other| other != who);
                 self.threads[who].at = At::TakeAfterSleep;
             }
         }
@@ -529,7 +529,7 @@ impl State for Side {
                 });
             }
         }
-        for process in 0..self.crowds.len() {
+        for process in 0..self.poll_groups.len() {
             let members = self.members(process);
             let is_alive = members.iter().any(|&who| self.is_alive(who));
             let is_inside = self.owner.is_some_and(|owner| members.contains(&owner));
@@ -545,10 +545,10 @@ impl State for Side {
 
     fn fault(&self, is_end: bool) -> Option<String> {
         let receivers = || self.senders..self.threads.len();
-        for process in 0..self.crowds.len() {
+        for process in 0..self.poll_groups.len() {
             let polls = |&who: &usize| self.threads[who].at == At::InPoll;
             let polling = self.members(process).into_iter().filter(polls).count();
-            if polling > 1 && !self.crowds[process].is_disbanded {
+            if polling > 1 && !self.poll_groups[process].is_disbanded {
                 return Some(format!("{polling} of one process sleep in poll(2)"));
             }
         }

@@ -1,7 +1,7 @@
 //! The socket beside a pipe in which the descriptors of messages travel (unix(7), `SCM_RIGHTS`).
 //!
-//! Each packet is a ticket and the descriptors that go with the message of that ticket; it knows nothing
-//! of the messages. `SOCK_SEQPACKET`, one end for each side's holders, so that the kernel closes what nobody
+//! Each message on it is a ticket and, as ancillary data, the descriptors of the pipe's message of that ticket. Nothing
+//! here knows the pipe's messages. `SOCK_SEQPACKET`, one end for each side's holders, so that the kernel closes what nobody
 //! received when the last receiver is gone.
 
 use std::io;
@@ -18,11 +18,11 @@ use super::descriptors::{beyond_standard_streams, both_beyond_standard_streams};
 use super::refused::refused;
 use crate::sync::kill_point;
 
-/// Most descriptors of one packet (`SCM_MAX_FD`, unix(7)).
-pub(crate) const MOST: usize = 253;
+/// Most descriptors of one ancillary message (`SCM_MAX_FD`, unix(7)).
+pub(crate) const MAX_FDS: usize = 253;
 
-/// A packet: the ticket, and the number of descriptors.
-const PACKET: usize = 16;
+/// Bytes of an ancillary message: the ticket, and the number of descriptors.
+const LENGTH: usize = 16;
 
 /// Room for the descriptors and for whatever else somebody who shares the socket has the kernel add
 /// (`SO_PASSCRED`, `SO_PASSPIDFD`), in words.
@@ -39,7 +39,7 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     both_beyond_standard_streams(made)
 }
 
-/// What became of a packet that was to be sent.
+/// What became of descriptors that were to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     Whole,
@@ -61,10 +61,10 @@ pub(crate) fn send(
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<Sent> {
     let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-    let mut packet = [0; PACKET];
-    packet[..8].copy_from_slice(&ticket.to_ne_bytes());
-    packet[8..].copy_from_slice(&(fds.len() as u64).to_ne_bytes());
-    let bytes = [io::IoSlice::new(&packet)];
+    let mut content = [0; LENGTH];
+    content[..8].copy_from_slice(&ticket.to_ne_bytes());
+    content[8..].copy_from_slice(&(fds.len() as u64).to_ne_bytes());
+    let bytes = [io::IoSlice::new(&content)];
     let rights = [ControlMessage::ScmRights(&numbers)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     loop {
@@ -83,9 +83,9 @@ pub(crate) fn send(
     }
 }
 
-/// The oldest packet, and copies of its descriptors, close-on-exec.
+/// The oldest ancillary message, and copies of its descriptors, close-on-exec.
 #[derive(Debug)]
-pub(crate) struct Packet {
+pub(crate) struct AncillaryMessage {
     pub(crate) ticket: u64,
     /// How many descriptors were sent.
     pub(crate) count: u64,
@@ -94,17 +94,17 @@ pub(crate) struct Packet {
     pub(crate) is_short: bool,
 }
 
-/// Opens copies of the oldest packet's descriptors; the packet stays. `None` when there is none.
+/// Opens copies of the oldest ancillary message's descriptors; they stay. `None` when there is none.
 ///
 /// # Errors
 ///
 /// What recvmsg(2) reports.
-pub(crate) fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<Packet>> {
-    let mut packet = [0u8; PACKET];
+pub(crate) fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<AncillaryMessage>> {
+    let mut content = [0u8; LENGTH];
     let mut control = [const { MaybeUninit::<u64>::zeroed() }; CONTROL];
     let mut bytes = libc::iovec {
-        iov_base: packet.as_mut_ptr().cast(),
-        iov_len: PACKET,
+        iov_base: content.as_mut_ptr().cast(),
+        iov_len: LENGTH,
     };
     // SAFETY: a structure of integers and pointers, for which all zeros is a valid value.
     let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -128,22 +128,22 @@ pub(crate) fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<Packet>> {
     // SAFETY: as the call left it, with its buffer live.
     let fds = unsafe { descriptors(&header) };
     if length == 0 {
-        // End-of-file, or an empty packet of a liar; as none it stays, and what came with it is closed.
+        // End-of-file, or an empty message of a liar; as none it stays, and what came with it is closed.
         return Ok(None);
     }
     let fds = fds.into_iter().map(beyond_standard_streams);
     let fds = fds.collect::<io::Result<Vec<_>>>()?;
-    // A packet of another length is none of ours: no message has the ticket 0.
-    let is_ours = length == PACKET;
+    // An ancillary message of another length is none of ours: no message has the ticket 0.
+    let is_ours = length == LENGTH;
     let word = |at: usize| {
-        let bytes = packet[at..at + 8].try_into().expect("eight bytes");
+        let bytes = content[at..at + 8].try_into().expect("eight bytes");
         if is_ours {
             u64::from_ne_bytes(bytes)
         } else {
             0
         }
     };
-    Ok(Some(Packet {
+    Ok(Some(AncillaryMessage {
         ticket: word(0),
         count: word(8),
         fds,
@@ -188,34 +188,34 @@ unsafe fn descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
     fds
 }
 
-/// The ticket of the oldest packet, which stays; its descriptors are not opened.
+/// The ticket of the oldest ancillary message, which stays; its descriptors are not opened.
 ///
 /// # Errors
 ///
 /// What recvfrom(2) reports; likewise below.
 pub(crate) fn peek_ticket(socket: BorrowedFd<'_>) -> io::Result<Option<u64>> {
-    let mut packet = [0; PACKET];
-    Ok(match receive(socket, &mut packet, MsgFlags::MSG_PEEK)? {
+    let mut content = [0; LENGTH];
+    Ok(match receive(socket, &mut content, MsgFlags::MSG_PEEK)? {
         None => None,
-        Some(PACKET) => Some(u64::from_ne_bytes(
-            packet[..8].try_into().expect("eight bytes"),
+        Some(LENGTH) => Some(u64::from_ne_bytes(
+            content[..8].try_into().expect("eight bytes"),
         )),
         Some(_) => Some(0),
     })
 }
 
-/// Takes the oldest packet away and closes its descriptors, of which copies may be open.
+/// Removes the oldest ancillary message and closes its descriptors, of which copies may be open.
 pub(crate) fn drop_oldest(socket: BorrowedFd<'_>) -> io::Result<()> {
-    receive(socket, &mut [0; PACKET], MsgFlags::empty()).map(drop)
+    receive(socket, &mut [0; LENGTH], MsgFlags::empty()).map(drop)
 }
 
 fn receive(
     socket: BorrowedFd<'_>,
-    packet: &mut [u8],
+    content: &mut [u8],
     flags: MsgFlags,
 ) -> io::Result<Option<usize>> {
     loop {
-        let outcome = recv(socket.as_raw_fd(), packet, flags | MsgFlags::MSG_DONTWAIT);
+        let outcome = recv(socket.as_raw_fd(), content, flags | MsgFlags::MSG_DONTWAIT);
         kill_point();
         match outcome {
             Ok(0) | Err(Errno::EAGAIN | Errno::ECONNRESET) => return Ok(None),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_can_be_peeked_again_and_again_and_taken_once() {
+    fn an_ancillary_message_can_be_peeked_again_and_again_and_taken_once() {
         let (rx, tx) = pair().unwrap();
         assert!(peek(rx.as_fd()).unwrap().is_none());
         let fds = [null(), null()];
@@ -244,9 +244,9 @@ mod tests {
         assert_eq!(send(tx.as_fd(), 7, &borrowed).unwrap(), Sent::Whole);
         assert_eq!(send(tx.as_fd(), 8, &borrowed[..1]).unwrap(), Sent::Whole);
         for _ in 0..2 {
-            let packet = peek(rx.as_fd()).unwrap().unwrap();
-            assert_eq!((packet.ticket, packet.count), (7, 2));
-            assert_eq!((packet.fds.len(), packet.is_short), (2, false));
+            let content = peek(rx.as_fd()).unwrap().unwrap();
+            assert_eq!((content.ticket, content.count), (7, 2));
+            assert_eq!((content.fds.len(), content.is_short), (2, false));
         }
         drop_oldest(rx.as_fd()).unwrap();
         assert_eq!(peek_ticket(rx.as_fd()).unwrap(), Some(8));
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_of_another_length_has_no_ticket() {
+    fn an_ancillary_message_of_another_length_has_no_ticket() {
         let (rx, tx) = pair().unwrap();
         nix::sys::socket::send(tx.as_raw_fd(), &[1; 15], MsgFlags::empty()).unwrap();
         assert_eq!(peek(rx.as_fd()).unwrap().unwrap().ticket, 0);

@@ -36,7 +36,7 @@ fn every_thread_hears_of_the_end_whoever_else_is_killed_or_stopped() {
 }
 
 #[test]
-fn a_crowd_without_leader_is_found_to_sleep_in_poll() {
+fn a_group_without_leader_is_found_to_sleep_in_poll() {
     search(Mistake::AllPoll, &[1], false, &[&[1, 1]], NO_HARM)
         .assert_found("all poll", "2 of one process sleep in poll(2)");
 }
@@ -95,7 +95,7 @@ fn a_lead_kept_beyond_the_call_is_found_to_lose_a_wake_up() {
         .assert_found("keeps the lead", "a wake-up is lost");
 }
 
-/// Why each process has a crowd of its own.
+/// Why each process has a poll_group of its own.
 #[test]
 fn one_lead_for_all_processes_is_found_to_lose_a_wake_up_when_its_owner_is_killed_or_stopped() {
     for harm in [A_KILL, A_STOP] {

@@ -1,41 +1,41 @@
-//! A side that one of its ends keeps to itself between two calls, for a message that it writes or reads in
-//! place, or sends in steps.
+//! Reservations: one end has a side to itself between two calls. It writes or reads a message in place (a *loan*), or
+//! sends one in steps.
 //!
-//! The end notes its process as the *holder* under the side's lock and lets go of the lock. The others of the side
-//! find the note and wait. That a holder is dead is proven as in [`custody`](super::custody), by its process's
-//! number, which is never used twice, and not by time. Whoever finds a dead one takes the note away; there is
-//! nothing to repair, since what was written in place was not published, and what was read was not consumed. Of a
-//! message in steps the state then says what became of it, as of any message in fragments.
+//! The end notes its process as the *holder* under the side's lock and releases the lock. The other ends of the side find
+//! the note and wait. A holder's death is proven as in [`reassembly`](super::reassembly): by its process's number, which
+//! is never used twice, and not by time. Whoever finds a dead holder removes the note. There is nothing to repair: what
+//! was written in place was not published, and what was read was not consumed. What became of a message in steps is
+//! in the state, as for any message in fragments.
 
 use std::time::Duration;
 
-use super::latch;
 use super::lock::Guard;
 use super::reader;
+use super::state_word;
 use crate::error::Fault;
-use crate::segment::layout::{Bearer, Control, Tally, message};
+use crate::segment::layout::{Control, Counters, OwnerRecord, message};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::sys::futex;
 use crate::sys::process::{Life, Process};
 
-/// One side's note, for calls under its lock.
+/// One side's reservation, for calls under its lock.
 #[derive(Clone, Copy)]
-pub(crate) struct Hold<'a> {
-    /// `LENDING`, `HELD`, `AWAITED`, `SENDING` or `STEPPING` of [`message`] while there is a holder; anything else
+pub(crate) struct Reservation<'a> {
+    /// `RESERVING`, `RESERVED`, `AWAITED`, `SENDING` or `STEPPING` of [`message`] while there is a holder; anything else
     /// belongs to others.
     state: &'a AtomicU32,
-    holder: &'a Bearer,
+    holder: &'a OwnerRecord,
     /// Which of the holder's ends it is; [`NO_END`] when that has let go.
     end: &'a AtomicU64,
     /// The receivers' position, of which the mark belongs to the holder.
     read: Option<&'a AtomicU64>,
     /// Where a message that never became whole is counted.
-    tally: Option<&'a Tally>,
+    counters: Option<&'a Counters>,
 }
 
-impl<'a> Hold<'a> {
-    /// The senders' note.
+impl<'a> Reservation<'a> {
+    /// Of the senders' side.
     pub(crate) fn of_tx(control: &'a Control) -> Self {
         let tx = &control.tx;
         Self {
@@ -43,14 +43,14 @@ impl<'a> Hold<'a> {
             holder: &tx.sender,
             end: &tx.end,
             read: None,
-            tally: Some(&control.tx_tally),
+            counters: Some(&control.tx_counters),
         }
     }
 
-    /// The senders' note of a kernel pipe, whose backend counts for itself.
+    /// Of the senders' side of a kernel pipe, whose backend counts for itself.
     pub(crate) fn of_kernel_tx(
         state: &'a AtomicU32,
-        holder: &'a Bearer,
+        holder: &'a OwnerRecord,
         end: &'a AtomicU64,
     ) -> Self {
         Self {
@@ -58,30 +58,30 @@ impl<'a> Hold<'a> {
             holder,
             end,
             read: None,
-            tally: None,
+            counters: None,
         }
     }
 
-    /// The receivers' note.
+    /// Of the receivers' side.
     pub(crate) fn of_rx(control: &'a Control) -> Self {
-        let custody = &control.rx.custody;
+        let shared_reassembly = &control.rx.reassembly;
         Self {
-            state: &custody.state,
-            holder: &custody.holder,
-            end: &custody.end,
+            state: &shared_reassembly.state,
+            holder: &shared_reassembly.holder,
+            end: &shared_reassembly.end,
             read: Some(&control.rx.read),
-            tally: None,
+            counters: None,
         }
     }
 
-    /// Whether somebody holds the side, dead or alive.
+    /// Whether the side is reserved, by a living process or a dead one.
     #[inline]
-    pub(crate) fn is_held(self) -> bool {
-        let state = latch::state(self.state, Ordering::Relaxed);
+    pub(crate) fn is_reserved(self) -> bool {
+        let state = state_word::state(self.state, Ordering::Relaxed);
         matches!(
             state,
-            message::LENDING
-                | message::HELD
+            message::RESERVING
+                | message::RESERVED
                 | message::AWAITED
                 | message::SENDING
                 | message::STEPPING
@@ -93,9 +93,9 @@ impl<'a> Hold<'a> {
     ///
     /// # Errors
     ///
-    /// What finding out about the own process reports; nobody holds the side then.
+    /// What finding out about the own process reports; the side is not reserved then.
     pub(crate) fn take(self, end: u64) -> Result<(), Fault> {
-        self.take_for(end, message::LENDING)
+        self.take_for(end, message::RESERVING)
     }
 
     /// As [`take`](Self::take), for a message in steps; whatever became of the message before it.
@@ -112,19 +112,19 @@ impl<'a> Hold<'a> {
         let process = Process::current()?;
         self.end.store(end, Ordering::Relaxed);
         self.holder.note(process);
-        latch::set_state(self.state, state, Ordering::Relaxed);
+        state_word::set_state(self.state, state, Ordering::Relaxed);
         Ok(())
     }
 
     /// The last thing before the lock is released: from now on the side is the holder's without it.
     pub(crate) fn is_lent(self) {
-        latch::set_state(self.state, message::HELD, Ordering::Relaxed);
+        state_word::set_state(self.state, message::RESERVED, Ordering::Relaxed);
     }
 
     /// Whether `end` of this process is inside a message in steps.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_our_message(self, end: u64) -> bool {
-        let state = latch::state(self.state, Ordering::Relaxed);
+        let state = state_word::state(self.state, Ordering::Relaxed);
         matches!(state, message::SENDING | message::STEPPING) && self.is_ours(end)
     }
 
@@ -134,7 +134,7 @@ impl<'a> Hold<'a> {
     pub(crate) fn step(self, end: u64) -> bool {
         let is_ours = self.is_our_message(end);
         if is_ours {
-            latch::set_state(self.state, message::STEPPING, Ordering::Relaxed);
+            state_word::set_state(self.state, message::STEPPING, Ordering::Relaxed);
         }
         is_ours
     }
@@ -143,13 +143,13 @@ impl<'a> Hold<'a> {
     #[cfg(feature = "tokio")]
     pub(crate) fn has_stepped(self) {
         // SYNC: sender-state
-        latch::set_state(self.state, message::SENDING, Ordering::Release);
+        state_word::set_state(self.state, message::SENDING, Ordering::Release);
     }
 
     /// What has become of the message under way as receivers see it; `owner_died` is what the lock's mark said before.
     pub(crate) fn left_to_receivers(self, owner_died: bool) -> u32 {
         // SYNC: sender-state. Whoever reads the note finds every fragment published before it.
-        match latch::state(self.state, Ordering::Acquire) {
+        match state_word::state(self.state, Ordering::Acquire) {
             // The owner of the lock that died may have been another sender.
             message::SENDING if self.has_let_go() => message::WITHDRAWN,
             message::SENDING if self.holder_is_dead() => message::ORPHANED,
@@ -166,7 +166,7 @@ impl<'a> Hold<'a> {
 
     /// Whether the holder is `end` of this process; not so for its copy in a forked child.
     pub(crate) fn is_ours(self, end: u64) -> bool {
-        self.is_held()
+        self.is_reserved()
             && self.end.load(Ordering::Relaxed) == end
             && Process::current().is_ok_and(|us| self.holder.process() == Some(us))
     }
@@ -188,17 +188,17 @@ impl<'a> Hold<'a> {
         if let Some(read) = self.read {
             reader::unmark(read);
         }
-        let state = latch::state(self.state, Ordering::Relaxed);
+        let state = state_word::state(self.state, Ordering::Relaxed);
         let (is_awaited, left) = match state {
             // It is long, so a call in vain is little beside it.
             message::SENDING | message::STEPPING => (true, left),
             _ => (state == message::AWAITED, message::WHOLE),
         };
         // SYNC: sender-state
-        latch::set_state(self.state, left, Ordering::Release);
+        state_word::set_state(self.state, left, Ordering::Release);
         self.holder.clear();
-        if let Some(tally) = self.tally.filter(|_| left != message::WHOLE) {
-            tally.count_aborted();
+        if let Some(counters) = self.counters.filter(|_| left != message::WHOLE) {
+            counters.count_aborted();
         }
         if is_awaited {
             futex::wake(self.holder.word(), i32::MAX);
@@ -217,15 +217,15 @@ impl<'a> Hold<'a> {
 
     /// Takes away the note of a holder that has let go.
     pub(crate) fn tidy_up(self) {
-        if self.is_held() && self.has_let_go() {
+        if self.is_reserved() && self.has_let_go() {
             self.give_back();
         }
     }
 
     /// For one who has just taken the lock: whether the holder died while it had that.
     fn has_died_under_the_lock(self) -> bool {
-        let state = latch::state(self.state, Ordering::Relaxed);
-        matches!(state, message::LENDING | message::STEPPING)
+        let state = state_word::state(self.state, Ordering::Relaxed);
+        matches!(state, message::RESERVING | message::STEPPING)
     }
 
     fn has_let_go(self) -> bool {
@@ -241,7 +241,7 @@ impl<'a> Hold<'a> {
     /// What the look after the holder's process reports.
     #[cold]
     pub(crate) fn holder_but(self, end: u64) -> Result<Option<u32>, Fault> {
-        if !self.is_held() {
+        if !self.is_reserved() {
             return Ok(None);
         }
         if self.is_ours(end) && !self.has_died_under_the_lock() || self.has_let_go() {
@@ -251,8 +251,8 @@ impl<'a> Hold<'a> {
         if !self.has_died_under_the_lock() {
             if let Some(holder) = self.holder.process() {
                 if !matches!(holder.watch()?, Life::Dead) {
-                    if latch::state(self.state, Ordering::Relaxed) == message::HELD {
-                        latch::set_state(self.state, message::AWAITED, Ordering::Relaxed);
+                    if state_word::state(self.state, Ordering::Relaxed) == message::RESERVED {
+                        state_word::set_state(self.state, message::AWAITED, Ordering::Relaxed);
                     }
                     return Ok(Some(holder.id));
                 }
@@ -266,16 +266,16 @@ impl<'a> Hold<'a> {
     ///
     /// # Errors
     ///
-    /// [`Fault::NotNow`] when patience ended.
+    /// [`Fault::NotNow`] when the time-out has passed.
     pub(crate) fn wait_for(
         self,
         holder: u32,
         guard: Guard<'_>,
-        patience: Patience,
+        timeout: Timeout,
         look_after: &mut Duration,
     ) -> Result<(), Fault> {
         drop(guard);
-        self.holder.wait_while(holder, patience, look_after)
+        self.holder.wait_while(holder, timeout, look_after)
     }
 }
 
@@ -310,8 +310,8 @@ pub(crate) fn new_end() -> u64 {
 mod tests {
     use super::*;
 
-    fn bearer() -> Bearer {
-        Bearer {
+    fn owner() -> OwnerRecord {
+        OwnerRecord {
             id: AtomicU32::new(0),
             token: AtomicU32::new(0),
             birth: AtomicU64::new(0),
@@ -320,58 +320,61 @@ mod tests {
     }
 
     /// The note of a side that `end` of this process holds.
-    fn with_a_held_side(end: u64, test: impl FnOnce(Hold<'_>)) {
-        let (state, holder, end_word) = (AtomicU32::new(0), bearer(), AtomicU64::new(0));
-        let hold = Hold {
+    fn with_a_reserved_side(end: u64, test: impl FnOnce(Reservation<'_>)) {
+        let (state, holder, end_word) = (AtomicU32::new(0), owner(), AtomicU64::new(0));
+        let reservation = Reservation {
             state: &state,
             holder: &holder,
             end: &end_word,
             read: None,
-            tally: None,
+            counters: None,
         };
-        hold.take(end).unwrap();
-        hold.is_lent();
-        test(hold);
+        reservation.take(end).unwrap();
+        reservation.is_lent();
+        test(reservation);
     }
 
     #[test]
     fn one_who_is_kept_out_leaves_a_mark() {
-        with_a_held_side(1, |hold| {
-            assert!(hold.is_ours(1) && !hold.is_ours(2));
-            assert_eq!(hold.holder_but(2).unwrap(), Some(std::process::id()));
-            assert_eq!(hold.state.load(Ordering::Relaxed), message::AWAITED);
-            assert!(hold.is_ours(1), "a mark changes nothing for the holder");
-            hold.give_back();
-            assert!(!hold.is_held() && hold.holder.process().is_none());
-            assert_eq!(hold.holder_but(2).unwrap(), None);
+        with_a_reserved_side(1, |reservation| {
+            assert!(reservation.is_ours(1) && !reservation.is_ours(2));
+            assert_eq!(reservation.holder_but(2).unwrap(), Some(std::process::id()));
+            assert_eq!(reservation.state.load(Ordering::Relaxed), message::AWAITED);
+            assert!(
+                reservation.is_ours(1),
+                "a mark changes nothing for the holder"
+            );
+            reservation.give_back();
+            assert!(!reservation.is_reserved() && reservation.holder.process().is_none());
+            assert_eq!(reservation.holder_but(2).unwrap(), None);
         });
     }
 
     #[test]
     fn an_end_gives_back_what_it_has_forgotten() {
-        with_a_held_side(1, |hold| {
-            assert_eq!(hold.holder_but(1).unwrap(), None);
-            assert!(!hold.is_held());
+        with_a_reserved_side(1, |reservation| {
+            assert_eq!(reservation.holder_but(1).unwrap(), None);
+            assert!(!reservation.is_reserved());
         });
     }
 
     #[test]
     fn one_who_died_while_it_became_the_holder_keeps_nobody_out() {
-        with_a_held_side(1, |hold| {
-            hold.take(1).unwrap();
-            assert_eq!(hold.holder_but(2).unwrap(), None);
-            assert!(!hold.is_held());
+        with_a_reserved_side(1, |reservation| {
+            reservation.take(1).unwrap();
+            assert_eq!(reservation.holder_but(2).unwrap(), None);
+            assert!(!reservation.is_reserved());
         });
     }
 
     #[test]
-    fn a_holder_whose_id_another_process_bears_now_is_dead() {
-        with_a_held_side(1, |hold| {
-            let us = hold.holder.process().unwrap();
+    fn a_holder_whose_id_another_process_has_now_is_dead() {
+        with_a_reserved_side(1, |reservation| {
+            let us = reservation.holder.process().unwrap();
             let birth = us.birth ^ 1;
-            hold.holder.note(Process { birth, ..us });
-            assert_eq!(hold.holder_but(2).unwrap(), None);
-            assert!(!hold.is_held());
+            reservation.holder.note(Process { birth, ..us });
+            assert_eq!(reservation.holder_but(2).unwrap(), None);
+            assert!(!reservation.is_reserved());
         });
     }
 }

@@ -2,12 +2,12 @@
 
 use super::take::Attempt;
 use super::view::View;
-use super::{parcel, take};
+use super::{ancillary, take};
 use crate::error::Fault;
-use crate::ring::custody::Reassembly;
 use crate::ring::destination::Destination;
 use crate::ring::reader::{Extent, Next};
-use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, FIRST, LAST, PARCEL, PREFIX};
+use crate::ring::reassembly::Reassembly;
+use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, ANCILLARY, FIRST, LAST, PREFIX};
 use crate::segment::layout::BEGUN;
 use crate::sync::Ordering;
 
@@ -26,7 +26,7 @@ pub(super) fn take_record(
     if reassembly.is_open() {
         return go_on(view, reassembly, next, into);
     }
-    if view.custody().has_residue() {
+    if view.reassembly().has_residue() {
         skip(view, next)?;
         return Ok(None);
     }
@@ -41,9 +41,9 @@ fn begin(
     streams: bool,
 ) -> Result<Option<Attempt>, Fault> {
     let was_cut_short = reassembly.is_open();
-    view.custody().end_residue();
+    view.reassembly().end_residue();
     if was_cut_short {
-        reassembly.close(view.custody());
+        reassembly.close(view.reassembly());
         // The next call begins with this record.
         if next.header.has(AFTER_DEATH) {
             return Err(Fault::Aborted);
@@ -52,8 +52,8 @@ fn begin(
             return Err(Fault::Corrupted);
         }
     }
-    if next.header.has(PARCEL) {
-        return Ok(parcel::take(view, next, into)?.map(Attempt::Received));
+    if next.header.has(ANCILLARY) {
+        return Ok(ancillary::take(view, next, into)?.map(Attempt::Received));
     }
     if next.header.has(LAST) {
         let len = take::deliver(view, next, into)?;
@@ -77,7 +77,7 @@ fn begin(
     let total = total?;
     let begun_at = &view.reader.control.rx.begun_at;
     begun_at.store(next.end(), Ordering::Relaxed);
-    reassembly.begin(view.custody(), total, into)?;
+    reassembly.begin(view.reassembly(), total, into)?;
     let (taken, total) = take_bytes(view, reassembly, next, true, into)?;
     if taken as u64 >= total {
         return Err(Fault::Corrupted);
@@ -87,7 +87,7 @@ fn begin(
         begun_at.store(BEGUN, Ordering::Relaxed);
     } else {
         // It was whole, and another receiver has taken it without the lock.
-        reassembly.close(view.custody());
+        reassembly.close(view.reassembly());
     }
     Ok(None)
 }
@@ -101,7 +101,7 @@ fn go_on(
     take_bytes(view, reassembly, next, false, into)?;
     view.reader.take_own(next)?;
     if next.header.has(LAST) {
-        let len = reassembly.finish(view.custody(), into)?;
+        let len = reassembly.finish(view.reassembly(), into)?;
         Ok(Some(Attempt::Received(len)))
     } else {
         Ok(None)
@@ -131,9 +131,9 @@ fn take_bytes(
 /// worth at most, in case a liar goes on writing them.
 pub(super) fn skip_residue(view: View<'_>) -> Result<(), Fault> {
     let mut budget = view.reader.rules.effort_max();
-    while view.custody().has_residue() && budget > 0 {
+    while view.reassembly().has_residue() && budget > 0 {
         match view.reader.peek()? {
-            Some(next) if next.header.has(FIRST) => view.custody().end_residue(),
+            Some(next) if next.header.has(FIRST) => view.reassembly().end_residue(),
             Some(next) => {
                 skip(view, next)?;
                 budget = budget.saturating_sub(view.reader.rules.effort(next.header));
@@ -154,7 +154,7 @@ pub(super) fn skip_residue(view: View<'_>) -> Result<(), Fault> {
 pub(super) fn take_over_if_cut_short(view: View<'_>) -> Result<bool, Fault> {
     match view.reader.peek()? {
         Some(next) if next.header.has(FIRST) => {
-            view.custody().end_for_holder();
+            view.reassembly().end_for_holder();
             if next.header.has(AFTER_DEATH) {
                 Err(Fault::Aborted)
             } else {
@@ -168,7 +168,7 @@ pub(super) fn take_over_if_cut_short(view: View<'_>) -> Result<bool, Fault> {
 fn skip(view: View<'_>, next: Next) -> Result<(), Fault> {
     view.reader.take_own(next)?;
     if next.header.has(LAST) {
-        view.custody().end_residue();
+        view.reassembly().end_residue();
     }
     Ok(())
 }

@@ -14,18 +14,18 @@ on_both_backends! {
     a_clone_goes_on_with_the_fragments_that_another_handle_has_taken,
     another_process_waits_while_one_has_fragments,
     a_try_beside_a_receiver_that_waits_inside_a_message_finds_nothing,
-    a_handle_with_a_part_moves_to_another_thread,
-    a_handle_with_a_part_that_is_dropped_leaves_the_message_to_its_clones,
+    a_handle_with_a_fragment_moves_to_another_thread,
+    a_handle_with_a_fragment_that_is_dropped_leaves_the_message_to_its_clones,
     a_handle_that_is_dropped_beside_a_blocked_clone_leaves_the_message_to_it,
-    the_last_handle_with_a_part_that_is_dropped_breaks_the_pipe,
-    the_last_handle_of_a_process_with_a_part_that_is_dropped_makes_the_message_aborted_for_others,
-    a_forked_copy_of_a_handle_with_a_part_is_dropped_without_effect,
-    a_process_with_a_part_that_exits_makes_the_message_aborted,
-    a_process_with_a_part_that_is_killed_makes_the_message_aborted,
+    the_last_handle_with_a_fragment_that_is_dropped_breaks_the_pipe,
+    the_last_handle_of_a_process_with_a_fragment_that_is_dropped_makes_the_message_aborted_for_others,
+    a_forked_copy_of_a_handle_with_a_fragment_is_dropped_without_effect,
+    a_process_with_a_fragment_that_exits_makes_the_message_aborted,
+    a_process_with_a_fragment_that_is_killed_makes_the_message_aborted,
     a_process_that_is_killed_while_it_waits_inside_a_message_makes_it_aborted,
-    the_end_of_a_program_that_a_process_with_a_part_executed_makes_the_message_aborted,
-    a_handle_with_a_part_reports_its_senders_death_and_a_clone_the_end,
-    a_survivor_of_a_receiver_with_a_part_and_of_its_sender_gets_the_end,
+    the_end_of_a_program_that_a_process_with_a_fragment_executed_makes_the_message_aborted,
+    a_handle_with_a_fragment_reports_its_senders_death_and_a_clone_the_end,
+    a_survivor_of_a_receiver_with_a_fragment_and_of_its_sender_gets_the_end,
 }
 
 /// A sender asleep inside the first of three messages: large, small, large.
@@ -40,7 +40,7 @@ fn sender(tx: &mut shmpipe::Sender) -> Child {
 }
 
 /// Takes what is there of the large message while its sender is stopped.
-fn take_a_part(rx: &mut Receiver, sender: &Child) {
+fn take_a_fragment(rx: &mut Receiver, sender: &Child) {
     sender.stop();
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
     sender.cont();
@@ -56,7 +56,7 @@ fn a_clone_goes_on_with_the_fragments_that_another_handle_has_taken(backend: Bac
     let (mut rx, mut tx) = open(backend);
     let mut clone = rx.try_clone().unwrap();
     let sender = sender(&mut tx);
-    take_a_part(&mut rx, &sender);
+    take_a_fragment(&mut rx, &sender);
     check(&clone.recv().unwrap(), 1, 0, LARGE);
     check(&rx.recv().unwrap(), 1, 1, FILLER);
     check(&clone.recv().unwrap(), 1, 2, LARGE);
@@ -67,14 +67,14 @@ fn another_process_waits_while_one_has_fragments(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let sender = sender(&mut tx);
     sender.stop();
-    let (has_a_part, go_on) = (Line::new(), Line::new());
+    let (has_a_fragment, go_on) = (Line::new(), Line::new());
     let holder = fork(|| {
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
-        has_a_part.signal();
+        has_a_fragment.signal();
         go_on.wait();
         check(&rx.recv().unwrap(), 1, 0, LARGE);
     });
-    has_a_part.wait();
+    has_a_fragment.wait();
     sender.cont();
     for _ in 0..2 {
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
@@ -120,7 +120,7 @@ fn a_try_beside_a_receiver_that_waits_inside_a_message_finds_nothing(backend: Ba
     sender.join();
 }
 
-fn a_handle_with_a_part_moves_to_another_thread(backend: Backend) {
+fn a_handle_with_a_fragment_moves_to_another_thread(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let sender = sender(&mut tx);
     sender.stop();
@@ -140,11 +140,11 @@ fn a_handle_with_a_part_moves_to_another_thread(backend: Backend) {
     sender.join();
 }
 
-fn a_handle_with_a_part_that_is_dropped_leaves_the_message_to_its_clones(backend: Backend) {
+fn a_handle_with_a_fragment_that_is_dropped_leaves_the_message_to_its_clones(backend: Backend) {
     let (rx, mut tx) = open(backend);
     let mut clone = rx.try_clone().unwrap();
     let sender = sender(&mut tx);
-    take_a_part(&mut clone, &sender);
+    take_a_fragment(&mut clone, &sender);
     drop(clone);
     let mut rx = rx;
     check(&rx.recv().unwrap(), 1, 0, LARGE);
@@ -170,7 +170,7 @@ fn a_handle_that_is_dropped_beside_a_blocked_clone_leaves_the_message_to_it(back
     sender.join();
 }
 
-fn the_last_handle_with_a_part_that_is_dropped_breaks_the_pipe(backend: Backend) {
+fn the_last_handle_with_a_fragment_that_is_dropped_breaks_the_pipe(backend: Backend) {
     let (rx, mut tx) = open(backend);
     let (sender, mut rx) = fork_apart(rx, || {
         let outcome = tx.send(&pattern(1, 0, 3 * LARGE));
@@ -181,13 +181,13 @@ fn the_last_handle_with_a_part_that_is_dropped_breaks_the_pipe(backend: Backend)
         assert_breaks(&mut tx);
     });
     sender.until_asleep();
-    take_a_part(&mut rx, &sender);
+    take_a_fragment(&mut rx, &sender);
     sender.until_asleep();
     drop(rx);
     sender.join();
 }
 
-fn the_last_handle_of_a_process_with_a_part_that_is_dropped_makes_the_message_aborted_for_others(
+fn the_last_handle_of_a_process_with_a_fragment_that_is_dropped_makes_the_message_aborted_for_others(
     backend: Backend,
 ) {
     let (rx, mut tx) = open(backend);
@@ -213,10 +213,10 @@ fn the_last_handle_of_a_process_with_a_part_that_is_dropped_makes_the_message_ab
     sender.join();
 }
 
-fn a_forked_copy_of_a_handle_with_a_part_is_dropped_without_effect(backend: Backend) {
+fn a_forked_copy_of_a_handle_with_a_fragment_is_dropped_without_effect(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let sender = sender(&mut tx);
-    take_a_part(&mut rx, &sender);
+    take_a_fragment(&mut rx, &sender);
     let (child, mut rx) = fork_apart(rx, || {});
     child.join();
     let child = fork(|| assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty))));
@@ -226,7 +226,7 @@ fn a_forked_copy_of_a_handle_with_a_part_is_dropped_without_effect(backend: Back
     sender.join();
 }
 
-fn a_process_with_a_part_that_exits_makes_the_message_aborted(backend: Backend) {
+fn a_process_with_a_fragment_that_exits_makes_the_message_aborted(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let sender = sender(&mut tx);
     sender.stop();
@@ -237,20 +237,20 @@ fn a_process_with_a_part_that_exits_makes_the_message_aborted(backend: Backend) 
     sender.join();
 }
 
-fn a_process_with_a_part_that_is_killed_makes_the_message_aborted(backend: Backend) {
+fn a_process_with_a_fragment_that_is_killed_makes_the_message_aborted(backend: Backend) {
     for looks_first in [false, true] {
         let (mut rx, mut tx) = open(backend);
         let sender = sender(&mut tx);
         sender.stop();
-        let has_a_part = Line::new();
+        let has_a_fragment = Line::new();
         let holder = fork(|| {
             assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
-            has_a_part.signal();
+            has_a_fragment.signal();
             loop {
                 nix::unistd::pause();
             }
         });
-        has_a_part.wait();
+        has_a_fragment.wait();
         holder.kill();
         sender.cont();
         if looks_first {
@@ -276,7 +276,7 @@ fn a_process_that_is_killed_while_it_waits_inside_a_message_makes_it_aborted(bac
     sender.join();
 }
 
-fn the_end_of_a_program_that_a_process_with_a_part_executed_makes_the_message_aborted(
+fn the_end_of_a_program_that_a_process_with_a_fragment_executed_makes_the_message_aborted(
     backend: Backend,
 ) {
     let (mut rx, mut tx) = open(backend);
@@ -306,13 +306,13 @@ fn until_it_sleeps(program: &Child) {
     program.until_asleep();
 }
 
-fn a_handle_with_a_part_reports_its_senders_death_and_a_clone_the_end(backend: Backend) {
+fn a_handle_with_a_fragment_reports_its_senders_death_and_a_clone_the_end(backend: Backend) {
     let (mut rx, tx) = open(backend);
     let mut clone = rx.try_clone().unwrap();
     let mut theirs = tx;
     let sender = fork(move || theirs.send(&pattern(1, 0, LARGE)).unwrap());
     sender.until_asleep();
-    take_a_part(&mut rx, &sender);
+    take_a_fragment(&mut rx, &sender);
     sender.until_asleep();
     sender.kill();
     assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
@@ -320,7 +320,7 @@ fn a_handle_with_a_part_reports_its_senders_death_and_a_clone_the_end(backend: B
     assert_at_end(&mut clone);
 }
 
-fn a_survivor_of_a_receiver_with_a_part_and_of_its_sender_gets_the_end(backend: Backend) {
+fn a_survivor_of_a_receiver_with_a_fragment_and_of_its_sender_gets_the_end(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let sender = fork(move || tx.send(&pattern(1, 0, LARGE)).unwrap());
     sender.until_asleep();

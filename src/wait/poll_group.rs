@@ -1,4 +1,5 @@
-//! Which thread of a process sleeps in poll(2) for all of its threads that wait at one side.
+//! A poll group: the threads of one process that wait at one side, of which one sleeps in poll(2) for all (the
+//! leader/followers pattern).
 //!
 //! poll(2) wakes everybody who sleeps on a descriptor. So of the threads of one process only one sleeps there: it
 //! *leads*. The others *follow*: they sleep in futex(2) on a word of the process's own memory until the lead is free.
@@ -19,7 +20,7 @@
 //!   dead nor stopped while a follower of its process could go on. The leaders of several processes are all in poll(2),
 //!   and each message wakes all of them: what would wake one of them (a blocking recvmsg(2), `EPOLLEXCLUSIVE`) loses
 //!   the wake-up with one that is killed or stopped before it has looked, and what survives that (the robust list)
-//!   is a futex, which does not see the hang-up. `tests/models/crowd.rs` has the interleavings.
+//!   is a futex, which does not see the hang-up. `tests/models/poll_group.rs` has the interleavings.
 //! - *A signal handler* that waits at the same side finds that its own thread leads, and polls alone.
 //! - *A forked child* finds the number of its parent's generation beside the word, and begins with a free lead.
 //!
@@ -52,7 +53,7 @@ const DISBANDED: u32 = 0x4000_0000;
 ///
 /// The word guards no data, and all that is said of it is said of this one word, so every access is relaxed.
 #[derive(Debug)]
-pub(crate) struct Crowd {
+pub(crate) struct PollGroup {
     /// Above, the fork generation that the rest is of (`sys::thread`). Below, the leader's thread id or 0, beside
     /// [`FOLLOWED`] and [`DISBANDED`]: a futex word.
     #[cfg(not(loom))]
@@ -78,13 +79,13 @@ pub(crate) enum Rank<'a> {
 /// That the calling thread sleeps for all; passes the lead on when dropped. Stays on its thread.
 #[derive(Debug)]
 pub(crate) struct Lead<'a> {
-    crowd: &'a Crowd,
+    poll_group: &'a PollGroup,
     /// What the word has while the lead is ours, marks apart.
     ours: u64,
     _not_send: std::marker::PhantomData<*mut ()>,
 }
 
-impl Crowd {
+impl PollGroup {
     pub(crate) fn new() -> Self {
         Self {
             #[cfg(not(loom))]
@@ -124,7 +125,7 @@ impl Crowd {
             let taken = us | u64::from(word | mark);
             if self.swap(seen, taken) {
                 return Rank::Leads(Lead {
-                    crowd: self,
+                    poll_group: self,
                     ours: us,
                     _not_send: std::marker::PhantomData,
                 });
@@ -272,7 +273,7 @@ impl Crowd {
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        self.crowd.pass_on(self.ours);
+        self.poll_group.pass_on(self.ours);
     }
 }
 
@@ -301,12 +302,12 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn lead(crowd: &Crowd) -> Lead<'_> {
+    fn lead(poll_group: &PollGroup) -> Lead<'_> {
         loop {
-            match crowd.try_lead() {
+            match poll_group.try_lead() {
                 Rank::Leads(lead) => return lead,
                 Rank::Follows => {
-                    if let Some(lead) = crowd.follow(Deadline::NEVER) {
+                    if let Some(lead) = poll_group.follow(Deadline::NEVER) {
                         return lead;
                     }
                 }
@@ -317,12 +318,12 @@ mod tests {
 
     #[test]
     fn one_thread_leads_at_a_time_and_each_gets_its_turn() {
-        let (crowd, inside) = (Crowd::new(), AtomicU32::new(0));
+        let (poll_group, inside) = (PollGroup::new(), AtomicU32::new(0));
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..2000 {
-                        let lead = lead(&crowd);
+                        let lead = lead(&poll_group);
                         assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
                         std::thread::yield_now();
                         inside.store(0, Ordering::Relaxed);
@@ -331,20 +332,20 @@ mod tests {
                 });
             }
         });
-        assert!(matches!(crowd.try_lead(), Rank::Leads(_)));
+        assert!(matches!(poll_group.try_lead(), Rank::Leads(_)));
     }
 
     #[test]
     fn followers_that_give_up_again_and_again_keep_nobody_from_the_lead() {
-        let crowd = Crowd::new();
+        let poll_group = PollGroup::new();
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..1000).for_each(|_| drop(lead(&crowd))));
+                scope.spawn(|| (0..1000).for_each(|_| drop(lead(&poll_group))));
                 scope.spawn(|| {
                     for _ in 0..1000 {
                         let soon = Deadline::after(Duration::from_micros(20));
-                        if let Rank::Follows = crowd.try_lead() {
-                            drop(crowd.follow(soon));
+                        if let Rank::Follows = poll_group.try_lead() {
+                            drop(poll_group.follow(soon));
                         }
                     }
                 });
@@ -354,13 +355,13 @@ mod tests {
 
     #[test]
     fn a_follower_keeps_its_time() {
-        let crowd = Crowd::new();
-        let _lead = lead(&crowd);
+        let poll_group = PollGroup::new();
+        let _lead = lead(&poll_group);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                assert!(matches!(crowd.try_lead(), Rank::Follows));
+                assert!(matches!(poll_group.try_lead(), Rank::Follows));
                 let deadline = Deadline::after(Duration::from_millis(5));
-                assert!(crowd.follow(deadline).is_none());
+                assert!(poll_group.follow(deadline).is_none());
                 assert!(deadline.passed());
             });
         });
@@ -368,35 +369,35 @@ mod tests {
 
     #[test]
     fn a_thread_that_leads_already_sleeps_alone() {
-        let crowd = Crowd::new();
-        let _lead = lead(&crowd);
-        assert!(matches!(crowd.try_lead(), Rank::Alone));
+        let poll_group = PollGroup::new();
+        let _lead = lead(&poll_group);
+        assert!(matches!(poll_group.try_lead(), Rank::Alone));
     }
 
     #[test]
     fn nobody_follows_once_the_end_was_seen() {
-        let crowd = Crowd::new();
-        let mut lead = Some(lead(&crowd));
+        let poll_group = PollGroup::new();
+        let mut lead = Some(lead(&poll_group));
         std::thread::scope(|scope| {
-            let follower = scope.spawn(|| crowd.follow(Deadline::NEVER).is_none());
-            crowd.disband(&mut lead);
+            let follower = scope.spawn(|| poll_group.follow(Deadline::NEVER).is_none());
+            poll_group.disband(&mut lead);
             assert!(follower.join().unwrap());
         });
-        assert!(lead.is_none() && matches!(crowd.try_lead(), Rank::Alone));
+        assert!(lead.is_none() && matches!(poll_group.try_lead(), Rank::Alone));
     }
 
     #[test]
     fn what_a_parent_has_left_is_a_free_lead() {
-        let crowd = Crowd::new();
+        let poll_group = PollGroup::new();
         let parents = us().unwrap() ^ (1 << 32);
         for left in [
             parents,
             parents ^ 1,
             parents | u64::from(DISBANDED | FOLLOWED),
         ] {
-            crowd.state.store(left, Ordering::Relaxed);
-            assert!(crowd.follow(Deadline::NEVER).is_none());
-            assert!(matches!(crowd.try_lead(), Rank::Leads(_)));
+            poll_group.state.store(left, Ordering::Relaxed);
+            assert!(poll_group.follow(Deadline::NEVER).is_none());
+            assert!(matches!(poll_group.try_lead(), Rank::Leads(_)));
         }
     }
 }

@@ -1,10 +1,9 @@
-//! The first phase of a wait: looking again before sleeping, in the way that can pay.
+//! Backoff: how a call looks again before it sleeps, and for how long.
 //!
-//! A peer that runs beside us on another CPU can be waited for by spinning, for as long as that has
-//! paid lately. A peer that last ran on our own CPU can only go on when we let it: one sched_yield(2)
-//! does that at a fraction of the cost of going to sleep and being woken, as long as nobody else
-//! wants the CPU; when it has not helped, or somebody else kept the CPU, the next waits go without. Measured in
-//! `docs/design.md`, "Waiting".
+//! A peer that runs on another CPU is waited for by spinning, for as long as that has paid lately. A peer that last ran
+//! on our own CPU can only go on when we let it. One sched_yield(2) does that at a fraction of the cost of a sleep and a
+//! wake-up, unless somebody else wants the CPU. After a yield that did not help, the next waits go without. The
+//! measurements are in `docs/design.md`, "Waiting".
 
 use std::time::Duration;
 
@@ -15,36 +14,35 @@ use crate::sys::cpus;
 use crate::sys::thread::{Known, Thread};
 
 /// Longest spin; a sleeping peer takes tens of microseconds to wake across CPUs.
-const LONGEST: Duration = Duration::from_micros(50);
-/// What is there by then has paid: half of what waking a sleeper takes. So long is waited for an answer, for the next
-/// of much data, and for room.
-const PAYS: Duration = Duration::from_micros(20);
-/// The same in a trickle, of which nobody waits for what comes of a message: what a sleep and its wake-up cost the two
-/// sides in CPU time.
-const PAYS_IN_A_TRICKLE: Duration = Duration::from_micros(5);
-/// Bytes of the ring from one wait to the next from which on it is no trickle.
-const MUCH: u64 = 4096;
-/// Shortest spin: where that has not paid either, waits sleep at once. Even a glance costs a sender or receiver that is
-/// paced at a message each millisecond a tenth of all that the message takes.
-const SHORTEST: Duration = Duration::from_micros(1);
-/// One wait in so many is a probe, whatever has paid lately: two sides that sleep for each other take as long to
-/// answer as their waking takes, and would never find out that it need not. One that meets a peer that had to be
-/// woken answers at once; the peer then learns how short its sleep could have been
-/// ([`Spinner::was_rung_after`]), and by its answer so do we.
-const PROBE_EVERY: u32 = 64;
-/// The same after many probes in vain.
-const PROBE_SELDOM: u32 = 1024;
+const MAX_SPIN: Duration = Duration::from_micros(50);
+/// Longest wait for which spinning pays: half of what it takes to wake a sleeper. It holds for an answer, for bulk data and
+/// for room.
+const MAX_WORTHWHILE_WAIT: Duration = Duration::from_micros(20);
+/// The same in a trickle, where nobody waits for what comes of a message: the CPU time that a sleep and its wake-up cost the
+/// two sides.
+const MAX_TRICKLE_WAIT: Duration = Duration::from_micros(5);
+/// It is no trickle if receivers have passed so many bytes of the ring since the last wait.
+const BULK_BYTES: u64 = 4096;
+/// Shortest spin. Where that has not paid either, waits sleep without one: a glance costs a tenth of what a message takes
+/// that comes each millisecond.
+const MIN_SPIN: Duration = Duration::from_micros(1);
+/// One wait in so many is a probe, whatever has paid lately. Two sides that sleep for each other take as long to answer as
+/// their waking takes, and would never find out that they need not. A probe answers a peer that had to be woken without
+/// delay. The peer learns how short its sleep could have been ([`Backoff::was_rung_after`]), and its answer teaches us.
+const MIN_PROBE_INTERVAL: u32 = 64;
+/// Longest interval between probes, after many in vain.
+const MAX_PROBE_INTERVAL: u32 = 1024;
 /// How long a probe spins: longer than it takes to wake the peer.
-const PROBE: Duration = Duration::from_micros(200);
-/// Looks between two looks at the clock.
-const LOOKS_AT_ONCE: u32 = 32;
-/// A yield that took longer has not helped: somebody else had the CPU meanwhile, for whom a sleeper is woken sooner.
-const LONGEST_YIELD: Duration = Duration::from_micros(500);
+const PROBE_SPIN: Duration = Duration::from_micros(200);
+/// Looks at the ring for each look at the clock.
+const LOOKS_PER_CLOCK_READ: u32 = 32;
+/// A yield that took longer has not helped: somebody else had the CPU meanwhile.
+const MAX_YIELD: Duration = Duration::from_micros(500);
 /// Most waits in a row that go without a yield after yields that did not help.
-const MOST_SKIPPED: u32 = 64;
+const MAX_SKIPPED: u32 = 64;
 
-/// Most that [`Spin::For`] may ask for: so much later than at a kernel pipe a death may be noticed.
-const LONGEST_FIXED: Duration = Duration::from_millis(1);
+/// Longest spin that [`Spin::For`] may ask for. A death may be noticed so much later than on a kernel pipe.
+const MAX_FIXED_SPIN: Duration = Duration::from_millis(1);
 
 /// How long a blocked call looks again and again before it sleeps.
 ///
@@ -78,7 +76,7 @@ impl Spin {
         match self {
             Self::Adaptive => 0,
             Self::Never => NEVER_WORD,
-            Self::For(span) => (span.min(LONGEST_FIXED).as_nanos() as u64).max(1),
+            Self::For(span) => (span.min(MAX_FIXED_SPIN).as_nanos() as u64).max(1),
         }
     }
 
@@ -87,7 +85,7 @@ impl Spin {
         match word {
             0 => Self::Adaptive,
             NEVER_WORD => Self::Never,
-            nanos => Self::For(Duration::from_nanos(nanos).min(LONGEST_FIXED)),
+            nanos => Self::For(Duration::from_nanos(nanos).min(MAX_FIXED_SPIN)),
         }
     }
 }
@@ -97,43 +95,43 @@ pub(crate) fn note_sent() {
     Thread::with(Known::note_sent);
 }
 
-/// How much looking has paid lately, for one end.
+/// How much spinning has paid lately, for one end.
 #[derive(Debug)]
-pub(crate) struct Spinner {
+pub(crate) struct Backoff {
     spin: Spin,
-    /// Of [`Spin::Adaptive`], from [`SHORTEST`] to [`LONGEST`], or none.
+    /// Of [`Spin::Adaptive`], from [`MIN_SPIN`] to [`MAX_SPIN`], or none.
     budget: Duration,
     /// Waits since the last probe.
     since_probe: u32,
-    /// From [`PROBE_EVERY`] to [`PROBE_SELDOM`]; doubles with each probe in vain.
-    probe_every: u32,
+    /// From [`MIN_PROBE_INTERVAL`] to [`MAX_PROBE_INTERVAL`]; doubles with each probe in vain.
+    probe_interval: u32,
     /// Waits to go without a yield after one that did not help; doubles with each.
     penalty: u32,
-    /// The same after one in which somebody else kept the CPU, from [`MOST_SKIPPED`] to [`PROBE_SELDOM`] or less.
+    /// The same after one in which somebody else kept the CPU, from [`MAX_SKIPPED`] to [`MAX_PROBE_INTERVAL`] or less.
     lost_yields: u32,
     /// Waits of either penalty still to go.
     skipping: u32,
     /// What the clock showed of the last look's time.
     spent: Duration,
-    /// The longest wait that pays, [`PAYS`] or [`PAYS_IN_A_TRICKLE`].
-    pays: Duration,
+    /// The longest wait for which spinning pays: [`MAX_WORTHWHILE_WAIT`] or [`MAX_TRICKLE_WAIT`].
+    worthwhile: Duration,
     /// What this thread had sent, and where the receivers were, when the last wait began.
     sent: u32,
     position: u64,
 }
 
-impl Spinner {
+impl Backoff {
     pub(crate) fn new(spin: Spin) -> Self {
         Self {
             spin,
-            budget: LONGEST,
+            budget: MAX_SPIN,
             since_probe: 0,
-            probe_every: PROBE_EVERY,
+            probe_interval: MIN_PROBE_INTERVAL,
             penalty: 0,
             lost_yields: 0,
             skipping: 0,
             spent: Duration::ZERO,
-            pays: PAYS,
+            worthwhile: MAX_WORTHWHILE_WAIT,
             sent: 0,
             position: 0,
         }
@@ -148,24 +146,28 @@ impl Spinner {
     /// whether it is a trickle.
     pub(crate) fn begin_at(&mut self, position: u64) {
         let sent = Thread::sent();
-        let is_trickle = sent == self.sent && position.wrapping_sub(self.position) < MUCH;
+        let is_trickle = sent == self.sent && position.wrapping_sub(self.position) < BULK_BYTES;
         (self.sent, self.position) = (sent, position);
-        self.pays = if is_trickle { PAYS_IN_A_TRICKLE } else { PAYS };
+        self.worthwhile = if is_trickle {
+            MAX_TRICKLE_WAIT
+        } else {
+            MAX_WORTHWHILE_WAIT
+        };
         if is_trickle {
-            self.budget = self.budget.min(self.pays);
+            self.budget = self.budget.min(self.worthwhile);
         }
     }
 
     /// What was waited for came in the first moment.
     #[inline]
     pub(crate) fn was_short(&mut self) {
-        self.budget = LONGEST;
+        self.budget = MAX_SPIN;
     }
 
     /// What was slept for came so long after we fell asleep.
     pub(crate) fn was_rung_after(&mut self, waited: Duration) {
-        if waited <= self.pays {
-            self.budget = LONGEST;
+        if waited <= self.worthwhile {
+            self.budget = MAX_SPIN;
         }
     }
 
@@ -225,17 +227,17 @@ impl Spinner {
 
     /// Makes the next waits longer or shorter by one that took [`spent`](Self::spent).
     fn learn(&mut self, is_probe: bool, is_ready: bool) {
-        let has_paid = is_ready && self.spent <= self.pays;
+        let has_paid = is_ready && self.spent <= self.worthwhile;
         if is_probe {
-            self.probe_every = if has_paid {
-                PROBE_EVERY
+            self.probe_interval = if has_paid {
+                MIN_PROBE_INTERVAL
             } else {
-                (self.probe_every * 2).min(PROBE_SELDOM)
+                (self.probe_interval * 2).min(MAX_PROBE_INTERVAL)
             };
         }
         self.budget = if has_paid {
-            (self.budget * 2).clamp(SHORTEST, LONGEST)
-        } else if self.budget >= SHORTEST * 2 {
+            (self.budget * 2).clamp(MIN_SPIN, MAX_SPIN)
+        } else if self.budget >= MIN_SPIN * 2 {
             self.budget / 2
         } else {
             Duration::ZERO
@@ -243,17 +245,17 @@ impl Spinner {
     }
 
     fn is_time_to_probe(&self) -> bool {
-        self.since_probe + 1 >= self.probe_every
+        self.since_probe + 1 >= self.probe_interval
     }
 
     /// How long to spin, and whether that is a probe.
     fn next_budget(&mut self) -> (Duration, bool) {
         if let Spin::For(span) = self.spin {
-            return (span.min(LONGEST_FIXED), false);
+            return (span.min(MAX_FIXED_SPIN), false);
         }
         if self.is_time_to_probe() {
             self.since_probe = 0;
-            return (PROBE, true);
+            return (PROBE_SPIN, true);
         }
         self.since_probe += 1;
         (self.budget, false)
@@ -277,23 +279,23 @@ impl Spinner {
     }
 }
 
-impl Spinner {
+impl Backoff {
     fn learn_of_yield(&mut self, is_ready: bool, took: Duration) {
-        if took > LONGEST_YIELD {
+        if took > MAX_YIELD {
             // Whoever wants the CPU goes on wanting it.
-            self.lost_yields = (self.lost_yields * 2).clamp(MOST_SKIPPED, PROBE_SELDOM);
+            self.lost_yields = (self.lost_yields * 2).clamp(MAX_SKIPPED, MAX_PROBE_INTERVAL);
             self.skipping = self.lost_yields;
         } else if is_ready {
             (self.penalty, self.lost_yields) = (0, self.lost_yields / 2);
         } else {
-            self.penalty = (self.penalty * 2).clamp(1, MOST_SKIPPED);
+            self.penalty = (self.penalty * 2).clamp(1, MAX_SKIPPED);
             self.skipping = self.penalty;
         }
     }
 }
 
 fn looks(ready: impl Fn() -> bool) -> bool {
-    (0..LOOKS_AT_ONCE).any(|_| {
+    (0..LOOKS_PER_CLOCK_READ).any(|_| {
         let found = ready();
         if !found {
             spin_hint();
@@ -309,35 +311,35 @@ mod tests {
 
     #[test]
     fn a_trickle_is_looked_for_no_longer_than_sleeping_costs() {
-        let mut spinner = Spinner::new(Spin::Adaptive);
-        spinner.begin_at(0);
+        let mut backoff = Backoff::new(Spin::Adaptive);
+        backoff.begin_at(0);
         assert_eq!(
-            (spinner.pays, spinner.budget),
-            (PAYS_IN_A_TRICKLE, PAYS_IN_A_TRICKLE)
+            (backoff.worthwhile, backoff.budget),
+            (MAX_TRICKLE_WAIT, MAX_TRICKLE_WAIT)
         );
-        spinner.begin_at(MUCH - 8);
-        assert_eq!(spinner.pays, PAYS_IN_A_TRICKLE);
+        backoff.begin_at(BULK_BYTES - 8);
+        assert_eq!(backoff.worthwhile, MAX_TRICKLE_WAIT);
     }
 
     #[test]
     fn a_handle_may_choose_otherwise_than_its_pipe() {
-        let mut spinner = Spinner::new(Spin::Adaptive);
-        assert!(spinner.may_look());
-        spinner.choose(Spin::Never);
-        assert!(!spinner.may_look());
+        let mut backoff = Backoff::new(Spin::Adaptive);
+        assert!(backoff.may_look());
+        backoff.choose(Spin::Never);
+        assert!(!backoff.may_look());
     }
 
     #[test]
     fn a_yield_to_somebody_else_is_not_repeated_soon() {
-        let mut spinner = Spinner::new(Spin::Adaptive);
-        spinner.learn_of_yield(true, LONGEST_YIELD);
-        assert_eq!(spinner.skipping, 0);
-        spinner.learn_of_yield(false, Duration::ZERO);
-        assert_eq!(spinner.skipping, 1);
-        spinner.learn_of_yield(true, LONGEST_YIELD * 2);
-        assert_eq!(spinner.skipping, MOST_SKIPPED);
-        spinner.learn_of_yield(true, LONGEST_YIELD * 2);
-        assert_eq!(spinner.skipping, MOST_SKIPPED * 2);
+        let mut backoff = Backoff::new(Spin::Adaptive);
+        backoff.learn_of_yield(true, MAX_YIELD);
+        assert_eq!(backoff.skipping, 0);
+        backoff.learn_of_yield(false, Duration::ZERO);
+        assert_eq!(backoff.skipping, 1);
+        backoff.learn_of_yield(true, MAX_YIELD * 2);
+        assert_eq!(backoff.skipping, MAX_SKIPPED);
+        backoff.learn_of_yield(true, MAX_YIELD * 2);
+        assert_eq!(backoff.skipping, MAX_SKIPPED * 2);
     }
 
     #[test]
@@ -346,66 +348,72 @@ mod tests {
             Spin::Adaptive,
             Spin::Never,
             Spin::For(Duration::from_micros(20)),
-            Spin::For(LONGEST_FIXED),
+            Spin::For(MAX_FIXED_SPIN),
         ] {
             assert_eq!(Spin::from_word(spin.to_word()), spin);
         }
-        for word in [LONGEST_FIXED.as_nanos() as u64 + 1, 1 << 40, u64::MAX - 1] {
-            assert_eq!(Spin::from_word(word), Spin::For(LONGEST_FIXED));
+        for word in [MAX_FIXED_SPIN.as_nanos() as u64 + 1, 1 << 40, u64::MAX - 1] {
+            assert_eq!(Spin::from_word(word), Spin::For(MAX_FIXED_SPIN));
         }
         assert_eq!(
             Spin::from_word(Spin::For(Duration::MAX).to_word()),
-            Spin::For(LONGEST_FIXED)
+            Spin::For(MAX_FIXED_SPIN)
         );
     }
 
     #[test]
     fn an_answer_or_much_is_looked_for_longer() {
-        let mut spinner = Spinner::new(Spin::Adaptive);
-        spinner.was_short();
+        let mut backoff = Backoff::new(Spin::Adaptive);
+        backoff.was_short();
         note_sent();
-        spinner.begin_at(0);
-        assert_eq!((spinner.pays, spinner.budget), (PAYS, LONGEST));
-        spinner.begin_at(MUCH);
-        assert_eq!((spinner.pays, spinner.budget), (PAYS, LONGEST));
-        spinner.begin_at(MUCH);
-        assert_eq!(spinner.pays, PAYS_IN_A_TRICKLE);
+        backoff.begin_at(0);
+        assert_eq!(
+            (backoff.worthwhile, backoff.budget),
+            (MAX_WORTHWHILE_WAIT, MAX_SPIN)
+        );
+        backoff.begin_at(BULK_BYTES);
+        assert_eq!(
+            (backoff.worthwhile, backoff.budget),
+            (MAX_WORTHWHILE_WAIT, MAX_SPIN)
+        );
+        backoff.begin_at(BULK_BYTES);
+        assert_eq!(backoff.worthwhile, MAX_TRICKLE_WAIT);
     }
 
     #[test]
     fn a_probe_that_does_not_pay_makes_the_next_one_rarer() {
-        let mut spinner = Spinner::new(Spin::Adaptive);
-        (spinner.budget, spinner.since_probe) = (Duration::ZERO, PROBE_EVERY);
+        let mut backoff = Backoff::new(Spin::Adaptive);
+        (backoff.budget, backoff.since_probe) = (Duration::ZERO, MIN_PROBE_INTERVAL);
         // As if it had taken so long; how long it takes is the machine's business.
-        let (_, is_probe) = spinner.next_budget();
-        spinner.spent = PAYS * 2;
-        spinner.learn(is_probe, true);
-        assert_eq!(spinner.probe_every, PROBE_EVERY * 2);
-        assert_eq!(spinner.budget, Duration::ZERO);
+        let (_, is_probe) = backoff.next_budget();
+        backoff.spent = MAX_WORTHWHILE_WAIT * 2;
+        backoff.learn(is_probe, true);
+        assert_eq!(backoff.probe_interval, MIN_PROBE_INTERVAL * 2);
+        assert_eq!(backoff.budget, Duration::ZERO);
     }
 
     #[test]
     fn a_probe_that_pays_makes_the_next_ones_as_frequent_as_they_were() {
-        let mut spinner = Spinner::new(Spin::Adaptive);
-        (spinner.budget, spinner.probe_every) = (Duration::ZERO, PROBE_SELDOM);
-        spinner.spent = PAYS;
-        spinner.learn(true, true);
-        assert_eq!(spinner.probe_every, PROBE_EVERY);
-        assert_eq!(spinner.budget, SHORTEST);
+        let mut backoff = Backoff::new(Spin::Adaptive);
+        (backoff.budget, backoff.probe_interval) = (Duration::ZERO, MAX_PROBE_INTERVAL);
+        backoff.spent = MAX_WORTHWHILE_WAIT;
+        backoff.learn(true, true);
+        assert_eq!(backoff.probe_interval, MIN_PROBE_INTERVAL);
+        assert_eq!(backoff.budget, MIN_SPIN);
     }
 
     #[test]
     fn a_spin_ends_when_it_is_ready_or_when_its_time_is_over() {
-        let mut spinner = Spinner::new(Spin::Adaptive);
+        let mut backoff = Backoff::new(Spin::Adaptive);
         let looks = Cell::new(0);
         let ready_at = |last| {
             looks.set(looks.get() + 1);
             looks.get() == last
         };
-        assert!(spinner.spin(Deadline::NEVER, || ready_at(3)));
+        assert!(backoff.spin(Deadline::NEVER, || ready_at(3)));
         assert_eq!(looks.get(), 3);
         let began = clock::now();
-        assert!(!spinner.spin(Deadline::NEVER, || false));
-        assert!(clock::now() - began >= spinner.budget);
+        assert!(!backoff.spin(Deadline::NEVER, || false));
+        assert!(clock::now() - began >= backoff.budget);
     }
 }

@@ -14,7 +14,7 @@ use super::{Connection, Receiver, Sender};
 use crate::ends::ancillary::put_together;
 use crate::ends::end::End;
 use crate::error::Fault;
-use crate::sys::clock::Patience;
+use crate::sys::clock::Timeout;
 use crate::{Message, RecvError, SendError};
 
 impl Receiver {
@@ -33,7 +33,7 @@ impl Receiver {
         let (start, fds) = poll_fn(|cx| {
             let Self { watch, receiver } = self;
             let attempt = || {
-                let outcome = receiver.recv_parcel(Patience::Never);
+                let outcome = receiver.recv_with_descriptors(Timeout::Never);
                 Step::of(outcome.map(|(message, fds)| (message.start(), fds)))
             };
             let outcome = ready!(watch.poll(cx, attempt)).map_err(RecvError::Io)?;
@@ -110,10 +110,10 @@ impl Sender {
             return self.send(message).await;
         }
         poll_fn(|cx| self.poll_taken(cx)).await?;
-        poll_fn(|cx| self.poll_send_parcel(cx, message, fds)).await
+        poll_fn(|cx| self.poll_send_with_descriptors(cx, message, fds)).await
     }
 
-    fn poll_send_parcel(
+    fn poll_send_with_descriptors(
         &mut self,
         cx: &mut Context<'_>,
         message: &[u8],
@@ -122,27 +122,28 @@ impl Sender {
         loop {
             let Self {
                 watch,
-                packet_room,
+                ancillary_room,
                 sender,
                 ..
             } = self;
-            let mut packets_are_full = false;
-            let attempt = || match Step::of(sender.send_parcel(message, fds, Patience::Never)) {
-                // There is no room for the descriptors, or for the message, which `watch` tells of.
-                Step::InVain if !has_packet_room(sender) => {
-                    packets_are_full = true;
-                    Step::Done(Err(Fault::NotNow))
-                }
-                step => step,
-            };
+            let mut ancillary_is_full = false;
+            let attempt =
+                || match Step::of(sender.send_with_descriptors(message, fds, Timeout::Never)) {
+                    // There is no room for the descriptors, or for the message, which `watch` tells of.
+                    Step::InVain if !has_ancillary_room(sender) => {
+                        ancillary_is_full = true;
+                        Step::Done(Err(Fault::NotNow))
+                    }
+                    step => step,
+                };
             let outcome = ready!(watch.poll(cx, attempt)).map_err(SendError::Io)?;
-            if !packets_are_full {
+            if !ancillary_is_full {
                 return Poll::Ready(outcome.map_err(SendError::from));
             }
-            if packet_room.is_none() {
-                *packet_room = PacketRoom::of(sender).map_err(SendError::Io)?;
+            if ancillary_room.is_none() {
+                *ancillary_room = AncillaryRoom::of(sender).map_err(SendError::Io)?;
             }
-            if let Some(room) = packet_room {
+            if let Some(room) = ancillary_room {
                 ready!(room.poll(cx)).map_err(SendError::Io)?;
             }
         }
@@ -188,19 +189,19 @@ impl Sender {
 }
 
 /// Whether poll(2) shows room for descriptors in flight; where the pipe carries none, too.
-fn has_packet_room(sender: &crate::Sender) -> bool {
+fn has_ancillary_room(sender: &crate::Sender) -> bool {
     sender
-        .parcels()
+        .ancillary()
         .is_none_or(|socket| watch::is_ready(socket, PollFlags::POLLOUT).unwrap_or(true))
 }
 
 /// The descriptor that shows room for descriptors in flight.
 #[derive(Debug)]
-pub(super) struct PacketRoom(Registered<OwnedFd>);
+pub(super) struct AncillaryRoom(Registered<OwnedFd>);
 
-impl PacketRoom {
+impl AncillaryRoom {
     fn of(sender: &crate::Sender) -> io::Result<Option<Self>> {
-        let Some(socket) = sender.parcels() else {
+        let Some(socket) = sender.ancillary() else {
             return Ok(None);
         };
         let copy = socket.try_clone_to_owned()?;
