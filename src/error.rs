@@ -35,7 +35,7 @@ pub(crate) enum Fault {
     /// The operating system refused.
     Io(io::Error),
     /// The message has been sent, but the operating system refused to wake who waits for it.
-    Untold(io::Error),
+    NotWoken(io::Error),
 }
 
 impl From<io::Error> for Fault {
@@ -185,7 +185,7 @@ macro_rules! error_enum {
                     $(Fault::Interrupted => Self::$interrupted,)?
                     #[allow(unreachable_patterns, reason = "for calls that never sleep")]
                     Fault::Interrupted => Self::Io(io::ErrorKind::Interrupted.into()),
-                    Fault::Io(error) | Fault::Untold(error) => Self::Io(error),
+                    Fault::Io(error) | Fault::NotWoken(error) => Self::Io(error),
                     Fault::Busy => Self::Io(io::Error::new(io::ErrorKind::ResourceBusy, BUSY)),
                     $(Fault::NotNow => Self::$quiet,)?
                     $($fault)*

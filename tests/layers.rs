@@ -129,7 +129,7 @@ fn no_slice_is_formed_over_the_mapping() {
         ("ends/receiver/in_place.rs", vouched),
         ("ends/sender/slot.rs", vouched),
         (
-            "values/typed/place.rs",
+            "values/typed/receiver.rs",
             "a variable on the caller's own stack",
         ),
     ];

@@ -38,7 +38,7 @@ enum Command {
     ///
     /// Each direction has one line: label, who sends and who receives (name/pid, and how many more), backend, capacity,
     /// fill in bytes and per cent, messages and bytes received so far, age, and state. The state is idle, flowing, sender
-    /// blocked, receiver waiting, sender gone, receiver gone, or unreadable with the reason.
+    /// blocked, receiver waiting, end-of-file, broken pipe, or unreadable with the reason.
     #[command(after_help = EXIT_CODES)]
     Ls(ls::Options),
 

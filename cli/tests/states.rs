@@ -108,9 +108,9 @@ fn a_pipe_without_senders_and_one_without_receivers_say_so() {
         let (rx, _tx) = open(backend, &no_receiver);
         drop(rx);
         if can_tell(backend) {
-            becomes_for_good(&no_sender, "sender gone");
-            becomes_for_good(&no_receiver, "receiver gone");
-            assert!(text_of(&["ls", &no_sender]).contains(" gone "));
+            becomes_for_good(&no_sender, "end-of-file");
+            becomes_for_good(&no_receiver, "broken pipe");
+            assert!(text_of(&["ls", &no_sender]).contains(" closed "));
         }
     }
 }

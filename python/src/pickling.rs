@@ -65,10 +65,10 @@ fn picklers(py: Python<'_>) -> PyResult<&'static Picklers> {
 
 /// What a pickler writes to.
 #[pyclass(frozen, module = "shmpipe._shmpipe")]
-pub(crate) struct Sink(Gil<Parcel>);
+pub(crate) struct Sink(Gil<Collected>);
 
 #[derive(Default)]
-struct Parcel {
+struct Collected {
     pieces: Vec<Bytes>,
     buffers: Vec<Bytes>,
 }
@@ -77,7 +77,8 @@ struct Parcel {
 impl Sink {
     fn write(&self, piece: &Bound<'_, PyAny>) -> PyResult<()> {
         let bytes = Bytes::of(piece)?;
-        self.0.with(piece.py(), |parcel| parcel.pieces.push(bytes));
+        self.0
+            .with(piece.py(), |collected| collected.pieces.push(bytes));
         Ok(())
     }
 
@@ -89,7 +90,7 @@ impl Sink {
             return Ok(true);
         }
         self.0
-            .with(buffer.py(), |parcel| parcel.buffers.push(bytes));
+            .with(buffer.py(), |collected| collected.buffers.push(bytes));
         Ok(false)
     }
 }
@@ -103,13 +104,13 @@ pub(crate) enum Pickled<'py> {
 }
 
 pub(crate) struct Pieces {
-    parcel: Parcel,
+    collected: Collected,
     trailer: Vec<u8>,
 }
 
 impl Pieces {
     pub(crate) fn slices(&self) -> Vec<IoSlice<'_>> {
-        let Parcel { pieces, buffers } = &self.parcel;
+        let Collected { pieces, buffers } = &self.collected;
         let mut slices = Vec::with_capacity(pieces.len() + 2 * buffers.len() + 1);
         for buffer in buffers {
             slices.push(IoSlice::new(buffer.as_slice()));
@@ -150,26 +151,29 @@ pub(crate) fn dumps<'py>(object: &Bound<'py, PyAny>) -> PyResult<Pickled<'py>> {
     // One that failed has a memo and pieces of what failed, and is dropped.
     reused.dump.call1(py, (object,))?;
     reused.clear_memo.call0(py)?;
-    let parcel = reused.sink.get().0.with(py, std::mem::take);
+    let collected = reused.sink.get().0.with(py, std::mem::take);
     picklers.idle.with(py, |idle| idle.push(reused));
-    let trailer = if parcel.buffers.is_empty() {
+    let trailer = if collected.buffers.is_empty() {
         Vec::new()
     } else {
-        let lengths = parcel.buffers.iter().map(|buffer| buffer.as_slice().len());
-        let pickle = parcel
+        let lengths = collected
+            .buffers
+            .iter()
+            .map(|buffer| buffer.as_slice().len());
+        let pickle = collected
             .pieces
             .iter()
             .map(|piece| piece.as_slice().len())
             .sum();
         message::trailer(lengths, pickle)
     };
-    Ok(Pickled::Pieces(Pieces { parcel, trailer }))
+    Ok(Pickled::Pieces(Pieces { collected, trailer }))
 }
 
 impl Reused {
     fn new(class: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = class.py();
-        let sink = Bound::new(py, Sink(Gil::new(Parcel::default())))?;
+        let sink = Bound::new(py, Sink(Gil::new(Collected::default())))?;
         let keep = sink.getattr("keep")?;
         let pickler = class.call1((&sink, PROTOCOL, true, keep))?;
         Ok(Self {

@@ -39,7 +39,7 @@ impl<'a> Closable<'a> {
         self,
         settle: impl FnOnce(Option<Guard<'a>>, Option<BorrowedFd<'_>>),
     ) -> io::Result<bool> {
-        self.lock.refuse_reentrance().map_err(told)?;
+        self.lock.refuse_reentrance().map_err(to_io_error)?;
         let Some(closer) = self.closing.begin()? else {
             return Ok(false);
         };
@@ -69,6 +69,6 @@ fn wait_for_our_calls(lock: &SideLock) -> Option<Guard<'_>> {
     }
 }
 
-fn told(fault: Fault) -> io::Error {
+fn to_io_error(fault: Fault) -> io::Error {
     RecvError::from(fault).into()
 }

@@ -6,7 +6,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::ring::payload::Pieces;
 use crate::sys::clock::Timeout;
 use crate::sys::closing::{Closing, closed};

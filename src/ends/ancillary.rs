@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::ends::{receiver, sender};
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::scm_rights::MAX_FDS;
 use crate::{

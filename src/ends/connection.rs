@@ -9,7 +9,6 @@ use crate::{
 };
 
 mod batches;
-mod fast;
 mod loans;
 mod stream;
 

@@ -3,8 +3,8 @@
 //! Nothing here knows how bytes reach the other side: a call is checked, and the backend of its end does it. Every
 //! public name is re-exported by `lib.rs`.
 //!
-//! - The ends: [`sender`], [`receiver`], [`connection`]; how they are made, [`options`], and of what, [`pages`] and
-//!   [`label`].
+//! - The ends: [`sender`], [`receiver`], [`connection`]; their calls that take the fast path alone: [`fast`].
+//! - How they are made: [`options`]; of what memory and with what name: [`pages`], [`label`].
 //! - What they return: [`message`], [`batch`].
 //! - Waiting for several: [`wait`]; descriptors for an event loop: [`readiness`].
 //! - Giving an end to another process: [`end`] is what can be given, [`handover`] does it by descriptors, [`inherit`]
@@ -24,6 +24,7 @@ pub(crate) mod ancillary;
 pub(crate) mod batch;
 mod closing;
 pub(crate) mod end;
+mod fast;
 mod handover;
 pub(crate) mod holders;
 mod inherit;

@@ -8,7 +8,7 @@ use std::{fmt, io, ptr};
 use crate::backend::{Rx, kernel, shm};
 use crate::ends::ancillary::MAX_END_CAPACITY;
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::sys::clock::{Deadline, Timeout};
 use crate::{Backend, Message, RecvError, RecvTimeoutError, TryRecvError};
 
@@ -183,11 +183,11 @@ impl Receiver {
         if self.recv_soon(timeout != Timeout::Never) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        self.recv_the_long_way(timeout)
+        self.recv_on_slow_path(timeout)
     }
 
     #[cold]
-    fn recv_the_long_way(&mut self, timeout: Timeout) -> Result<Message<'_>, Fault> {
+    fn recv_on_slow_path(&mut self, timeout: Timeout) -> Result<Message<'_>, Fault> {
         self.recv_by(|flavor, buffer| Self::receive(flavor, Destination::Buffer(buffer), timeout))
     }
 
@@ -251,7 +251,7 @@ impl Receiver {
         if self.recv_soon(true) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_the_long_way(Timeout::FOREVER)?)
+        Ok(self.recv_on_slow_path(Timeout::FOREVER)?)
     }
 
     /// Receives the next message if one is there, and never blocks.
@@ -290,7 +290,7 @@ impl Receiver {
         if self.recv_soon(false) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_the_long_way(Timeout::Never)?)
+        Ok(self.recv_on_slow_path(Timeout::Never)?)
     }
 
     /// Receives the next message, and blocks no longer than `timeout`.
@@ -316,7 +316,7 @@ impl Receiver {
         if self.recv_soon(!timeout.is_zero()) {
             return Ok(Message::new(&mut self.buffer, 0));
         }
-        Ok(self.recv_the_long_way(Timeout::Until(Deadline::after(timeout)))?)
+        Ok(self.recv_on_slow_path(Timeout::Until(Deadline::after(timeout)))?)
     }
 
     /// Receives the next message, and blocks no longer than until `deadline`. Otherwise it is like
@@ -384,11 +384,11 @@ impl Receiver {
                 return Ok(len);
             }
         }
-        self.recv_into_the_long_way(buf, timeout)
+        self.recv_into_on_slow_path(buf, timeout)
     }
 
     #[cold]
-    fn recv_into_the_long_way(&mut self, buf: &mut [u8], timeout: Timeout) -> Result<usize, Fault> {
+    fn recv_into_on_slow_path(&mut self, buf: &mut [u8], timeout: Timeout) -> Result<usize, Fault> {
         if self.unread > 0 {
             let needed = self.unread;
             if buf.len() < needed {

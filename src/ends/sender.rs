@@ -98,13 +98,13 @@ impl Sender {
             _ => None,
         };
         match outcome {
-            Some(told) => told.map_err(Fault::Untold),
-            None => self.send_the_long_way(message, timeout),
+            Some(rung) => rung.map_err(Fault::NotWoken),
+            None => self.send_on_slow_path(message, timeout),
         }
     }
 
     #[cold]
-    fn send_the_long_way(&mut self, message: &[u8], timeout: Timeout) -> Result<(), Fault> {
+    fn send_on_slow_path(&mut self, message: &[u8], timeout: Timeout) -> Result<(), Fault> {
         if message.len() > self.limit {
             return Err(Fault::TooLarge {
                 len: message.len(),

@@ -254,7 +254,7 @@ fn poll(
 }
 
 /// One who cannot look now looks again later; what a call would report at once makes an end ready.
-fn told(outcome: Result<Look, Fault>) -> io::Result<Look> {
+fn to_io_error(outcome: Result<Look, Fault>) -> io::Result<Look> {
     match outcome {
         Ok(look) => Ok(look),
         Err(fault @ (Fault::Io(_) | Fault::Reentrant)) => Err(crate::RecvError::from(fault).into()),
@@ -269,7 +269,7 @@ impl sealed::Sealed for Receiver {
         if self.unread > 0 {
             return Ok(Look::Ready);
         }
-        told(match &mut self.flavor {
+        to_io_error(match &mut self.flavor {
             RxFlavor::SharedMemory(rx) => rx.look(seen),
             RxFlavor::Kernel(rx) => rx.look(seen),
         })
@@ -308,7 +308,7 @@ impl sealed::Sealed for Connection {
 #[allow(private_interfaces, reason = "for this crate only")]
 impl sealed::Sealed for Sender {
     fn look(&mut self, seen: Seen) -> io::Result<Look> {
-        told(match &mut self.flavor {
+        to_io_error(match &mut self.flavor {
             TxFlavor::SharedMemory(tx) => tx.look(seen),
             TxFlavor::Kernel(tx) => tx.look(seen),
         })

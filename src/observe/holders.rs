@@ -29,7 +29,7 @@ pub struct Process {
 ///
 /// assert_eq!(pipe.receivers.presence, Presence::Held);
 /// assert_eq!(pipe.receivers.processes[0].pid, std::process::id());
-/// assert_eq!(pipe.senders.presence, Presence::Gone);
+/// assert_eq!(pipe.senders.presence, Presence::Closed);
 /// assert!(pipe.senders.processes.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -53,7 +53,7 @@ pub enum Presence {
     /// At least one: a process, or a message in which the end travels (`SCM_RIGHTS`).
     Held,
     /// None any more; the other side gets end-of-file or a broken pipe.
-    Gone,
+    Closed,
     /// That cannot be told: the pipe belongs to another network namespace, or processes are not readable.
     Unknown,
 }

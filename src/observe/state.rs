@@ -24,10 +24,10 @@ pub enum State {
     SenderBlocked,
     /// A receiver waits for a message.
     ReceiverWaiting,
-    /// The last sender is gone: what is in the pipe can be received, then comes end-of-file.
-    SenderGone,
-    /// The last receiver is gone: sending is a broken pipe.
-    ReceiverGone,
+    /// No sender is left: what is in the pipe can be received, then comes end-of-file.
+    EndOfFile,
+    /// No receiver is left: sending is a broken pipe.
+    BrokenPipe,
     /// Its memory says nothing.
     Unreadable,
 }
@@ -38,10 +38,10 @@ impl State {
             return Self::Unreadable;
         };
         let is_recent = |last: Option<Duration>| last.is_some_and(|ago| ago < RECENT);
-        if pipe.senders.presence == Presence::Gone {
-            Self::SenderGone
-        } else if pipe.receivers.presence == Presence::Gone {
-            Self::ReceiverGone
+        if pipe.senders.presence == Presence::Closed {
+            Self::EndOfFile
+        } else if pipe.receivers.presence == Presence::Closed {
+            Self::BrokenPipe
         } else if look.sender.asleep.is_some() && look.fill > 0 {
             Self::SenderBlocked
         } else if look.receiver.asleep.is_some() && look.fill == 0 {
@@ -61,8 +61,8 @@ impl fmt::Display for State {
             Self::Flowing => "flowing",
             Self::SenderBlocked => "sender blocked",
             Self::ReceiverWaiting => "receiver waiting",
-            Self::SenderGone => "sender gone",
-            Self::ReceiverGone => "receiver gone",
+            Self::EndOfFile => "end-of-file",
+            Self::BrokenPipe => "broken pipe",
             Self::Unreadable => "unreadable",
         })
     }

@@ -75,8 +75,8 @@ impl Pipe {
     /// let own = |pipe: &&Pipe| pipe.is_held_by(std::process::id()) && pipe.label.as_deref() == Some("deserted");
     /// let pipe = survey.pipes.iter().find(own).expect("our own process is readable");
     ///
-    /// assert_eq!(pipe.state(), State::SenderGone);
-    /// assert_eq!(pipe.state().to_string(), "sender gone");
+    /// assert_eq!(pipe.state(), State::EndOfFile);
+    /// assert_eq!(pipe.state().to_string(), "end-of-file");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn state(&self) -> State {
@@ -286,7 +286,7 @@ fn socket_sides(
         let held = own.and_then(|inode| processes.sockets.get(&inode));
         let presence = match (own, other) {
             (Some(_), _) => Presence::Held,
-            (None, Some(_)) => Presence::Gone,
+            (None, Some(_)) => Presence::Closed,
             (None, None) => Presence::Unknown,
         };
         Holders::new(processes.of(held.into_iter().flatten()), presence)
@@ -298,7 +298,7 @@ fn socket_sides(
 fn pipe_sides(processes: &Processes, carrier: Option<u64>) -> (Holders, Holders) {
     let held = carrier.and_then(|inode| processes.pipes.get(&inode));
     let if_none = if processes.unreadable == 0 && carrier.is_some() {
-        Presence::Gone
+        Presence::Closed
     } else {
         Presence::Unknown
     };

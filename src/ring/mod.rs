@@ -4,8 +4,8 @@
 //!
 //! - [`record`] is the format and the arithmetic, [`run`] many records at a time.
 //! - [`writer`] and [`reader`] publish and take records; [`claim`] prepares lines for a writer.
-//! - [`storage`] is the only code that touches payload memory, with [`copy`] and [`place`]; [`payload`] and
-//!   [`destination`] are where the bytes come from and go to.
+//! - [`storage`] is the only code that touches payload memory, with [`copy`] and [`place`]; [`payload`]
+//!   is where the bytes come from and go to.
 //! - [`lock`] serialises each side, and [`contention`] is for calls that may not wait for it.
 //! - [`reassembly`] is a message in fragments, [`reservation`] a side that one end has to itself. Both have their state in a
 //!   [`state_word`] and their process in an [`owner`] record; [`per_process`] is what a process keeps for all its handles.
@@ -16,7 +16,6 @@ pub(crate) mod contention;
 #[cfg(not(loom))]
 pub(crate) mod copy;
 pub(crate) mod counters;
-pub(crate) mod destination;
 pub(crate) mod lock;
 pub(crate) mod owner;
 pub(crate) mod payload;

@@ -1,8 +1,10 @@
-//! What a send takes its bytes from: one slice, or pieces that make one message.
+//! Where the bytes of a message come from, and where they go to.
 //!
-//! Pieces go into the ring one behind the other and are not gathered in private memory first.
+//! A send takes them from one slice, or from pieces that make one message. Pieces go into the ring one behind the other
+//! and are not gathered in private memory first.
 
 use std::io::IoSlice;
+use std::os::fd::OwnedFd;
 
 use super::record::HEADER;
 use super::storage::{RecordAt, Storage};
@@ -167,6 +169,20 @@ impl Run<'_> {
     fn finish(self) {
         self.storage.copy_in(self.place, &self.word[..self.held]);
     }
+}
+
+/// Where a received message goes.
+pub(crate) enum Destination<'a> {
+    /// A buffer that grows as bytes arrive, never by a claimed length. Cleared first.
+    Buffer(&'a mut Vec<u8>),
+    /// The caller's own slice; a message that does not fit stays in the pipe.
+    Slice(&'a mut [u8]),
+    /// As `Buffer`, and descriptors for a message that carries some. The others leave such a message where
+    /// it is.
+    WithDescriptors {
+        bytes: &'a mut Vec<u8>,
+        fds: &'a mut Vec<OwnedFd>,
+    },
 }
 
 #[cfg(all(test, not(loom)))]

@@ -9,7 +9,7 @@
 //! The *mark* in `read` keeps those without the lock away while a message is lent where it lies.
 
 use super::record::{FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of};
-use super::storage::{RecordAt, Storage};
+use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::Control;
 use crate::sync::{AtomicU64, Ordering};
@@ -145,32 +145,6 @@ impl Reader<'_> {
         let is_possible = len <= self.rules.record_max() && len as u64 <= self.message_max;
         let is_whole = word >> 32 == u64::from(FIRST | LAST) && is_possible;
         (is_whole && at % 8 == 0).then_some(Next { at, header })
-    }
-
-    /// As [`peek_whole`](Self::peek_whole), for a message of up to `max` bytes, which is less than 4 GiB; and where it lies.
-    #[inline(always)]
-    pub(crate) fn peek_short<'a>(
-        control: &Control,
-        storage: &'a Storage,
-        max: u64,
-    ) -> Option<(Next, RecordAt<'a>)> {
-        const EMPTY: u64 = (FIRST as u64 | LAST as u64) << 32 | 1;
-
-        // SYNC: publish-read
-        let at = control.rx.read.load(Ordering::Acquire);
-        let record = storage.record(at);
-        // SAFETY: the header is its first word.
-        let header = unsafe { record.word(0) };
-        // SYNC: publish-record. With other flags, and for no record, it comes to more than any length.
-        let len = header.load(Ordering::Acquire).wrapping_sub(EMPTY);
-        if len > max || at % 8 != 0 {
-            return None;
-        }
-        let header = Header {
-            len: len as usize,
-            flags: FIRST | LAST,
-        };
-        Some((Next { at, header }, record))
     }
 
     /// The next record's position and how many bytes of records, `most` of them, are there that the senders have

@@ -88,8 +88,8 @@ impl<'a> Reservation<'a> {
         )
     }
 
-    /// Makes `end` of this process the holder of a side that is `WHOLE`. Until [`is_lent`](Self::is_lent) whoever takes
-    /// the lock next knows that the caller died under it.
+    /// Makes `end` of this process the holder of a side that is `WHOLE`. If the caller dies before
+    /// [`is_lent`](Self::is_lent), the next owner of the lock knows that.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl<'a> Reservation<'a> {
         self.take_for(end, message::RESERVING)
     }
 
-    /// As [`take`](Self::take), for a message in steps; whatever became of the message before it.
+    /// As [`take`](Self::take), for a message in steps, and whatever became of the message before it.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl<'a> Reservation<'a> {
         Ok(())
     }
 
-    /// The last thing before the lock is released: from now on the side is the holder's without it.
+    /// The last thing before the lock is released. From now on the holder has the side without the lock.
     pub(crate) fn is_lent(self) {
         state_word::set_state(self.state, message::RESERVED, Ordering::Relaxed);
     }
@@ -128,8 +128,8 @@ impl<'a> Reservation<'a> {
         matches!(state, message::SENDING | message::STEPPING) && self.is_ours(end)
     }
 
-    /// Begins the next step of a message of `end`, under the lock, if that has one under way. Until
-    /// [`has_stepped`](Self::has_stepped) whoever takes the lock next knows that the caller died under it.
+    /// Begins the next step of a message of `end`, under the lock, if it has one under way. If the caller dies before
+    /// [`has_stepped`](Self::has_stepped), the next owner of the lock knows that.
     #[cfg(feature = "tokio")]
     pub(crate) fn step(self, end: u64) -> bool {
         let is_ours = self.is_our_message(end);
@@ -171,7 +171,7 @@ impl<'a> Reservation<'a> {
             && Process::current().is_ok_and(|us| self.holder.process() == Some(us))
     }
 
-    /// The side belongs to all again; a message in steps that is not whole is taken back.
+    /// Ends the reservation. A message in steps that is not whole is taken back.
     pub(crate) fn give_back(self) {
         self.give_back_as(message::WITHDRAWN);
     }
@@ -205,8 +205,8 @@ impl<'a> Reservation<'a> {
         }
     }
 
-    /// Lets go of the side, of which only the note is left, for whoever comes to the lock first. Without the lock, by
-    /// the holder: nobody else moves a position with its mark or names its end.
+    /// Ends the reservation but for its note, which the next owner of the lock removes. By the holder, without the lock:
+    /// nobody else moves a position with its mark or names its end.
     pub(crate) fn let_go(self) {
         if let Some(read) = self.read {
             reader::unmark(read);
@@ -215,14 +215,14 @@ impl<'a> Reservation<'a> {
         self.end.store(NO_END, Ordering::Release);
     }
 
-    /// Takes away the note of a holder that has let go.
+    /// Removes the note of a holder that has let go.
     pub(crate) fn tidy_up(self) {
         if self.is_reserved() && self.has_let_go() {
             self.give_back();
         }
     }
 
-    /// For one who has just taken the lock: whether the holder died while it had that.
+    /// For a caller that has just taken the lock: whether the holder died while it had it.
     fn has_died_under_the_lock(self) -> bool {
         let state = state_word::state(self.state, Ordering::Relaxed);
         matches!(state, message::RESERVING | message::STEPPING)
@@ -233,8 +233,8 @@ impl<'a> Reservation<'a> {
         self.end.load(Ordering::Acquire) == NO_END
     }
 
-    /// Finds out whether `end` may use the side: the id of a living holder that is another one. What `end` itself
-    /// has forgotten, a dead process held, or a holder has let go of, is given back.
+    /// The id of the living holder that keeps `end` from using the side, if there is one. A reservation that `end` itself has
+    /// forgotten, that a dead process had, or that its holder has let go of, is ended.
     ///
     /// # Errors
     ///
@@ -262,7 +262,7 @@ impl<'a> Reservation<'a> {
         Ok(None)
     }
 
-    /// Lets go of the lock and sleeps until the holder may have given the side back; the caller looks again.
+    /// Releases the lock and sleeps until the holder may have ended its reservation. The caller then looks again.
     ///
     /// # Errors
     ///
@@ -279,7 +279,7 @@ impl<'a> Reservation<'a> {
     }
 }
 
-/// For a slot, or a message in steps, whose side is not held by this end: `what` is a copy in a forked child.
+/// For a slot, or a message in steps, of which this end is not the holder: `what` is a copy in a forked child.
 pub(crate) fn not_the_holder(what: &str) -> Fault {
     Fault::Io(std::io::Error::new(
         std::io::ErrorKind::Unsupported,

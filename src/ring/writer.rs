@@ -52,18 +52,6 @@ impl Writer<'_> {
         self.fits_now(tail, head, span)
     }
 
-    /// The tail, if the room that senders have seen so far is enough; `None` also for cursors that need a
-    /// closer look.
-    #[inline(always)]
-    pub(crate) fn tail_with_room(self, span: u64) -> Option<u64> {
-        let tx = &self.control.tx;
-        let tail = tx.tail.load(Ordering::Relaxed);
-        let used = tail.wrapping_sub(tx.head_seen.load(Ordering::Relaxed));
-        // A record's span is at most an eighth of the ring, so this does not go below 0.
-        let is_enough = tail % 8 == 0 && used <= self.rules.span_max() - (span - HEADER);
-        is_enough.then_some(tail)
-    }
-
     /// As [`has_room`](Self::has_room), but counts what the receivers have read and not published
     /// yet. Takes their line from them, so only for those who will not or cannot come back soon.
     ///
@@ -144,7 +132,7 @@ impl Writer<'_> {
             self.control.tx.cut.store(tail, Ordering::Relaxed);
         }
         let header = Header { len, flags };
-        let is_ample = self.show(tail, self.storage.record(tail), header);
+        let is_ample = self.publish_header(tail, self.storage.record(tail), header);
         let messages = u64::from(flags & LAST != 0);
         self.count(tail.wrapping_add(header.span()), messages, payload.len());
         if !is_ample {
@@ -152,29 +140,9 @@ impl Writer<'_> {
         }
     }
 
-    /// Publishes a whole message as one record at `tail`, for which there is room. False when it is time to
-    /// [claim](Self::claim_ahead) more.
-    ///
-    /// # Safety
-    ///
-    /// `payload` is no longer than [`Rules::fragment_max`].
-    #[inline(always)]
-    pub(crate) unsafe fn publish_whole(self, tail: u64, payload: impl Payload) -> bool {
-        let header = Header {
-            len: payload.len(),
-            flags: FIRST | LAST,
-        };
-        let record = self.storage.record(tail);
-        // SAFETY: a fragment and its header are an eighth of the ring at most.
-        unsafe { payload.copy_to_record(self.storage, tail, record) };
-        let is_ample = self.show(tail, record, header);
-        self.count(tail.wrapping_add(header.span()), 1, header.len);
-        is_ample
-    }
-
     /// Makes the record at `tail` visible, whose payload is there. False when it is time to claim lines behind it.
     #[inline(always)]
-    fn show(self, tail: u64, record: RecordAt<'_>, header: Header) -> bool {
+    pub(crate) fn publish_header(self, tail: u64, record: RecordAt<'_>, header: Header) -> bool {
         let span = header.span();
         let next = tail.wrapping_add(span);
         // The receivers look at the next header as soon as they have taken this record, so it must
@@ -226,7 +194,7 @@ impl Writer<'_> {
             len,
             flags: FIRST | LAST,
         };
-        self.show(tail, self.storage.record(tail), header);
+        self.publish_header(tail, self.storage.record(tail), header);
         self.count(tail.wrapping_add(header.span()), 1, len);
     }
 
@@ -271,7 +239,7 @@ impl Writer<'_> {
         let Some(first) = messages[..published.count].first() else {
             return published;
         };
-        // As in `show`.
+        // As in `publish_header`.
         if !(place % LINE == 0 && claim::is_zero(self.claimed_behind(place))) {
             self.storage.header(place).store(0, Ordering::Relaxed);
         }
@@ -285,7 +253,7 @@ impl Writer<'_> {
 
     /// Moves the tail to `next`, behind what was just published, and counts that for observers.
     #[inline(always)]
-    fn count(self, next: u64, messages: u64, payload: usize) {
+    pub(crate) fn count(self, next: u64, messages: u64, payload: usize) {
         let tx = &self.control.tx;
         // SYNC: count-records
         tx.tail.store(next, Ordering::Release);

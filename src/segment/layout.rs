@@ -6,9 +6,9 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+use core::ops::Deref;
 
 use super::geometry::Geometry;
-use super::padded::CachePadded;
 use crate::sync::{AtomicU32, AtomicU64};
 
 /// The place of a `T` that is not reached through a reference to what is around it.
@@ -25,6 +25,20 @@ unsafe impl<T> Sync for Untouched<T> {}
 impl<T> Default for Untouched<T> {
     fn default() -> Self {
         Self(UnsafeCell::new(MaybeUninit::uninit()))
+    }
+}
+
+/// A value that begins a stretch of 128 bytes and has it alone, on every target. The layout of a segment hangs on that
+/// number. It is two cache lines of x86_64, whose prefetcher fetches pairs, and one of Apple's cores.
+#[cfg_attr(loom, derive(Default))]
+#[repr(C, align(128))]
+pub(crate) struct CachePadded<T>(T);
+
+impl<T> Deref for CachePadded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
     }
 }
 
@@ -106,7 +120,7 @@ pub(crate) struct RxSide {
     pub(crate) begun_at: AtomicU64,
     /// 0; nobody reads it.
     unused: Untouched<u64>,
-    /// Who is inside a message that is received in fragments.
+    /// The message that is being received in fragments, if any.
     pub(crate) reassembly: SharedReassembly,
 }
 
@@ -157,8 +171,9 @@ pub(crate) struct SideLock {
     pub(crate) namespace: AtomicU64,
 }
 
-/// Which process has taken the first fragments of a message; only `ring::reassembly` and `ring::reservation` touch it. Written
-/// under the receivers' lock; receivers that are kept out sleep on the holder's id.
+/// What all receivers see of a message in fragments: its state, and which process has the fragments. Written under the
+/// receivers' lock, and touched only by `ring::reassembly` and `ring::reservation`. Receivers that are kept out sleep on the
+/// holder's id.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct SharedReassembly {
@@ -170,7 +185,7 @@ pub(crate) struct SharedReassembly {
     pub(crate) end: AtomicU64,
 }
 
-/// A process, as `ring::owner` writes it down for others.
+/// A process, as `ring::owner` writes it down for other processes.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct OwnerRecord {
@@ -207,42 +222,42 @@ pub(crate) struct Event {
 /// Beside a message of which the holder has noted that it has the first record; no position.
 pub(crate) const BEGUN: u64 = 1;
 
-/// States of a message that goes in fragments.
+/// States of a side: of its message in fragments, or of its reservation.
 pub(crate) mod message {
     /// None is under way.
     pub(crate) const WHOLE: u32 = 0;
-    /// Its first fragment is there and its last is not; for receivers, the holder has fragments and not the lock.
+    /// Senders: its first fragment is there and its last is not. Receivers: the holder has fragments and not the lock.
     pub(crate) const OPEN: u32 = 1;
-    /// Its sender took it back (a time-out); only senders set this.
+    /// Senders only: its sender took it back, as after a time-out.
     pub(crate) const WITHDRAWN: u32 = 2;
-    /// Its sender died inside it; or, for receivers, who had the first fragments is gone. The rest goes nowhere, and
-    /// the next receiver is to report it.
+    /// Senders: its sender died inside it. Receivers: the process that had the first fragments has died or closed its end.
+    /// The rest is passed over, and the next receiver reports the loss.
     pub(crate) const ORPHANED: u32 = 3;
     /// None is under way, and one end has reserved the side (`ring::reservation`).
     pub(crate) const RESERVED: u32 = 4;
-    /// As `RESERVED`, and others wait for it.
+    /// As `RESERVED`, and others wait for the side.
     pub(crate) const AWAITED: u32 = 5;
-    /// Receivers only: as `OPEN`, and the holder has the lock. Whoever takes the lock and finds this knows that the
-    /// owner before died there.
+    /// Receivers only: as `OPEN`, and the holder has the lock. Whoever takes the lock and finds this knows that the owner
+    /// before it died there.
     pub(crate) const INSIDE: u32 = 6;
-    /// Receivers only: as `ORPHANED`, and it has been reported.
+    /// Receivers only: as `ORPHANED`, and the loss has been reported.
     pub(crate) const RESIDUE: u32 = 7;
-    /// Receivers only: a message went with who had its fragments; nothing of it is left, and the next receiver is to
-    /// report it.
+    /// Receivers only: as `ORPHANED`, and nothing of the message is left in the ring. The next receiver reports the loss.
     pub(crate) const LOST: u32 = 8;
-    /// One end is about to be the holder and has the lock still; as `INSIDE` otherwise.
+    /// One end is about to become the holder and still has the lock. Whoever finds this under the lock knows what it knows by
+    /// `INSIDE`.
     pub(crate) const RESERVING: u32 = 9;
-    /// As `OPEN` for senders and `INSIDE` for receivers; the owner of the lock waits, and keeps it, until the other side
-    /// goes on.
+    /// As `OPEN` for senders and `INSIDE` for receivers. The owner of the lock keeps it while it waits for the other side.
     pub(crate) const WAITING: u32 = 10;
     /// Senders only: one message is under way in steps. Between two of them its end has the side, as in `RESERVED`.
     pub(crate) const SENDING: u32 = 11;
-    /// As `SENDING`, and the holder is in a step and has the lock; as `INSIDE` otherwise.
+    /// As `SENDING`, and the holder is in a step and has the lock. Whoever finds this under the lock knows what it knows by
+    /// `INSIDE`.
     pub(crate) const STEPPING: u32 = 12;
     /// The bits of a state.
     pub(crate) const STATES: u32 = 0xff;
-    /// Beside the state: somebody watches the side through its descriptor. Set by any of its holders, without
-    /// the lock and for good; only `ring::state_word` touches it.
+    /// Beside the state: somebody watches the side's readiness by its descriptor. Any of its holders sets it, without the lock
+    /// and for good; only `ring::state_word` touches it.
     pub(crate) const WATCHED: u32 = 0x100;
 }
 

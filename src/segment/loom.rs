@@ -14,7 +14,6 @@ use loom::cell::UnsafeCell;
 pub(crate) mod geometry;
 pub(crate) mod label;
 pub(crate) mod layout;
-pub(crate) mod padded;
 
 pub(crate) const MAX_CAPACITY: usize = 1 << 10;
 

@@ -14,7 +14,6 @@ use layout::Control;
 pub(crate) mod geometry;
 pub(crate) mod label;
 pub(crate) mod layout;
-pub(crate) mod padded;
 
 /// Largest capacity in bytes. Positions count bytes in a `u64`, record lengths in 32 bits, and the
 /// data is mapped twice; this leaves room for all three.

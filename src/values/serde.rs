@@ -71,9 +71,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod codec;
 mod connection;
-mod decode;
-mod encode;
 mod error;
 mod guard;
 mod receiver;

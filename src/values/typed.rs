@@ -89,7 +89,6 @@
 
 mod connection;
 mod error;
-mod place;
 mod receiver;
 mod sender;
 

@@ -1,7 +1,7 @@
-//! One wait in two phases: look again for a while, then sleep in poll(2) without bound.
+//! One wait: back off for a while (`wait::backoff`), then sleep in poll(2) without bound.
 //!
 //! The sleep sees everything that there is to wait for, deaths included, and has no periodic wake-up. futex(2) would be
-//! cheaper but is blind to death: a sleep in it needs a bound, whose timer costs more than is saved
+//! cheaper, but it is blind to death. A sleep in it needs a bound, and the timer costs more than is saved
 //! (`docs/performance.md`, "Sleeping").
 
 use std::io;
@@ -22,11 +22,11 @@ use crate::sys::clock::Deadline;
 use crate::sys::process::{Life, Process};
 use crate::sys::socket;
 
-/// Interval of looks after a process whose death would be told: it may also go by execve(2), which no
-/// descriptor tells of.
+/// Interval of looks after a process whose death a descriptor shows: it may also leave by execve(2), which no descriptor
+/// shows.
 pub(crate) const AFTER_EXEC: Duration = Duration::from_secs(1);
 
-/// Interval of looks after a process that is known to have died, until the caller sees what of.
+/// Interval of looks after a process that is known to have died, until the caller sees what that has changed.
 const AFTER_DEATH: Duration = Duration::from_millis(1);
 
 /// Where one side of one ring sleeps.
@@ -37,7 +37,7 @@ pub(crate) struct Place<'a> {
     pub(crate) number: &'a AtomicU32,
     /// The side's own end of the life-line.
     pub(crate) socket: BorrowedFd<'a>,
-    /// Where the side's waits are written down for observers.
+    /// Where the side's waits are counted for observers.
     pub(crate) counters: &'a Counters,
     /// The threads of this process that wait there.
     pub(crate) poll_group: &'a PollGroup,
@@ -54,7 +54,7 @@ enum Phase {
 pub(crate) enum Woken {
     /// Something may have changed, or the deadline is near: look again.
     Look,
-    /// Every holder of the other side is gone: look once more, then give up.
+    /// The other side has no holder any more: look once more, then give up.
     HungUp,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Wait<'a> {
     deadline: Deadline,
     /// Ends a sleep when it becomes readable.
     also: Option<OwnedFd>,
-    /// Bound of one sleep, for one who must look after something that no descriptor tells of.
+    /// Bound of one sleep, for a call that must look at something that no descriptor shows.
     look_after: Option<Duration>,
     wait_log: WaitLog,
     /// Kept from one sleep to the next.
@@ -84,15 +84,14 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// Writes down for observers what has been waited so far, under the side's lock; tells whether any of it
-    /// was a sleep.
+    /// Counts for observers what has been waited so far. Under the side's lock. Returns whether any of it was a sleep.
     #[inline]
     pub(crate) fn settle(&mut self, place: Place<'_>) -> bool {
         self.wait_log.settle(place.counters)
     }
 
-    /// Makes sleeps end when `process` dies; where that cannot be watched, after `else_after`. Nothing to do before
-    /// the first of them.
+    /// Makes sleeps end when `process` dies, or after `else_after` where that cannot be watched. Does nothing before the first
+    /// sleep.
     ///
     /// # Errors
     ///
@@ -114,7 +113,7 @@ impl<'a> Wait<'a> {
         Ok(())
     }
 
-    /// Makes sleeps end when `watch` becomes readable; instead of whatever else was to end them.
+    /// Makes sleeps end when `watch` becomes readable, and nothing else that was to end them.
     pub(crate) fn watch(&mut self, watch: Option<OwnedFd>) {
         self.also = watch;
         self.look_after = None;

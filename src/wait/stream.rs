@@ -1,22 +1,22 @@
-//! What a receiver does in the first moment in which there is no record: it looks on, or steps back.
+//! The first moment of a receiver's wait: it goes on looking, or it steps back.
 //!
-//! A peer that answers at once is met by looking on, without a clock and without telling it anything. In a stream
-//! that would be wrong. A receiver as fast as its sender asks for each record's cache line the moment the record is
-//! there, and the sender has to get the line back before it can write the next one. A receiver that steps back for
-//! some microseconds finds many records at a go, and both have the lines to themselves. With long messages it is
-//! the other way round: what one side copies in the other copies out meanwhile.
+//! Looking meets a peer that answers without delay. It takes no clock and leaves no mark. In a stream of short messages it
+//! would be wrong: a receiver as fast as its sender asks for each record's cache line the moment the record is there, and
+//! the sender has to get the line back before it can write the next record. A receiver that steps back for some
+//! microseconds finds many records, and each side has the lines to itself meanwhile. For long messages looking is right:
+//! one side copies out what the other copies in.
 
 use crate::segment::layout::Event;
 use crate::sync::{look_hint, spin_hint};
 use crate::sys::{clock, cpus};
 
-/// Looks in the first moment. In the second half the processor is told that it is a loop, in the first one only kept from
-/// running ahead, which answers meet sooner (`docs/performance.md`, "Round trips").
+/// Looks in the first moment. In the first half the processor is only kept from running ahead, so that an answer is met
+/// sooner (`docs/performance.md`, "Round trips"). In the second half it is told that this is a loop.
 const LOOKS: u32 = 64;
 
-/// Records found at the first look, less [`LOSS`] for each that was not, from which on it is a stream.
+/// It is a stream from this score on: records found at the first look, less [`LOSS`] for each other one.
 const STREAM: u32 = 32;
-/// No stream counts for more, so that its end is soon found out.
+/// Highest score, so that the end of a stream is soon noticed.
 const MAX_SCORE: u32 = 64;
 /// An answer to a request, and a few in a row, never make a stream.
 const LOSS: u32 = 4;
@@ -25,7 +25,7 @@ const LOSS: u32 = 4;
 /// eighth of it, 72 and 36 with half, 77 and 42 so (`docs/performance.md`).
 const STEP_TICKS: u64 = clock::FRESH_TICKS / 8;
 
-/// Longer messages than these make no stream.
+/// Longest message that counts for a stream.
 const SHORT: usize = 8 * 1024;
 
 /// How thick the records of one end have come lately.
@@ -49,8 +49,8 @@ impl Stream {
         }
     }
 
-    /// For one who has found none: looks for a moment where the peer runs beside us, and tells whether there is one
-    /// now. `event` knows where the peer ran last.
+    /// For a receiver that has found no record: looks for a moment if the peer runs on another CPU. Returns whether there is
+    /// one now. `event` knows where the peer ran last.
     pub(crate) fn look(&mut self, event: &Event, ready: impl Fn() -> bool) -> bool {
         self.look_after(step_back, event, ready)
     }

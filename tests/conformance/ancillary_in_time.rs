@@ -110,7 +110,7 @@ fn send_with_fds_timeout_sends_what_is_received_in_time(backend: Backend) {
 fn calls_with_descriptors_that_do_not_wait_refuse_what_the_others_refuse(backend: Backend) {
     let (rx, mut tx) = open_carrying(backend);
     let fd = null();
-    // One piece is the limit for messages with descriptors, whatever the patience.
+    // One piece is the limit for messages with descriptors, whatever the time-out.
     let outcome = tx.try_send_with_fds(&[7; LARGE], &[fd.as_fd()]);
     assert!(matches!(
         outcome,

@@ -102,7 +102,7 @@ fn a_receiver_asleep_inside_a_large_message_learns_of_its_senders_death(backend:
     let mut theirs = tx.try_clone().unwrap();
     let victim = fork(move || theirs.send(&pattern(1, 0, LARGE)).unwrap());
     victim.until_asleep();
-    victim.stop(); // so that the receiver takes a part and then sleeps
+    victim.stop(); // so that the receiver takes a fragment and then sleeps
     let (receiver, tx) = fork_apart(tx, || {
         assert!(matches!(rx.recv(), Err(RecvError::Aborted)));
         assert_at_end(&mut rx);
@@ -154,7 +154,7 @@ fn a_receiver_killed_inside_a_large_message_leaves_the_next_messages_whole(backe
         tx.send(&pattern(1, 4, LARGE)).unwrap();
     });
     sender.until_asleep();
-    sender.stop(); // so that the victim takes a part and then sleeps
+    sender.stop(); // so that the victim takes a fragment and then sleeps
     let victim = fork(|| {
         panic!(
             "received {:?} bytes",

@@ -124,7 +124,7 @@ fn a_handle_with_a_fragment_moves_to_another_thread(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let sender = sender(&mut tx);
     sender.stop();
-    // The thread that takes the part is gone when another one takes the rest.
+    // The thread that took the fragment is gone when another one takes the rest.
     let mut rx = thread(move || {
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
         rx

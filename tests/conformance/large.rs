@@ -117,7 +117,7 @@ fn try_recv_puts_a_large_message_together_over_several_calls(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let child = fork(|| tx.send(&pattern(1, 0, LARGE)).unwrap());
     child.until_asleep();
-    child.stop(); // what is in the pipe is a part; no more comes
+    child.stop(); // what is in the pipe is a fragment; no more comes
     assert!(rx.poll(Some(Duration::ZERO)).unwrap());
     for _ in 0..3 {
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
@@ -126,7 +126,7 @@ fn try_recv_puts_a_large_message_together_over_several_calls(backend: Backend) {
     loop {
         match rx.try_recv() {
             Ok(message) => break check(&message, 1, 0, LARGE),
-            Err(TryRecvError::Empty) => assert!(rx.poll(None).unwrap(), "a part comes"),
+            Err(TryRecvError::Empty) => assert!(rx.poll(None).unwrap(), "a fragment comes"),
             Err(error) => panic!("{error}"),
         }
     }
@@ -137,7 +137,7 @@ fn recv_timeout_keeps_the_fragments_of_a_large_message(backend: Backend) {
     let (mut rx, mut tx) = open(backend);
     let child = fork(|| tx.send(&pattern(1, 0, LARGE)).unwrap());
     child.until_asleep();
-    child.stop(); // what is in the pipe is a part; no more comes
+    child.stop(); // what is in the pipe is a fragment; no more comes
     for _ in 0..2 {
         let outcome = rx.recv_timeout(SHORT);
         assert!(

@@ -125,7 +125,7 @@ fn inside_a_stopped_receivers_message(backend: Backend, meanwhile: fn(&mut shmpi
         tx.send(&pattern(1, 1, FILLER)).unwrap();
     });
     sender.until_asleep();
-    sender.stop(); // so that the other receiver takes a part and then sleeps
+    sender.stop(); // so that the other receiver takes a fragment and then sleeps
     let receiver = fork(|| check(&rx.recv().unwrap(), 1, 0, LARGE));
     receiver.until_asleep();
     receiver.stop();

@@ -29,7 +29,7 @@ fn a_receiver_that_waits_for_its_turn_goes_on_after_the_one_before_it_was_killed
         (1..3).for_each(|number| tx.send(&pattern(1, number, FILLER)).unwrap());
     });
     sender.until_asleep();
-    sender.stop(); // so that the victim takes a part and then sleeps
+    sender.stop(); // so that the victim takes a fragment and then sleeps
     let victim = fork(|| drop(rx.recv()));
     victim.until_asleep();
     let (received, reports) = (Line::new(), shared_counter());

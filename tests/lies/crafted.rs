@@ -318,7 +318,7 @@ fn time_outs_hold_on_a_side_that_is_said_to_be_held() {
             stage.memory.store(at::RX_REASSEMBLY_HOLDER, 4, holder);
             stage.memory.store(at::TX_STATE, 4, state);
             stage.memory.store(TX_SENDER, 4, holder);
-            // Whose birth nobody has told; where one of that id lives it is waited for, as far as patience goes.
+            // Whose birth nobody has told; where one of that id lives it is waited for, as far as the time-out goes.
             let may_be = |outcome| {
                 let is_expected = matches!(outcome, Outcome::NotNow | Outcome::Done);
                 is_expected && (may_live || outcome == Outcome::Done)

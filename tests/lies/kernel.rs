@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kernel_frames::{FIRST, KernelStage, LAST, PART, USED, WHOLE, flood, header, open};
+use crate::kernel_frames::{FIRST, FRAGMENT, KernelStage, LAST, USED, WHOLE, flood, header, open};
 use crate::support::{Random, fork, long, on_no_backend};
 use crate::victim::{Outcome, Receive, Send, drop_in_time};
 
@@ -21,12 +21,12 @@ fn a_fragment_that_becomes_a_last_one_does_not_overflow_its_buffer() {
     stage.put(&[
         &header(FIRST, 1 << 20),
         &stage.cookie,
-        &header(PART, 5000),
+        &header(FRAGMENT, 5000),
         &[1; 4000],
     ]);
     assert_eq!(Receive::Try.make(&mut rx), Outcome::NotNow);
     // Now it has been a last part of 4080 bytes all along, and here they are.
-    let place = stage.place_of(u64::from_le_bytes(header(PART, 5000)));
+    let place = stage.place_of(u64::from_le_bytes(header(FRAGMENT, 5000)));
     stage
         .memory
         .store(place, 8, u64::from_le_bytes(header(LAST, 4080)));
@@ -39,7 +39,9 @@ fn empty_fragments_without_end_do_not_keep_a_call_that_never_waits() {
     let (mut rx, tx, stage) = open();
     drop(tx);
     stage.put(&[&header(FIRST, 1 << 40), &stage.cookie]);
-    let empty = [&header(PART, 0)[..], &stage.cookie].concat().repeat(256);
+    let empty = [&header(FRAGMENT, 0)[..], &stage.cookie]
+        .concat()
+        .repeat(256);
     let liar = fork(|| flood(&stage, &empty));
     for _ in 0..100 {
         assert_eq!(Receive::Try.make(&mut rx), Outcome::NotNow);
@@ -71,7 +73,7 @@ fn descriptors_that_a_copy_was_made_to_block_do_not_lengthen_a_time_out() {
 fn put_something(random: &mut Random, stage: &KernelStage) {
     let len = random.pick(&[0, 1, 7, 8, 16, 100, 500, 4080, 4081]);
     let payload = vec![random.word() as u8; len];
-    let kind = random.pick(&[0, WHOLE, WHOLE, FIRST, PART, LAST, 5, 6, 7]);
+    let kind = random.pick(&[0, WHOLE, WHOLE, FIRST, FRAGMENT, LAST, 5, 6, 7]);
     let claim = random.pick(&[
         0,
         1,
@@ -97,7 +99,7 @@ fn put_something(random: &mut Random, stage: &KernelStage) {
                 &header(FIRST, random.pick(&[claim, len as u64 + 100])),
                 &stage.cookie,
             ]);
-            stage.put_frame(PART, &payload);
+            stage.put_frame(FRAGMENT, &payload);
             stage.put_frame(LAST, &[3; 100]);
         }
         _ => stage.put_frame(kind, &payload),
@@ -109,7 +111,7 @@ fn scribble(random: &mut Random, stage: &KernelStage, range: std::ops::Range<usi
     let place = range.start + random.below((range.end - range.start) / 8) * 8;
     let right = stage.image.u64(place);
     let frame = u64::from_le_bytes(header(
-        random.pick(&[0, WHOLE, FIRST, PART, LAST, 5]),
+        random.pick(&[0, WHOLE, FIRST, FRAGMENT, LAST, 5]),
         random.pick(&[0, 8, 100, 4080, 262_144]),
     ));
     let values = [

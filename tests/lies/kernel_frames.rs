@@ -15,7 +15,7 @@ use crate::support::segment::{Image, Memory};
 /// Kinds of frames, by the numbers that the format gives them.
 pub(crate) const WHOLE: u8 = 1;
 pub(crate) const FIRST: u8 = 2;
-pub(crate) const PART: u8 = 3;
+pub(crate) const FRAGMENT: u8 = 3;
 pub(crate) const LAST: u8 = 4;
 
 /// Bytes of the page that mean something.

@@ -21,7 +21,7 @@ pub(crate) enum Content {
     Nothing,
     /// Small messages, the first of them [`first_message`].
     Small,
-    /// A message in parts, all of it.
+    /// A message in fragments, all of it.
     InFragments,
     /// The first parts of a message that was taken back.
     TakenBack,

@@ -38,7 +38,7 @@ enum At {
 
     // A receiver.
     /// `readiness_fd`: takes the lock, if it is free.
-    Latch,
+    Watch,
     /// poll(2) by level.
     PollWait,
     /// `try_recv`: takes the lock, and a record if there is one.
@@ -104,7 +104,7 @@ impl Side {
             }
         };
         let senders = sends.iter().map(thread(At::Publish));
-        let threads: Vec<_> = senders.chain(takes.iter().map(thread(At::Latch))).collect();
+        let threads: Vec<_> = senders.chain(takes.iter().map(thread(At::Watch))).collect();
         let has_token = mistake != Mistake::NoFirstToken;
         Self {
             mistake,
@@ -126,7 +126,7 @@ impl Side {
     fn is_ordered(&self, at: At) -> bool {
         match at {
             At::LastLook | At::Clear => self.mistake != Mistake::NoFence,
-            At::LookArmed | At::SendToken | At::Disarm | At::Latch | At::PollWait => true,
+            At::LookArmed | At::SendToken | At::Disarm | At::Watch | At::PollWait => true,
             At::Take | At::Unlock => true,
             // One step for all that is done under the senders' lock.
             At::Publish => true,
@@ -198,11 +198,11 @@ impl Side {
                 }
             }
 
-            At::Latch if self.owner.is_none() => {
+            At::Watch if self.owner.is_none() => {
                 self.owner = Some(who);
                 At::FirstLook
             }
-            At::Latch => At::PollWait,
+            At::Watch => At::PollWait,
             At::PollWait => At::Take,
             At::Take => {
                 self.owner = Some(who);

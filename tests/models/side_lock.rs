@@ -146,7 +146,7 @@ impl Lock {
         }
     }
 
-    /// What thread `who` does next, other than to die or to lose patience.
+    /// What thread `who` does next, other than to die or to time out.
     fn step(&mut self, who: usize) {
         let thread = self.threads[who];
         let id = id(who);

@@ -136,7 +136,7 @@ fn a_pipe_whose_last_sender_is_gone_says_so(backend: Backend) {
         assert_ne!(Survey::take().unwrap().unreadable_processes, 0);
         return;
     }
-    assert_eq!(pipe.state(), State::SenderGone);
+    assert_eq!(pipe.state(), State::EndOfFile);
     assert!(pipe.look.unwrap().fill > 0);
     drop(rx);
 }
@@ -149,10 +149,10 @@ fn a_pipe_whose_last_receiver_is_gone_says_so(backend: Backend) {
     assert_eq!(pipe.senders.presence, Presence::Held);
     assert!(matches!(
         pipe.receivers.presence,
-        Presence::Gone | Presence::Unknown
+        Presence::Closed | Presence::Unknown
     ));
-    if pipe.receivers.presence == Presence::Gone {
-        assert_eq!(pipe.state(), State::ReceiverGone);
+    if pipe.receivers.presence == Presence::Closed {
+        assert_eq!(pipe.state(), State::BrokenPipe);
     }
     drop(tx);
 }

@@ -20,7 +20,7 @@ fn a_dropped_recv_loses_no_message(backend: Backend) {
     let (rx, mut tx) = open(backend);
     let (sender, rx) = fork_apart(rx, || {
         for number in 0..MESSAGES {
-            // Every tenth in parts.
+            // Every tenth in fragments.
             let len = if number % 10 == 0 { LARGE } else { 100 };
             tx.send(&pattern(1, number, len)).unwrap();
             std::thread::sleep(Duration::from_micros(50));

@@ -85,7 +85,7 @@ fn two_tasks_that_share_an_end_get_each_message_once(backend: Backend) {
             let mut tx = tx;
             senders.spawn(async move {
                 for number in 0..MESSAGES {
-                    // Some in parts.
+                    // Some in fragments.
                     let len = if number % 100 == 0 { LARGE } else { 2000 };
                     tx.send(&pattern(sender, number, len)).await.unwrap();
                 }

@@ -181,7 +181,7 @@ impl SideEntry {
         Self {
             presence: match holders.presence {
                 Presence::Held => "held",
-                Presence::Gone => "gone",
+                Presence::Closed => "closed",
                 _ => "unknown",
             },
             processes: processes(&holders.processes),

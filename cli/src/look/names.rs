@@ -47,7 +47,7 @@ pub(crate) fn process(process: &Process) -> String {
 /// One side's holders, the first by name and the others by their number.
 pub(crate) fn holders(holders: &Holders) -> String {
     match (&*holders.processes, holders.presence) {
-        ([], Presence::Gone) => "gone".into(),
+        ([], Presence::Closed) => "closed".into(),
         ([], Presence::Held) => "unseen".into(),
         ([], _) => "?".into(),
         ([one], _) => process(one),

@@ -219,7 +219,7 @@ fn figures(row: &Row<'_>) -> Figures {
     };
     // In the words of FROM and TO, for which there may be no room.
     let slow = match pipe.state() {
-        State::SenderGone | State::ReceiverGone => "gone".to_owned(),
+        State::EndOfFile | State::BrokenPipe => "closed".to_owned(),
         State::Unreadable => "?".to_owned(),
         _ => slow,
     };
@@ -251,7 +251,7 @@ fn sentence(row: &Row<'_>) -> String {
     match (&row.pipe.look, row.rates) {
         (Err(reason), _) => format!("{title}: {}", names::printable(&reason.to_string())),
         (Ok(_), Some(rates)) => match row.pipe.state() {
-            state @ (State::SenderGone | State::ReceiverGone) => format!("{title}: {state}"),
+            state @ (State::EndOfFile | State::BrokenPipe) => format!("{title}: {state}"),
             _ => format!("{title}: {}", rates.verdict()),
         },
         (Ok(_), None) => format!("{title}: {}", row.pipe.state()),

@@ -9,9 +9,8 @@ use crate::ring::reservation::Reservation;
 use crate::segment::geometry::{Geometry, Kind, Sides, Wanted};
 use crate::segment::label::{KERNEL_PAGE, memory_name};
 use crate::segment::layout::{
-    Counters, OwnerRecord, SharedReassembly, SideLock, Totals, Untouched,
+    CachePadded, Counters, OwnerRecord, SharedReassembly, SideLock, Totals, Untouched,
 };
-use crate::segment::padded::CachePadded;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock;
 use crate::sys::memory::{SharedPage, page_size, refuse_holes, sealed_memfd};

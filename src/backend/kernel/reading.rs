@@ -17,7 +17,7 @@ use super::frame::{EDGE, Header, Kind, arrived, bytes_behind_first, longest_for,
 use super::page::RxSide;
 use crate::error::Fault;
 use crate::ring::contention::lock_in_a_moment;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::ring::reassembly::Session;
 use crate::segment::layout::message;
 use crate::sync::{AtomicU64, Ordering};

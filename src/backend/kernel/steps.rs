@@ -23,7 +23,7 @@ impl Tx {
     pub(crate) fn send_step(&mut self, bytes: &[u8], progress: &mut Progress) -> Result<(), Fault> {
         self.fate.check(&self.end.closing)?;
         let outcome = self.step(bytes, progress);
-        self.may_hold |= progress.has_begun;
+        self.may_have_reserved |= progress.has_begun;
         if !matches!(outcome, Err(Fault::NotNow)) {
             *progress = Progress::default();
             self.take_back();
@@ -75,7 +75,7 @@ impl Tx {
 
     /// Takes the message in steps of this end back, if there is one.
     pub(crate) fn take_back(&mut self) {
-        if !std::mem::take(&mut self.may_hold) {
+        if !std::mem::take(&mut self.may_have_reserved) {
             return;
         }
         let shared = self.end.page.shared();

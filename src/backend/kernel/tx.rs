@@ -36,7 +36,7 @@ pub(crate) struct Tx {
     pub(super) id: u64,
     /// Whether a message in steps of this end may still hold the side.
     #[cfg(feature = "tokio")]
-    pub(super) may_hold: bool,
+    pub(super) may_have_reserved: bool,
 }
 
 /// The senders' side under its lock.
@@ -53,7 +53,7 @@ impl Tx {
             fate: Fate::Open,
             id: reservation::new_end(),
             #[cfg(feature = "tokio")]
-            may_hold: false,
+            may_have_reserved: false,
         }
     }
 

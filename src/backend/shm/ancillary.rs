@@ -24,12 +24,13 @@ use nix::poll::PollFlags;
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::End;
+use super::deliver::append;
 use super::tx::{Tx, View as Sending};
 use super::view::View;
-use super::{End, take};
 use crate::backend::{ancillary, without_descriptors};
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::ring::reader::Next;
 use crate::ring::record::{ANCILLARY, LAST, PREFIX, span_of};
 use crate::segment::layout::message;
@@ -104,7 +105,7 @@ fn send_now(view: Sending<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<b
             let flags = writer.opening_flags() | LAST | ANCILLARY;
             writer.publish(Some(ticket), bytes, flags);
             writer.set_state(message::WHOLE);
-            view.ring().map_err(Fault::Untold)?;
+            view.ring().map_err(Fault::NotWoken)?;
             view.show_readiness_if_watched();
             Ok(true)
         }
@@ -145,7 +146,7 @@ pub(super) fn take(
         return Ok(None);
     };
     bytes.clear();
-    take::append(view, next, true, bytes)?;
+    append(view, next, true, bytes)?;
     scm_rights::drop_oldest(ancillary)?;
     **fds = found;
     view.reader.take_own(next)?;

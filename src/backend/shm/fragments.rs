@@ -1,15 +1,27 @@
 //! Records of messages that go in fragments, on the receiving side, under its lock.
 
-use super::take::Attempt;
+use super::ancillary;
+use super::deliver::{deliver, take_whole};
 use super::view::View;
-use super::{ancillary, take};
 use crate::error::Fault;
-use crate::ring::destination::Destination;
-use crate::ring::reader::{Extent, Next};
+use crate::ring::payload::Destination;
+use crate::ring::reader::{Extent, Growth, Next};
 use crate::ring::reassembly::Reassembly;
 use crate::ring::record::{AFTER_DEATH, AFTER_WITHDRAWAL, ANCILLARY, FIRST, LAST, PREFIX};
 use crate::segment::layout::BEGUN;
 use crate::sync::Ordering;
+
+/// What one look at the ring under the lock came to.
+pub(super) enum Attempt {
+    /// A message of this length went to its destination.
+    Received(usize),
+    /// The ring is empty; so far nothing, or only fragments, of a message.
+    Empty,
+    /// A message is there that is not whole yet.
+    Growing(Growth),
+    /// As much as the ring holds has been taken, and there may be more.
+    Enough,
+}
 
 /// Takes one record of a message in fragments, or the record that follows one that was cut short. `None` where more may
 /// be there.
@@ -56,13 +68,13 @@ fn begin(
         return Ok(ancillary::take(view, next, into)?.map(Attempt::Received));
     }
     if next.header.has(LAST) {
-        let len = take::deliver(view, next, into)?;
+        let len = deliver(view, next, into)?;
         // Another receiver may have been faster, now that nobody is inside a message.
         return Ok(view.reader.take(next).then_some(Attempt::Received(len)));
     }
     match view.reader.extent(next)? {
         Extent::Whole => {
-            if let Some(len) = take::take_whole(view, next, into)? {
+            if let Some(len) = take_whole(view, next, into)? {
                 return Ok(Some(Attempt::Received(len)));
             }
         }
@@ -127,8 +139,8 @@ fn take_bytes(
     Ok(unsafe { reassembly.arrived(len, into) })
 }
 
-/// Passes over the records of a message whose receiver is gone, as far as they are there; one ring's
-/// worth at most, in case a liar goes on writing them.
+/// Passes over the records of a message whose receiver has died or closed its end, as far as they are there. One ring's worth
+/// at most, in case a liar goes on writing them.
 pub(super) fn skip_residue(view: View<'_>) -> Result<(), Fault> {
     let mut budget = view.reader.rules.effort_max();
     while view.reassembly().has_residue() && budget > 0 {
@@ -145,12 +157,12 @@ pub(super) fn skip_residue(view: View<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// For a receiver that a living holder keeps out: takes over where the holder's message has come to its
-/// end without it, since its sender died or took it back. Tells whether it did.
+/// For a receiver that a living holder keeps out: takes over if the holder's message ended because its sender died or took it
+/// back. Returns whether it did.
 ///
 /// # Errors
 ///
-/// [`Fault::Aborted`] for a sender that died: told here and not to the holder.
+/// [`Fault::Aborted`] for a sender that died: reported here and not to the holder.
 pub(super) fn take_over_if_cut_short(view: View<'_>) -> Result<bool, Fault> {
     match view.reader.peek()? {
         Some(next) if next.header.has(FIRST) => {

@@ -1,7 +1,7 @@
-//! Messages written and read where they lie in the ring.
+//! Loans: messages written and read where they lie in the ring.
 //!
-//! The end holds its side meanwhile (`ring::reservation`). A message of more than one record, or beside one that was cut
-//! short, is not for these; the caller then goes by way of private memory.
+//! The end has its side reserved meanwhile (`ring::reservation`). A message of more than one record, or one that follows a
+//! message that was cut short, cannot be lent. The caller then goes by way of private memory.
 
 use super::rx::Rx;
 use super::take::verify_now_and_then;
@@ -17,7 +17,7 @@ use crate::segment::layout::message;
 use crate::sync::{Ordering, full_fence};
 use crate::sys::clock::Timeout;
 
-/// Where a record lies, or will.
+/// Where a record lies, or will lie.
 #[derive(Clone, Copy)]
 pub(crate) struct Loan {
     position: u64,
@@ -32,8 +32,7 @@ impl Loan {
 }
 
 impl Tx {
-    /// Holds the side with room for a message of `len` bytes, waiting for both; `None` if it cannot be written in
-    /// place.
+    /// Reserves the side and room for a message of `len` bytes, and waits for both. `None` if it cannot be written in place.
     pub(crate) fn reserve(&mut self, len: usize, timeout: Timeout) -> Result<Option<Loan>, Fault> {
         self.fate.check(&self.end.closing)?;
         if len > self.end.rules.record_max() {
@@ -57,7 +56,7 @@ impl Tx {
             Ok(Some(Loan { position, len }))
         });
         let outcome = self.seal(outcome);
-        self.may_hold |= matches!(outcome, Ok(Some(_)));
+        self.may_have_reserved |= matches!(outcome, Ok(Some(_)));
         outcome
     }
 
@@ -67,14 +66,14 @@ impl Tx {
         InRing::new(&self.end.storage, start, loan.len)
     }
 
-    /// Publishes what was written in place and gives the side back.
+    /// Publishes what was written in place and ends the reservation.
     pub(crate) fn commit(&mut self, loan: Loan) -> Result<(), Fault> {
         let outcome = self.commit_open(loan);
         if outcome.is_err() {
-            // One who could not have the lock holds the side still.
+            // Where the lock could not be taken, the reservation is still there.
             self.give_back();
         }
-        self.may_hold = false;
+        self.may_have_reserved = false;
         self.seal(outcome)
     }
 
@@ -103,17 +102,17 @@ impl Tx {
         }
         writer.publish_in_place(loan.position, loan.len);
         reservation.give_back();
-        let told = view.ring();
+        let rung = view.ring();
         view.show_readiness_if_watched();
         drop(guard);
-        told?;
+        rung?;
         Ok(())
     }
 
     /// Gives back what is held, unsent.
     #[cold]
     pub(crate) fn give_back(&mut self) {
-        self.may_hold = false;
+        self.may_have_reserved = false;
         let control = self.end.control();
         let reservation = Reservation::of_tx(control);
         if !reservation.is_ours(self.id) {
@@ -169,7 +168,7 @@ impl Rx {
         reservation.is_lent();
         drop(guard);
         self.verified = verified;
-        self.may_hold = true;
+        self.may_have_reserved = true;
         Some(Loan {
             position: next.at,
             len: next.header.len,
@@ -202,7 +201,7 @@ impl Rx {
 
     /// Gives the side back; the lent message stays in the ring unless it is named.
     pub(super) fn give_reservation_back(&mut self, taken: Option<Loan>) {
-        self.may_hold = false;
+        self.may_have_reserved = false;
         let view = View::new(&self.end);
         let reader = view.reader;
         let reservation = Reservation::of_rx(reader.control);

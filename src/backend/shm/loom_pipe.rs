@@ -6,7 +6,7 @@ use loom::thread;
 
 use super::{Rx, Tx, pair};
 use crate::backend::{Rx as _, Tx as _};
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::segment::geometry::Wanted;
 use crate::sys::clock::Timeout;
 use crate::sys::kernel::model;
@@ -29,7 +29,7 @@ pub(super) fn send(mut tx: Tx, messages: &[&[u8]]) -> Tx {
 /// As a public end does it: by the fast path if that can be, else by the slow path.
 pub(super) fn send_one(tx: &mut Tx, message: &[u8]) {
     match tx.send_soon(message) {
-        Some(told) => told.unwrap(),
+        Some(rung) => rung.unwrap(),
         None => tx.send(message, Timeout::FOREVER).unwrap(),
     }
 }

@@ -8,7 +8,7 @@ use loom::thread;
 use super::{Rx, Tx, pair};
 use crate::backend::{Rx as _, Tx as _};
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::segment::geometry::Wanted;
 use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::kernel::model;

@@ -32,7 +32,9 @@ use crate::wait::poll_group::PollGroup;
 
 mod ancillary;
 mod closing;
-mod fast_path;
+mod deliver;
+mod fast_recv;
+mod fast_send;
 mod fragments;
 mod loans;
 #[cfg(all(test, loom))]
@@ -50,7 +52,7 @@ mod take;
 mod tx;
 mod view;
 
-pub(crate) use fast_path::Sent;
+pub(crate) use fast_send::Sent;
 pub(crate) use loans::Loan;
 pub(crate) use rx::Rx;
 pub(crate) use tx::Tx;
@@ -259,7 +261,7 @@ impl End {
         let rules = Rules::new(segment.capacity());
         let short_max = message_max
             .min(rules.record_max())
-            .min(fast_path::CONTENDED_MAX);
+            .min(fast_recv::CONTENDED_MAX);
         // SAFETY: the data is aligned to a page and mapped twice for as long as the segment lives,
         // which this end shares; its capacity is a power of two.
         let storage = unsafe { Storage::new(segment.data(), segment.capacity()) };

@@ -1,21 +1,20 @@
 //! What poll(2) shows of an end: its side's socket is readable while there is something to do.
 //!
-//! No descriptor is added for that. The socket hangs up when the other side is gone, and has tokens in it
-//! (`wait::event`), of which this always holds, for either side:
+//! No descriptor is added for that. The socket hangs up when the other side has no holder any more, and has tokens in it
+//! (`wait::event`). For either side this always holds:
 //!
 //! > a token is in the socket, or `armed` is not 0.
 //!
-//! It holds at first, since a pipe is made with a token on each side. Only [`Event::drop_stale_tokens`] takes
-//! tokens out, after `armed` was stored; and a ringer clears that only after it has sent the token (`wait::event`
-//! has the argument). So a watched socket is never silent while there is something to do:
-//! without a token `armed` is set, so the next change sends one, and what was changed before it was set was seen
-//! by the look that comes between arming and taking tokens out. What is left is a change whose maker died before
-//! it rang, whose call did not return; the next change rings, and so does the hang-up.
+//! It holds at first, since a pipe is made with a token on each side. Only [`Event::drop_stale_tokens`] takes tokens out,
+//! after `armed` was stored. A ringer clears `armed` only after it has sent the token (`wait::event` has the argument). So
+//! a watched socket is never silent while there is something to do. Without a token `armed` is set, and the next change
+//! sends one. A change before that was seen by the look between arming and taking tokens out. What is left is a change
+//! whose maker died before it rang. Its call did not return, and the next change or the hang-up rings.
 //!
-//! That the socket is *not* readable while there is nothing to do takes work, and is done only once somebody has
-//! asked for the descriptor ([`state_word`]): whoever leaves the side without a record, or without room for the
-//! longest one, then arms, looks again, and takes stale tokens out, all under the side's lock. A token that comes
-//! after that from a ringer that was overtaken is found and taken out by the next call that finds nothing.
+//! It takes work to make the socket *not* readable while there is nothing to do. That is done only once somebody has asked
+//! for the descriptor ([`state_word`]). Whoever leaves the side without a record, or without room for the longest one, then
+//! arms, looks again, and takes stale tokens out, all under the side's lock. A later token from a ringer that was overtaken
+//! is taken out by the next call that finds nothing.
 //!
 //! [`Event::drop_stale_tokens`]: crate::segment::layout::Event::drop_stale_tokens
 
@@ -27,7 +26,7 @@ use nix::poll::PollFlags;
 
 use super::rx::Rx;
 use super::tx::{self, Tx};
-use super::{fragments, take, view};
+use super::{ancillary, fragments, take, view};
 use crate::backend::{Look, Seen};
 use crate::error::Fault;
 use crate::ring::reassembly::Turn;
@@ -42,8 +41,8 @@ use crate::wait::event::ALL_TOKENS;
 use crate::wait::life_line::LifeLine;
 use crate::wait::sleep::Place;
 
-/// Takes stale tokens out, after the caller armed with this number and found nothing; one look where there are
-/// none. Under the lock.
+/// Takes stale tokens out, after the caller armed with this number and found nothing. Under the lock. Costs one look where
+/// there are none.
 fn clear(place: Place<'_>, number: u32) -> io::Result<()> {
     let now = Deadline::after(Duration::ZERO);
     let found = socket::wait(place.socket, PollFlags::POLLIN, None, now)?;
@@ -89,6 +88,25 @@ impl view::View<'_> {
             return Ok(());
         }
         clear(self.place, number)
+    }
+
+    /// Before reporting an empty ring or sleeping: gives all room back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Event::ring`](crate::segment::layout::Event::ring); likewise below.
+    pub(super) fn settle_empty(self) -> Result<(), Fault> {
+        self.reader.control.room.note_cpu();
+        if self.reader.control.room.is_armed() || self.reader.unpublished() != 0 {
+            self.give_room_back(true)?;
+        }
+        if self.end.ancillary.is_some() {
+            ancillary::sweep(self)?;
+        }
+        if self.is_watched() {
+            self.show_readiness()?;
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Many messages at the cost of one: runs of records, each sent and received in one section.
 //!
-//! As `fast_path`, these do what takes no wait and give up, having changed nothing, where anything else may be the
-//! matter; the caller then goes on with one message the ordinary way.
+//! Like `fast_send` and `fast_recv`, these calls do what takes no wait. In any other case they give up without having changed
+//! anything, and the caller goes on with one message.
 
 use std::io;
 
@@ -15,8 +15,8 @@ use crate::sync::{Ordering, fence_after_swap};
 use crate::wait::backoff;
 
 impl Tx {
-    /// Sends the first of `messages`, as many as make a run for which there is room and are no longer than `limit`;
-    /// `None` if that is none. Tells how many and what waking the receivers reports; they are in the ring in any case.
+    /// Sends the first of `messages` as a run: as many as there is room for and are no longer than `limit`. Returns how many,
+    /// and what waking the receivers reports; the messages are in the ring in any case. `None` if none was sent.
     pub(crate) fn send_run(
         &mut self,
         messages: &[&[u8]],

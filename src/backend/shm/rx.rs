@@ -6,14 +6,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::take::{self, Attempt, take};
+use super::End;
+use super::fragments::{self, Attempt};
+use super::take::{self, take};
 use super::view::View;
-use super::{End, fragments};
 use crate::backend::deadlock::DeadlockCheck;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
-use crate::ring::destination::Destination;
 use crate::ring::owner;
+use crate::ring::payload::Destination;
 use crate::ring::reader::{Extent, Growth};
 use crate::ring::reassembly::{Session, Turn};
 use crate::ring::reservation::{self, Reservation};
@@ -37,11 +38,11 @@ pub(crate) struct Rx {
     pub(super) fate: Fate,
     /// What tells this handle from others of its process.
     pub(super) id: u64,
-    /// Position up to which was looked whether anybody wrote what is there.
+    /// Position up to which this handle has checked that senders wrote what is there.
     pub(super) verified: u64,
     pub(super) stream: Stream,
-    /// Whether a message lent by this handle may still hold the side.
-    pub(super) may_hold: bool,
+    /// Whether this handle may still have the side reserved, for a message that it has lent.
+    pub(super) may_have_reserved: bool,
 }
 
 impl Rx {
@@ -56,7 +57,7 @@ impl Rx {
             id: reservation::new_end(),
             verified,
             stream: Stream::default(),
-            may_hold: false,
+            may_have_reserved: false,
         }
     }
 
@@ -74,18 +75,7 @@ impl Rx {
             verified,
             ..
         } = self;
-        let mut call = Call {
-            view: View::new(end),
-            life_line,
-            backoff,
-            id: *id,
-            timeout,
-            wait: Wait::new(timeout.deadline()),
-            woken: Woken::Look,
-            look_after: owner::FIRST_LOOK,
-            deadlock_check: DeadlockCheck::new(end.segment.geometry().flags(), timeout),
-            is_after_sender: false,
-        };
+        let mut call = Call::new(end, life_line, backoff, *id, timeout);
         let mut session = None;
         let outcome = call.recv(&mut session, verified, into);
         if outcome.is_err() {
@@ -104,19 +94,7 @@ impl Rx {
             id,
             ..
         } = self;
-        let mut call = Call {
-            view: View::new(end),
-            life_line,
-            backoff,
-            id: *id,
-            timeout,
-            wait: Wait::new(timeout.deadline()),
-            woken: Woken::Look,
-            look_after: owner::FIRST_LOOK,
-            deadlock_check: DeadlockCheck::new(end.segment.geometry().flags(), timeout),
-            is_after_sender: false,
-        };
-        call.poll()
+        Call::new(end, life_line, backoff, *id, timeout).poll()
     }
 }
 
@@ -132,11 +110,32 @@ struct Call<'a> {
     woken: Woken,
     look_after: Duration,
     deadlock_check: DeadlockCheck,
-    /// Sleeps end with the sender's process too, because of a message that is there in part.
+    /// Whether sleeps end with the sender's process too, because a message is there that is not whole.
     is_after_sender: bool,
 }
 
 impl<'a> Call<'a> {
+    fn new(
+        end: &'a End,
+        life_line: &'a mut LifeLine,
+        backoff: &'a mut Backoff,
+        id: u64,
+        timeout: Timeout,
+    ) -> Self {
+        Self {
+            view: View::new(end),
+            life_line,
+            backoff,
+            id,
+            timeout,
+            wait: Wait::new(timeout.deadline()),
+            woken: Woken::Look,
+            look_after: owner::FIRST_LOOK,
+            deadlock_check: DeadlockCheck::new(end.segment.geometry().flags(), timeout),
+            is_after_sender: false,
+        }
+    }
+
     /// Receives one message. A session that is left behind is inside a message of which fragments may lie in the
     /// caller's slice.
     fn recv(
@@ -147,7 +146,7 @@ impl<'a> Call<'a> {
     ) -> Result<usize, Fault> {
         let view = self.view;
         let mut has_looked_again = false;
-        // What fits the ring is left there until it is whole, but by one who waits for nothing else.
+        // A message that fits the ring is left there until it is whole, except by a call that waits without limit.
         let mut streams = self.timeout == Timeout::FOREVER;
         loop {
             view.end.closing.check()?;
@@ -319,7 +318,7 @@ impl<'a> Call<'a> {
         )
     }
 
-    /// Whether every sender is gone, as far as one asks who is going to wait or has no time to.
+    /// Whether no sender is left, as far as a call asks that is about to wait or has no time to wait.
     fn is_disconnected(&mut self) -> Result<bool, Fault> {
         let view = self.view;
         Ok(self
@@ -331,14 +330,14 @@ impl<'a> Call<'a> {
     fn look_after_sender(&mut self) -> Result<(), Fault> {
         let sender = self.view.reader.control.tx.sender.process();
         if !mem::replace(&mut self.is_after_sender, true) {
-            // A process that deadlocks are looked for with.
+            // The process that deadlock detection watches.
             self.wait.watch(None);
             self.deadlock_check.forget();
         }
         Ok(self.wait.look_after(sender, SENDER_LOOK)?)
     }
 
-    /// Waits once. One that is inside a message keeps the lock.
+    /// Waits once. A call that is inside a message keeps the lock.
     fn rest(
         &mut self,
         session: &mut Option<Session<'a, ()>>,
@@ -405,7 +404,7 @@ enum Begun<'a> {
     Session(Session<'a, ()>),
     /// A message of this length was received without the lock.
     Received(usize),
-    /// Others were in the way.
+    /// Others had the side.
     LookAgain,
 }
 
@@ -452,7 +451,7 @@ impl backend::Rx for Rx {
 
 impl Drop for Rx {
     fn drop(&mut self) {
-        if self.may_hold {
+        if self.may_have_reserved {
             self.give_reservation_back(None);
         }
     }

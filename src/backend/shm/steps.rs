@@ -1,8 +1,8 @@
 //! Sending a long message in steps, none of which waits: for tasks, which own no lock between two polls.
 //!
-//! The first step notes this end as the holder of the senders' side (`ring::reservation`) and publishes as many fragments as
-//! there is room for; each later one finds its note and goes on. The lock is held for one step only, so its mark does
-//! not tell of a death between two: the note does.
+//! The first step reserves the senders' side (`ring::reservation`) and publishes as many fragments as there is room for. Each
+//! later step finds the reservation and goes on. The lock is held for one step only, so its mark shows no death between
+//! two steps. The reservation does.
 
 use super::tx::{Tx, View};
 use crate::backend::Progress;
@@ -25,7 +25,7 @@ impl Tx {
         } else {
             self.begin(bytes, progress)
         };
-        self.may_hold |= progress.has_begun;
+        self.may_have_reserved |= progress.has_begun;
         if !matches!(outcome, Err(Fault::NotNow)) {
             *progress = Progress::default();
             self.take_back();
@@ -35,7 +35,7 @@ impl Tx {
 
     /// Takes the message in steps of this end back, if there is one.
     pub(crate) fn take_back(&mut self) {
-        if self.may_hold {
+        if self.may_have_reserved {
             self.give_back();
         }
     }
@@ -56,9 +56,9 @@ impl Tx {
                 sent: first.len(),
                 ..Progress::default()
             };
-            let told = view.ring();
+            let rung = view.ring();
             Reservation::of_tx(writer.control).has_stepped();
-            Ok(told?)
+            Ok(rung?)
         })?;
         self.go_on(bytes, progress)
     }
@@ -68,7 +68,7 @@ impl Tx {
             end, life_line, id, ..
         } = self;
         let view = View::new(end);
-        // Nobody else has it for longer than a short section meanwhile.
+        // No other thread has the lock for longer than a short section while the side is reserved.
         let guard = view.writer.control.tx.lock.lock(Timeout::closing())?;
         view.make_good(guard.owner_died())?;
         end.closing.check()?;
@@ -109,7 +109,7 @@ fn fill(
         progress.sent += fragment.len();
         if is_last {
             Reservation::of_tx(writer.control).message_is_whole();
-            return view.ring().map_err(Fault::Untold);
+            return view.ring().map_err(Fault::NotWoken);
         }
         view.ring()?;
     }
@@ -123,7 +123,7 @@ fn fill(
 mod tests {
     use super::*;
     use crate::backend::Rx as _;
-    use crate::ring::destination::Destination;
+    use crate::ring::payload::Destination;
     use crate::segment::geometry::Wanted;
     use crate::segment::layout::message;
     use crate::wait::backoff::Spin;

@@ -1,32 +1,21 @@
-//! Taking records: what one look at the ring comes to, and copying out.
+//! Taking records: what one look at the ring comes to, with the lock or without.
 //!
-//! A message that fits the ring is taken when it is whole, by one move of `read`, also where it lies in fragments: so a
-//! call that ends before has taken nothing, and neither has a receiver that is killed. Fragments are taken as they come
-//! of a message that is longer than the ring, and by a receiver that waits without limit ([`fragments`](super::fragments)).
+//! A message that fits the ring is taken when it is whole, by one move of `read`. That holds also for one in fragments, so
+//! a call that ends before, or a receiver that is killed, has taken nothing. Fragments are taken as they come
+//! ([`fragments`](super::fragments)) of a message that is longer than the ring, and by a receiver that waits without limit.
 
-use super::fragments;
+use super::deliver::{deliver, take_whole};
+use super::fragments::{self, Attempt};
 use super::view::View;
 use crate::error::Fault;
-use crate::ring::destination::Destination;
-use crate::ring::reader::{Extent, Growth, Next, Unlocked};
+use crate::ring::payload::Destination;
+use crate::ring::reader::{Extent, Next, Unlocked};
 use crate::ring::reassembly::Reassembly;
-use crate::ring::record::{FIRST, LAST, PREFIX};
+use crate::ring::record::{FIRST, LAST};
 use crate::segment::layout::message;
 
 /// How often a receiver tries to get a message before others, until it looks at its deadline.
 const OVERTAKEN: u32 = 64;
-
-/// What one look at the ring under the lock came to.
-pub(super) enum Attempt {
-    /// A message of this length went to its destination.
-    Received(usize),
-    /// The ring is empty; so far nothing, or only fragments, of a message.
-    Empty,
-    /// A message is there that is not whole yet.
-    Growing(Growth),
-    /// As much as the ring holds has been taken, and there may be more.
-    Enough,
-}
 
 /// Takes records until a message is whole or the ring is empty. Fragments of a message that fits the ring are taken
 /// before it is whole only by one who `streams`.
@@ -116,66 +105,6 @@ pub(super) fn is_there_without_lock(view: View<'_>) -> Result<Option<bool>, Faul
     })
 }
 
-/// Takes a message of which all fragments are there by one move of `read`; `None` when another receiver was faster,
-/// or when the message turns out to have been cut short.
-pub(super) fn take_whole(
-    view: View<'_>,
-    first: Next,
-    into: &mut Destination<'_>,
-) -> Result<Option<usize>, Fault> {
-    let reader = view.reader;
-    // Bounded by the caller's look at the extent.
-    let total = (reader.prefix(first) as usize).min(reader.rules.single_record_max());
-    if !reader.is_still(first.at) {
-        return Ok(None);
-    }
-    let place = match into {
-        Destination::Slice(slice) if slice.len() < total => {
-            return Err(Fault::BufferTooSmall { needed: total });
-        }
-        Destination::Slice(slice) => slice.as_mut_ptr(),
-        Destination::Buffer(buffer) | Destination::WithDescriptors { bytes: buffer, .. } => {
-            buffer.clear();
-            buffer
-                .try_reserve(total)
-                .map_err(|error| Fault::Io(error.into()))?;
-            buffer.spare_capacity_mut().as_mut_ptr().cast()
-        }
-    };
-    let mut next = first;
-    let mut filled = 0;
-    loop {
-        let has_prefix = next == first;
-        let len = next.header.len - if has_prefix { PREFIX } else { 0 };
-        if filled + len > total {
-            return Ok(None);
-        }
-        // SAFETY: `filled + len` bytes are there.
-        let to = unsafe { place.add(filled) };
-        // SAFETY: just peeked, and the place is so long.
-        unsafe { reader.copy_out(next, has_prefix, to) };
-        filled += len;
-        if next.header.has(LAST) {
-            break;
-        }
-        next = match reader.following(next) {
-            Ok(Some(following)) if !following.header.has(FIRST) => following,
-            _ => return Ok(None),
-        };
-        if next.end().wrapping_sub(first.at) > reader.rules.capacity() {
-            return Ok(None);
-        }
-    }
-    if filled != total || !reader.take_run(first.at, next.end().wrapping_sub(first.at)) {
-        return Ok(None);
-    }
-    if let Destination::Buffer(buffer) | Destination::WithDescriptors { bytes: buffer, .. } = into {
-        // SAFETY: so many bytes are reserved, and the copies have initialised them.
-        unsafe { buffer.set_len(total) };
-    }
-    Ok(Some(total))
-}
-
 /// Looks once round the ring whether anybody has written what was taken, in case a liar has linked its
 /// records without end.
 #[inline]
@@ -188,51 +117,6 @@ pub(super) fn verify_now_and_then(
         view.reader.check_written()?;
         *verified = next.at;
     }
-    Ok(())
-}
-
-/// Copies the payload of a whole message to where the caller wants it.
-#[inline]
-pub(super) fn deliver(
-    view: View<'_>,
-    next: Next,
-    into: &mut Destination<'_>,
-) -> Result<usize, Fault> {
-    let len = next.header.len;
-    match into {
-        Destination::Slice(slice) => {
-            if slice.len() < len {
-                return Err(Fault::BufferTooSmall { needed: len });
-            }
-            // SAFETY: `next` was just peeked, and the slice is long enough.
-            unsafe { view.reader.copy_out(next, false, slice.as_mut_ptr()) };
-        }
-        Destination::Buffer(buffer) | Destination::WithDescriptors { bytes: buffer, .. } => {
-            buffer.clear();
-            append(view, next, false, buffer)?;
-        }
-    }
-    Ok(len)
-}
-
-/// Appends a record's payload, less its prefix if it has one, to `buffer`, which grows by what is there and never
-/// by a claim.
-#[inline]
-pub(super) fn append(
-    view: View<'_>,
-    next: Next,
-    has_prefix: bool,
-    buffer: &mut Vec<u8>,
-) -> Result<(), Fault> {
-    let len = next.header.len - if has_prefix { PREFIX } else { 0 };
-    buffer
-        .try_reserve(len)
-        .map_err(|error| Fault::Io(error.into()))?;
-    let spare = buffer.spare_capacity_mut().as_mut_ptr();
-    // SAFETY: `next` was just peeked, and its length is reserved.
-    unsafe { view.reader.copy_out(next, has_prefix, spare.cast()) };
-    // SAFETY: the copy has initialised so many bytes behind the old length.
-    unsafe { buffer.set_len(buffer.len() + len) };
     Ok(())
 }
 

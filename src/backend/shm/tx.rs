@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::End;
-use super::fast_path::SHORT;
+use super::fast_send::SHORT;
 use crate::backend::{self, Fate};
 use crate::error::Fault;
 use crate::ring::contention::lock_in_a_moment;
@@ -33,8 +33,8 @@ pub(crate) struct Tx {
     pub(super) fate: Fate,
     /// What tells this end from others of its process.
     pub(super) id: u64,
-    /// Whether a reservation of this end, or a message in steps, may still hold the side.
-    pub(super) may_hold: bool,
+    /// Whether this end may still have the side reserved, for a slot or a message in steps.
+    pub(super) may_have_reserved: bool,
     /// What this handle has noted for observers.
     pub(super) noted: Noted,
 }
@@ -42,13 +42,13 @@ pub(crate) struct Tx {
 /// The largest length that one handle has noted for observers.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Noted {
-    /// Nothing over `fragment_max`, or over the limit of the end that it is of. So what is no longer may go by the fast path.
+    /// Not over `fragment_max`, nor over the end's limit. So a message that is no longer may take the fast path.
     pub(super) len: usize,
     /// The same, less than [`SHORT`].
     pub(super) short: usize,
 }
 
-/// The parts of a sender that its calls share, apart from its own state.
+/// What a sender sees of its side, apart from the handle's own state.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) end: &'a End,
@@ -93,8 +93,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether every receiver is gone, as far as a sender asks that on the hot path: when a close was
-    /// announced, or when for some time no receiver has received.
+    /// Whether no receiver is left, as far as a busy sender asks: when a close was announced, or when no receiver has received
+    /// for some time.
     pub(super) fn is_disconnected_in_passing(self, life_line: &mut LifeLine) -> io::Result<bool> {
         if life_line.is_due() && !self.goes_on(life_line) {
             return life_line.look(&self.writer.control.room, self.end.socket());
@@ -102,8 +102,7 @@ impl<'a> View<'a> {
         life_line.is_disconnected_by_close(&self.writer.control.room, self.end.socket())
     }
 
-    /// For one who has not looked for a while: whether receivers surely live, by their progress or by a
-    /// look.
+    /// For a sender that has not looked for a while: whether a receiver surely lives, by its progress or by a look.
     #[cold]
     pub(super) fn goes_on(self, life_line: &mut LifeLine) -> bool {
         self.note_where_and_when();
@@ -112,8 +111,8 @@ impl<'a> View<'a> {
             || matches!(life_line.look(&control.room, self.end.socket()), Ok(false))
     }
 
-    /// Whether there is room for a record of `span` bytes, by a look at what the receivers have published; for one who
-    /// has found none before, and does not wait for the lock.
+    /// Whether there is room for a record of `span` bytes, by a look at what the receivers have published. For a sender that
+    /// has found none before. Does not wait for the lock.
     pub(super) fn look_for_room(self, span: u64) -> bool {
         let writer = self.writer;
         // Without the lock first, since a full ring is for the slow path.
@@ -136,8 +135,7 @@ impl<'a> View<'a> {
         control.tx_counters.note_activity(clock::now());
     }
 
-    /// Notes for observers a length that this handle has not noted before; tells whether such a message fits
-    /// one record.
+    /// Notes for observers a length that this handle has not noted before. Returns whether such a message fits one record.
     #[cold]
     #[cfg_attr(
         loom,
@@ -186,7 +184,7 @@ impl Tx {
             backoff,
             fate: Fate::Open,
             id: reservation::new_end(),
-            may_hold: false,
+            may_have_reserved: false,
             noted: Noted::default(),
         }
     }
@@ -229,7 +227,7 @@ impl Tx {
             let writer = view.writer;
             writer.publish(None, bytes, writer.opening_flags() | LAST);
             writer.set_state(message::WHOLE);
-            view.ring().map_err(Fault::Untold)?;
+            view.ring().map_err(Fault::NotWoken)?;
             view.show_readiness_if_watched();
             Ok(())
         })
@@ -321,23 +319,23 @@ fn send_in_fragments<'a>(
     writer.set_state(message::OPEN);
     writer.control.tx.sender.note(Process::current()?);
     writer.publish(Some(bytes.len() as u64), first, flags);
-    let mut told = view.ring().map_err(Fault::Io);
+    let mut rung = view.ring().map_err(Fault::Io);
     while rest.len() > 0 {
         let (fragment, after) = rest.split_at(fragment_max.min(rest.len()));
-        told = told.and_then(|()| wait_for_room(view, span_of(fragment.len()), wait, backoff));
-        if told.is_err() {
+        rung = rung.and_then(|()| wait_for_room(view, span_of(fragment.len()), wait, backoff));
+        if rung.is_err() {
             writer.set_state(message::WITHDRAWN);
-            return told;
+            return rung;
         }
         let is_last = after.len() == 0;
         writer.publish(None, fragment, if is_last { LAST } else { 0 });
-        told = view
+        rung = view
             .ring()
-            .map_err(if is_last { Fault::Untold } else { Fault::Io });
+            .map_err(if is_last { Fault::NotWoken } else { Fault::Io });
         rest = after;
     }
     writer.set_state(message::WHOLE);
-    told
+    rung
 }
 
 /// Waits in the middle of a message, keeping the lock.
@@ -424,7 +422,7 @@ impl backend::Tx for Tx {
 impl Drop for Tx {
     #[inline]
     fn drop(&mut self) {
-        if self.may_hold {
+        if self.may_have_reserved {
             self.give_back();
         }
     }

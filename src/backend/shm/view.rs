@@ -19,7 +19,7 @@ use crate::wait::sleep::Place;
 /// Room is given back at the latest when it is this fraction of the ring.
 const LAZY_FRACTION: u64 = 8;
 
-/// The parts of a receiver that its calls share, apart from its own state.
+/// What a receiver sees of its side, apart from the handle's own state.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) end: &'a End,
@@ -81,7 +81,7 @@ impl<'a> View<'a> {
         &self.reader.control.rx.reassembly
     }
 
-    /// For a receiver that a holder keeps out: whether nothing more can come but what the holder has.
+    /// For a receiver that a holder keeps out: whether nothing can come any more but what the holder has.
     pub(super) fn is_at_end_for_others(self, life_line: &mut LifeLine) -> Result<bool, Fault> {
         Ok(life_line.look(self.place.event, self.end.socket())? && self.reader.peek()?.is_none())
     }
@@ -118,8 +118,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Takes away a message that its sender has taken back before it was whole, where nobody is inside it: one who only
-    /// looks would keep its room from the senders for ever. Under the lock.
+    /// Removes a message that its sender has taken back before it was whole, if nobody is inside it. Otherwise a receiver that
+    /// only looks would keep its room from the senders for ever. Under the lock.
     pub(super) fn pass_over_withdrawn(self) -> Result<(), Fault> {
         let Some(next) = self.reader.peek()? else {
             return Ok(());
@@ -175,25 +175,6 @@ impl<'a> View<'a> {
     #[inline(always)]
     pub(super) fn lazy_room(rules: Rules) -> u64 {
         rules.capacity() / LAZY_FRACTION
-    }
-
-    /// Before reporting an empty ring or sleeping: gives all room back.
-    ///
-    /// # Errors
-    ///
-    /// As [`Event::ring`](crate::segment::layout::Event::ring); likewise below.
-    pub(super) fn settle_empty(self) -> Result<(), Fault> {
-        self.reader.control.room.note_cpu();
-        if self.reader.control.room.is_armed() || self.reader.unpublished() != 0 {
-            self.give_room_back(true)?;
-        }
-        if self.end.ancillary.is_some() {
-            super::ancillary::sweep(self)?;
-        }
-        if self.is_watched() {
-            self.show_readiness()?;
-        }
-        Ok(())
     }
 
     pub(super) fn give_room_back(self, is_empty: bool) -> io::Result<()> {

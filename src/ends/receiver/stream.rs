@@ -9,7 +9,7 @@ use std::io::{self, IoSliceMut};
 use super::{Flavor, Receiver};
 use crate::RecvError;
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::sys::clock::Timeout;
 
 impl Receiver {

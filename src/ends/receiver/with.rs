@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Flavor, Receiver};
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::sys::clock::{Deadline, Timeout};
 use crate::{RecvError, RecvTimeoutError, TryRecvError};
 

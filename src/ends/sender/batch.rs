@@ -79,12 +79,12 @@ impl Sender {
     /// Sends at least the first of `messages`, blocking until it can; tells how many.
     fn send_some(&mut self, messages: &[&[u8]]) -> (usize, Result<(), Fault>) {
         if let Flavor::SharedMemory(tx) = &mut self.flavor {
-            if let Some((count, told)) = tx.send_run(messages, self.limit) {
-                return (count, told.map_err(Fault::Untold));
+            if let Some((count, rung)) = tx.send_run(messages, self.limit) {
+                return (count, rung.map_err(Fault::NotWoken));
             }
         }
         let outcome = self.send_within(messages[0], Timeout::FOREVER);
-        let is_sent = matches!(outcome, Ok(()) | Err(Fault::Untold(_)));
+        let is_sent = matches!(outcome, Ok(()) | Err(Fault::NotWoken(_)));
         (usize::from(is_sent), outcome)
     }
 }

@@ -72,7 +72,7 @@ impl Sender {
     fn send_pieces(&mut self, message: Pieces<'_>, timeout: Timeout) -> Result<(), Fault> {
         match &mut self.flavor {
             Flavor::SharedMemory(tx) => match tx.send_soon(message) {
-                Some(told) => told.map_err(Fault::Untold),
+                Some(rung) => rung.map_err(Fault::NotWoken),
                 None => tx.send_pieces(message, timeout),
             },
             Flavor::Kernel(tx) => tx.send_pieces(message, timeout),

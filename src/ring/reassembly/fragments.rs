@@ -4,20 +4,20 @@ use std::mem::{self, MaybeUninit};
 use std::ptr;
 
 use crate::error::Fault;
-use crate::ring::destination::Destination;
+use crate::ring::payload::Destination;
 use crate::ring::reservation;
 use crate::segment::layout::{SharedReassembly, message};
 use crate::sync::Ordering;
 use crate::sys::futex;
 use crate::sys::process::Process;
 
-/// What a process has of the message that it receives in fragments. `P` is what a backend notes of a fragment that
-/// it does not take at once.
+/// What a process has of the message that it receives in fragments. `P` is what a backend notes of a fragment that it takes
+/// bit by bit.
 pub(crate) struct Reassembly<P> {
     /// What tells this end from others of its process.
     id: u64,
     pub(super) open: Option<Open>,
-    /// Whether the lock was let go inside the message, so that others may be waiting for us.
+    /// Whether the lock was released inside the message, so that others may wait for this process.
     has_let_go: bool,
     pub(crate) progress: P,
 }
@@ -52,7 +52,7 @@ impl<P: Default> Reassembly<P> {
         self.open.is_some()
     }
 
-    /// Whether a process, this one or one that is gone, is inside a message. Under the lock.
+    /// Whether a process is inside a message, this one or one that has died or closed its end. Under the lock.
     #[inline]
     pub(crate) fn is_under_way(&self, shared: &SharedReassembly) -> bool {
         self.open.is_some() || shared.state() != message::WHOLE
@@ -178,8 +178,7 @@ impl<P: Default> Reassembly<P> {
         (open.len(), open.total)
     }
 
-    /// For a call that ends inside the message, before it puts the fragments down: takes what is in the caller's
-    /// slice to them.
+    /// For a call that ends inside the message: copies what is in the caller's slice to the process's fragments.
     pub(crate) fn keep(&mut self, into: &Destination<'_>) {
         if let (Some(open), Destination::Slice(slice)) = (self.open.as_mut(), into) {
             if open.in_slice > 0 {
@@ -213,7 +212,7 @@ impl<P: Default> Reassembly<P> {
         Ok(len)
     }
 
-    /// The message under way is over for everybody; what this process has of it is dropped.
+    /// Ends the message for everybody and drops what this process has of it.
     pub(crate) fn close(&mut self, shared: &SharedReassembly) {
         self.open = None;
         if shared.state() != message::WHOLE {
@@ -234,13 +233,13 @@ impl<P: Default> Reassembly<P> {
             self.has_let_go = true;
             shared.set_state(message::OPEN);
         } else {
-            // All of it is in the pipe still.
+            // All of it is still in the pipe.
             self.close(shared);
         }
     }
 
-    /// What the end of the pipe means to this process, under the lock; `sender_state` is what the senders
-    /// noted of their last message in fragments.
+    /// The error for this process at the end of the pipe. Under the lock. `sender_state` is what the senders noted of their
+    /// last message in fragments.
     pub(crate) fn end_of_file(&mut self, shared: &SharedReassembly, sender_state: u32) -> Fault {
         if self.open.is_none() {
             return Fault::Disconnected;

@@ -18,13 +18,13 @@ use crate::sys::process::Life;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     Ours,
-    /// This living process has the first fragments of the message at hand.
+    /// A living process, of this id, has the first fragments of the message at hand.
     Held(u32),
-    /// A message has gone with the process that had its first fragments, and nobody has been told yet.
+    /// A message was lost with the process that had its first fragments, and nobody has reported that yet.
     Lost,
 }
 
-/// A receiver's section under the side lock: its turn, and the process's fragments.
+/// A receiver's section under the side lock, with what its process has of a message in fragments.
 pub(crate) struct Session<'a, P: Default> {
     // In this order: the fragments are put down before the lock is released.
     inside: Inside<'a, P>,
@@ -53,8 +53,8 @@ impl<'a, P: Default> Session<'a, P> {
         Ok(Self { inside, guard })
     }
 
-    /// Finds out whose message is at hand; once after the lock was taken. `is_untaken` says whether nothing has been
-    /// taken of the message that was begun last.
+    /// Finds out whose the message at hand is. Called once, after the lock was taken. `is_untaken` says whether nothing
+    /// has been taken of the message that was begun last.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl<'a, P: Default> Session<'a, P> {
         self.guard
     }
 
-    /// Lets go of the lock and sleeps until the holder may have gone on; the caller looks again.
+    /// Releases the lock and sleeps until the holder may have gone on. The caller then looks again.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ impl<P: Default> Reassembly<P> {
 }
 
 /// For a process that closes its end: gives up the message that it is inside, if any, so that whoever receives next
-/// reports it; `lock` is asked for the side lock, and `skip` is called under it to make room for the sender.
+/// reports the loss. `lock` takes the side lock, and `skip` makes room for the sender under it.
 pub(crate) fn abandon<'a, P: Default>(
     shared: &'a SharedReassembly,
     fragments: &'a PerProcess<Reassembly<P>>,
@@ -176,7 +176,7 @@ pub(crate) fn abandon<'a, P: Default>(
         if !reassembly.is_open() || !is_holder {
             return;
         }
-        // Before the lock, so that who cannot have it keeps nobody out.
+        // Before the lock, so that a process that cannot take it keeps nobody out.
         // SYNC: let-go
         shared.end.store(NO_END, Ordering::Release);
     }

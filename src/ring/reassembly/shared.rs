@@ -15,7 +15,7 @@ impl SharedReassembly {
         state_word::set_state(&self.state, state, Ordering::Relaxed);
     }
 
-    /// The holder's message is over, whatever the holder has of it; it finds out when it comes back.
+    /// Ends the message, whatever the holder has of it. The holder finds out at its next call.
     pub(crate) fn end_for_holder(&self) {
         self.set_state(message::WHOLE);
         self.holder.clear();
@@ -26,7 +26,7 @@ impl SharedReassembly {
         matches!(self.state(), message::ORPHANED | message::RESIDUE)
     }
 
-    /// The rest of a message has been passed over, or will never come.
+    /// Notes that the rest of a message has been passed over, or will never come.
     pub(crate) fn end_residue(&self) {
         match self.state() {
             message::ORPHANED => self.set_state(message::LOST),
@@ -35,7 +35,7 @@ impl SharedReassembly {
         }
     }
 
-    /// The caller reports the message that was lost.
+    /// Notes that the caller reports the loss.
     pub(crate) fn report_lost(&self) {
         match self.state() {
             message::ORPHANED => self.set_state(message::RESIDUE),
@@ -44,7 +44,7 @@ impl SharedReassembly {
         }
     }
 
-    /// The holder is going to wait for the sender and keeps the lock, or goes on after that.
+    /// Notes that the holder keeps the lock while it waits for the sender, or that it goes on after that.
     pub(crate) fn set_waiting(&self, waits: bool) {
         self.set_state(if waits {
             message::WAITING

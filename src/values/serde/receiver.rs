@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use serde::de::DeserializeOwned;
 
-use super::decode::decode;
+use super::codec::decode;
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::Backend;
 use crate::error::Fault;

@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use serde::Serialize;
 
-use super::encode::Encoder;
+use super::codec::Encoder;
 use super::error::{SendError, SendTimeoutError, TrySendError};
 use crate::Backend;
 

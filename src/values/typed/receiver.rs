@@ -1,13 +1,13 @@
 //! The receiving end of a pipe of values.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 use std::{fmt, io};
 
 use zerocopy::TryFromBytes;
 
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
-use super::place::Place;
 use crate::Backend;
 use crate::error::Fault;
 use crate::sys::clock::{Deadline, Timeout};
@@ -128,3 +128,24 @@ fn value<T: TryFromBytes, E>(bytes: &[u8]) -> Result<T, RecvError<E>> {
 }
 
 crate::values::receiver_of_values! { recv: [TryFromBytes], in "typed" }
+
+/// Memory of the size of a `T`, for its bytes before it is known whether they are one.
+struct Place<T>(MaybeUninit<T>);
+
+impl<T> Place<T> {
+    #[inline]
+    const fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+
+    /// All of its bytes, zero.
+    #[inline]
+    fn zeroed(&mut self) -> &mut [u8] {
+        let start = self.0.as_mut_ptr().cast::<u8>();
+        // SAFETY: the memory is `size_of::<T>()` bytes long and ours, and `MaybeUninit` takes any bytes.
+        unsafe { start.write_bytes(0, size_of::<T>()) };
+        // SAFETY: all of those bytes have just been written, padding included, and stay where they are;
+        // `self` is lent for as long as the slice, so nobody else touches them.
+        unsafe { std::slice::from_raw_parts_mut(start, size_of::<T>()) }
+    }
+}

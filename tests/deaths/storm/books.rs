@@ -44,7 +44,7 @@ pub(super) struct Sums {
     pub(super) received: u64,
     /// Messages whose send returned and that nobody noted.
     pub(super) lost: u64,
-    /// How many of these are so long that they may have been taken in parts.
+    /// How many of these are so long that they may have been taken in fragments.
     pub(super) lost_long: u64,
     /// Killed receivers that may have had a message in their hands.
     pub(super) hands: u64,
@@ -52,7 +52,7 @@ pub(super) struct Sums {
     pub(super) unreturned: u64,
     /// Reports of a message that was lost with its sender, or with a receiver that had a part of it.
     pub(super) aborted: u64,
-    /// Senders killed inside a message so long that it may have gone in parts.
+    /// Senders killed inside a message so long that it may have gone in fragments.
     pub(super) cut: u64,
 }
 

@@ -15,7 +15,7 @@ pub(super) const STAMPED: usize = 8;
 /// Bytes of the pipe in each direction.
 pub(super) const CAPACITY: usize = 16 * 1024;
 
-/// No message up to this length goes in parts on either backend, so none of them can be cut.
+/// No message up to this length goes in fragments on either backend, so none of them can be cut.
 pub(super) const NEVER_CUT: usize = 2000;
 
 /// The length of message `number` of `life`: most are small, some shorter than a stamp, one in 16 is

@@ -48,7 +48,7 @@ fn step(input: &mut Input<'_>, rx: &mut Receiver, tx: &mut Sender, fds: &[OwnedF
     match input.byte() % 16 {
         0 => drop(tx.try_send(input.take(32))),
         1 => drop(tx.try_send(&vec![1; input.word() % 5000])),
-        // Longer than the pipe: goes in parts, and is taken back.
+        // Longer than the pipe: goes in fragments, and is taken back.
         2 => drop(tx.send_timeout(&vec![2; input.word() % 20_000], soon)),
         3 => drop(rx.try_recv().map(|message| message.len())),
         4 => drop(rx.recv_timeout(soon).map(|message| message.len())),

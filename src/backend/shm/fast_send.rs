@@ -1,34 +1,45 @@
-//! The fast path: a message of one record, room or a record at hand, and a side that nobody has reserved.
+//! The fast path of a send, from top to bottom.
 //!
-//! What a busy pipe does all the time, in as few instructions as its promises allow. Whatever else may be
-//! the matter, each of these gives up without having changed anything, and the call takes the slow path.
+//! It sends a message of one record, where there is room and nobody has reserved the side. That is what a busy pipe does
+//! all the time, in as few instructions as its promises allow. In any other case it gives up without having changed
+//! anything, and the call takes the slow path (`super::tx`).
 //!
-//! A send takes the senders' lock. A receive takes none: it copies the record out and moves `read` past it by one
-//! compare-and-swap, which fails if anybody else was faster (`ring::reader`). What keeps it away from a message
-//! in fragments or in place is looked at *after* `read`, whose last mover has noted it before.
+//! # The steps, and what orders them
 //!
-//! The side lock is released before the other side is rung for. A call that dies between has not returned,
-//! so what it changed counts as not made until the next one rings (`wait::event`); whoever has to wait, for
-//! room or for a record, rings first.
+//! 1. *What this end has noted*: that the message is short enough, and that no close was announced. Nothing is shared.
+//! 2. *Take the senders' lock* by one compare-and-swap (`ring::lock`). Acquire: what the last owner wrote is seen, `tail`
+//!    and the state among it (`SYNC: side-lock`). The thread has announced the lock to the kernel before. If it dies from
+//!    here on, the next owner learns of it and looks at what was left (`Writer::recover`).
+//! 3. *Room* ([`tail_with_room`]): by `tail` and `head_seen`, which are written under the lock, so relaxed. `head_seen`
+//!    came from `head` by an Acquire load (`SYNC: publish-head`), so whatever receivers copied out of that room is done.
+//! 4. *The state* is `WHOLE`: nobody is inside a message in fragments or has reserved the side. Also written under the
+//!    lock.
+//! 5. *Copy the payload* behind the tail, relaxed: no receiver looks there.
+//! 6. *Publish* ([`publish`], `Writer::publish_header`). First the header behind the record becomes 0, since a receiver
+//!    looks there when it has taken this record. Then the record's header is stored by Release (`SYNC: publish-record`),
+//!    and whoever loads it by Acquire (`super::fast_recv`, step 3) sees the payload and the 0. Before that store nobody
+//!    sees anything of the record, after it everybody sees all of it. So a sender that is killed leaves nothing or all.
+//! 7. *Move the tail*, Release (`SYNC: count-records`). A sender killed between 6 and 7 leaves a tail that lags by one
+//!    record, and the next owner walks on to the first 0.
+//! 8. *Release the lock*, Release (`SYNC: side-lock`).
+//! 9. *Fence, and look for sleepers.* The header was stored before `armed` is loaded. A receiver that falls asleep stores
+//!    `armed`, fences, and looks at the header. The fences order each pair, so one of the two sees the other (`wait::event`).
+//!    On x86_64 the release of the lock is a full barrier by itself.
+//! 10. *Wake them* ([`Tx::complete`]), after the lock was released. A call that dies before that has not returned, so its
+//!     message counts as not sent until the next sender rings. Whoever has to wait rings first.
 
 use std::hint::assert_unchecked;
 use std::io;
-use std::mem::MaybeUninit;
 
-use super::rx::Rx;
 use super::tx::{self, Tx};
-use super::view::View;
 use crate::backend::Fate;
 use crate::ring::lock::Guard;
 use crate::ring::payload::Payload;
-use crate::ring::reader::{self, Reader};
-use crate::ring::record::{Rules, span_of};
-use crate::segment::layout::{Control, message};
+use crate::ring::record::{FIRST, HEADER, Header, LAST, span_of};
+use crate::ring::writer::Writer;
+use crate::segment::layout::message;
 use crate::sync::{Ordering, cold_path, fence_after_swap};
 use crate::sys::thread::{Known, Thread};
-
-/// Longer messages are copied out under the lock, so that of several receivers only one copies each.
-pub(super) const CONTENDED_MAX: usize = 1024;
 
 /// Messages that are shorter go by a fast path of their own, which calls nothing and so keeps all in registers. Under the
 /// model checker, for which each section of the lock counts, the empty ones.
@@ -74,30 +85,37 @@ impl Tx {
     fn send_whole<const IS_SHORT: bool>(&mut self, bytes: impl Payload, known: &Known) -> Sent {
         let end = &*self.end;
         let control = end.control();
-        // A call that goes the slow path then counts twice, which nobody minds.
+        // A call that takes the slow path after this counts twice, which does no harm.
         known.note_sent();
+        // Step 1.
         let is_noted = IS_SHORT || bytes.len() <= self.noted.len;
         if !is_noted || !self.life_line.is_as_it_was(&control.room) {
             return apart(Sent::Not);
         }
+        // Step 2.
         let Some(guard) = control.tx.lock.lock_uncontended_as(known) else {
             return apart(Sent::Not);
         };
+        // Step 3.
         let writer = end.writer_of(control);
-        let Some(tail) = writer.tail_with_room(span_of(bytes.len())) else {
+        let Some(tail) = tail_with_room(writer, span_of(bytes.len())) else {
             return apart(Sent::given_up(guard));
         };
+        // Step 4.
         if control.tx.state.load(Ordering::Relaxed) != message::WHOLE || end.closing.is_closed() {
             return apart(Sent::given_up(guard));
         }
+        // Steps 5 to 7.
         // SAFETY: nothing is noted that is over `fragment_max`, and nothing short that is not noted.
-        let is_ample = unsafe { writer.publish_whole(tail, bytes) };
+        let is_ample = unsafe { publish(writer, tail, bytes) };
         if !IS_SHORT && !is_ample {
             writer.claim_after(span_of(bytes.len()));
         }
+        // Step 8.
         if !guard.release_uncontended() {
             return apart(Sent::Contended);
         }
+        // Step 9.
         fence_after_swap();
         if control.data.is_armed() {
             return apart(Sent::ToBeRungFor);
@@ -161,7 +179,7 @@ impl Tx {
             // Where no receiver turns out to be left, the slow path says so.
             sent => self
                 .after_send(sent)
-                .map(|told| told.then_some(()))
+                .map(|rung| rung.then_some(()))
                 .transpose(),
         }
     }
@@ -231,6 +249,37 @@ impl Tx {
     }
 }
 
+/// The tail, if the room that senders have seen so far is enough. `None` also for cursors that need a closer look.
+#[inline(always)]
+fn tail_with_room(writer: Writer<'_>, span: u64) -> Option<u64> {
+    let tx = &writer.control.tx;
+    let tail = tx.tail.load(Ordering::Relaxed);
+    let used = tail.wrapping_sub(tx.head_seen.load(Ordering::Relaxed));
+    // A record's span is at most an eighth of the ring, so this does not go below 0.
+    let is_enough = tail % 8 == 0 && used <= writer.rules.span_max() - (span - HEADER);
+    is_enough.then_some(tail)
+}
+
+/// Publishes a whole message as one record at `tail`, for which there is room. False when it is time to
+/// [claim](Writer::claim_ahead) more lines.
+///
+/// # Safety
+///
+/// `payload` is no longer than [`Rules::fragment_max`](crate::ring::record::Rules::fragment_max).
+#[inline(always)]
+unsafe fn publish(writer: Writer<'_>, tail: u64, payload: impl Payload) -> bool {
+    let header = Header {
+        len: payload.len(),
+        flags: FIRST | LAST,
+    };
+    let record = writer.storage.record(tail);
+    // SAFETY: a fragment and its header are an eighth of the ring at most.
+    unsafe { payload.copy_to_record(writer.storage, tail, record) };
+    let is_ample = writer.publish_header(tail, record, header);
+    writer.count(tail.wrapping_add(header.span()), 1, header.len);
+    is_ample
+}
+
 /// Marks a way out that is not the usual one, so that this one comes first.
 #[inline(always)]
 fn apart(sent: Sent) -> Sent {
@@ -250,163 +299,12 @@ impl Sent {
     }
 }
 
-impl Rx {
-    /// Receives a short message into `to` if there is one, it fits, and it is for this end. Returns the length, of which
-    /// all is initialised then. Calls nothing.
-    #[inline(always)]
-    pub(crate) fn recv_on_fast_path(&mut self, to: &mut [MaybeUninit<u8>]) -> Option<usize> {
-        let end = &*self.end;
-        let control = end.control();
-        if self.fate != Fate::Open || end.closing.is_closed() {
-            return None;
-        }
-        let (next, record) = Reader::peek_short(control, &end.storage, end.short_max())?;
-        if control.rx.reassembly.state.load(Ordering::Relaxed) != message::WHOLE {
-            return None;
-        }
-        let len = next.header.len;
-        // What is due after so many bytes (`take::verify_now_and_then`) is for the slow path.
-        if len > to.len() || next.at.wrapping_sub(self.verified) > end.rules.capacity() {
-            return None;
-        }
-        // SAFETY: `to` is long enough; nothing over `short_max`, an eighth of the ring at most, is peeked.
-        unsafe { record.copy_out(to.as_mut_ptr().cast(), len) };
-        if !reader::take(control, next) {
-            return None;
-        }
-        self.stream.found();
-        if is_to_be_settled(control, end.rules, next.end()) {
-            return self.settled(len);
-        }
-        Some(len)
-    }
-
-    /// As [`recv_on_fast_path`](Self::recv_on_fast_path), for a message of any length; looks for it for a moment if the call
-    /// `may_wait` and looking can pay.
-    #[inline(never)]
-    pub(crate) fn recv_soon(
-        &mut self,
-        to: &mut [MaybeUninit<u8>],
-        may_wait: bool,
-    ) -> Option<usize> {
-        if !self.reader().has_record()
-            && (!may_wait || !self.backoff.may_look() || !self.look_for_a_moment())
-        {
-            return None;
-        }
-        match self.recv_on_fast_path(to) {
-            None => self.recv_longer(to),
-            received => received,
-        }
-    }
-
-    /// The length of the next message, if it is there, is one record and nobody is inside another. It stays, and is
-    /// nobody's.
-    pub(crate) fn peek_length(&self) -> Option<usize> {
-        let reader = self.reader();
-        let next = reader.peek_whole()?;
-        let state = reader.control.rx.reassembly.state.load(Ordering::Relaxed);
-        let is_usable = self.fate == Fate::Open && !self.end.closing.is_closed();
-        let is_plain = is_usable && state == message::WHOLE;
-        is_plain.then_some(next.header.len)
-    }
-
-    /// Looks for a record before all that a wait takes.
-    #[inline(never)]
-    pub(super) fn look_for_a_moment(&mut self) -> bool {
-        let reader = Reader {
-            control: self.end.control(),
-            storage: &self.end.storage,
-            rules: self.end.rules,
-            message_max: self.end.message_max(),
-        };
-        let is_there = self
-            .stream
-            .look(&reader.control.data, || reader.has_record());
-        if is_there {
-            self.backoff.was_short();
-        }
-        is_there
-    }
-
-    #[inline(always)]
-    pub(super) fn reader(&self) -> Reader<'_> {
-        Reader {
-            control: self.end.control(),
-            storage: &self.end.storage,
-            rules: self.end.rules,
-            message_max: self.end.message_max(),
-        }
-    }
-
-    /// Receives a message that several receivers must not copy at a time, under the lock.
-    #[inline(never)]
-    fn recv_longer(&mut self, to: &mut [MaybeUninit<u8>]) -> Option<usize> {
-        let reader = self.reader();
-        let control = reader.control;
-        if self.fate != Fate::Open || self.end.closing.is_closed() {
-            return None;
-        }
-        let next = reader.peek_whole()?;
-        if control.rx.reassembly.state.load(Ordering::Relaxed) != message::WHOLE {
-            return None;
-        }
-        let len = next.header.len;
-        let is_due = next.at.wrapping_sub(self.verified) > reader.rules.capacity();
-        if len <= CONTENDED_MAX || len > to.len() || is_due {
-            return None;
-        }
-        let guard = control.rx.lock.lock_uncontended()?;
-        // SAFETY: just peeked, and `to` is long enough.
-        unsafe { reader.copy_out(next, false, to.as_mut_ptr().cast()) };
-        if !reader.take(next) {
-            return None;
-        }
-        drop(guard);
-        self.stream.found();
-        self.stream.took(len);
-        self.settle_fast(next.end());
-        Some(len)
-    }
-
-    /// After records up to `read` were taken: gives their room back when it is time to, and rings for those
-    /// who wait.
-    #[inline(always)]
-    pub(super) fn settle_fast(&self, read: u64) {
-        if is_to_be_settled(self.end.control(), self.end.rules, read) {
-            self.give_room_back();
-        }
-    }
-
-    /// As [`settle_fast`](Self::settle_fast), where there is something to do; for a message of `len` bytes.
-    #[cold]
-    fn settled(&self, len: usize) -> Option<usize> {
-        self.give_room_back();
-        Some(len)
-    }
-
-    #[cold]
-    fn give_room_back(&self) {
-        // As in `View::settle`.
-        let _ = View::new(&self.end).give_room_back(false);
-    }
-}
-
-/// After records up to `read` were taken: whether it is time to give their room back, or somebody waits for it.
-#[inline(always)]
-fn is_to_be_settled(control: &Control, rules: Rules, read: u64) -> bool {
-    let unpublished = read.wrapping_sub(control.head.load(Ordering::Relaxed));
-    // Between giving room by `take` and looking whether anybody waits for it.
-    fence_after_swap();
-    unpublished >= View::lazy_room(rules) || control.room.is_armed()
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::super::pair;
     use super::*;
     use crate::backend::{Rx as _, Tx as _};
-    use crate::ring::destination::Destination;
+    use crate::ring::payload::Destination;
     use crate::segment::geometry::Wanted;
     use crate::sys::clock::Timeout;
     use crate::wait::backoff::Spin;

@@ -1,9 +1,11 @@
-//! From a value to the bytes of a message.
+//! From a value to the bytes of a message and back.
 
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::error::EncodeError;
+use super::error::{Cause, DecodeError, EncodeError};
+use super::guard::{Budget, Guard};
 
 /// A buffer larger than this is given back after its message was sent.
 const KEPT_BUFFER: usize = 1 << 20;
@@ -43,5 +45,25 @@ impl Flavor for Appended<'_> {
 
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
+    }
+}
+
+/// The value that all of `message` encodes.
+pub(super) fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, DecodeError> {
+    let failed = |cause| DecodeError {
+        len: message.len(),
+        cause,
+    };
+    let budget = Budget::of(message.len());
+    let mut inner = postcard::Deserializer::from_bytes(message);
+    let outcome = T::deserialize(Guard::new(&mut inner, &budget));
+    if let Some(refusal) = budget.refusal() {
+        return Err(failed(Cause::Refused(refusal)));
+    }
+    let value = outcome.map_err(|error| failed(Cause::Encoding(error)))?;
+    match inner.finalize() {
+        Ok([]) => Ok(value),
+        Ok(rest) => Err(failed(Cause::Rest(rest.len()))),
+        Err(error) => Err(failed(Cause::Encoding(error))),
     }
 }

@@ -1,9 +1,8 @@
 //! The fast path of a receive and of a send by itself, for callers that hold a lock of their own meanwhile.
 
-use super::Connection;
 use crate::ends::receiver::Flavor;
 use crate::ends::sender;
-use crate::{Message, Receiver, SendError, Sender};
+use crate::{Connection, Message, Receiver, SendError, Sender};
 
 /// # The fast path alone, for bindings
 impl Receiver {
@@ -124,7 +123,7 @@ impl Sender {
     /// ```
     pub fn send_fast(&mut self, message: &[u8]) -> Result<bool, SendError> {
         match self.send_soon(message) {
-            Some(told) => told.map(|()| true).map_err(SendError::Io),
+            Some(rung) => rung.map(|()| true).map_err(SendError::Io),
             None => Ok(false),
         }
     }
