@@ -4,10 +4,10 @@ use std::io::{Error, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use shmpipe::{Backend, Receiver, RecvError, SendError, Sender, TryRecvError, wait};
+use shmpipe::{Backend, RecvError, SendError, TryRecvError, wait};
 
 use crate::ends::{FILLER, LARGE, assert_at_end, drain, fill, open, open_duplex};
-use crate::support::{Line, check, fork, long, on_both_backends, pattern, thread, until_asleep};
+use crate::support::{Line, check, fork, long, on_both_backends, pattern, thread};
 
 on_both_backends! {
     ends_of_values_close_as_the_ends_below_them,

@@ -1,10 +1,10 @@
 //! Closing a side in a forked child, which has copies of handles that belong to the parent's threads.
 
-use shmpipe::{Backend, SendError, wait};
+use shmpipe::{Backend, SendError};
 
 use crate::closing::assert_closed;
 use crate::ends::{FILLER, assert_at_end, drain, fill, open};
-use crate::support::{Line, fork, long, on_both_backends, pattern, thread, until_asleep};
+use crate::support::{Line, fork, long, on_both_backends, pattern, thread};
 
 on_both_backends! {
     a_child_lets_go_of_the_receiving_side_though_it_has_copies_of_a_threads_handle,

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use shmpipe::{Backend, PipeOptions, RecvError, SendError};
 
 use crate::ends::{FILLER, LARGE, assert_at_end, open};
-use crate::support::{Held, long, on_both_backends, open_fds, thread, without_spare_descriptors};
+use crate::support::{Held, long, on_both_backends, open_fds, without_spare_descriptors};
 
 on_both_backends! {
     the_descriptors_of_the_side_are_gone_and_their_numbers_are_taken,
