@@ -1,4 +1,5 @@
-//! Keeps what the documents quote of the examples equal to the examples.
+//! Keeps what the documents quote of the examples equal to the examples, the README's picture to its record, and the
+//! names of files and headings to what is there.
 //!
 //! A quotation is a fenced block with the file's name in a comment directly before it: `<!-- examples/select.rs -->`.
 //! Its lines stand in that file one after the other, at any depth. Whether they compile is the examples' business.
@@ -6,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 const DOCUMENTS: [&str; 2] = ["README.md", "docs/cookbook.md"];
 
@@ -119,4 +121,125 @@ fn a_changed_line_is_found() {
     assert!(!quoted(&["if a {", "    c();", "}"]));
     assert!(!quoted(&["if a {", "b();", "}"]));
     assert!(!quoted(&["if a {", "}"]), "a line is left out");
+}
+
+#[test]
+fn the_picture_is_what_its_command_draws_from_the_record_that_it_names() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let command = root.join("benches/compare/picture.py");
+    if !command.exists() {
+        println!("skipped: the benchmarks are not here");
+        return;
+    }
+    let picture = read("docs/figures.svg");
+    let record = picture
+        .split(|c: char| c.is_whitespace() || c == '<')
+        .find(|word| word.ends_with(".json.gz"))
+        .expect("the picture names its record");
+    let record = root.join("benches/compare/records").join(record);
+    let drawn = match Command::new("python3").arg(&command).arg(record).output() {
+        Ok(drawn) => drawn,
+        Err(error) => return println!("skipped: python3: {error}"),
+    };
+    let said = String::from_utf8_lossy(&drawn.stderr);
+    assert!(drawn.status.success(), "{said}");
+    assert!(
+        String::from_utf8_lossy(&drawn.stdout) == picture,
+        "docs/figures.svg is not what {} draws",
+        command.display()
+    );
+}
+
+/// README and every document.
+fn documents() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut found: Vec<String> = fs::read_dir(folder)
+        .expect("the documents")
+        .map(|entry| entry.expect("an entry").file_name())
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| name.ends_with(".md"))
+        .map(|name| format!("docs/{name}"))
+        .collect();
+    found.push("README.md".to_owned());
+    found
+}
+
+/// The anchor that GitHub gives a heading.
+fn anchor(heading: &str) -> String {
+    let kept = |char: &char| char.is_alphanumeric() || "_- ".contains(*char);
+    let text: String = heading.trim().chars().filter(kept).collect();
+    text.to_lowercase().replace(' ', "-")
+}
+
+fn has_heading(document: &Path, wanted: &str) -> bool {
+    let text = fs::read_to_string(document).expect("a document");
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .any(|line| anchor(line.trim_start_matches('#')) == wanted)
+}
+
+/// What stands between `open` and the next `close`, wherever `open` is.
+fn between<'a>(text: &'a str, open: &str, close: char) -> Vec<&'a str> {
+    text.split(open)
+        .skip(1)
+        .filter_map(|rest| rest.split(close).next())
+        .collect()
+}
+
+#[test]
+fn every_link_of_the_documents_leads_to_something() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    for document in documents() {
+        let path = root.join(&document);
+        let folder = path.parent().expect("a folder");
+        let text = read(&document);
+        for link in between(&text, "](", ')') {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => folder.join(file),
+            };
+            // The packages that lie beside this one are not in every copy of it.
+            let is_elsewhere = ["http", "python/", "capi/", "../"]
+                .iter()
+                .any(|start| link.starts_with(start));
+            if is_elsewhere {
+                continue;
+            }
+            if !target.exists() || (!heading.is_empty() && !has_heading(&target, heading)) {
+                missing.push(format!("{document}: {link}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn every_source_file_that_the_documents_name_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    for document in documents() {
+        for name in between(&read(&document), "`", '`') {
+            let is_source = name.ends_with(".rs") && !name.contains([' ', '*', '{']);
+            let folders = ["", "src", "tests", "tests/conformance", "cli/tests"];
+            let is_there = || {
+                folders
+                    .iter()
+                    .any(|folder| root.join(folder).join(name).exists())
+            };
+            let is_beside = |folder: &str| name.starts_with(folder) && !root.join(folder).exists();
+            if is_source
+                && !is_there()
+                && !["cli/", "capi/", "python/", "benches/"]
+                    .into_iter()
+                    .any(is_beside)
+            {
+                missing.push(format!("{document}: {name}"));
+            }
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
 }

@@ -22,7 +22,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 
-    /// Show the kernel pipes of the same processes too; opens each for reading for a moment
+    /// Show the kernel pipes of the same processes too, which opens each for reading for a moment
     #[arg(long)]
     kernel: bool,
 }

@@ -22,9 +22,9 @@ use outcome::{EXIT_CODES, Failure, conclude, print, written};
 
 /// Shows what the shared-memory pipes of this machine are doing, and measures them.
 ///
-/// Looking never disturbs: it holds no side of a pipe alive, delays no end-of-file and takes no lock. Only `ls --kernel`
-/// opens kernel pipes for a moment. You see the pipes of processes that you may look into, as with lsof(8): your own, or
-/// all of them as root.
+/// Looking never disturbs: it keeps no side of a pipe alive, delays no end-of-file and takes no lock. Only `ls --kernel`
+/// opens kernel pipes for a moment. You see the pipes of the processes that you may look into, as with lsof(8): your own
+/// processes, or all of them as root.
 #[derive(Debug, Parser)]
 #[command(name = "shmpipe", version, after_help = EXIT_CODES)]
 struct Arguments {
@@ -36,32 +36,33 @@ struct Arguments {
 enum Command {
     /// Lists every pipe that you may see
     ///
-    /// For each direction: label, who sends and who receives (name/pid, and how many more), backend, capacity, fill
-    /// in bytes and per cent, messages and bytes received so far, age, and state: idle, flowing, sender blocked,
-    /// receiver waiting, end-of-file, broken pipe, or unreadable with the reason.
+    /// Each direction has one line: label, who sends and who receives (name/pid, and how many more), backend, capacity,
+    /// fill in bytes and per cent, messages and bytes received so far, age, and state. The state is idle, flowing, sender
+    /// blocked, receiver waiting, end-of-file, broken pipe, or unreadable with the reason.
     #[command(after_help = EXIT_CODES)]
     Ls(ls::Options),
 
     /// Shows the pipes live, and which side of each is the bottleneck
     ///
-    /// Messages and bytes a second, the fill as it was, the share of the time that senders were blocked and that
-    /// receivers waited, and the verdict in words. Written to anything but a terminal it is one plain snapshot.
+    /// Each row has messages and bytes a second, how full the pipe was, the share of the time for which senders were
+    /// blocked and receivers waited, and the bottleneck. The last line has the verdict in words. If the output is not a
+    /// terminal, the command prints one plain snapshot.
     ///
-    /// Keys: q quit, s next order, r reverse it, / filter (Enter keeps, Esc clears), arrows or j and k choose a row,
-    /// p or space hold, ? help.
+    /// Keys: q quits, s takes the next order, r reverses it, / filters (Enter keeps the filter, Esc clears it), arrows
+    /// or j and k choose a row, p or space holds the picture, ? shows help.
     #[command(after_help = EXIT_CODES)]
     Top(top::Options),
 
     /// Shows all counters of a pipe, with rates and the bottleneck
     ///
-    /// Messages, bytes, largest message, fullest moment seen, spins, sleeps, wake-ups rung and spared, time blocked,
-    /// aborted messages and last activity of each side, as docs/tools.md explains them.
+    /// For each side it prints messages, bytes, largest message, fullest moment seen, spins, sleeps, wake-ups rung and
+    /// spared, time blocked, aborted messages and last activity. docs/tools.md explains them.
     #[command(after_help = EXIT_CODES)]
     Stat(stat::Options),
 
-    /// Judges what of this machine matters to pipes, and tests both backends
+    /// Checks what matters to pipes on this machine, and tests both backends
     ///
-    /// Each line is ok, a note, or a problem with its remedy. The self-test takes one second.
+    /// Each line is ok, a note, or a problem. Notes and problems come with the remedy. The self-test takes one second.
     #[command(after_help = EXIT_CODES)]
     Doctor(doctor::Options),
 
@@ -69,17 +70,17 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Bench(bench::Options),
 
-    /// Prints the completions of a shell, to be sourced or put where the shell looks for them
+    /// Prints completions for a shell, to be sourced or put where the shell looks for them
     Completions {
-        /// The shell
+        /// Shell to print completions for
         shell: Shell,
     },
 
     /// Prints the manual page, for man(1): shmpipe man | man -l -
     ///
-    /// shmpipe man ls | man -l - is shmpipe-ls(1), and so on.
+    /// shmpipe man ls | man -l - shows shmpipe-ls(1), and so on.
     Man {
-        /// Of this command alone
+        /// Print the page of this command
         #[arg(value_name = "COMMAND", value_parser = PAGES)]
         of: Option<String>,
     },

@@ -17,7 +17,7 @@ use crate::outcome::{Failure, tell};
 /// Options of `shmpipe stat`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The process whose pipes, or the label or #INODE of the pipes, to show
+    /// Process whose pipes to show, or label or #INODE of the pipes
     #[arg(value_name = "PID|LABEL")]
     which: String,
 
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 
-    /// Print again every so many seconds, until the pipe is gone; standard error then says so
+    /// Print again every so many seconds until the pipe is gone, which standard error then reports
     #[arg(long, value_name = "SECONDS", value_parser = crate::parse_interval)]
     watch: Option<Duration>,
 

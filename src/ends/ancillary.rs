@@ -25,8 +25,9 @@ pub use ends::SendEndError;
 #[cfg(feature = "tokio")]
 pub(crate) use ends::put_together;
 
+/// # Descriptors in messages
 impl Sender {
-    /// Sends `message` and copies of `fds` with it, whole or not at all, blocking while the pipe is full.
+    /// Sends `message` and copies of `fds` with it, whole or not at all, and blocks while the pipe is full.
     ///
     /// The receiver gets descriptors of its own for the same open files, as by dup(2), close-on-exec and in the
     /// same order. Until then the files stay open although no process has the copies, so the caller may close its own
@@ -39,7 +40,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and
+    /// The errors of [`send`](Self::send), and
     ///
     /// - [`TooLarge`](SendError::TooLarge): longer than one piece;
     /// - [`Io`](SendError::Io): `Unsupported` for a pipe without
@@ -75,12 +76,13 @@ impl Sender {
         Ok(self.send_with_descriptors(message, fds, Timeout::FOREVER)?)
     }
 
-    /// As [`send_with_fds`](Self::send_with_fds), but never blocks.
+    /// Sends `message` with copies of descriptors if there is room now, and never blocks. Otherwise it is like
+    /// [`send_with_fds`](Self::send_with_fds).
     ///
     /// # Errors
     ///
-    /// As there, and [`Full`](TrySendError::Full): no room for the message or for what it carries, or another holder
-    /// is in the middle of a send.
+    /// The errors of [`send_with_fds`](Self::send_with_fds), and [`Full`](TrySendError::Full): no room for the
+    /// message or for what it carries, or another holder is in the middle of a send.
     ///
     /// # Examples
     ///
@@ -104,11 +106,13 @@ impl Sender {
         Ok(self.send_with_descriptors(message, fds, Timeout::Never)?)
     }
 
-    /// As [`send_with_fds`](Self::send_with_fds), blocking no longer than `timeout`.
+    /// Sends `message` with copies of descriptors, and blocks no longer than `timeout`. Otherwise it is like
+    /// [`send_with_fds`](Self::send_with_fds).
     ///
     /// # Errors
     ///
-    /// As there, and [`Timeout`](SendTimeoutError::Timeout), not before its time; nothing was sent then.
+    /// The errors of [`send_with_fds`](Self::send_with_fds), and [`Timeout`](SendTimeoutError::Timeout), not before
+    /// its time; nothing was sent then.
     ///
     /// # Examples
     ///
@@ -168,17 +172,17 @@ impl Sender {
     }
 }
 
+/// # Descriptors in messages
 impl Receiver {
-    /// Receives the next message and the descriptors that it carries, none for most, blocking while the pipe is
-    /// empty.
+    /// Receives the next message and the descriptors that it carries, if any. Blocks while the pipe is empty.
     ///
     /// The other receiving calls leave a message with descriptors where it is and report
     /// [`CarriesDescriptors`](RecvError::CarriesDescriptors).
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Io`](RecvError::Io) with `EMFILE` where this process cannot open so many
-    /// descriptors: the message and all that it carries stay.
+    /// The errors of [`recv`](Self::recv), and [`Io`](RecvError::Io) with `EMFILE` where this process cannot open so
+    /// many descriptors: the message and all that it carries stay.
     ///
     /// # Examples
     ///
@@ -187,11 +191,13 @@ impl Receiver {
         Ok(self.recv_with_descriptors(Timeout::FOREVER)?)
     }
 
-    /// As [`recv_with_fds`](Self::recv_with_fds), but never blocks.
+    /// Receives the next message and its descriptors if one is there, and never blocks. Otherwise it is like
+    /// [`recv_with_fds`](Self::recv_with_fds).
     ///
     /// # Errors
     ///
-    /// As there, and [`Empty`](TryRecvError::Empty) as [`try_recv`](Self::try_recv).
+    /// The errors of [`recv_with_fds`](Self::recv_with_fds), and [`Empty`](TryRecvError::Empty) where
+    /// [`try_recv`](Self::try_recv) returns it.
     ///
     /// # Examples
     ///
@@ -207,11 +213,13 @@ impl Receiver {
         Ok(self.recv_with_descriptors(Timeout::Never)?)
     }
 
-    /// As [`recv_with_fds`](Self::recv_with_fds), blocking no longer than `timeout`.
+    /// Receives the next message and its descriptors, and blocks no longer than `timeout`. Otherwise it is like
+    /// [`recv_with_fds`](Self::recv_with_fds).
     ///
     /// # Errors
     ///
-    /// As there, and [`Timeout`](RecvTimeoutError::Timeout), not before its time; nothing is lost by it.
+    /// The errors of [`recv_with_fds`](Self::recv_with_fds), and [`Timeout`](RecvTimeoutError::Timeout), not before
+    /// its time; nothing is lost by it.
     ///
     /// # Examples
     ///

@@ -8,44 +8,45 @@ use crate::ends::receiver::Flavor as RxFlavor;
 use crate::ends::sender::Flavor as TxFlavor;
 use crate::{Connection, Receiver, Sender};
 
+/// # Closing beside other handles
 impl Sender {
-    /// Closes the sending side in this process, for all its handles: from now on this process is no holder of it.
+    /// Closes the sending side in this process, for all its handles. From now on this process is no holder of it.
     ///
-    /// A drop closes one handle, and the side with the last of them. That is not enough where a handle can be dropped by
-    /// nobody: in a child that was forked while another thread had one, the copy of that handle belongs to a thread that
-    /// the child has not got, and keeps the side open as long as the child lives. Receivers elsewhere then wait in vain
-    /// for their end-of-file. So such a child calls `close` on any handle to that side which it can reach.
+    /// A drop closes one handle, and the last drop closes the side. That is not enough for a handle that nobody can drop.
+    /// In a child that was forked while another thread had a handle, the copy belongs to a thread that the child does not
+    /// have. It keeps the side open as long as the child lives, and receivers elsewhere wait in vain for their
+    /// end-of-file. So such a child calls `close` on any handle to that side that it can reach.
     ///
-    /// Other processes, the one that forked this one too, and the other side in this process are not affected: they find
-    /// what they find when a process exits. What was sent stays to be received. In this process
+    /// Other processes are not affected, not even the one that forked this one, and neither is the other side in this
+    /// process. They find what they find when a process exits. What was sent stays to be received. In this process:
     ///
-    /// - every later call of any handle to this side, also [`try_clone`](Self::try_clone) and handing it over, is refused
-    ///   with `Io` of the kind [`NotConnected`](io::ErrorKind::NotConnected);
-    /// - a call that another thread is inside ends with the same, whatever it waits for, or as if it had come before: a
-    ///   message is sent whole or not at all, and of one that was received in part the other receivers hear
-    ///   [`Aborted`](crate::RecvError::Aborted). The close waits for calls that are in the middle of a change. One that
-    ///   waits for another process's slot, view or message ends after 50 ms at the latest, any other is woken at once;
-    /// - a [`Slot`](crate::Slot) cannot be committed any more, and a [`View`](crate::View) is as it was. Either keeps
-    ///   others of its side waiting until it is dropped, and so does a task's long message until the task runs. A sender
-    ///   that sleeps for the room of such a view hears of it by the next receive of another process;
-    /// - the numbers of the descriptors, and one more, stay taken until the last handle is dropped. They stand for a socket
+    /// - Every later call of any handle to this side is refused with `Io` of the kind
+    ///   [`NotConnected`](io::ErrorKind::NotConnected), also [`try_clone`](Self::try_clone) and handing it over.
+    /// - A call that another thread is inside ends with the same error, whatever it waits for, or as if it had come
+    ///   before. A message is sent whole or not at all. For one that was received in part the other receivers get
+    ///   [`Aborted`](crate::RecvError::Aborted). The close waits for calls that are in the middle of a change. A call that
+    ///   waits for another process's slot, view or message ends after 50 ms at the latest. Any other is woken at once.
+    /// - A [`Slot`](crate::Slot) cannot be committed any more, and a [`View`](crate::View) stays as it was. Either keeps
+    ///   others of its side waiting until it is dropped. So does a task's long message until the task runs. A sender that
+    ///   sleeps for the room of such a view hears of it by the next receive of another process.
+    /// - The numbers of the descriptors, and one more, stay taken until the last handle is dropped. They stand for a socket
     ///   that is hung up, so no other descriptor is ever used in their place, whatever the threads are doing.
-    ///   [`as_fd`](std::os::fd::AsFd) shows the end as ready. A poll(2) of one's own that has begun before is not ended,
-    ///   and keeps the side open until it returns. Copies of descriptors, as by [`into_fds`](Self::into_fds), are not
-    ///   reached.
+    ///   [`as_fd`](std::os::fd::AsFd) shows the end as ready. A poll(2) of your own that has begun before is not ended,
+    ///   and keeps the side open until it returns. Copies of descriptors, as by [`into_fds`](Self::into_fds), stay open.
     ///
-    /// To call it again, or at the same time on several handles, is fine.
+    /// It may be called again, or at the same time on several handles.
     ///
-    /// Once a call of an end with clones has slept, or after [`warm_up`](Self::warm_up), the process has one descriptor
-    /// more, an eventfd(2), for all such ends and as long as they live. Where it could not be had, the calls that sleep look
-    /// each 50 ms instead.
+    /// The process has one descriptor more, an eventfd(2), once a call of an end with clones has slept, or after
+    /// [`warm_up`](Self::warm_up). It serves all such ends and lives as long as they do. Where it could not be had, the
+    /// calls that sleep look every 50 ms instead.
     ///
     /// # Errors
     ///
-    /// `EMFILE` where two descriptors are not to be had; nothing is closed then. `EBADF` where
-    /// `RLIMIT_NOFILE` has been lowered below the numbers of the descriptors: all calls are refused then, and the side
-    /// stays open until a close that succeeds. `Deadlock` in a signal handler, or an [`Interrupt`](crate::Interrupt) hook,
-    /// that has interrupted a call of this crate in the middle of a change.
+    /// - `EMFILE`: two descriptors could not be had. Nothing is closed then.
+    /// - `EBADF`: `RLIMIT_NOFILE` has been lowered below the numbers of the descriptors. All calls are refused then, and
+    ///   the side stays open until a close that succeeds.
+    /// - `Deadlock`: a signal handler, or an [`Interrupt`](crate::Interrupt) hook, called in the middle of a change by
+    ///   another call of this crate.
     ///
     /// # Examples
     ///
@@ -69,15 +70,16 @@ impl Sender {
     }
 }
 
+/// # Closing beside other handles
 impl Receiver {
-    /// Closes the receiving side in this process, for all its handles, as [`Sender::close`].
+    /// Closes the receiving side in this process, for all its handles, as [`Sender::close`] does a sending one.
     ///
     /// What a handle has taken out of the pipe by [`BufRead`](io::BufRead) and not handed out is still handed out by that
     /// handle.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::close`].
     ///
     /// # Examples
     ///
@@ -98,12 +100,13 @@ impl Receiver {
     }
 }
 
+/// # Closing beside other handles
 impl Connection {
-    /// Closes this end, both directions of it, in this process and for all its handles, as [`Sender::close`].
+    /// Closes this end, both directions of it, in this process and for all its handles, as [`Sender::close`] does.
     ///
     /// # Errors
     ///
-    /// As there; the other direction is closed all the same.
+    /// The errors of [`Sender::close`]. The other direction is closed all the same.
     ///
     /// # Examples
     ///

@@ -34,6 +34,7 @@ pub struct Connection {
     pub(crate) sender: Sender,
 }
 
+/// # Sending and receiving
 impl Connection {
     pub(crate) fn new(receiver: Receiver, sender: Sender) -> Self {
         Self { receiver, sender }
@@ -45,6 +46,168 @@ impl Connection {
 
     pub(crate) fn halves_mut(&mut self) -> (&mut Receiver, &mut Sender) {
         (&mut self.receiver, &mut self.sender)
+    }
+
+    /// Sends `message`, and blocks while the pipe is full, as [`Sender::send`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Sender::send`].
+    pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
+        self.sender.send(message)
+    }
+
+    /// Receives the next message, and blocks while the pipe is empty, as [`Receiver::recv`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::recv`].
+    pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
+        self.receiver.recv()
+    }
+
+    /// Sends `message` if there is room for all of it now, and never blocks, as [`Sender::try_send`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Sender::try_send`].
+    pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
+        self.sender.try_send(message)
+    }
+
+    /// Sends `message`, and blocks no longer than `timeout`, as [`Sender::send_timeout`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Sender::send_timeout`].
+    pub fn send_timeout(
+        &mut self,
+        message: &[u8],
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError> {
+        self.sender.send_timeout(message, timeout)
+    }
+
+    /// Sends `message`, and blocks no longer than until `deadline`, as [`Sender::send_deadline`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Sender::send_deadline`].
+    pub fn send_deadline(
+        &mut self,
+        message: &[u8],
+        deadline: Instant,
+    ) -> Result<(), SendTimeoutError> {
+        self.sender.send_deadline(message, deadline)
+    }
+
+    /// Receives the next message if one is there, and never blocks, as [`Receiver::try_recv`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::try_recv`].
+    pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
+        self.receiver.try_recv()
+    }
+
+    /// Receives the next message, and blocks no longer than `timeout`, as [`Receiver::recv_timeout`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::recv_timeout`].
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
+        self.receiver.recv_timeout(timeout)
+    }
+
+    /// Receives the next message, and blocks no longer than until `deadline`, as [`Receiver::recv_deadline`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::recv_deadline`].
+    pub fn recv_deadline(&mut self, deadline: Instant) -> Result<Message<'_>, RecvTimeoutError> {
+        self.receiver.recv_deadline(deadline)
+    }
+
+    /// Receives the next message into `buf`, and returns its length, as [`Receiver::recv_into`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::recv_into`].
+    pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
+        self.receiver.recv_into(buf)
+    }
+
+    /// Waits until there is something to receive, and returns whether there is, as [`Receiver::poll`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::poll`].
+    pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        self.receiver.poll(timeout)
+    }
+
+    /// Iterates over the messages until end-of-file, as [`Receiver::messages`] does.
+    pub fn messages(&mut self) -> Messages<'_> {
+        self.receiver.messages()
+    }
+
+    /// Iterates over the messages that are there, until the pipe is empty, as [`Receiver::try_messages`] does.
+    pub fn try_messages(&mut self) -> TryMessages<'_> {
+        self.receiver.try_messages()
+    }
+
+    /// Bytes that each direction holds, framing included.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::capacity`].
+    pub fn capacity(&self) -> usize {
+        self.sender.capacity()
+    }
+
+    /// Refuses messages longer than `max` bytes that come in, as [`Receiver::limit_messages`] does.
+    pub fn limit_messages(&mut self, max: usize) {
+        self.receiver.limit_messages(max);
+    }
+
+    /// Receives the next message into memory that `place` provides once the length is known, as
+    /// [`Receiver::recv_with`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::recv_with`].
+    pub fn recv_with<M: Memory>(
+        &mut self,
+        place: impl FnOnce(usize) -> Option<M>,
+    ) -> Result<usize, RecvError> {
+        self.receiver.recv_with(place)
+    }
+
+    /// Receives a message into memory that `place` provides if one is there, and never blocks, as
+    /// [`Receiver::try_recv_with`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::try_recv_with`].
+    pub fn try_recv_with<M: Memory>(
+        &mut self,
+        place: impl FnOnce(usize) -> Option<M>,
+    ) -> Result<usize, TryRecvError> {
+        self.receiver.try_recv_with(place)
+    }
+
+    /// Receives a message into memory that `place` provides, and blocks no longer than `timeout`, as
+    /// [`Receiver::recv_with_timeout`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::recv_with_timeout`].
+    pub fn recv_with_timeout<M: Memory>(
+        &mut self,
+        timeout: Duration,
+        place: impl FnOnce(usize) -> Option<M>,
+    ) -> Result<usize, RecvTimeoutError> {
+        self.receiver.recv_with_timeout(timeout, place)
     }
 
     /// Takes the two directions apart. Each half then counts by itself: the peer gets end-of-file
@@ -65,161 +228,6 @@ impl Connection {
         (self.receiver, self.sender)
     }
 
-    /// As [`Sender::send`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
-        self.sender.send(message)
-    }
-
-    /// As [`Sender::try_send`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
-        self.sender.try_send(message)
-    }
-
-    /// As [`Sender::send_timeout`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn send_timeout(
-        &mut self,
-        message: &[u8],
-        timeout: Duration,
-    ) -> Result<(), SendTimeoutError> {
-        self.sender.send_timeout(message, timeout)
-    }
-
-    /// As [`Sender::send_deadline`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn send_deadline(
-        &mut self,
-        message: &[u8],
-        deadline: Instant,
-    ) -> Result<(), SendTimeoutError> {
-        self.sender.send_deadline(message, deadline)
-    }
-
-    /// As [`Receiver::recv_deadline`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn recv_deadline(&mut self, deadline: Instant) -> Result<Message<'_>, RecvTimeoutError> {
-        self.receiver.recv_deadline(deadline)
-    }
-
-    /// As [`Receiver::recv_with`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn recv_with<M: Memory>(
-        &mut self,
-        place: impl FnOnce(usize) -> Option<M>,
-    ) -> Result<usize, RecvError> {
-        self.receiver.recv_with(place)
-    }
-
-    /// As [`Receiver::try_recv_with`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn try_recv_with<M: Memory>(
-        &mut self,
-        place: impl FnOnce(usize) -> Option<M>,
-    ) -> Result<usize, TryRecvError> {
-        self.receiver.try_recv_with(place)
-    }
-
-    /// As [`Receiver::recv_with_timeout`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn recv_with_timeout<M: Memory>(
-        &mut self,
-        timeout: Duration,
-        place: impl FnOnce(usize) -> Option<M>,
-    ) -> Result<usize, RecvTimeoutError> {
-        self.receiver.recv_with_timeout(timeout, place)
-    }
-
-    /// Whether `other` is a handle to the same end of the same two-way pipe, as [`Receiver::same_pipe`].
-    pub fn same_pipe(&self, other: &Self) -> bool {
-        self.receiver.same_pipe(&other.receiver) && self.sender.same_pipe(&other.sender)
-    }
-
-    /// As [`Receiver::recv`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
-        self.receiver.recv()
-    }
-
-    /// As [`Receiver::try_recv`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
-        self.receiver.try_recv()
-    }
-
-    /// As [`Receiver::recv_timeout`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
-        self.receiver.recv_timeout(timeout)
-    }
-
-    /// As [`Receiver::recv_into`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
-        self.receiver.recv_into(buf)
-    }
-
-    /// As [`Receiver::poll`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        self.receiver.poll(timeout)
-    }
-
-    /// As [`Receiver::limit_messages`], for what is received.
-    pub fn limit_messages(&mut self, max: usize) {
-        self.receiver.limit_messages(max);
-    }
-
-    /// As [`Receiver::messages`].
-    pub fn messages(&mut self) -> Messages<'_> {
-        self.receiver.messages()
-    }
-
-    /// As [`Receiver::try_messages`].
-    pub fn try_messages(&mut self) -> TryMessages<'_> {
-        self.receiver.try_messages()
-    }
-
     /// Makes another handle to this end. Dropping either changes nothing for the other.
     ///
     /// # Errors
@@ -236,13 +244,9 @@ impl Connection {
         })
     }
 
-    /// Bytes that each direction holds, framing included.
-    ///
-    /// # Examples
-    ///
-    /// See [`Sender::capacity`].
-    pub fn capacity(&self) -> usize {
-        self.sender.capacity()
+    /// Whether `other` is a handle to the same end of the same two-way pipe, as [`Receiver::same_pipe`].
+    pub fn same_pipe(&self, other: &Self) -> bool {
+        self.receiver.same_pipe(&other.receiver) && self.sender.same_pipe(&other.sender)
     }
 
     /// What carries the bytes.

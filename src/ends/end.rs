@@ -34,15 +34,15 @@ pub trait Descriptors: Sized {
     /// How an end of this kind is called in text that programs read.
     const KIND: &'static str;
 
-    /// As [`Sender::into_fds`], of which this end stays.
+    /// The descriptors that [`Sender::into_fds`] returns, as copies, so that this end stays.
     #[doc(hidden)]
     fn copies(&self) -> io::Result<Vec<OwnedFd>>;
 
-    /// As [`Sender::from_fds`].
+    /// Makes an end of descriptors, as [`Sender::from_fds`] does.
     ///
     /// # Safety
     ///
-    /// As there.
+    /// As for [`Sender::from_fds`].
     #[doc(hidden)]
     unsafe fn put_together(fds: Vec<OwnedFd>) -> io::Result<Self>;
 }

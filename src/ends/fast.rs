@@ -4,6 +4,7 @@ use crate::ends::receiver::Flavor;
 use crate::ends::sender;
 use crate::{Connection, Message, Receiver, SendError, Sender};
 
+/// # The fast path alone, for bindings
 impl Receiver {
     /// Receives the next message if that takes the fast path alone; else `None`, and nothing has changed.
     ///
@@ -41,8 +42,8 @@ impl Receiver {
         self.recv_soon(false) || self.make_room_for_next() && self.recv_soon(false)
     }
 
-    /// As [`recv_fast`](Self::recv_fast), into memory that `place` provides when it is told the message's length, as for
-    /// [`recv_with`](Self::recv_with); returns the length.
+    /// Does what [`recv_fast`](Self::recv_fast) does, into memory that `place` provides when it is told the message's
+    /// length, as for [`recv_with`](Self::recv_with); returns the length.
     ///
     /// `None` also where `place` refused or gave less, for an empty message, and where another receiver was faster; the
     /// message stays, and what the memory then holds is unspecified. The length that is returned may be less than what
@@ -92,6 +93,7 @@ impl Receiver {
     }
 }
 
+/// # The fast path alone, for bindings
 impl Sender {
     /// Sends `message` if that takes the fast path alone, and returns whether it did; if not, nothing has changed.
     ///
@@ -153,13 +155,15 @@ impl Sender {
     }
 }
 
+/// # The fast path alone, for bindings
 impl Connection {
-    /// As [`Receiver::recv_fast`].
+    /// Receives a short message by the fast path alone, as [`Receiver::recv_fast`] does.
     pub fn recv_fast(&mut self) -> Option<Message<'_>> {
         self.receiver.recv_fast()
     }
 
-    /// As [`Receiver::recv_fast_with`].
+    /// Receives a short message by the fast path alone, into memory that `place` provides, as
+    /// [`Receiver::recv_fast_with`] does.
     pub fn recv_fast_with<'a>(
         &mut self,
         place: impl FnOnce(usize) -> Option<&'a mut [u8]>,
@@ -167,11 +171,11 @@ impl Connection {
         self.receiver.recv_fast_with(place)
     }
 
-    /// As [`Sender::send_fast`].
+    /// Sends a short message by the fast path alone, as [`Sender::send_fast`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::send_fast`].
     pub fn send_fast(&mut self, message: &[u8]) -> Result<bool, SendError> {
         self.sender.send_fast(message)
     }

@@ -55,6 +55,7 @@ fn count_for(geometry: &Geometry) -> usize {
     FDS + usize::from(geometry.flags().has(Flags::DESCRIPTORS))
 }
 
+/// # An end as descriptors
 impl Sender {
     /// Takes this end apart into the descriptors that make it up, to be handed to another process in any way.
     /// [`from_fds`](Self::from_fds) makes an end of them there, in the same order. Other clones are not touched.
@@ -146,8 +147,9 @@ impl Sender {
     }
 }
 
+/// # An end as descriptors
 impl Receiver {
-    /// As [`Sender::into_fds`], for a receiving end.
+    /// Takes this end apart into the descriptors that make it up, as [`Sender::into_fds`] does.
     ///
     /// What this end has received and not yet handed out does not go with it. The rest of a message that
     /// [`read`](io::Read::read) has begun is dropped. The fragments of a message that is not whole yet stay with the
@@ -156,16 +158,16 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::into_fds`].
     pub fn into_fds(self) -> io::Result<Vec<OwnedFd>> {
         self.to_fds()
     }
 
-    /// As [`Sender::as_fds`], for a receiving end.
+    /// Lends the descriptors that make up this end, as [`Sender::as_fds`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::as_fds`].
     pub fn as_fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
         match &self.flavor {
             receiver::Flavor::SharedMemory(rx) => rx.fds(),
@@ -173,15 +175,16 @@ impl Receiver {
         }
     }
 
-    /// As [`Sender::from_fds`], for a receiving end.
+    /// Makes an end of descriptors from [`into_fds`](Self::into_fds), as [`Sender::from_fds`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::from_fds`].
     ///
     /// # Safety
     ///
-    /// The descriptors come from [`into_fds`](Self::into_fds) of a receiver; see there for forgeries.
+    /// The descriptors come from [`into_fds`](Self::into_fds) of a receiver. [`Sender::from_fds`] says what a
+    /// forgery can do.
     pub unsafe fn from_fds(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Self> {
         let Handed {
             memfd,
@@ -198,21 +201,24 @@ impl Receiver {
     }
 }
 
+/// # An end as descriptors
 impl Connection {
-    /// As [`Sender::into_fds`]: the receiver's descriptors and then the sender's.
+    /// Takes this end apart into the descriptors that make it up, as [`Sender::into_fds`] does. The receiver's
+    /// descriptors come first, then the sender's.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::into_fds`].
     pub fn into_fds(self) -> io::Result<Vec<OwnedFd>> {
         self.to_fds()
     }
 
-    /// As [`Sender::as_fds`]: the receiver's descriptors and then the sender's.
+    /// Lends the descriptors that make up this end, as [`Sender::as_fds`] does. The receiver's descriptors come
+    /// first, then the sender's.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::as_fds`].
     pub fn as_fds(&self) -> io::Result<Vec<BorrowedFd<'_>>> {
         let (receiver, sender) = self.halves();
         let mut fds = receiver.as_fds()?;
@@ -227,15 +233,16 @@ impl Connection {
         Ok(fds)
     }
 
-    /// As [`Sender::from_fds`], for the descriptors of a two-way end.
+    /// Makes an end of descriptors from [`into_fds`](Self::into_fds), as [`Sender::from_fds`] does.
     ///
     /// # Errors
     ///
-    /// As there, with twice as many descriptors.
+    /// The errors of [`Sender::from_fds`], with twice as many descriptors.
     ///
     /// # Safety
     ///
-    /// The descriptors come from [`into_fds`](Self::into_fds) of a connection; see there for forgeries.
+    /// The descriptors come from [`into_fds`](Self::into_fds) of a connection. [`Sender::from_fds`] says what a
+    /// forgery can do.
     pub unsafe fn from_fds(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Self> {
         let what = "a connection";
         let mut receiving = collect(fds)?;

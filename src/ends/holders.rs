@@ -44,10 +44,11 @@ impl Holder {
     }
 }
 
+/// # Who holds the other side
 impl Receiver {
-    /// The processes that hold a sender of this pipe, lowest id first: end-of-file comes when all of them have closed it
-    /// or ended. The calling process is one of them where it holds a sender itself, by an end, by descriptors, or by a
-    /// `Command` that is to [`inherit`](Sender::inherit) one.
+    /// Lists the processes that hold a sender of this pipe, lowest id first. End-of-file comes when all of them have
+    /// closed it or ended. The calling process is one of them if it holds a sender itself, by an end, by descriptors, or
+    /// by a `Command` that is to [`inherit`](Sender::inherit) one.
     ///
     /// They are found without their help, by a look at every process's descriptors in /proc (proc_pid_fd(5)). That takes
     /// some 10 µs for each process of the system. The list is a snapshot, for people and logs, and may be out of date
@@ -81,12 +82,13 @@ impl Receiver {
     }
 }
 
+/// # Who holds the other side
 impl Sender {
-    /// As [`Receiver::holders`]: the processes that hold a receiver of this pipe.
+    /// Lists the processes that hold a receiver of this pipe, as [`Receiver::holders`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::holders`].
     pub fn holders(&self) -> io::Result<Vec<Holder>> {
         all(&[self.opposite()?])
     }
@@ -99,12 +101,13 @@ impl Sender {
     }
 }
 
+/// # Who holds the other side
 impl Connection {
-    /// As [`Receiver::holders`]: the processes that hold the other end, or one half of it.
+    /// Lists the processes that hold the other end, or one half of it, as [`Receiver::holders`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::holders`].
     pub fn holders(&self) -> io::Result<Vec<Holder>> {
         let (receiver, sender) = self.halves();
         of_both(receiver, sender)

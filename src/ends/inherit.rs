@@ -24,6 +24,7 @@ use crate::{Connection, Receiver, Sender};
 /// Version of the variable's text.
 const VERSION: &str = "1";
 
+/// # For an executed program
 impl Sender {
     /// Hands this end to the program that `command` will execute, which takes it by
     /// [`from_env`](Self::from_env) of the same name.
@@ -38,8 +39,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a name that no variable can have, or that is set for this command already; otherwise as
-    /// [`into_fds`](Self::into_fds). The end is dropped in either case.
+    /// `InvalidInput` for a name that no variable can have, or that is set for this command already; otherwise the
+    /// errors of [`into_fds`](Self::into_fds). The end is dropped in either case.
     ///
     /// # Examples
     ///
@@ -85,7 +86,7 @@ impl Sender {
     /// - `InvalidData`: it has another form or names an end of another kind; or its descriptors are closed, were opened
     ///   by this program itself, or are not those of an end. Nothing is closed then, and the end can still be taken by
     ///   the type that it has.
-    /// - Otherwise as [`from_fds`](Self::from_fds).
+    /// - Otherwise the errors of [`from_fds`](Self::from_fds).
     ///
     /// # I/O safety
     ///
@@ -105,42 +106,44 @@ impl Sender {
     }
 }
 
+/// # For an executed program
 impl Receiver {
-    /// As [`Sender::inherit`], for a receiving end. What this end has received and not yet handed out does not go with
-    /// it, as by [`into_fds`](Self::into_fds).
+    /// Hands this end to the program that `command` will execute, as [`Sender::inherit`] does. What this end has
+    /// received and not yet handed out does not go with it, as by [`into_fds`](Self::into_fds).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::inherit`].
     pub fn inherit(self, command: &mut Command, name: impl AsRef<OsStr>) -> io::Result<()> {
         inherit(self, command, name.as_ref())
     }
 
-    /// As [`Sender::from_env`], for a receiving end.
+    /// Takes the end that the parent process has handed to this program, as [`Sender::from_env`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::from_env`].
     pub fn from_env(name: impl AsRef<OsStr>) -> io::Result<Self> {
         from_env(name.as_ref())
     }
 }
 
+/// # For an executed program
 impl Connection {
-    /// As [`Sender::inherit`], for a two-way end.
+    /// Hands this end to the program that `command` will execute, as [`Sender::inherit`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::inherit`].
     pub fn inherit(self, command: &mut Command, name: impl AsRef<OsStr>) -> io::Result<()> {
         inherit(self, command, name.as_ref())
     }
 
-    /// As [`Sender::from_env`], for a two-way end.
+    /// Takes the end that the parent process has handed to this program, as [`Sender::from_env`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::from_env`].
     pub fn from_env(name: impl AsRef<OsStr>) -> io::Result<Self> {
         from_env(name.as_ref())
     }

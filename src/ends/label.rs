@@ -6,6 +6,7 @@ use crate::PipeOptions;
 use crate::ends::options::invalid_input;
 use crate::segment::label;
 
+/// # Name
 impl PipeOptions {
     /// Names the pipe for those who look at it from outside: its memory shows in `/proc/PID/fd` as
     /// `memfd:shmpipe:LABEL`, on the kernel backend the page beside the pipe as `memfd:shmpipe-kernel:LABEL`,

@@ -75,8 +75,9 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
+/// # Iterating
 impl Receiver {
-    /// Iterates over the messages until end-of-file, blocking while the pipe is empty.
+    /// Iterates over the messages until end-of-file, and blocks while the pipe is empty.
     ///
     /// Each item is a `Result`, as [`BufRead::lines`](std::io::BufRead::lines) has it, so that `?` works and no error is
     /// passed over. After [`Aborted`](RecvError::Aborted), a message that was lost, the iteration goes on with the next
@@ -98,7 +99,8 @@ impl Receiver {
         Messages::new(self)
     }
 
-    /// As [`messages`](Self::messages), by an iterator that owns the end.
+    /// Iterates over the messages until end-of-file, by an iterator that owns the end. Otherwise it is like
+    /// [`messages`](Self::messages).
     ///
     /// # Examples
     ///
@@ -150,7 +152,7 @@ pub struct Messages<'a> {
     has_failed: bool,
 }
 
-/// As [`Messages`], and owns the end; made by [`Receiver::into_messages`].
+/// An iterator over the messages until end-of-file, which owns the end. Made by [`Receiver::into_messages`].
 ///
 /// # Examples
 ///
@@ -267,7 +269,7 @@ impl Iterator for TryMessages<'_> {
     }
 }
 
-/// As [`Receiver::messages`].
+/// Iterates as [`Receiver::messages`] does.
 impl<'a> IntoIterator for &'a mut Receiver {
     type Item = Result<Vec<u8>, RecvError>;
     type IntoIter = Messages<'a>;
@@ -277,7 +279,7 @@ impl<'a> IntoIterator for &'a mut Receiver {
     }
 }
 
-/// As [`Receiver::into_messages`].
+/// Iterates as [`Receiver::into_messages`] does.
 impl IntoIterator for Receiver {
     type Item = Result<Vec<u8>, RecvError>;
     type IntoIter = IntoMessages;

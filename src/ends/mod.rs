@@ -11,10 +11,18 @@
 //!   by an executed program, [`ancillary`] by a message.
 //! - The pipe's other users and the process's own place: [`holders`], [`closing`], [`surroundings`], [`unwind`].
 
+// In the order in which the documentation of an end shows its calls: what is declared here is shown first.
+pub(crate) mod options;
+
+pub(crate) mod sender;
+
+pub(crate) mod receiver;
+
+pub(crate) mod connection;
+
 pub(crate) mod ancillary;
 pub(crate) mod batch;
 mod closing;
-pub(crate) mod connection;
 pub(crate) mod end;
 mod fast;
 mod handover;
@@ -22,11 +30,8 @@ pub(crate) mod holders;
 mod inherit;
 mod label;
 pub(crate) mod message;
-pub(crate) mod options;
 mod pages;
 mod readiness;
-pub(crate) mod receiver;
-pub(crate) mod sender;
 mod surroundings;
 pub(crate) mod unwind;
 pub(crate) mod wait;

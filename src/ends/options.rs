@@ -53,7 +53,7 @@ pub(crate) const DEFAULT_CAPACITY: usize = 64 * 1024;
 ///
 /// # Errors
 ///
-/// As [`PipeOptions::pipe`].
+/// The errors of [`PipeOptions::pipe`].
 ///
 /// # Examples
 ///
@@ -73,7 +73,7 @@ pub fn pipe() -> io::Result<(Receiver, Sender)> {
 ///
 /// # Errors
 ///
-/// As [`PipeOptions::pipe`].
+/// The errors of [`PipeOptions::pipe`].
 ///
 /// # Examples
 ///
@@ -408,7 +408,7 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// As [`pipe`](Self::pipe).
+    /// The errors of [`pipe`](Self::pipe).
     ///
     /// # Examples
     ///

@@ -10,15 +10,16 @@ impl PipeOptions {
     /// Sets whether the page tables for the pipe's memory are filled when it is made, as they are by default. Then no send
     /// or receive of the process that made it meets a page fault.
     ///
-    /// With `false` each process has a page fault (some microseconds) at its first access to each page of 4 KiB. That is
-    /// for pipes of very large capacity of which little may ever be used: filling the tables takes a millisecond for some
-    /// 7 MiB. The memory itself is allocated when the pipe is made in either case; [`allocate`](Self::allocate) puts that off too.
+    /// With `false` each process has a page fault (some microseconds) at its first access to each page of 4 KiB. That
+    /// suits pipes of very large capacity of which little may ever be used, since filling the tables takes a millisecond
+    /// for some 7 MiB. The memory itself is allocated when the pipe is made in either case;
+    /// [`allocate`](Self::allocate) puts that off too.
     ///
     /// A forked process begins with empty tables for memory that it shares, and so does one to which an end is handed
-    /// over, whatever was chosen here: [`Sender::prefault`] fills them there. It does not happen by itself, because an end
-    /// from a hostile process could then allocate all that it claims at its taker's cost.
+    /// over, whatever was chosen here. [`Sender::prefault`] fills them there. That does not happen by itself, because an
+    /// end from a hostile process could then allocate all that it claims at its taker's cost.
     ///
-    /// Without effect on the kernel backend, whose pipes are not mapped.
+    /// It has no effect on the kernel backend, whose pipes are not mapped.
     ///
     /// # Examples
     ///
@@ -35,15 +36,16 @@ impl PipeOptions {
 
     /// Sets whether the pipe's memory is allocated when it is made, as it is by default.
     ///
-    /// With `false` each page of it is allocated at its first use, and the page tables are not filled ahead. That is for
-    /// programs that make many pipes and fill few: making and closing a pipe of 256 KiB then takes a third of the time.
-    /// The price is that a system or a memory cgroup without memory shows itself by the kernel ending a process at such a
-    /// first use, and not by an error when the pipe is made.
+    /// With `false` each page is allocated at its first use, and the page tables are not filled ahead. That suits programs
+    /// that make many pipes and fill few: making and closing a pipe of 256 KiB then takes a third of the time. The price
+    /// is paid on a system, or in a memory cgroup, without memory. There the kernel ends a process at such a first use,
+    /// and making the pipe was no error.
     ///
-    /// Forked processes share the memory as it is. What is not allocated yet is so when an end is handed over otherwise:
-    /// by [`into_fds`](Sender::into_fds), [`as_fds`](Sender::as_fds), [`inherit`](Sender::inherit) or in a message.
+    /// Forked processes share the memory as it is. What is not allocated yet is allocated when an end is handed over
+    /// otherwise: by [`into_fds`](Sender::into_fds), [`as_fds`](Sender::as_fds), [`inherit`](Sender::inherit) or in a
+    /// message.
     ///
-    /// Without effect on the kernel backend.
+    /// It has no effect on the kernel backend.
     ///
     /// # Examples
     ///
@@ -58,18 +60,17 @@ impl PipeOptions {
         self
     }
 
-    /// Makes the pipe's memory of huge pages (2 MiB on x86_64), of which the capacity must be one at least: fewer
-    /// misses of the CPU's address cache for messages of a MiB, and one page fault in place of 512.
+    /// Makes the pipe's memory of huge pages (2 MiB on x86_64). The capacity must be one of them at least. The gains are
+    /// fewer misses of the CPU's address cache for messages of a MiB, and one page fault in place of 512.
     ///
-    /// They are the kernel's transparent ones (`MADV_COLLAPSE` of madvise(2), Linux 6.1), which need no reservation
-    /// and are made whatever `/sys/kernel/mm/transparent_hugepage/shmem_enabled` says, unless it is `deny`. To make
-    /// them costs about a millisecond for each when the pipe is made. Processes to which an end is handed over get
-    /// them too.
+    /// They are the kernel's transparent ones (`MADV_COLLAPSE` of madvise(2), Linux 6.1). These need no reservation, and
+    /// are made whatever `/sys/kernel/mm/transparent_hugepage/shmem_enabled` says, unless it is `deny`. Each costs about a
+    /// millisecond when the pipe is made. Processes to which an end is handed over get them too.
     ///
-    /// [`pipe`](Self::pipe) and [`duplex`](Self::duplex) report `InvalidInput` for a capacity of less than a huge
-    /// page and where the kernel has none for shared memory, `OutOfMemory` where none can be had.
+    /// [`pipe`](Self::pipe) and [`duplex`](Self::duplex) report `InvalidInput` for a capacity of less than a huge page and
+    /// where the kernel has none for shared memory, and `OutOfMemory` where none can be had.
     ///
-    /// Without effect on the kernel backend.
+    /// It has no effect on the kernel backend.
     ///
     /// # Examples
     ///
@@ -119,6 +120,7 @@ impl PipeOptions {
     }
 }
 
+/// # Page tables
 impl Sender {
     /// Fills the page tables of this process for the pipe's memory, so that no later access is a page fault.
     ///
@@ -151,12 +153,13 @@ impl Sender {
     }
 }
 
+/// # Page tables
 impl Receiver {
-    /// As [`Sender::prefault`].
+    /// Fills this process's page tables for the whole pipe, as [`Sender::prefault`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::prefault`].
     pub fn prefault(&self) -> io::Result<()> {
         match &self.flavor {
             receiver::Flavor::SharedMemory(rx) => rx.fill_tables(),
@@ -165,12 +168,13 @@ impl Receiver {
     }
 }
 
+/// # Page tables
 impl Connection {
-    /// As [`Sender::prefault`], for both directions.
+    /// Fills this process's page tables for the whole pipe, as [`Sender::prefault`] does, for both directions.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::prefault`].
     pub fn prefault(&self) -> io::Result<()> {
         let (receiver, sender) = self.halves();
         receiver.prefault()?;

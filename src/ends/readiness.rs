@@ -12,30 +12,31 @@ use crate::{Connection, Receiver, Sender};
 /// For watching only: never read from it, write to it or close it.
 ///
 /// The descriptor is *readable* (`POLLIN`, `EPOLLIN`) while there is something to receive: a message is there, or the
-/// pipe is at its end. The exceptions are below. It is level-triggered, costs no descriptor, and is the same for
-/// all handles of this process to this end, so an epoll instance takes it once. It shows the pipe and not this
-/// handle: what a [`Read`](io::Read) has taken and not yet handed out does not count, so read until a read would
-/// block.
+/// pipe is at its end. The exceptions are below. It is level-triggered and costs no descriptor. It is the same for all
+/// handles of this process to this end, so an epoll instance takes it once. It shows the pipe and not this handle. What
+/// a [`Read`](io::Read) has taken and not yet handed out does not count, so read until a read would block.
 ///
-/// The first call puts the receiving side, for all its holders in every process and for good, into a mode in which
-/// a receive that empties the pipe makes a few system calls, and the send after it two. Before it nothing is paid.
+/// The first call changes the mode of the receiving side, for all its holders in every process and for good. From then
+/// on a receive that empties the pipe makes a few system calls, and the send after it two. Before it nothing is paid.
 ///
-/// It is ready although [`try_recv`](Receiver::try_recv) then returns `Empty`:
-/// - for a moment, when a receive has overtaken the last step of the send, or on a kernel pipe when what a killed
-///   process left is passed over; that call puts it right, so nobody is woken for it twice;
-/// - for each fragment of a message that does not fit the pipe: `try_recv` takes what is there, and returns `Empty`
-///   until the last one came;
-/// - while another process is receiving such a message, or has a message in place;
-/// - on a kernel pipe, whose own readiness is shown, while a message that fits it is not whole yet.
+/// In these cases it is ready although [`try_recv`](Receiver::try_recv) then returns `Empty`:
 ///
-/// It is not ready although there is something:
-/// - A sender was killed after its message had become visible and before it woke anybody. The next send does that, and
-///   so does the end of the pipe.
+/// - For a moment, when a receive has overtaken the last step of the send, or on a kernel pipe when what a killed process
+///   left is passed over. That call puts it right, so nobody is woken for it twice.
+/// - For each fragment of a message that does not fit the pipe. `try_recv` takes what is there, and returns `Empty`
+///   until the last fragment has come.
+/// - While another process is receiving such a message, or has a message in place.
+/// - On a kernel pipe, whose own readiness is shown, while a message that fits it is not whole yet.
+///
+/// In these cases it is not ready although there is something:
+///
+/// - A sender was killed after its message had become visible and before it woke anybody. The next send wakes, and so
+///   does the end of the pipe.
 /// - A sender died inside a message in fragments while others live. `Aborted` then shows with the next send.
 ///
-/// With `EPOLLET` there is an event for each time the pipe becomes non-empty. Call `try_recv` until it returns
-/// `Empty` or an error, and share the end with nobody: an event that another holder leaves half used is not
-/// repeated. Level-triggered watching has no such rule.
+/// With `EPOLLET` there is an event for each time the pipe becomes non-empty. Call `try_recv` until it returns `Empty` or
+/// an error, and share the end with nobody: an event that another holder leaves half used is not repeated.
+/// Level-triggered watching has no such rule.
 ///
 /// # Examples
 ///
@@ -66,6 +67,7 @@ impl AsFd for Receiver {
     }
 }
 
+/// # For an event loop
 impl Sender {
     /// The descriptor that is *readable* (`POLLIN`) while a [`send`](Sender::send) of a short message would not block:
     /// there is room for it, or no receiver is left. For watching only.
@@ -128,8 +130,8 @@ impl Sender {
     }
 }
 
-/// As [`readiness`](Sender::readiness), and never fails: where that does, this is a descriptor that is always ready
-/// for poll(2), so that nobody waits in vain, and that epoll_ctl(2) refuses.
+/// The descriptor of [`readiness`](Sender::readiness). Where that fails, this is a descriptor that is always ready for
+/// poll(2), so that nobody waits in vain, and that epoll_ctl(2) refuses.
 impl AsFd for Sender {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.readiness().unwrap_or_else(|_| match &self.flavor {

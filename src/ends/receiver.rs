@@ -25,8 +25,16 @@ const KEPT_BUFFER: usize = 1 << 20;
 
 /// The receiving end of a pipe.
 ///
-/// Any number of clones, threads and forked processes may hold one; each message goes to exactly
-/// one of them. When the last holder anywhere is gone, senders get `Disconnected`.
+/// Any number of clones, threads and forked processes may share it. Each message goes to exactly one of them. When the
+/// last holder anywhere has dropped its end, exited or been killed, senders get `Disconnected`.
+///
+/// - To receive: [`recv`](Self::recv), [`try_recv`](Self::try_recv), [`recv_timeout`](Self::recv_timeout),
+///   [`recv_deadline`](Self::recv_deadline), [`recv_into`](Self::recv_into), [`messages`](Self::messages).
+/// - To wait: [`poll`](Self::poll), [`wait`](crate::wait).
+/// - Many messages, or large ones: [`recv_batch`](Self::recv_batch), [`recv_in_place`](Self::recv_in_place),
+///   [`recv_with`](Self::recv_with).
+/// - To ask: [`capacity`](Self::capacity), [`backend`](Self::backend), [`holders`](Self::holders).
+/// - To share or hand over: [`try_clone`](Self::try_clone), [`inherit`](Self::inherit), [`into_fds`](Self::into_fds).
 ///
 /// A message is copied out of the pipe into a buffer that this end owns and lends as [`Message`], so
 /// no other process can change it any more:
@@ -54,6 +62,7 @@ pub(crate) enum Flavor {
     Kernel(kernel::Rx),
 }
 
+/// # Receiving
 impl Receiver {
     pub(crate) fn shared_memory(rx: shm::Rx) -> Self {
         Self {
@@ -200,7 +209,7 @@ impl Receiver {
         Ok(Message::new(&mut self.buffer, 0))
     }
 
-    /// Receives the next message, blocking while the pipe is empty.
+    /// Receives the next message, and blocks while the pipe is empty.
     ///
     /// After a [`Read`](io::Read) that took the beginning of a message, the rest of it comes first.
     ///
@@ -245,7 +254,7 @@ impl Receiver {
         Ok(self.recv_on_slow_path(Timeout::FOREVER)?)
     }
 
-    /// Receives the next message if one is there; never blocks.
+    /// Receives the next message if one is there, and never blocks.
     ///
     /// A message fits the pipe if [`try_send`](crate::Sender::try_send) can send it through an empty one. Such a message
     /// is there when it is whole.
@@ -261,7 +270,7 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and
+    /// The errors of [`recv`](Self::recv), and
     ///
     /// - [`Empty`](TryRecvError::Empty): no message is there, the message is not whole yet, or another process is
     ///   receiving it or has it [in place](Self::recv_in_place);
@@ -284,13 +293,13 @@ impl Receiver {
         Ok(self.recv_on_slow_path(Timeout::Never)?)
     }
 
-    /// Receives the next message, blocking no longer than `timeout`.
+    /// Receives the next message, and blocks no longer than `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout), not before its time. Nothing is lost then. A
-    /// message that fits the pipe stays there until it is whole, and the fragments of a longer one are kept as by
-    /// [`try_recv`](Self::try_recv).
+    /// The errors of [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout), not before its time. Nothing
+    /// is lost then. A message that fits the pipe stays there until it is whole, and the fragments of a longer one
+    /// are kept as by [`try_recv`](Self::try_recv).
     ///
     /// # Examples
     ///
@@ -310,11 +319,12 @@ impl Receiver {
         Ok(self.recv_on_slow_path(Timeout::Until(Deadline::after(timeout)))?)
     }
 
-    /// As [`recv_timeout`](Self::recv_timeout), blocking no longer than until `deadline`.
+    /// Receives the next message, and blocks no longer than until `deadline`. Otherwise it is like
+    /// [`recv_timeout`](Self::recv_timeout).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`recv_timeout`](Self::recv_timeout).
     ///
     /// # Examples
     ///
@@ -333,12 +343,12 @@ impl Receiver {
         self.recv_timeout(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Receives the next message into `buf` and returns its length, blocking while the pipe is empty.
+    /// Receives the next message into `buf` and returns its length. Blocks while the pipe is empty.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`BufferTooSmall`](RecvError::BufferTooSmall) with the length
-    /// that is needed; the message stays. What `buf` holds after an error is unspecified.
+    /// The errors of [`recv`](Self::recv), and [`BufferTooSmall`](RecvError::BufferTooSmall) with the length that is
+    /// needed; the message stays. What `buf` holds after an error is unspecified.
     ///
     /// # Examples
     ///
@@ -511,7 +521,7 @@ impl Receiver {
         }
     }
 
-    /// As [`Sender::capacity`](crate::Sender::capacity): bytes that the pipe holds, framing included.
+    /// Bytes that the pipe holds, framing included. See [`Sender::capacity`](crate::Sender::capacity).
     pub fn capacity(&self) -> usize {
         match &self.flavor {
             Flavor::SharedMemory(rx) => rx.capacity(),
@@ -519,7 +529,7 @@ impl Receiver {
         }
     }
 
-    /// As [`Sender::backend`](crate::Sender::backend): what carries the bytes.
+    /// What carries the bytes. See [`Sender::backend`](crate::Sender::backend).
     pub fn backend(&self) -> Backend {
         match self.flavor {
             Flavor::SharedMemory(_) => Backend::SharedMemory,

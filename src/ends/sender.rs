@@ -22,16 +22,24 @@ pub use slot::Slot;
 
 /// The sending end of a pipe.
 ///
-/// Any number of clones, threads and forked processes may hold one; each message arrives whole, and
-/// each holder's messages arrive in its order. When the last holder anywhere is gone (dropped,
-/// exited, killed), receivers get what was sent and then `Disconnected`.
+/// Any number of clones, threads and forked processes may share it. Each message arrives whole, and the messages of one
+/// holder arrive in its order. When the last holder anywhere has dropped its end, exited or been killed, receivers get
+/// what was sent and then `Disconnected`.
+///
+/// - To send: [`send`](Self::send), [`try_send`](Self::try_send), [`send_timeout`](Self::send_timeout),
+///   [`send_deadline`](Self::send_deadline).
+/// - Many messages, or large ones: [`send_batch`](Self::send_batch), [`send_vectored`](Self::send_vectored),
+///   [`reserve`](Self::reserve).
+/// - To ask: [`capacity`](Self::capacity), [`backend`](Self::backend), [`holders`](Self::holders).
+/// - To share or hand over: [`try_clone`](Self::try_clone), [`inherit`](Self::inherit),
+///   [`send_with_end`](Self::send_with_end), [`into_fds`](Self::into_fds).
 ///
 /// ```compile_fail
 /// # let (_rx, tx) = shmpipe::pipe().unwrap();
 /// tx.send(b"sending needs a mutable end: clone it for a second user");
 /// ```
 ///
-/// For the same reason there is no `Write` for `&Sender`, by design: an end has counters for one user, and sharing them
+/// For the same reason there is no `Write` for `&Sender`, by design. An end has counters for one user, and sharing them
 /// would take a lock at each call. A [clone](Self::try_clone) costs no descriptor.
 pub struct Sender {
     pub(crate) flavor: Flavor,
@@ -45,6 +53,7 @@ pub(crate) enum Flavor {
     Kernel(kernel::Tx),
 }
 
+/// # Sending
 impl Sender {
     pub(crate) fn shared_memory(tx: shm::Tx, limit: usize) -> Self {
         Self {
@@ -113,13 +122,13 @@ impl Sender {
         }
     }
 
-    /// Sends `message` whole, blocking while the pipe is full.
+    /// Sends `message` whole, and blocks while the pipe is full.
     ///
     /// A message longer than the pipe's capacity goes in fragments, and is received while it is still being sent. The
     /// call then returns only when a receiver has taken most of it. An empty message is a message.
     ///
-    /// Other holders of this end wait while one is inside a call. That may take long where the one inside is starved of
-    /// CPU time (`docs/safety.md`, "Priorities").
+    /// Other holders of this end wait while one is inside a call. That may take long if that holder is starved of CPU
+    /// time (`docs/safety.md`, "Priorities").
     ///
     /// # Errors
     ///
@@ -155,7 +164,7 @@ impl Sender {
         Ok(self.complete(message, sent, Timeout::FOREVER)?)
     }
 
-    /// Sends `message` if there is room for all of it now; never blocks.
+    /// Sends `message` if there is room for all of it now, and never blocks.
     ///
     /// # Errors
     ///
@@ -166,7 +175,7 @@ impl Sender {
     ///   once. Only a send that blocks can send it. `max` says how much an empty pipe takes, a little less than the
     ///   [`capacity`](Self::capacity).
     /// - [`Disconnected`](TrySendError::Disconnected): no receiver is left.
-    /// - [`Reentrant`](TrySendError::Reentrant), as for [`send`](Self::send).
+    /// - [`Reentrant`](TrySendError::Reentrant): a signal handler called while its thread is inside another call.
     ///
     /// # Examples
     ///
@@ -195,12 +204,12 @@ impl Sender {
         Ok(self.complete(message, sent, Timeout::Never)?)
     }
 
-    /// Sends `message`, blocking while the pipe is full but no longer than `timeout`.
+    /// Sends `message`, and blocks while the pipe is full, but no longer than `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`Timeout`](SendTimeoutError::Timeout), not before its time. Fragments that
-    /// were sent by then are taken back: no receiver gets any of the message.
+    /// The errors of [`send`](Self::send), and [`Timeout`](SendTimeoutError::Timeout), not before its time. Fragments
+    /// that were sent by then are taken back: no receiver gets any of the message.
     ///
     /// # Examples
     ///
@@ -222,11 +231,12 @@ impl Sender {
         }
     }
 
-    /// As [`send_timeout`](Self::send_timeout), blocking no longer than until `deadline`.
+    /// Sends `message`, and blocks no longer than until `deadline`. Otherwise it is like
+    /// [`send_timeout`](Self::send_timeout).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`send_timeout`](Self::send_timeout).
     ///
     /// # Examples
     ///
@@ -289,10 +299,12 @@ impl Sender {
         }
     }
 
-    /// Bytes that the pipe holds, framing included. A message takes its length rounded up to 8 and 8 bytes more, and
-    /// one over an eighth of the capacity a little more than that. The longest message that an empty pipe takes without
-    /// a receiver is a little shorter than the capacity (65,456 bytes of 65,536). A kernel pipe may take only half of
-    /// its capacity from a [`try_send`](Self::try_send), since the kernel does not tell how full its pages are.
+    /// Bytes that the pipe holds, framing included.
+    ///
+    /// A message takes its length, rounded up to 8, and 8 bytes more. A message over an eighth of the capacity takes a
+    /// little more than that. The longest message that an empty pipe takes without a receiver is a little shorter than
+    /// the capacity (65,456 bytes of 65,536). A kernel pipe may take only half of its capacity from a
+    /// [`try_send`](Self::try_send), since the kernel does not report how full its pages are.
     ///
     /// # Examples
     ///

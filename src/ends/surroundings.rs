@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::ends::{receiver, sender};
 use crate::{Connection, Receiver, Sender, Spin, sys};
 
+/// # Backend and surroundings
 impl Sender {
     /// Why this end is a kernel pipe although shared memory is the default: the error that making it of shared memory
     /// would have been.
@@ -38,7 +39,7 @@ impl Sender {
         }
     }
 
-    /// Does at once what the first calls would do, so that this thread can close its sandbox afterwards.
+    /// Does now what the first calls would do, so that this thread can close its sandbox afterwards.
     ///
     /// Making or attaching an end does most of that. This call does the rest. It finds out who this process and this
     /// thread are, which a message in fragments needs, and how many processors they may use, which a blocked call needs.
@@ -73,10 +74,10 @@ impl Sender {
     }
 
     /// Sets how the blocked calls of this handle wait before they sleep, whatever
-    /// [`PipeOptions::spin`](crate::PipeOptions::spin) said. Other handles, clones among them, keep what that says.
+    /// [`PipeOptions::spin`](crate::PipeOptions::spin) said. Other handles, clones among them, keep that choice.
     ///
-    /// For what only the process knows of itself. While a thread looks or yields, another one of the process may want
-    /// its CPU, or what it lets go of by that: an interpreter's lock for one. Then [`Spin::Never`] is the better choice.
+    /// It is for what only the process knows of itself. While a thread looks or yields, another thread of the process
+    /// may want its CPU or an interpreter's lock. Then [`Spin::Never`] is the better choice.
     ///
     /// # Examples
     ///
@@ -97,12 +98,13 @@ impl Sender {
     }
 }
 
+/// # Backend and surroundings
 impl Receiver {
-    /// As [`Sender::fallback_reason`].
+    /// Why the default fell back to kernel pipes, if it did. See [`Sender::fallback_reason`].
     ///
     /// # Examples
     ///
-    /// See there.
+    /// See [`Sender::fallback_reason`].
     pub fn fallback_reason(&self) -> Option<&io::Error> {
         self.fallback().map(Arc::as_ref)
     }
@@ -115,15 +117,15 @@ impl Receiver {
         }
     }
 
-    /// As [`Sender::warm_up`].
+    /// Does now what the first calls would do, as [`Sender::warm_up`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::warm_up`].
     ///
     /// # Examples
     ///
-    /// See there.
+    /// See [`Sender::warm_up`].
     pub fn warm_up(&self) -> io::Result<()> {
         sys::warm_up()?;
         match &self.flavor {
@@ -133,11 +135,11 @@ impl Receiver {
         self.prefault()
     }
 
-    /// As [`Sender::set_spin`].
+    /// Sets how long a blocked call of this handle looks before it sleeps, as [`Sender::set_spin`] does.
     ///
     /// # Examples
     ///
-    /// See there.
+    /// See [`Sender::set_spin`].
     pub fn set_spin(&mut self, spin: Spin) {
         if let receiver::Flavor::SharedMemory(rx) = &mut self.flavor {
             rx.choose_spin(spin);
@@ -145,25 +147,27 @@ impl Receiver {
     }
 }
 
+/// # Backend and surroundings
 impl Connection {
-    /// As [`Sender::fallback_reason`]; both directions have the same.
+    /// Why the default fell back to kernel pipes, if it did; both directions have the same. See
+    /// [`Sender::fallback_reason`].
     ///
     /// # Examples
     ///
-    /// See there.
+    /// See [`Sender::fallback_reason`].
     pub fn fallback_reason(&self) -> Option<&io::Error> {
         self.halves().1.fallback_reason()
     }
 
-    /// As [`Sender::warm_up`], for both directions.
+    /// Does now what the first calls would do, as [`Sender::warm_up`] does, for both directions.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::warm_up`].
     ///
     /// # Examples
     ///
-    /// See there.
+    /// See [`Sender::warm_up`].
     pub fn warm_up(&self) -> io::Result<()> {
         let (receiver, sender) = self.halves();
         receiver.warm_up()?;

@@ -129,14 +129,14 @@ pub struct Ready {
     pub fds: Vec<usize>,
 }
 
-/// As [`wait`], beside descriptors of any other kind: sockets, timers, processes, pipes.
+/// Waits for ends as [`wait`] does, and for descriptors of any other kind: sockets, timers, processes, pipes.
 ///
 /// A descriptor is ready as poll(2) has it: for its [`Interest`], or with an error or hang-up, which the next call on it
 /// reports. Nothing is read from it or written to it.
 ///
 /// # Errors
 ///
-/// As [`wait`].
+/// The errors of [`wait`].
 ///
 /// # Examples
 ///

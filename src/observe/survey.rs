@@ -125,14 +125,14 @@ impl Survey {
         Self::of(Processes::list()?, false)
     }
 
-    /// As [`take`](Self::take), and looks at the kernel pipes of the processes that hold pipes too.
+    /// Takes a survey as [`take`](Self::take) does, and looks at the kernel pipes of the processes that hold pipes too.
     ///
     /// To ask a kernel pipe how full it is takes a descriptor of it, so the caller is one of its readers for some
     /// microseconds each: a writer whose last reader goes in just that time gets its broken pipe so much later.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`take`](Self::take).
     ///
     /// # Examples
     ///

@@ -24,7 +24,7 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`Receiver::recv_with_fds`](crate::Receiver::recv_with_fds).
+    /// The errors of [`Receiver::recv_with_fds`](crate::Receiver::recv_with_fds).
     ///
     /// # Examples
     ///
@@ -50,7 +50,7 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`Receiver::recv_with_end`](crate::Receiver::recv_with_end).
+    /// The errors of [`Receiver::recv_with_end`](crate::Receiver::recv_with_end).
     ///
     /// # Examples
     ///
@@ -62,8 +62,9 @@ impl Receiver {
         Ok((message, end))
     }
 
-    /// As [`Receiver::set_max_end_capacity`](crate::Receiver::set_max_end_capacity). An end for tasks begins with what
-    /// was set for the blocking one that it is made of.
+    /// Sets the largest capacity in bytes of an end that a message may carry, as
+    /// [`Receiver::set_max_end_capacity`](crate::Receiver::set_max_end_capacity) does. An end for tasks begins with
+    /// what was set for the blocking one that it is made of.
     pub fn set_max_end_capacity(&mut self, bytes: usize) {
         self.receiver.set_max_end_capacity(bytes);
     }
@@ -76,7 +77,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As [`Sender::send_with_fds`](crate::Sender::send_with_fds), and as [`send`](Self::send) in a forked child.
+    /// The errors of [`Sender::send_with_fds`](crate::Sender::send_with_fds), and those of [`send`](Self::send) in a
+    /// forked child.
     ///
     /// # Panics
     ///
@@ -154,11 +156,11 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As [`Sender::send_with_end`](crate::Sender::send_with_end).
+    /// The errors of [`Sender::send_with_end`](crate::Sender::send_with_end).
     ///
     /// # Panics
     ///
-    /// As there.
+    /// Panics where [`send_with_fds`](Self::send_with_fds) does.
     ///
     /// # Examples
     ///
@@ -219,38 +221,40 @@ impl AncillaryRoom {
 }
 
 impl Connection {
-    /// As [`Receiver::recv_with_fds`].
+    /// Receives the next message and the descriptors that it carries, as [`Receiver::recv_with_fds`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::recv_with_fds`].
     pub async fn recv_with_fds(&mut self) -> Result<(Message<'_>, Vec<OwnedFd>), RecvError> {
         self.receiver.recv_with_fds().await
     }
 
-    /// As [`Receiver::recv_with_end`].
+    /// Receives the next message and the end that it carries, as [`Receiver::recv_with_end`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::recv_with_end`].
     pub async fn recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), RecvError> {
         self.receiver.recv_with_end().await
     }
 
-    /// As [`Receiver::set_max_end_capacity`].
+    /// Sets the largest capacity in bytes of an end that a message may carry, as [`Receiver::set_max_end_capacity`]
+    /// does.
     pub fn set_max_end_capacity(&mut self, bytes: usize) {
         self.receiver.set_max_end_capacity(bytes);
     }
 
-    /// As [`Sender::send_with_fds`].
+    /// Sends `message` with copies of descriptors, and waits while the pipe is full, as [`Sender::send_with_fds`]
+    /// does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::send_with_fds`].
     ///
     /// # Panics
     ///
-    /// As there.
+    /// Panics where [`Sender::send_with_fds`] does.
     pub async fn send_with_fds(
         &mut self,
         message: &[u8],
@@ -259,15 +263,15 @@ impl Connection {
         self.sender.send_with_fds(message, fds).await
     }
 
-    /// As [`Sender::send_with_end`].
+    /// Sends `message` and a whole end with it, and waits while the pipe is full, as [`Sender::send_with_end`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::send_with_end`].
     ///
     /// # Panics
     ///
-    /// As there.
+    /// Panics where [`Sender::send_with_end`] does.
     pub async fn send_with_end(&mut self, message: &[u8], end: impl End) -> Result<(), SendError> {
         self.sender.send_with_end(message, end).await
     }

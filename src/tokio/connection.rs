@@ -27,11 +27,11 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`Receiver::from_blocking`].
+    /// The errors of [`Receiver::from_blocking`].
     ///
     /// # Panics
     ///
-    /// As there.
+    /// Panics where [`Receiver::from_blocking`] does.
     pub fn from_blocking(connection: crate::Connection) -> io::Result<Self> {
         let (receiver, sender) = connection.split();
         Ok(Self {
@@ -63,29 +63,29 @@ impl Connection {
         (self.receiver, self.sender)
     }
 
-    /// As [`Receiver::recv`]; cancel safe.
+    /// Receives the next message, and waits while the pipe is empty, as [`Receiver::recv`] does; cancel safe.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::recv`].
     pub async fn recv(&mut self) -> Result<Message<'_>, RecvError> {
         self.receiver.recv().await
     }
 
-    /// As [`Receiver::try_recv`].
+    /// Receives the next message if one is there, and never blocks, as [`Receiver::try_recv`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::try_recv`].
     pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
         self.receiver.try_recv()
     }
 
-    /// As [`Sender::send`]; cancel safe.
+    /// Sends `message`, and waits while the pipe is full, as [`Sender::send`] does; cancel safe.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::send`].
     ///
     /// # Examples
     ///
@@ -105,11 +105,11 @@ impl Connection {
         self.sender.send(message).await
     }
 
-    /// As [`Sender::try_send`].
+    /// Sends `message` if there is room for all of it now, and never blocks, as [`Sender::try_send`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::try_send`].
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         self.sender.try_send(message)
     }
@@ -118,11 +118,11 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`from_blocking`](Self::from_blocking).
+    /// The errors of [`from_blocking`](Self::from_blocking).
     ///
     /// # Panics
     ///
-    /// As there.
+    /// Panics where [`from_blocking`](Self::from_blocking) does.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             receiver: self.receiver.try_clone()?,

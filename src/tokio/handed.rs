@@ -18,7 +18,7 @@ macro_rules! goes_as_its_blocking_end {
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::inherit`](crate::Sender::inherit).
             pub fn inherit(self, command: &mut Command, name: impl AsRef<OsStr>) -> io::Result<()> {
                 self.into_blocking().inherit(command, name)
             }
@@ -28,11 +28,11 @@ macro_rules! goes_as_its_blocking_end {
             ///
             /// # Errors
             ///
-            /// As there, and as `from_blocking`.
+            /// The errors of [`Sender::from_env`](crate::Sender::from_env), and those of `from_blocking`.
             ///
             /// # Panics
             ///
-            /// As `from_blocking`.
+            /// Panics where `from_blocking` does.
             pub fn from_env(name: impl AsRef<OsStr>) -> io::Result<Self> {
                 crate::$name::from_env(name).and_then(Self::from_blocking)
             }
@@ -43,11 +43,11 @@ macro_rules! goes_as_its_blocking_end {
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::close`](crate::Sender::close).
             ///
             /// # Examples
             ///
-            /// See there.
+            /// See [`Sender::close`](crate::Sender::close).
             pub fn close(&self) -> io::Result<()> {
                 let mut outcome = Ok(());
                 $(outcome = outcome.and(self.$half.close());)+
@@ -77,20 +77,20 @@ macro_rules! goes_as_its_blocking_end {
             ///
             /// # Examples
             ///
-            /// See there.
+            /// See [`Sender::fallback_reason`](crate::Sender::fallback_reason).
             pub fn fallback_reason(&self) -> Option<&io::Error> {
                 self.$by.fallback_reason()
             }
 
-            /// Does at once what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up).
+            /// Does now what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up) does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::warm_up`](crate::Sender::warm_up).
             ///
             /// # Examples
             ///
-            /// See there.
+            /// See [`Sender::warm_up`](crate::Sender::warm_up).
             pub fn warm_up(&self) -> io::Result<()> {
                 $(self.$half.warm_up()?;)+
                 Ok(())
@@ -151,7 +151,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::holders`].
     pub fn holders(&self) -> io::Result<Vec<Holder>> {
         self.sender.holders()
     }
@@ -162,7 +162,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::holders`].
     pub fn holders(&self) -> io::Result<Vec<Holder>> {
         crate::ends::holders::of_both(&self.receiver.receiver, &self.sender.sender)
     }

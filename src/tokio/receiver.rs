@@ -73,8 +73,8 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`Receiver::recv`](crate::Receiver::recv). When a sender dies inside a message in fragments (longer than an
-    /// eighth of the capacity) while others live, `Aborted` shows only when one of those sends again.
+    /// The errors of [`Receiver::recv`](crate::Receiver::recv). When a sender dies inside a message in fragments
+    /// (longer than an eighth of the capacity) while others live, `Aborted` shows only when one of those sends again.
     ///
     /// # Examples
     ///
@@ -99,7 +99,7 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`Receiver::try_recv`](crate::Receiver::try_recv).
+    /// The errors of [`Receiver::try_recv`](crate::Receiver::try_recv).
     pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
         self.receiver.try_recv()
     }
@@ -108,11 +108,11 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`from_blocking`](Self::from_blocking).
+    /// The errors of [`from_blocking`](Self::from_blocking).
     ///
     /// # Panics
     ///
-    /// As there.
+    /// Panics where [`Receiver::try_clone`](crate::Receiver::try_clone) does.
     pub fn try_clone(&self) -> io::Result<Self> {
         self.watch.check_process()?;
         Self::from_blocking(self.receiver.try_clone()?)

@@ -82,12 +82,12 @@ impl<F> Registered<F> {
         ))
     }
 
-    /// As [`AsyncFd::poll_read_ready`]; in the process that made the registration.
+    /// Does what [`AsyncFd::poll_read_ready`] does, in the process that made the registration.
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Guard<'_>>> {
         self.registration.poll_read_ready(cx).map_ok(Guard)
     }
 
-    /// As [`AsyncFd::poll_write_ready`]; in the process that made the registration.
+    /// Does what [`AsyncFd::poll_write_ready`] does, in the process that made the registration.
     pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Guard<'_>>> {
         self.registration.poll_write_ready(cx).map_ok(Guard)
     }

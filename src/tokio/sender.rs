@@ -95,8 +95,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As [`Sender::send`](crate::Sender::send). `Io` (`Unsupported`) in a forked child of the process that made the
-    /// end.
+    /// The errors of [`Sender::send`](crate::Sender::send). `Io` (`Unsupported`) in a forked child of the process
+    /// that made the end.
     ///
     /// # Examples
     ///
@@ -128,8 +128,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As [`Sender::try_send`](crate::Sender::try_send); also [`Full`](TrySendError::Full) while a message that the
-    /// sink has taken is not flushed.
+    /// The errors of [`Sender::try_send`](crate::Sender::try_send); also [`Full`](TrySendError::Full) while a message
+    /// that the sink has taken is not flushed.
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         if self.taken.is_some() {
             return Err(TrySendError::Full);
@@ -141,11 +141,11 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As [`from_blocking`](Self::from_blocking).
+    /// The errors of [`from_blocking`](Self::from_blocking).
     ///
     /// # Panics
     ///
-    /// As there.
+    /// Panics where [`Sender::try_clone`](crate::Sender::try_clone) does.
     pub fn try_clone(&self) -> io::Result<Self> {
         self.watch.check_process()?;
         Self::from_blocking(self.sender.try_clone()?)

@@ -62,7 +62,7 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Registered::check_process`].
     pub(super) fn check_process(&self) -> io::Result<()> {
         self.fd.check_process()
     }

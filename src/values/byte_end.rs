@@ -9,7 +9,7 @@ macro_rules! goes_as_its_byte_end {
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::inherit`](crate::Sender::inherit).
             pub fn inherit(
                 self,
                 command: &mut std::process::Command,
@@ -23,7 +23,7 @@ macro_rules! goes_as_its_byte_end {
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::close`](crate::Sender::close).
             pub fn close(&self) -> io::Result<()> {
                 let mut outcome = Ok(());
                 $(outcome = outcome.and(self.$half.close());)+
@@ -35,7 +35,7 @@ macro_rules! goes_as_its_byte_end {
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::into_fds`](crate::Sender::into_fds).
             pub fn into_fds(self) -> io::Result<Vec<std::os::fd::OwnedFd>> {
                 self.into_inner().into_fds()
             }
@@ -44,7 +44,7 @@ macro_rules! goes_as_its_byte_end {
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::as_fds`](crate::Sender::as_fds).
             pub fn as_fds(&self) -> io::Result<Vec<std::os::fd::BorrowedFd<'_>>> {
                 let mut fds = Vec::new();
                 $(fds.append(&mut self.$half.as_fds()?);)+
@@ -56,11 +56,12 @@ macro_rules! goes_as_its_byte_end {
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::from_fds`](crate::Sender::from_fds).
             ///
             /// # Safety
             ///
-            /// As there: they come from `into_fds` of such an end, of bytes or of values.
+            /// As for [`Sender::from_fds`](crate::Sender::from_fds): they come from `into_fds` of such an end, of
+            /// bytes or of values.
             ///
             /// # Examples
             ///
@@ -78,7 +79,7 @@ macro_rules! goes_as_its_byte_end {
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::from_env`](crate::Sender::from_env).
             pub fn from_env(name: impl AsRef<std::ffi::OsStr>) -> io::Result<Self> {
                 crate::$name::from_env(name).map(Self::from)
             }

@@ -15,11 +15,11 @@ macro_rules! connection_of_values {
                 (self.receiver, self.sender)
             }
 
-            /// As [`Receiver::poll`].
+            /// Waits until there is something to receive, and returns whether there is, as [`Receiver::poll`] does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Receiver::poll`].
             pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
                 self.receiver.poll(timeout)
             }
@@ -59,26 +59,26 @@ macro_rules! connection_of_values {
             ///
             /// # Examples
             ///
-            /// See there.
+            /// See [`Sender::fallback_reason`](crate::Sender::fallback_reason).
             pub fn fallback_reason(&self) -> Option<&io::Error> {
                 self.sender.fallback_reason()
             }
 
-            /// Does now what would be done once, as [`Sender::warm_up`](crate::Sender::warm_up).
+            /// Does now what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up) does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::warm_up`](crate::Sender::warm_up).
             ///
             /// # Examples
             ///
-            /// See there.
+            /// See [`Sender::warm_up`](crate::Sender::warm_up).
             pub fn warm_up(&self) -> io::Result<()> {
                 self.receiver.warm_up()?;
                 self.sender.warm_up()
             }
 
-            /// As [`Receiver::limit_messages`].
+            /// Refuses values longer than `max` bytes that come in, as [`Receiver::limit_messages`] does.
             pub fn limit_messages(&mut self, max: usize) {
                 self.receiver.limit_messages(max);
             }
@@ -112,20 +112,20 @@ macro_rules! connection_of_values {
         }
 
         impl<S: $($send)+, R> Connection<S, R> {
-            /// As [`Sender::send`].
+            /// Sends `value`, and blocks while the pipe is full, as [`Sender::send`] does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::send`].
             pub fn send(&mut self, value: &S) -> Result<(), SendError> {
                 self.sender.send(value)
             }
 
-            /// As [`Sender::send_deadline`].
+            /// Sends `value`, and blocks no longer than until `deadline`, as [`Sender::send_deadline`] does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::send_deadline`].
             pub fn send_deadline(
                 &mut self,
                 value: &S,
@@ -134,20 +134,20 @@ macro_rules! connection_of_values {
                 self.sender.send_deadline(value, deadline)
             }
 
-            /// As [`Sender::try_send`].
+            /// Sends `value` if there is room for all of it now, and never blocks, as [`Sender::try_send`] does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::try_send`].
             pub fn try_send(&mut self, value: &S) -> Result<(), TrySendError> {
                 self.sender.try_send(value)
             }
 
-            /// As [`Sender::send_timeout`].
+            /// Sends `value`, and blocks no longer than `timeout`, as [`Sender::send_timeout`] does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::send_timeout`].
             pub fn send_timeout(
                 &mut self,
                 value: &S,
@@ -158,11 +158,12 @@ macro_rules! connection_of_values {
         }
 
         impl<S, R: $($recv)+> Connection<S, R> {
-            /// As [`Receiver::recv_deadline`].
+            /// Receives the next value, and blocks no longer than until `deadline`, as [`Receiver::recv_deadline`]
+            /// does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Receiver::recv_deadline`].
             pub fn recv_deadline(
                 &mut self,
                 deadline: std::time::Instant,
@@ -170,39 +171,39 @@ macro_rules! connection_of_values {
                 self.receiver.recv_deadline(deadline)
             }
 
-            /// As [`Receiver::recv`].
+            /// Receives the next value, and blocks while the pipe is empty, as [`Receiver::recv`] does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Receiver::recv`].
             pub fn recv(&mut self) -> Result<R, RecvError> {
                 self.receiver.recv()
             }
 
-            /// As [`Receiver::try_recv`].
+            /// Receives the next value if one is there, and never blocks, as [`Receiver::try_recv`] does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Receiver::try_recv`].
             pub fn try_recv(&mut self) -> Result<R, TryRecvError> {
                 self.receiver.try_recv()
             }
 
-            /// As [`Receiver::recv_timeout`].
+            /// Receives the next value, and blocks no longer than `timeout`, as [`Receiver::recv_timeout`] does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Receiver::recv_timeout`].
             pub fn recv_timeout(&mut self, timeout: Duration) -> Result<R, RecvTimeoutError> {
                 self.receiver.recv_timeout(timeout)
             }
 
-            /// As [`Receiver::messages`].
+            /// Iterates over the values until end-of-file, as [`Receiver::messages`] does.
             pub fn messages(&mut self) -> Messages<'_, R> {
                 self.receiver.messages()
             }
 
-            /// As [`Receiver::try_messages`].
+            /// Iterates over the values that are there, until the pipe is empty, as [`Receiver::try_messages`] does.
             pub fn try_messages(&mut self) -> TryMessages<'_, R> {
                 self.receiver.try_messages()
             }

@@ -36,20 +36,20 @@ macro_rules! sender_of_values {
             ///
             /// # Examples
             ///
-            /// See there.
+            /// See [`Sender::fallback_reason`](crate::Sender::fallback_reason).
             pub fn fallback_reason(&self) -> Option<&io::Error> {
                 self.inner.fallback_reason()
             }
 
-            /// Does at once what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up).
+            /// Does now what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up) does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::warm_up`](crate::Sender::warm_up).
             ///
             /// # Examples
             ///
-            /// See there.
+            /// See [`Sender::warm_up`](crate::Sender::warm_up).
             pub fn warm_up(&self) -> io::Result<()> {
                 self.inner.warm_up()
             }
@@ -106,7 +106,7 @@ macro_rules! receiver_of_values {
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Receiver::poll`](crate::Receiver::poll).
             pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
                 self.inner.poll(timeout)
             }
@@ -143,20 +143,20 @@ macro_rules! receiver_of_values {
             ///
             /// # Examples
             ///
-            /// See there.
+            /// See [`Sender::fallback_reason`](crate::Sender::fallback_reason).
             pub fn fallback_reason(&self) -> Option<&io::Error> {
                 self.inner.fallback_reason()
             }
 
-            /// Does at once what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up).
+            /// Does now what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up) does.
             ///
             /// # Errors
             ///
-            /// As there.
+            /// The errors of [`Sender::warm_up`](crate::Sender::warm_up).
             ///
             /// # Examples
             ///
-            /// See there.
+            /// See [`Sender::warm_up`](crate::Sender::warm_up).
             pub fn warm_up(&self) -> io::Result<()> {
                 self.inner.warm_up()
             }
@@ -167,7 +167,8 @@ macro_rules! receiver_of_values {
                 self.inner.same_pipe(&other.inner)
             }
 
-            /// As [`Receiver::limit_messages`](crate::Receiver::limit_messages), in bytes of a message.
+            /// Refuses values longer than `max` bytes that come in, as
+            /// [`Receiver::limit_messages`](crate::Receiver::limit_messages) does, in bytes of a message.
             pub fn limit_messages(&mut self, max: usize) {
                 self.inner.limit_messages(max);
             }
@@ -196,7 +197,7 @@ macro_rules! receiver_of_values {
             ///
             /// # Errors
             ///
-            /// As [`recv_timeout`](Self::recv_timeout).
+            /// The errors of [`recv_timeout`](Self::recv_timeout).
             pub fn recv_deadline(
                 &mut self,
                 deadline: std::time::Instant,
@@ -229,7 +230,8 @@ macro_rules! receiver_of_values {
                 }
             }
 
-            /// As [`messages`](Self::messages), by an iterator that owns the end.
+            /// Iterates over the values until end-of-file, by an iterator that owns the end. Otherwise it is like
+            /// [`messages`](Self::messages).
             ///
             /// # Examples
             ///
@@ -301,7 +303,7 @@ macro_rules! receiver_of_values {
             has_failed: bool,
         }
 
-        /// As [`Messages`], with the end itself; made by [`Receiver::into_messages`].
+        /// An iterator over the messages until end-of-file, which owns the end. Made by [`Receiver::into_messages`].
         #[derive(Debug)]
         #[must_use = "nothing is received before it is iterated over"]
         pub struct IntoMessages<T> {

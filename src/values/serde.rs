@@ -94,7 +94,7 @@ use crate::PipeOptions;
 ///
 /// # Errors
 ///
-/// As [`PipeOptions::pipe`].
+/// The errors of [`PipeOptions::pipe`].
 ///
 /// # Examples
 ///
@@ -112,7 +112,7 @@ pub fn pipe<T>() -> io::Result<(Receiver<T>, Sender<T>)> {
 ///
 /// # Errors
 ///
-/// As [`PipeOptions::pipe`].
+/// The errors of [`PipeOptions::pipe`].
 ///
 /// # Examples
 ///
@@ -133,7 +133,7 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// As [`pipe`](Self::pipe).
+    /// The errors of [`pipe`](Self::pipe).
     ///
     /// # Examples
     ///
@@ -151,7 +151,7 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// As [`pipe`](Self::pipe).
+    /// The errors of [`pipe`](Self::pipe).
     ///
     /// # Examples
     ///

@@ -108,7 +108,7 @@ use zerocopy::{IntoBytes, TryFromBytes};
 ///
 /// # Errors
 ///
-/// As [`PipeOptions::pipe`].
+/// The errors of [`PipeOptions::pipe`].
 ///
 /// # Examples
 ///
@@ -126,7 +126,7 @@ pub fn pipe<T>() -> io::Result<(Receiver<T>, Sender<T>)> {
 ///
 /// # Errors
 ///
-/// As [`PipeOptions::pipe`].
+/// The errors of [`PipeOptions::pipe`].
 ///
 /// # Examples
 ///
@@ -147,7 +147,7 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// As [`pipe`](Self::pipe).
+    /// The errors of [`pipe`](Self::pipe).
     ///
     /// # Examples
     ///
@@ -165,7 +165,7 @@ impl PipeOptions {
     ///
     /// # Errors
     ///
-    /// As [`pipe`](Self::pipe).
+    /// The errors of [`pipe`](Self::pipe).
     ///
     /// # Examples
     ///

@@ -55,15 +55,16 @@ const MAX_FIXED_SPIN: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Spin {
-    /// Not at all: sleeps at once. For peers that are slow, or a machine whose CPUs others need.
+    /// It does not look, but sleeps at once. This suits peers that are slow, or a machine whose CPUs others need.
     Never,
-    /// As long as it has paid lately, up to 50 µs: waits of over 20 µs make the next looks shorter, and short waits
-    /// make them longer. A thread that has sent nothing since its last wait, and received less than 4 KiB, waits for
-    /// neither an answer nor bulk data. It looks for 5 µs at most, since beyond that sleeping costs less CPU time.
+    /// It looks for as long as that has paid lately, up to 50 µs. Waits of over 20 µs make the next looks shorter, and
+    /// short waits make them longer. A thread that has sent nothing since its last wait, and received less than 4 KiB,
+    /// waits for neither an answer nor bulk data. It looks for 5 µs at most, because sleeping then costs less CPU time.
     #[default]
     Adaptive,
-    /// So long each time: the lowest latency for waits up to that long, at the price of a CPU meanwhile. It is a
-    /// millisecond at most, whatever is asked for, since a call that only looks does not notice a death.
+    /// It looks for so long each time. That gives the lowest latency for waits up to that length, and takes a CPU
+    /// meanwhile. It is a millisecond at most, whatever is asked for, since a call that only looks does not notice a
+    /// death.
     For(Duration),
 }
 

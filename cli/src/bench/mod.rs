@@ -47,15 +47,15 @@ const PROGRESS_STEPS: u32 = 1000;
 /// Options of `shmpipe bench`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// File whose bytes are sent and checked by their digest [default: this program]
+    /// File to send; its digest is checked on arrival [default: this program]
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
 
-    /// Take about 4 seconds, with fewer rounds
+    /// Take about 4 seconds and fewer rounds
     #[arg(long)]
     quick: bool,
 
-    /// Total time, for at least one round [default: 15]
+    /// Total time in seconds; at least one round runs [default: 15]
     #[arg(long, value_parser = parse_seconds)]
     seconds: Option<f64>,
 

@@ -19,7 +19,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 
-    /// Leave the self-test out
+    /// Leave out the self-test
     #[arg(long)]
     no_self_test: bool,
 }

@@ -25,15 +25,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = crate::parse_interval)]
     interval: Duration,
 
-    /// What to sort by
+    /// Order of the rows
     #[arg(long, value_enum, default_value_t = Order::Messages)]
     sort: Order,
 
-    /// Show only pipes whose label or holders have this in their text
+    /// Show only pipes whose label or holders contain this text
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
 
-    /// Print one plain snapshot also in a terminal
+    /// Print one plain snapshot, even in a terminal
     #[arg(long)]
     plain: bool,
 }

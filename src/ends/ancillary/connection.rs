@@ -9,12 +9,14 @@ use crate::{
     TryRecvError, TrySendError,
 };
 
+/// # Descriptors and ends in messages
 impl Connection {
-    /// As [`Sender::send_with_fds`](crate::Sender::send_with_fds).
+    /// Sends `message` with copies of descriptors, and blocks while the pipe is full, as
+    /// [`Sender::send_with_fds`](crate::Sender::send_with_fds) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::send_with_fds`](crate::Sender::send_with_fds).
     pub fn send_with_fds(
         &mut self,
         message: &[u8],
@@ -23,11 +25,12 @@ impl Connection {
         self.halves_mut().1.send_with_fds(message, fds)
     }
 
-    /// As [`Sender::try_send_with_fds`](crate::Sender::try_send_with_fds).
+    /// Sends `message` with copies of descriptors if there is room now, and never blocks, as
+    /// [`Sender::try_send_with_fds`](crate::Sender::try_send_with_fds) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::try_send_with_fds`](crate::Sender::try_send_with_fds).
     pub fn try_send_with_fds(
         &mut self,
         message: &[u8],
@@ -36,11 +39,12 @@ impl Connection {
         self.halves_mut().1.try_send_with_fds(message, fds)
     }
 
-    /// As [`Sender::send_with_fds_timeout`](crate::Sender::send_with_fds_timeout).
+    /// Sends `message` with copies of descriptors, and blocks no longer than `timeout`, as
+    /// [`Sender::send_with_fds_timeout`](crate::Sender::send_with_fds_timeout) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::send_with_fds_timeout`](crate::Sender::send_with_fds_timeout).
     pub fn send_with_fds_timeout(
         &mut self,
         message: &[u8],
@@ -52,20 +56,22 @@ impl Connection {
             .send_with_fds_timeout(message, fds, timeout)
     }
 
-    /// As [`Sender::send_with_end`](crate::Sender::send_with_end).
+    /// Sends `message` and a whole end with it, and blocks while the pipe is full, as
+    /// [`Sender::send_with_end`](crate::Sender::send_with_end) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::send_with_end`](crate::Sender::send_with_end).
     pub fn send_with_end(&mut self, message: &[u8], end: impl End) -> Result<(), SendError> {
         self.halves_mut().1.send_with_end(message, end)
     }
 
-    /// As [`Sender::try_send_with_end`](crate::Sender::try_send_with_end).
+    /// Sends `message` and a whole end with it if there is room now, and never blocks, as
+    /// [`Sender::try_send_with_end`](crate::Sender::try_send_with_end) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::try_send_with_end`](crate::Sender::try_send_with_end).
     pub fn try_send_with_end<E: End>(
         &mut self,
         message: &[u8],
@@ -74,11 +80,12 @@ impl Connection {
         self.halves_mut().1.try_send_with_end(message, end)
     }
 
-    /// As [`Sender::send_with_end_timeout`](crate::Sender::send_with_end_timeout).
+    /// Sends `message` and a whole end with it, and blocks no longer than `timeout`, as
+    /// [`Sender::send_with_end_timeout`](crate::Sender::send_with_end_timeout) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::send_with_end_timeout`](crate::Sender::send_with_end_timeout).
     pub fn send_with_end_timeout<E: End>(
         &mut self,
         message: &[u8],
@@ -90,29 +97,32 @@ impl Connection {
             .send_with_end_timeout(message, end, timeout)
     }
 
-    /// As [`Receiver::recv_with_fds`](crate::Receiver::recv_with_fds).
+    /// Receives the next message and the descriptors that it carries, as
+    /// [`Receiver::recv_with_fds`](crate::Receiver::recv_with_fds) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::recv_with_fds`](crate::Receiver::recv_with_fds).
     pub fn recv_with_fds(&mut self) -> Result<(Message<'_>, Vec<OwnedFd>), RecvError> {
         self.halves_mut().0.recv_with_fds()
     }
 
-    /// As [`Receiver::try_recv_with_fds`](crate::Receiver::try_recv_with_fds).
+    /// Receives the next message and its descriptors if one is there, and never blocks, as
+    /// [`Receiver::try_recv_with_fds`](crate::Receiver::try_recv_with_fds) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::try_recv_with_fds`](crate::Receiver::try_recv_with_fds).
     pub fn try_recv_with_fds(&mut self) -> Result<(Message<'_>, Vec<OwnedFd>), TryRecvError> {
         self.halves_mut().0.try_recv_with_fds()
     }
 
-    /// As [`Receiver::recv_with_fds_timeout`](crate::Receiver::recv_with_fds_timeout).
+    /// Receives the next message and its descriptors, and blocks no longer than `timeout`, as
+    /// [`Receiver::recv_with_fds_timeout`](crate::Receiver::recv_with_fds_timeout) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::recv_with_fds_timeout`](crate::Receiver::recv_with_fds_timeout).
     pub fn recv_with_fds_timeout(
         &mut self,
         timeout: Duration,
@@ -120,29 +130,32 @@ impl Connection {
         self.halves_mut().0.recv_with_fds_timeout(timeout)
     }
 
-    /// As [`Receiver::recv_with_end`](crate::Receiver::recv_with_end).
+    /// Receives the next message and the end that it carries, as
+    /// [`Receiver::recv_with_end`](crate::Receiver::recv_with_end) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::recv_with_end`](crate::Receiver::recv_with_end).
     pub fn recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), RecvError> {
         self.halves_mut().0.recv_with_end()
     }
 
-    /// As [`Receiver::try_recv_with_end`](crate::Receiver::try_recv_with_end).
+    /// Receives the next message and its end if one is there, and never blocks, as
+    /// [`Receiver::try_recv_with_end`](crate::Receiver::try_recv_with_end) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::try_recv_with_end`](crate::Receiver::try_recv_with_end).
     pub fn try_recv_with_end<E: End>(&mut self) -> Result<(Message<'_>, E), TryRecvError> {
         self.halves_mut().0.try_recv_with_end()
     }
 
-    /// As [`Receiver::recv_with_end_timeout`](crate::Receiver::recv_with_end_timeout).
+    /// Receives the next message and its end, and blocks no longer than `timeout`, as
+    /// [`Receiver::recv_with_end_timeout`](crate::Receiver::recv_with_end_timeout) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::recv_with_end_timeout`](crate::Receiver::recv_with_end_timeout).
     pub fn recv_with_end_timeout<E: End>(
         &mut self,
         timeout: Duration,
@@ -150,7 +163,8 @@ impl Connection {
         self.halves_mut().0.recv_with_end_timeout(timeout)
     }
 
-    /// As [`Receiver::set_max_end_capacity`](crate::Receiver::set_max_end_capacity).
+    /// Sets the largest capacity in bytes of an end that a message may carry, as
+    /// [`Receiver::set_max_end_capacity`](crate::Receiver::set_max_end_capacity) does.
     pub fn set_max_end_capacity(&mut self, bytes: usize) {
         self.halves_mut().0.set_max_end_capacity(bytes);
     }

@@ -63,6 +63,7 @@ impl<E, R: Into<io::Error>> From<SendEndError<E, R>> for io::Error {
     }
 }
 
+/// # Ends in messages
 impl Sender {
     /// Sends `message` and a whole end with it: the receiver gets the end by
     /// [`recv_with_end`](Receiver::recv_with_end), and this process has it no more. An end of any pipe, of either
@@ -73,8 +74,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As [`send_with_fds`](Self::send_with_fds) and as [`into_fds`](Self::into_fds) of that end, which is gone then
-    /// too.
+    /// The errors of [`send_with_fds`](Self::send_with_fds) and those of [`into_fds`](Self::into_fds) of that end,
+    /// which is gone then too.
     ///
     /// # Examples
     ///
@@ -93,11 +94,12 @@ impl Sender {
         Ok(self.send_descriptors(message, &end, Timeout::FOREVER)?)
     }
 
-    /// As [`send_with_end`](Self::send_with_end), but never blocks, and gives the end back where it was not sent.
+    /// Sends `message` and a whole end with it if there is room now, and never blocks. The end comes back where it
+    /// was not sent. Otherwise it is like [`send_with_end`](Self::send_with_end).
     ///
     /// # Errors
     ///
-    /// As [`try_send_with_fds`](Self::try_send_with_fds), [`Full`](TrySendError::Full) above all, and
+    /// The errors of [`try_send_with_fds`](Self::try_send_with_fds), [`Full`](TrySendError::Full) above all, and
     /// [`Io`](TrySendError::Io) where the end's descriptors cannot be duplicated; with the end in
     /// [`end`](SendEndError::end).
     ///
@@ -116,13 +118,13 @@ impl Sender {
         })
     }
 
-    /// As [`send_with_end`](Self::send_with_end), blocking no longer than `timeout`, and gives the end back where it
-    /// was not sent.
+    /// Sends `message` and a whole end with it, and blocks no longer than `timeout`. The end comes back where it was
+    /// not sent. Otherwise it is like [`send_with_end`](Self::send_with_end).
     ///
     /// # Errors
     ///
-    /// As [`try_send_with_end`](Self::try_send_with_end), with [`Timeout`](SendTimeoutError::Timeout), not before its
-    /// time, in place of `Full`.
+    /// The errors of [`try_send_with_end`](Self::try_send_with_end), with [`Timeout`](SendTimeoutError::Timeout), not
+    /// before its time, in place of `Full`.
     ///
     /// # Examples
     ///
@@ -162,14 +164,15 @@ impl Sender {
     }
 }
 
+/// # Ends in messages
 impl Receiver {
-    /// Receives the next message and the end that it carries, blocking while the pipe is empty.
+    /// Receives the next message and the end that it carries, and blocks while the pipe is empty.
     ///
     /// # Errors
     ///
-    /// As [`recv_with_fds`](Self::recv_with_fds), and [`Io`](RecvError::Io): `InvalidData` or `InvalidInput` for a
-    /// message that carries no end, one of another kind, or one that is larger than this receiver
-    /// [takes](Self::set_max_end_capacity); else what making an end of descriptors reports
+    /// The errors of [`recv_with_fds`](Self::recv_with_fds), and [`Io`](RecvError::Io): `InvalidData` or
+    /// `InvalidInput` for a message that carries no end, one of another kind, or one that is larger than this
+    /// receiver [takes](Self::set_max_end_capacity); else what making an end of descriptors reports
     /// ([`from_fds`](Self::from_fds)). That message is gone, and what it carried is closed.
     ///
     /// # Examples
@@ -179,11 +182,13 @@ impl Receiver {
         self.with_end(Timeout::FOREVER).map_err(RecvError::from)
     }
 
-    /// As [`recv_with_end`](Self::recv_with_end), but never blocks.
+    /// Receives the next message and its end if one is there, and never blocks. Otherwise it is like
+    /// [`recv_with_end`](Self::recv_with_end).
     ///
     /// # Errors
     ///
-    /// As there, and [`Empty`](TryRecvError::Empty) as [`try_recv`](Self::try_recv).
+    /// The errors of [`recv_with_end`](Self::recv_with_end), and [`Empty`](TryRecvError::Empty) where
+    /// [`try_recv`](Self::try_recv) returns it.
     ///
     /// # Examples
     ///
@@ -202,11 +207,13 @@ impl Receiver {
         self.with_end(Timeout::Never).map_err(TryRecvError::from)
     }
 
-    /// As [`recv_with_end`](Self::recv_with_end), blocking no longer than `timeout`.
+    /// Receives the next message and its end, and blocks no longer than `timeout`. Otherwise it is like
+    /// [`recv_with_end`](Self::recv_with_end).
     ///
     /// # Errors
     ///
-    /// As there, and [`Timeout`](RecvTimeoutError::Timeout), not before its time; nothing is lost by it.
+    /// The errors of [`recv_with_end`](Self::recv_with_end), and [`Timeout`](RecvTimeoutError::Timeout), not before
+    /// its time; nothing is lost by it.
     ///
     /// # Examples
     ///

@@ -5,39 +5,44 @@ use std::time::Duration;
 use super::Connection;
 use crate::{RecvError, RecvTimeoutError, SendError, Slot, TryRecvError, View};
 
+/// # In place
 impl Connection {
-    /// As [`Sender::reserve`](crate::Sender::reserve).
+    /// Reserves room for a message of `len` bytes, which is then written in place, as
+    /// [`Sender::reserve`](crate::Sender::reserve) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Sender::reserve`](crate::Sender::reserve).
     pub fn reserve(&mut self, len: usize) -> Result<Slot<'_>, SendError> {
         self.sender.reserve(len)
     }
 
-    /// As [`Receiver::recv_in_place`](crate::Receiver::recv_in_place).
+    /// Lends the next message where it lies in the pipe, and blocks while the pipe is empty, as
+    /// [`Receiver::recv_in_place`](crate::Receiver::recv_in_place) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::recv_in_place`](crate::Receiver::recv_in_place).
     pub fn recv_in_place(&mut self) -> Result<View<'_>, RecvError> {
         self.receiver.recv_in_place()
     }
 
-    /// As [`Receiver::try_recv_in_place`](crate::Receiver::try_recv_in_place).
+    /// Lends the next message where it lies in the pipe if one is there, and never blocks, as
+    /// [`Receiver::try_recv_in_place`](crate::Receiver::try_recv_in_place) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::try_recv_in_place`](crate::Receiver::try_recv_in_place).
     pub fn try_recv_in_place(&mut self) -> Result<View<'_>, TryRecvError> {
         self.receiver.try_recv_in_place()
     }
 
-    /// As [`Receiver::recv_in_place_timeout`](crate::Receiver::recv_in_place_timeout).
+    /// Lends the next message where it lies in the pipe, and blocks no longer than `timeout`, as
+    /// [`Receiver::recv_in_place_timeout`](crate::Receiver::recv_in_place_timeout) does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Receiver::recv_in_place_timeout`](crate::Receiver::recv_in_place_timeout).
     pub fn recv_in_place_timeout(
         &mut self,
         timeout: Duration,

@@ -9,8 +9,9 @@ use crate::ring::run::{self, Records};
 use crate::sys::clock::{Deadline, Timeout};
 use crate::{Batch, RecvError, RecvTimeoutError, TryRecvError};
 
+/// # Many messages at once
 impl Receiver {
-    /// Receives all messages that are there, up to 256 KiB of them, blocking while there is none.
+    /// Receives all messages that are there, up to 256 KiB of them, and blocks while there is none.
     ///
     /// Through shared memory they are taken at the cost of one: one lock and one copy. A message longer than an eighth of
     /// the pipe comes by itself, and so does the rest of a message after a [`Read`](std::io::Read) that took its
@@ -18,8 +19,8 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv). An error behind whole messages stays in the pipe and is reported by the next call, of this
-    /// or another handle.
+    /// The errors of [`recv`](Self::recv). An error behind whole messages stays in the pipe and is reported by the
+    /// next call, of this or another handle.
     ///
     /// # Examples
     ///
@@ -38,11 +39,11 @@ impl Receiver {
         Ok(self.recv_batch_within(Timeout::FOREVER)?)
     }
 
-    /// As [`recv_batch`](Self::recv_batch), but never blocks.
+    /// Receives all messages that are there, and never blocks. Otherwise it is like [`recv_batch`](Self::recv_batch).
     ///
     /// # Errors
     ///
-    /// As [`try_recv`](Self::try_recv).
+    /// The errors of [`try_recv`](Self::try_recv).
     ///
     /// # Examples
     ///
@@ -57,11 +58,12 @@ impl Receiver {
         Ok(self.recv_batch_within(Timeout::Never)?)
     }
 
-    /// As [`recv_batch`](Self::recv_batch), blocking no longer than `timeout`.
+    /// Receives all messages that are there, and blocks no longer than `timeout` while there is none. Otherwise it is
+    /// like [`recv_batch`](Self::recv_batch).
     ///
     /// # Errors
     ///
-    /// As [`recv_timeout`](Self::recv_timeout).
+    /// The errors of [`recv_timeout`](Self::recv_timeout).
     ///
     /// # Examples
     ///

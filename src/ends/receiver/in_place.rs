@@ -42,28 +42,29 @@ enum Bytes {
     Private { start: usize },
 }
 
+/// # In place
 impl Receiver {
-    /// Receives the next message without copying it out, blocking while the pipe is empty.
+    /// Receives the next message without copying it out, and blocks while the pipe is empty.
     ///
-    /// Through shared memory a message of up to 8 bytes less than an eighth of the pipe is read in place; one of over
-    /// 256 KiB only if it was written by way of [`reserve`](crate::Sender::reserve), since a copying send divides it into
-    /// fragments. Any other message, any of a kernel pipe, and the rest of one after a [`Read`](std::io::Read) is first
-    /// copied to private memory, as [`recv`](Self::recv) does. So may be a message of up to 64 bytes from a
+    /// Through shared memory a message of up to 8 bytes less than an eighth of the pipe is read in place. A message over
+    /// 256 KiB is so only if it was written by [`reserve`](crate::Sender::reserve), since a copying send divides it
+    /// into fragments. Any other message is first copied to private memory, as [`recv`](Self::recv) does. So is any of a
+    /// kernel pipe, and the rest of one after a [`Read`](std::io::Read). So may be a message of up to 64 bytes from a
     /// [batch](crate::Sender::send_batch). [`is_in_place`](View::is_in_place) reports which it is.
     ///
-    /// A view in place keeps all other receivers of this pipe waiting until it is dropped: their `try_recv` returns
+    /// A view in place keeps all other receivers of this pipe waiting until it is dropped. Their `try_recv` returns
     /// `Empty`, their `poll` false, and their time-outs hold. A blocking receive through another clone by the thread that
-    /// has the view waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does. Senders go on while
-    /// there is room.
+    /// has the view waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does. Senders go on while there
+    /// is room.
     ///
-    /// A process that is killed with a view open has not received the message. The others look whether the holder is
-    /// alive, 10 ms after they began to wait and then at intervals that double up to 50 ms, and the next one gets the
-    /// message. A holder that replaced itself by exec counts as alive until that program ends. A view that is leaked was
-    /// not received: the same end's next call gets the message again.
+    /// A process that is killed with a view open has not received the message. The others look whether it is alive, 10 ms
+    /// after they began to wait and then at intervals that double up to 50 ms, and the next one gets the message. A process
+    /// that replaced itself by exec counts as alive until that program ends. A view that is leaked was not received: the
+    /// same end's next call gets the message again.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv).
+    /// The errors of [`recv`](Self::recv).
     ///
     /// # Examples
     ///
@@ -81,11 +82,12 @@ impl Receiver {
         Ok(self.recv_in_place_within(Timeout::FOREVER)?)
     }
 
-    /// As [`recv_in_place`](Self::recv_in_place), but never blocks.
+    /// Lends the next message where it lies in the pipe if one is there, and never blocks. Otherwise it is like
+    /// [`recv_in_place`](Self::recv_in_place).
     ///
     /// # Errors
     ///
-    /// As [`try_recv`](Self::try_recv).
+    /// The errors of [`try_recv`](Self::try_recv).
     ///
     /// # Examples
     ///
@@ -100,11 +102,12 @@ impl Receiver {
         Ok(self.recv_in_place_within(Timeout::Never)?)
     }
 
-    /// As [`recv_in_place`](Self::recv_in_place), blocking no longer than `timeout`.
+    /// Lends the next message where it lies in the pipe, and blocks no longer than `timeout`. Otherwise it is like
+    /// [`recv_in_place`](Self::recv_in_place).
     ///
     /// # Errors
     ///
-    /// As [`recv_timeout`](Self::recv_timeout).
+    /// The errors of [`recv_timeout`](Self::recv_timeout).
     ///
     /// # Examples
     ///

@@ -72,10 +72,12 @@ impl Receiver {
     }
 }
 
-/// The byte-stream view: message edges vanish and empty messages are skipped. A message that is lost
-/// ([`Aborted`](crate::RecvError::Aborted)) is dropped whole and reported once as `InvalidData`; the next read goes on.
-/// A signal interrupts no read: `Interrupted` is reported only where the hook of an [`Interrupt`](crate::Interrupt) ends
-/// one. A read has no time-out; call [`poll`](Receiver::poll) first where one is wanted.
+/// The byte-stream view: boundaries of messages vanish and empty messages are skipped.
+///
+/// A message that is lost ([`Aborted`](crate::RecvError::Aborted)) is dropped whole and reported once as `InvalidData`;
+/// the next read goes on. A signal interrupts no read. `Interrupted` is reported only where the hook of an
+/// [`Interrupt`](crate::Interrupt) ends one. A read has no time-out; call [`poll`](Receiver::poll) first where one is
+/// wanted.
 ///
 /// Reads and receives may be mixed: a receive after a read that took the beginning of a message returns the rest.
 impl io::Read for Receiver {
@@ -85,7 +87,7 @@ impl io::Read for Receiver {
         self.read_on(buf, 0)
     }
 
-    /// As [`read`](io::Read::read), into one buffer after the other.
+    /// Reads as [`read`](io::Read::read) does, into one buffer after the other.
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut filled = 0;
         for buf in bufs {
@@ -99,8 +101,8 @@ impl io::Read for Receiver {
     }
 }
 
-/// The buffer is the end's own, which holds one message: no [`BufReader`](io::BufReader) is needed, and
-/// without one the rest of a line, say, is still there for [`recv`](Receiver::recv).
+/// The buffer is the end's own, which holds one message. So no [`BufReader`](io::BufReader) is needed, and the rest of a
+/// line, say, is still there for [`recv`](Receiver::recv).
 ///
 /// # Examples
 ///

@@ -96,9 +96,10 @@ fn scatter(memory: &mut impl Memory, len: usize, copy: impl Fn(usize, &mut [u8])
     });
 }
 
+/// # Into memory that the caller provides
 impl Receiver {
-    /// Receives the next message into memory that `place` provides for its length, blocking while the pipe is empty.
-    /// Returns the length.
+    /// Receives the next message into memory that `place` provides for its length, and returns the length. Blocks while
+    /// the pipe is empty.
     ///
     /// `place` gets the length, and returns memory for at least so many bytes, in one piece or [several](Memory). With
     /// `None` it refuses, and the message stays. It is called once at most, before anything is taken and with no lock
@@ -113,8 +114,8 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`BufferTooSmall`](RecvError::BufferTooSmall) with the length that is needed, where
-    /// `place` refused or gave less; the message stays, and what the memory then holds is unspecified.
+    /// The errors of [`recv`](Self::recv), and [`BufferTooSmall`](RecvError::BufferTooSmall) with the length that is
+    /// needed, where `place` refused or gave less; the message stays, and what the memory then holds is unspecified.
     ///
     /// # Panics
     ///
@@ -147,15 +148,16 @@ impl Receiver {
         Ok(self.recv_with_within(place, Timeout::FOREVER)?)
     }
 
-    /// As [`recv_with`](Self::recv_with), but never blocks.
+    /// Receives a message into memory that `place` provides if one is there, and never blocks. Otherwise it is like
+    /// [`recv_with`](Self::recv_with).
     ///
     /// # Errors
     ///
-    /// As there, and [`Empty`](TryRecvError::Empty).
+    /// The errors of [`recv_with`](Self::recv_with), and [`Empty`](TryRecvError::Empty).
     ///
     /// # Panics
     ///
-    /// As there.
+    /// Panics where [`recv_with`](Self::recv_with) does.
     ///
     /// # Examples
     ///
@@ -172,15 +174,16 @@ impl Receiver {
         Ok(self.recv_with_within(place, Timeout::Never)?)
     }
 
-    /// As [`recv_with`](Self::recv_with), blocking no longer than `timeout`.
+    /// Receives a message into memory that `place` provides, and blocks no longer than `timeout`. Otherwise it is
+    /// like [`recv_with`](Self::recv_with).
     ///
     /// # Errors
     ///
-    /// As there, and [`Timeout`](RecvTimeoutError::Timeout), not before its time.
+    /// The errors of [`recv_with`](Self::recv_with), and [`Timeout`](RecvTimeoutError::Timeout), not before its time.
     ///
     /// # Panics
     ///
-    /// As there.
+    /// Panics where [`recv_with`](Self::recv_with) does.
     ///
     /// # Examples
     ///

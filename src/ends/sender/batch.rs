@@ -14,9 +14,10 @@ const AT_A_TIME: usize = pack::COUNT_MAX;
 /// So many messages of one length, and no fewer, make a pack.
 const MAX_WORTHWHILE_WAIT: usize = 4;
 
+/// # Many messages at once
 impl Sender {
-    /// Sends each of `messages` as one message, in their order, blocking while the pipe is full; returns how many
-    /// that was.
+    /// Sends each of `messages` as one message, in their order, and returns how many there were. Blocks while the pipe is
+    /// full.
     ///
     /// Through shared memory a run of up to 64 messages goes at the cost of one: one lock, one publication, at most one
     /// wake-up. A run takes no more than an eighth of the pipe (256 KiB of a large one), and a message that is longer

@@ -43,22 +43,24 @@ enum Bytes {
     Gone,
 }
 
+/// # In place
 impl Sender {
-    /// Reserves room for one message of `len` bytes, blocking while the pipe is full.
+    /// Reserves room for one message of `len` bytes, and blocks while the pipe is full.
     ///
     /// Through shared memory a message of up to 8 bytes less than an eighth of the pipe is then written in place, without
-    /// another copy. A longer one, and any of a kernel pipe, is gathered in private memory and sent by the commit, which
-    /// then blocks as [`send`](Self::send) does. [`is_in_place`](Slot::is_in_place) reports which it is.
+    /// another copy. A longer one, and any message of a kernel pipe, is gathered in private memory. The commit then sends
+    /// it and blocks as [`send`](Self::send) does. [`is_in_place`](Slot::is_in_place) reports which it is.
     ///
-    /// A slot in place keeps all other senders of this pipe waiting until it is committed or dropped, as a long send
-    /// does: their `try_send` returns `Full`, and their time-outs hold. A blocking send through another clone by the
-    /// thread that has the slot waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does. The others
-    /// look whether the holder is alive, 10 ms after they began to wait and then at intervals that double up to 50 ms.
-    /// A holder that replaced itself by exec counts as alive until that program ends.
+    /// A slot in place keeps all other senders of this pipe waiting until it is committed or dropped, as a long send does.
+    /// Their `try_send` returns `Full`, and their time-outs hold. A blocking send through another clone by the thread that
+    /// has the slot waits for ever, as a [`Mutex`](std::sync::Mutex) that is locked twice does.
+    ///
+    /// The others look whether the process with the slot is alive, 10 ms after they began to wait and then at intervals
+    /// that double up to 50 ms. A process that replaced itself by exec counts as alive until that program ends.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and `Io` (`OutOfMemory`) for private memory that cannot be had.
+    /// The errors of [`send`](Self::send), and `Io` (`OutOfMemory`) for private memory that cannot be had.
     ///
     /// # Examples
     ///
@@ -257,8 +259,8 @@ impl Slot<'_> {
     ///
     /// # Errors
     ///
-    /// As [`Sender::send`]: [`Disconnected`](SendError::Disconnected) when no receiver is left, and nothing is sent.
-    /// `Io` (`Unsupported`) in a forked child of the process that made the slot.
+    /// The errors of [`Sender::send`]: [`Disconnected`](SendError::Disconnected) when no receiver is left, and
+    /// nothing is sent. `Io` (`Unsupported`) in a forked child of the process that made the slot.
     ///
     /// # Examples
     ///

@@ -28,8 +28,7 @@ impl io::Write for Sender {
         Ok(piece.len())
     }
 
-    /// As [`write`](io::Write::write) of all the pieces as one message, as
-    /// [`send_vectored`](Sender::send_vectored) puts them together.
+    /// Writes all the pieces as one message, which [`send_vectored`](Sender::send_vectored) puts together.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.write_pieces(pieces)
     }

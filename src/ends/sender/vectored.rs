@@ -9,8 +9,9 @@ use crate::ring::payload::{Payload, Pieces};
 use crate::sys::clock::Timeout;
 use crate::{SendError, TrySendError};
 
+/// # One message from several pieces
 impl Sender {
-    /// Sends one message that is made of `pieces`, in their order; otherwise as [`send`](Self::send).
+    /// Sends one message that is made of `pieces`, in their order. Otherwise it is like [`send`](Self::send).
     ///
     /// Through shared memory the pieces are copied straight into the pipe, a header before its body for instance,
     /// without being gathered first. A kernel pipe's message is gathered. No pieces, or empty ones only, are an
@@ -18,7 +19,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// The errors of [`send`](Self::send).
     ///
     /// # Examples
     ///
@@ -34,11 +35,12 @@ impl Sender {
         Ok(self.send_all(pieces, Timeout::FOREVER)?)
     }
 
-    /// As [`send_vectored`](Self::send_vectored), but never blocks.
+    /// Sends one message from several pieces if there is room for all of it now, and never blocks. Otherwise it is
+    /// like [`send_vectored`](Self::send_vectored).
     ///
     /// # Errors
     ///
-    /// As [`try_send`](Self::try_send).
+    /// The errors of [`try_send`](Self::try_send).
     ///
     /// # Examples
     ///

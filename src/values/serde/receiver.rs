@@ -68,7 +68,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and `Pipe(Empty)` when no message is there.
+    /// The errors of [`recv`](Self::recv), and `Pipe(Empty)` when no message is there.
     ///
     /// # Examples
     ///
@@ -87,7 +87,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and `Pipe(Timeout)`, not before its time.
+    /// The errors of [`recv`](Self::recv), and `Pipe(Timeout)`, not before its time.
     ///
     /// # Examples
     ///

@@ -50,7 +50,7 @@ impl<T: Serialize> Sender<T> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and `Pipe(Full)`.
+    /// The errors of [`send`](Self::send), and `Pipe(Full)`.
     ///
     /// # Examples
     ///
@@ -71,7 +71,7 @@ impl<T: Serialize> Sender<T> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and `Pipe(Timeout)`, not before its time.
+    /// The errors of [`send`](Self::send), and `Pipe(Timeout)`, not before its time.
     ///
     /// # Examples
     ///
@@ -89,11 +89,12 @@ impl<T: Serialize> Sender<T> {
             .map_err(SendError::Pipe)
     }
 
-    /// As [`send_timeout`](Self::send_timeout), blocking no longer than until `deadline`.
+    /// Sends `value`, and blocks no longer than until `deadline`. Otherwise it is like
+    /// [`send_timeout`](Self::send_timeout).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`send_timeout`](Self::send_timeout).
     pub fn send_deadline(&mut self, value: &T, deadline: Instant) -> Result<(), SendTimeoutError> {
         self.send_timeout(value, deadline.saturating_duration_since(Instant::now()))
     }

@@ -81,7 +81,7 @@ impl<T: TryFromBytes> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and `Pipe(Empty)` when no message is there.
+    /// The errors of [`recv`](Self::recv), and `Pipe(Empty)` when no message is there.
     ///
     /// # Examples
     ///
@@ -100,7 +100,7 @@ impl<T: TryFromBytes> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and `Pipe(Timeout)`, not before its time.
+    /// The errors of [`recv`](Self::recv), and `Pipe(Timeout)`, not before its time.
     ///
     /// # Examples
     ///

@@ -29,8 +29,8 @@ impl<T: IntoBytes + Immutable> Sender<T> {
     ///
     /// # Errors
     ///
-    /// As [`Sender::send`](crate::Sender::send): [`Disconnected`](SendError::Disconnected) when no receiver
-    /// is left, [`TooLarge`](SendError::TooLarge) if a `T` is over the limit that was set.
+    /// The errors of [`Sender::send`](crate::Sender::send): [`Disconnected`](SendError::Disconnected) when no
+    /// receiver is left, [`TooLarge`](SendError::TooLarge) if a `T` is over the limit that was set.
     ///
     /// # Examples
     ///
@@ -49,7 +49,7 @@ impl<T: IntoBytes + Immutable> Sender<T> {
     ///
     /// # Errors
     ///
-    /// As [`Sender::try_send`](crate::Sender::try_send): [`Full`](TrySendError::Full) above all.
+    /// The errors of [`Sender::try_send`](crate::Sender::try_send): [`Full`](TrySendError::Full) above all.
     ///
     /// # Examples
     ///
@@ -68,8 +68,8 @@ impl<T: IntoBytes + Immutable> Sender<T> {
     ///
     /// # Errors
     ///
-    /// As [`Sender::send_timeout`](crate::Sender::send_timeout):
-    /// [`Timeout`](SendTimeoutError::Timeout), not before its time.
+    /// The errors of [`Sender::send_timeout`](crate::Sender::send_timeout): [`Timeout`](SendTimeoutError::Timeout),
+    /// not before its time.
     ///
     /// # Examples
     ///
@@ -84,11 +84,12 @@ impl<T: IntoBytes + Immutable> Sender<T> {
         self.inner.send_timeout(value.as_bytes(), timeout)
     }
 
-    /// As [`send_timeout`](Self::send_timeout), blocking no longer than until `deadline`.
+    /// Sends `value`, and blocks no longer than until `deadline`. Otherwise it is like
+    /// [`send_timeout`](Self::send_timeout).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`send_timeout`](Self::send_timeout).
     pub fn send_deadline(&mut self, value: &T, deadline: Instant) -> Result<(), SendTimeoutError> {
         self.send_timeout(value, deadline.saturating_duration_since(Instant::now()))
     }

@@ -42,11 +42,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "BYTES", value_delimiter = ',', value_parser = parse_size)]
     sizes: Vec<usize>,
 
-    /// What to do with them [default: all]
+    /// Workloads to run [default: all]
     #[arg(long, value_enum, value_name = "MODE", value_delimiter = ',')]
     modes: Vec<Mode>,
 
-    /// Numbers of sending processes; more than one in one-way and paced only [default: 1]
+    /// Numbers of sending processes; more than one only for one-way and paced [default: 1]
     #[arg(long, value_name = "NUMBER", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=64))]
     senders: Vec<u16>,
 
@@ -54,7 +54,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 
-    /// Write a report with plots to this file, which needs nothing else to be shown
+    /// Write a report with plots to this file; it loads nothing when shown
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
