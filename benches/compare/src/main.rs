@@ -6,9 +6,11 @@ mod clock;
 mod counter;
 mod goals;
 mod html;
+mod kills;
 mod load;
 #[path = "../../../cli/src/machine.rs"]
 mod machine;
+mod markdown;
 mod message;
 mod one_way;
 mod outcome;
@@ -40,6 +42,9 @@ use systems::{Role, System};
 use workload::{Place, Workload};
 
 /// Measures shmpipe beside the other ways between two processes
+///
+/// A record for docs/performance.md: leave the machine alone, run it without arguments (10 minutes) three times at
+/// different hours with --json records/DAY-N.json, pack each by gzip, and paste what --markdown prints of them.
 #[derive(Parser, Debug)]
 #[command(version)]
 struct Options {
@@ -84,6 +89,14 @@ struct Options {
     #[arg(long, value_name = "PATH", default_value = "compare.html")]
     html: PathBuf,
 
+    /// Only kill senders and receivers, and tell what the other side gets; else done first, unless there is --workload
+    #[arg(long)]
+    kills: bool,
+
+    /// Print the tables of docs/performance.md from these records (.json, .json.gz), and run nothing
+    #[arg(long, value_name = "RECORDS", num_args = 1..)]
+    markdown: Vec<PathBuf>,
+
     /// List systems and workloads, and run nothing
     #[arg(long)]
     list: bool,
@@ -99,6 +112,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         return Ok(());
     }
+    if !options.markdown.is_empty() {
+        print!("{}", markdown::tables(&options.markdown)?);
+        return Ok(());
+    }
     let workloads = choose_workloads(&options.workload)?;
     let systems = choose_systems(&all, &options.only, &workloads)?;
     let usable = machine::usable_cpus()?;
@@ -112,6 +129,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let seconds = options.seconds.unwrap_or(if quick { 50 } else { 540 });
     let mut run = Run::describe(cpus, slice_ms * 1_000_000);
     supervise::prepare()?;
+    let end = Instant::now() + Duration::from_secs(seconds);
+    if options.kills || options.workload.is_empty() {
+        let (tries, patience) = if quick { (1, 1) } else { (4, 2) };
+        eprintln!("killing senders and receivers");
+        run.kills = kills::go(&systems, &run.cpus, tries, Duration::from_secs(patience));
+    }
+    if options.kills {
+        print!("{}", table::kills_text(&run, &systems));
+        return Ok(());
+    }
     let has_quota = |workload: &Workload| workload.place == Place::Quota;
     let schedule = Schedule {
         systems: &systems,
@@ -123,7 +150,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         counts_few: quick,
         repeats: options.repeats.unwrap_or(rounds * workloads.len() / 2),
         limit: Duration::from_millis(options.limit_ms),
-        end: Instant::now() + Duration::from_secs(seconds),
+        end,
         quota: match workloads.iter().any(has_quota) {
             true => Quota::make(),
             false => Err("no workload asks for one".into()),

@@ -10,8 +10,13 @@ mod kernel;
 mod limits;
 mod ours;
 mod refusals;
+mod shmem;
+#[cfg(feature = "shmipc")]
+mod shmipc;
 mod slots;
 mod spoiled;
+#[cfg(feature = "tachyon")]
+mod tachyon;
 mod threads;
 
 use std::fs::File;
@@ -20,7 +25,7 @@ use std::io;
 use crate::outcome::Outcome;
 use crate::session::processes;
 use crate::wire::Plan;
-use crate::workload::Workload;
+use crate::workload::{Kind, Workload};
 
 /// What a system is here for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +69,9 @@ pub(crate) struct System {
     pub(crate) role: Role,
     /// What it lacks beside a pipe; empty when nothing.
     pub(crate) lacks: &'static str,
-    /// Why it cannot do a workload; `None` when it can.
-    pub(crate) refuses: fn(Workload) -> Option<&'static str>,
+    /// Whether opening it makes both ends at once; the others make each in its own process.
+    makes_both: bool,
+    refuses: fn(Workload) -> Option<&'static str>,
     /// Runs a slice.
     pub(crate) run: fn(&Plan, &File) -> io::Result<Outcome>,
 }
@@ -80,6 +86,7 @@ impl System {
             package: "",
             role,
             lacks: "",
+            makes_both: false,
             refuses: refusals::none,
             run,
         }
@@ -95,6 +102,23 @@ impl System {
 
     fn refuses(self, refuses: fn(Workload) -> Option<&'static str>) -> Self {
         Self { refuses, ..self }
+    }
+
+    fn makes_both(self) -> Self {
+        Self {
+            makes_both: true,
+            ..self
+        }
+    }
+
+    /// Why it cannot do a workload; `None` when it can.
+    pub(crate) fn refusal(&self, workload: Workload) -> Option<&'static str> {
+        match workload.kind {
+            Kind::Make if self.makes_both => None,
+            Kind::Make if self.package == "shmpipe" => Some("as shm here"),
+            Kind::Make => Some("its ends are made in two processes, by a name"),
+            _ => (self.refuses)(workload),
+        }
     }
 }
 
@@ -117,6 +141,7 @@ fn rivals() -> Vec<System> {
             processes::<channels::IpcChannel>,
         )
         .package("ipc-channel")
+        .makes_both()
         .lacks("readiness to poll")
         .refuses(refusals::no_batch),
         System::new(
@@ -126,6 +151,7 @@ fn rivals() -> Vec<System> {
             processes::<channels::Unnamed>,
         )
         .package("interprocess")
+        .makes_both()
         .lacks("capacity over 64 KiB, whole messages")
         .refuses(refusals::as_the_plain_pipe),
         System::new("ringfire", "ringfire, futex", Pipe, slots::ringfire)
@@ -149,6 +175,41 @@ fn rivals() -> Vec<System> {
             .package("shmring")
             .lacks("end-of-file after a kill, messages, several senders")
             .refuses(refusals::from_one),
+        System::new("shmem-ipc", "shmem-ipc, ring of bytes", Pipe, processes::<shmem::Shmem>)
+            .package("shmem-ipc")
+            .makes_both()
+            .lacks("end-of-file, messages, several senders")
+            .refuses(refusals::from_one),
+        #[cfg(feature = "tachyon")]
+        System::new(
+            "tachyon",
+            "tachyon-ipc, hybrid",
+            Pipe,
+            processes::<tachyon::Tachyon<false>>,
+        )
+        .package("tachyon-ipc")
+        .lacks("end-of-file, waiting for room, several senders, messages as long as its ring")
+        .refuses(refusals::gives_back_by_many),
+        #[cfg(feature = "tachyon")]
+        System::new(
+            "tachyon-spin",
+            "tachyon-ipc, polling",
+            Pipe,
+            processes::<tachyon::Tachyon<true>>,
+        )
+        .package("tachyon-ipc")
+        .lacks("end-of-file, waiting for room, several senders, messages as long as its ring, sleep")
+        .refuses(refusals::gives_back_by_many_and_spins),
+        #[cfg(feature = "shmipc")]
+        System::new(
+            "shmipc",
+            "shmipc, V4 with eventfd",
+            Pipe,
+            processes::<shmipc::Shmipc>,
+        )
+        .package("shmipc")
+        .lacks("whole messages, calls without a runtime")
+        .refuses(refusals::a_stream_for_each),
         #[cfg(feature = "iceoryx2")]
         System::new(
             "iceoryx2",
@@ -167,10 +228,20 @@ pub(crate) fn left_out() -> Vec<(&'static str, &'static str)> {
     vec![
         #[cfg(not(feature = "iceoryx2"))]
         ("iceoryx2", "built without the feature iceoryx2"),
+        #[cfg(not(feature = "shmipc"))]
+        ("shmipc", "built without the feature shmipc"),
+        #[cfg(not(feature = "tachyon"))]
         (
-            "shmem-ipc",
-            "needs both ends set up by hand over descriptors; no blocking send",
+            "tachyon-ipc",
+            "built without the feature tachyon, which needs a C++23 compiler and libclang",
         ),
+        (
+            "ipmpsc",
+            "serializes each message by bincode 1, and is built on packages of 2021",
+        ),
+        ("kekbit", "a journal in files that one side polls"),
+        ("raw_sync, shared_memory", "locks and memory, no messages"),
+        ("ipc-ring48", "messages of 48 bytes only, and calls that do not wait"),
         ("faster-fifo, Boost message_queue, Aeron", "not Rust"),
     ]
 }
@@ -184,6 +255,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             Pipe,
             processes::<ours::SharedMemory>,
         )
+        .makes_both()
         .package("shmpipe"),
         System::new(
             "shm-sleep",
@@ -214,6 +286,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             Pipe,
             processes::<ours::OnKernelPipes>,
         )
+        .makes_both()
         .package("shmpipe"),
         System::new(
             "pipe",
@@ -221,6 +294,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             Pipe,
             processes::<kernel::TunedPipe>,
         )
+        .makes_both()
         .lacks("whole messages over 4 KiB from several senders"),
         System::new(
             "pipe-plain",
@@ -228,6 +302,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             Pipe,
             processes::<kernel::PlainPipe>,
         )
+        .makes_both()
         .lacks("whole messages over 4 KiB from several senders"),
         System::new(
             "stream",
@@ -235,6 +310,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             Pipe,
             processes::<kernel::Stream>,
         )
+        .makes_both()
         .lacks("whole messages from several senders"),
         System::new(
             "seqpacket",
@@ -242,6 +318,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             Pipe,
             processes::<kernel::Packets>,
         )
+        .makes_both()
         .lacks("messages longer than its buffer")
         .refuses(refusals::packets),
     ]
@@ -254,9 +331,16 @@ fn limits() -> Vec<System> {
             "atomics",
             "two atomics, spinning",
             Limit,
-            processes::<limits::Line>,
+            processes::<limits::Line<false>>,
         )
         .refuses(refusals::only_small_round_trips),
+        System::new(
+            "atomics-fence",
+            "two atomics, spinning with a barrier between looks",
+            Limit,
+            processes::<limits::Line<true>>,
+        )
+        .refuses(refusals::only_small_round_trips_between_cpus),
         System::new(
             "futex",
             "two futexes, sleeping",
