@@ -131,7 +131,9 @@ fn wanted(workload: Workload) -> Vec<Wanted> {
 pub(crate) fn need(run: &Run, workload: Workload, system: &System) -> bool {
     let compared = |wanted| match wanted {
         Wanted::Beside(name, _) => name == system.name,
-        Wanted::Fastest(_) => is_rival(system) && !run.outpaced.contains(&(workload, system.name)),
+        Wanted::Fastest(_) => {
+            is_rival(workload, system) && !run.outpaced.contains(&(workload, system.name))
+        }
         Wanted::NoCopy | Wanted::NoSyscalls => false,
     };
     system.name == OURS
@@ -146,7 +148,8 @@ pub(crate) fn outpaced(run: &Run, systems: &[&System], workload: Workload) -> Ve
         let is_known = all.len() >= SIFTING;
         Some((system.name, median(all).filter(|_| is_known)?))
     };
-    let rivals = systems.iter().copied().filter(|system| is_rival(system));
+    let rivals = systems.iter().copied();
+    let rivals = rivals.filter(|system| is_rival(workload, system));
     let rivals: Vec<_> = rivals.filter_map(|system| beside(&system)).collect();
     let least = rivals.iter().map(|&(_, ratio)| ratio).reduce(f64::min);
     let bound = least.map_or(f64::INFINITY, |least| OUTPACED * least);
@@ -154,8 +157,10 @@ pub(crate) fn outpaced(run: &Run, systems: &[&System], workload: Workload) -> Ve
     slow.map(|&(name, _)| name).collect()
 }
 
-fn is_rival(system: &System) -> bool {
-    system.role == Role::Pipe && system.package != "shmpipe"
+/// Whether a system is a way between processes of others that does the same: who keeps a CPU busy does not sleep.
+fn is_rival(workload: Workload, system: &System) -> bool {
+    let is_beside = system.role == Role::Pipe && system.package != "shmpipe";
+    is_beside && !(system.spins && workload.kind == Kind::Wake)
 }
 
 /// Every goal for which the run has figures.
@@ -201,7 +206,8 @@ fn fastest(
     wanted: Option<f64>,
 ) -> Option<Goal> {
     let to = |name| Some((median(ratios(run, workload, OURS, name))?, name));
-    let rivals = systems.iter().filter(|system| is_rival(system));
+    let rivals = systems.iter();
+    let rivals = rivals.filter(|system| is_rival(workload, system));
     let (_, name) = rivals
         .filter_map(|system| to(system.name))
         .min_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -327,6 +333,17 @@ mod tests {
             &[("shm", 60), ("ringfire", 50)],
         ]));
         assert_eq!((goal.reference.as_str(), goal.reached), ("ringfire", 1.2));
+    }
+
+    #[test]
+    fn a_spinning_rival_does_not_sleep() {
+        let all = crate::systems::all();
+        let is_needed = |name: &str, system: &str| {
+            let system = all.iter().find(|one| one.name == system);
+            need(&Run::default(), workload(name), system.expect("a system"))
+        };
+        assert!(is_needed("wake-8", "ringfire") && !is_needed("wake-8", "ringfire-spin"));
+        assert!(is_needed("round-trip-8", "ringfire-spin"));
     }
 
     #[test]

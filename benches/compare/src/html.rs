@@ -269,8 +269,7 @@ impl Page<'_> {
             );
         }
         if !html.is_empty() {
-            let head =
-                "<tr><th>workload<th>beside<th>ratio<th>near CPUs<th>far CPUs<th></tr>";
+            let head = "<tr><th>workload<th>beside<th>ratio<th>near CPUs<th>far CPUs<th></tr>";
             html = format!("<table>{head}\n{html}</table>\n");
         }
         for (workload, reason) in &self.run.impossible {
@@ -284,9 +283,10 @@ impl Page<'_> {
     }
 
     fn systems(&self) -> String {
-        let mut html =
-            String::from("<div class=\"wide\"><table><tr><th>system<th>what<th>version<th>role<th>lacks\
-<th>sender killed<th>receiver killed</tr>\n");
+        let mut html = String::from(
+            "<div class=\"wide\"><table><tr><th>system<th>what<th>version<th>role<th>lacks\
+<th>sender killed<th>receiver killed</tr>\n",
+        );
         for system in self.systems {
             let cells = [
                 system.label,

@@ -162,12 +162,7 @@ pub(crate) fn summary(fates: &[Fate], system: &str, victim: Victim) -> Option<St
 }
 
 /// Does `tries` kills of each side to each way between processes, each with that patience.
-pub(crate) fn go(
-    systems: &[&System],
-    cpus: &[usize],
-    tries: u64,
-    patience: Duration,
-) -> Vec<Fate> {
+pub(crate) fn go(systems: &[&System], cpus: &[usize], tries: u64, patience: Duration) -> Vec<Fate> {
     let mut plans = Vec::new();
     for &system in systems.iter().filter(|system| system.role == Role::Pipe) {
         for victim in Victim::ALL {
@@ -322,7 +317,11 @@ pub(crate) fn session<W: Wire>(plan: &Plan, kill: Kill, mut report: &File) -> io
     self::kill_and_reap(survivor)?;
     let lost = stage.sent().saturating_sub(stage.received());
     // What nobody receives after a receiver's death is nobody's loss.
-    line["lost"] = json!(if kill.victim == Victim::Sender { lost } else { 0 });
+    line["lost"] = json!(if kill.victim == Victim::Sender {
+        lost
+    } else {
+        0
+    });
     report.write_all(format!("{line}\n").as_bytes())
 }
 

@@ -212,7 +212,10 @@ fn choose_systems<'a>(
         }
         let is_limit = workloads
             .iter()
-            .any(|workload| workload.limit() == system.name || system.name.starts_with("memcpy"));
+            .any(|workload| workload.limit() == system.name)
+            || ["memcpy", "atomics"]
+                .iter()
+                .any(|name| system.name.starts_with(name));
         names.iter().any(|name| name == system.name) || is_limit || system.name == "pipe"
     };
     Ok(all.iter().filter(chosen).collect())

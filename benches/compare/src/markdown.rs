@@ -42,10 +42,12 @@ fn read(path: &Path) -> Result<Value, String> {
     } else {
         fs::read(path).map_err(|error| named(error.to_string()))?
     };
-    let record: Value =
-        serde_json::from_slice(&bytes).map_err(|error| named(error.to_string()))?;
+    let record: Value = serde_json::from_slice(&bytes).map_err(|error| named(error.to_string()))?;
     if record["schema"] != SCHEMA {
-        return Err(named(format!("its schema is {}, not {SCHEMA}", record["schema"])));
+        return Err(named(format!(
+            "its schema is {}, not {SCHEMA}",
+            record["schema"]
+        )));
     }
     Ok(record)
 }
@@ -63,7 +65,11 @@ fn heading<'a>(record: &'a Value, records: &[Value]) -> &'a str {
     let date = text(&record["date"]).trim_end_matches(" UTC");
     let (day, time) = date.split_once(' ').unwrap_or(("", date));
     let is_one_day = |other: &Value| text(&other["date"]).starts_with(day);
-    if records.iter().all(is_one_day) { time } else { date }
+    if records.iter().all(is_one_day) {
+        time
+    } else {
+        date
+    }
 }
 
 fn header(text: &mut String, columns: &[&str]) {
@@ -109,7 +115,11 @@ fn goals(records: &[Value]) -> String {
         let wanted = first["wanted"].as_f64();
         let wanted = wanted.map_or("-".into(), |wanted| format!("{bound}{}", three(wanted)));
         let mut cells = vec![row.0.to_owned(), row.1.to_owned(), wanted];
-        cells.extend(found.iter().map(|goal| goal.as_ref().map_or("-".into(), cell)));
+        cells.extend(
+            found
+                .iter()
+                .map(|goal| goal.as_ref().map_or("-".into(), cell)),
+        );
         let range = |field: &str| range(found.iter().flatten().map(|goal| &goal[field]));
         let (near, far) = (range("reached_near"), range("reached_far"));
         cells.push(format!("{near}; {far}"));
@@ -152,15 +162,25 @@ fn systems(records: &[Value]) -> String {
     let mut table = String::new();
     header(
         &mut table,
-        &["system", "version", "no", "sender killed", "receiver killed"],
+        &[
+            "system",
+            "version",
+            "no",
+            "sender killed",
+            "receiver killed",
+        ],
     );
     let Some(last) = records.last() else {
         return table;
     };
     for system in items(&last["systems"]) {
         let killed = Victim::ALL.map(|victim| {
-            let all = records.iter().map(|one| &one["kill_ends"][text(&system["name"])]);
-            let mut ends: Vec<&str> = all.filter_map(|ends| ends[victim.name()].as_str()).collect();
+            let all = records
+                .iter()
+                .map(|one| &one["kill_ends"][text(&system["name"])]);
+            let mut ends: Vec<&str> = all
+                .filter_map(|ends| ends[victim.name()].as_str())
+                .collect();
             ends.dedup();
             ends.join("; then ")
         });
@@ -233,7 +253,10 @@ mod tests {
 
     #[test]
     fn each_record_names_its_own_fastest_rival() {
-        let records = [record("17:03", "ringfire", 0.5), record("17:21", "pipe", 0.75)];
+        let records = [
+            record("17:03", "ringfire", 0.5),
+            record("17:21", "pipe", 0.75),
+        ];
         assert_eq!(
             goals(&records),
             "| workload | beside | wanted | 17:03 | 17:21 | near, far |\n\

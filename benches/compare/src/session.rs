@@ -39,6 +39,9 @@ pub(crate) struct Control {
     /// 0, or 1 when all warm-up messages have arrived. The receiver writes it by Release, the senders read
     /// it by Acquire.
     pub(crate) measuring: AtomicU64,
+    /// 0, or 1 when all messages have arrived. The receiver or the pinging side writes it by Release, lingering
+    /// peers read it by Acquire.
+    drained: AtomicU64,
     /// What each peer did; written by it once, before it ends.
     pub(crate) accounts: [Account; MAX_SENDERS],
 }
@@ -213,6 +216,12 @@ impl<'a, W: Wire> Slice<'a, W> {
 
     fn peer(&self, peer: usize) -> io::Result<()> {
         pin(self.plan, self.plan.peer_cpu(peer))?;
+        let linger = || {
+            // SYNC: drained
+            while W::LINGERS && self.control.drained.load(Ordering::Acquire) == 0 {
+                thread::yield_now();
+            }
+        };
         let account = &self.control.accounts[peer];
         match &self.back {
             Some(back) => {
@@ -220,18 +229,28 @@ impl<'a, W: Wire> Slice<'a, W> {
                 let mut tx = back.tx(self.plan)?;
                 let mut rx = self.there.rx(self.plan)?;
                 self.gather(&mut rx)?;
-                round_trip::echo(self.plan, &mut rx, &mut tx, account)
+                round_trip::echo(self.plan, &mut rx, &mut tx, account)?;
+                linger();
             }
             None => {
                 let mut tx = self.there.tx(self.plan)?;
                 self.wait_for(1);
                 self.wait_for(2);
-                one_way::send(self.plan, &mut tx, &self.control, peer)
+                one_way::send(self.plan, &mut tx, &self.control, peer)?;
+                linger();
             }
         }
+        Ok(())
     }
 
     fn main(&self) -> io::Result<Outcome> {
+        let outcome = self.measure();
+        // SYNC: drained
+        self.control.drained.store(1, Ordering::Release);
+        outcome
+    }
+
+    fn measure(&self) -> io::Result<Outcome> {
         match &self.back {
             Some(back) => {
                 let mut tx = self.there.tx(self.plan)?;

@@ -103,13 +103,14 @@ pub(crate) fn verdict(goal: &Goal) -> String {
 pub(crate) fn kills_text(run: &Run, systems: &[&System]) -> String {
     let mut text = String::new();
     for system in systems {
-        let [sender, receiver] =
-            Victim::ALL.map(|victim| summary(&run.kills, system.name, victim));
+        let [sender, receiver] = Victim::ALL.map(|victim| summary(&run.kills, system.name, victim));
         if sender.is_none() && receiver.is_none() {
             continue;
         }
         if text.is_empty() {
-            text = "\nwhat the other side gets when the sender, and when the receiver, is killed:\n".into();
+            text =
+                "\nwhat the other side gets when the sender, and when the receiver, is killed:\n"
+                    .into();
         }
         let [sender, receiver] = [sender, receiver].map(|end| end.unwrap_or_else(|| "-".into()));
         let _ = writeln!(text, "  {:<14} {sender:<40} {receiver}", system.name);

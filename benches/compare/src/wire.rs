@@ -108,6 +108,9 @@ pub(crate) trait Wire: Sized + Sync {
     /// The receiving end.
     type Rx: Rx;
 
+    /// Whether a sender's end takes along what is still under way, so that it must wait for its receiver.
+    const LINGERS: bool = false;
+
     /// Opens a channel; `way` names its direction, for systems that meet by name.
     fn open(plan: &Plan, way: &str) -> io::Result<Self>;
 

@@ -265,7 +265,13 @@ impl End<'_> {
     fn hear(&mut self) -> io::Result<Heard> {
         self.heard = self.heard.wrapping_add(1);
         let mut buf = [0; 8];
-        let by_count = |count| if count == 0 { Heard::Death } else { Heard::Ring };
+        let by_count = |count| {
+            if count == 0 {
+                Heard::Death
+            } else {
+                Heard::Ring
+            }
+        };
         match self.bell {
             Bell::PipeRead => Ok(by_count(read(self.from(), &mut buf[..1])?)),
             Bell::EventRead => Ok(by_count(read(self.from(), &mut buf)?)),
@@ -428,7 +434,9 @@ fn death(bell: Bell, cpus: [usize; 2]) -> io::Result<Option<Duration>> {
             let _there = there;
             pin(cpus[1])?;
             // Until the other one sleeps, and at another moment of its bound each time.
-            thread::sleep(Duration::from_micros(20_000 + u64::from(process::id() % 10) * 1_000));
+            thread::sleep(Duration::from_micros(
+                20_000 + u64::from(process::id() % 10) * 1_000,
+            ));
             // SYNC: died
             words.died.store(nanos(), Ordering::Release);
             Ok(raise(Signal::SIGKILL)?)
@@ -515,7 +523,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
         let [one, two] = [0, 1].map(|place| cells(&figures[place][number], &figures[place][0]));
         let descriptors = descriptors(bell)?;
-        println!("| {} | {descriptors} | {seen} | {one} | {two} |", bell.name());
+        println!(
+            "| {} | {descriptors} | {seen} | {one} | {two} |",
+            bell.name()
+        );
     }
     Ok(())
 }

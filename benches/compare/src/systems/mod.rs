@@ -71,6 +71,8 @@ pub(crate) struct System {
     pub(crate) lacks: &'static str,
     /// Whether opening it makes both ends at once; the others make each in its own process.
     makes_both: bool,
+    /// Whether it never sleeps, and keeps a CPU busy for as long as it waits.
+    pub(crate) spins: bool,
     refuses: fn(Workload) -> Option<&'static str>,
     /// Runs a slice.
     pub(crate) run: fn(&Plan, &File) -> io::Result<Outcome>,
@@ -87,6 +89,7 @@ impl System {
             role,
             lacks: "",
             makes_both: false,
+            spins: false,
             refuses: refusals::none,
             run,
         }
@@ -107,6 +110,13 @@ impl System {
     fn makes_both(self) -> Self {
         Self {
             makes_both: true,
+            ..self
+        }
+    }
+
+    fn spins(self) -> Self {
+        Self {
+            spins: true,
             ..self
         }
     }
@@ -166,6 +176,7 @@ fn rivals() -> Vec<System> {
         )
         .package("ringfire")
         .lacks("end-of-file, messages of any size, several senders without loss, sleep")
+        .spins()
         .refuses(refusals::fits_a_slot_and_spins),
         System::new("ipc_ring", "ipc_ring", Pipe, processes::<channels::IpcRing>)
             .package("ipc_ring")
@@ -175,11 +186,16 @@ fn rivals() -> Vec<System> {
             .package("shmring")
             .lacks("end-of-file after a kill, messages, several senders")
             .refuses(refusals::from_one),
-        System::new("shmem-ipc", "shmem-ipc, ring of bytes", Pipe, processes::<shmem::Shmem>)
-            .package("shmem-ipc")
-            .makes_both()
-            .lacks("end-of-file, messages, several senders")
-            .refuses(refusals::from_one),
+        System::new(
+            "shmem-ipc",
+            "shmem-ipc, ring of bytes",
+            Pipe,
+            processes::<shmem::Shmem>,
+        )
+        .package("shmem-ipc")
+        .makes_both()
+        .lacks("end-of-file, messages, several senders")
+        .refuses(refusals::from_one),
         #[cfg(feature = "tachyon")]
         System::new(
             "tachyon",
@@ -198,17 +214,20 @@ fn rivals() -> Vec<System> {
             processes::<tachyon::Tachyon<true>>,
         )
         .package("tachyon-ipc")
-        .lacks("end-of-file, waiting for room, several senders, messages as long as its ring, sleep")
+        .lacks(
+            "end-of-file, waiting for room, several senders, messages as long as its ring, sleep",
+        )
+        .spins()
         .refuses(refusals::gives_back_by_many_and_spins),
         #[cfg(feature = "shmipc")]
         System::new(
             "shmipc",
-            "shmipc, V4 with eventfd",
+            "shmipc, V4 with eventfd, 256 MiB",
             Pipe,
             processes::<shmipc::Shmipc>,
         )
         .package("shmipc")
-        .lacks("whole messages, calls without a runtime")
+        .lacks("whole messages, calls without a runtime, delivery after the sender's exit")
         .refuses(refusals::a_stream_for_each),
         #[cfg(feature = "iceoryx2")]
         System::new(
@@ -219,6 +238,7 @@ fn rivals() -> Vec<System> {
         )
         .package("iceoryx2")
         .lacks("blocking receive, end-of-file")
+        .spins()
         .refuses(refusals::polled),
     ]
 }
@@ -241,7 +261,10 @@ pub(crate) fn left_out() -> Vec<(&'static str, &'static str)> {
         ),
         ("kekbit", "a journal in files that one side polls"),
         ("raw_sync, shared_memory", "locks and memory, no messages"),
-        ("ipc-ring48", "messages of 48 bytes only, and calls that do not wait"),
+        (
+            "ipc-ring48",
+            "messages of 48 bytes only, and calls that do not wait",
+        ),
         ("faster-fifo, Boost message_queue, Aeron", "not Rust"),
     ]
 }

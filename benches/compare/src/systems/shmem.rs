@@ -31,7 +31,10 @@ impl Wire for Shmem {
     fn open(plan: &Plan, _: &str) -> io::Result<Self> {
         let tx = Sender::new(plan.capacity).map_err(foreign)?;
         let memory = tx.memfd().as_file().try_clone()?;
-        let (empty, full) = (tx.empty_signal().try_clone()?, tx.full_signal().try_clone()?);
+        let (empty, full) = (
+            tx.empty_signal().try_clone()?,
+            tx.full_signal().try_clone()?,
+        );
         let rx = Receiver::open(plan.capacity, memory, empty, full).map_err(foreign)?;
         Ok(Self {
             tx: Mutex::new(Some(tx)),

@@ -16,12 +16,14 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::wire::{Plan, Rx, Tx, Wire, attach, foreign};
 
-/// Most messages under way: a sender waits when the queue is full, and falls back to the socket for good when the
-/// buffers are.
-const MOST_MESSAGES: usize = 4096;
+/// Most messages in the queue, as in the library's benchmark: a sender that finds it full sleeps for 10 ms.
+const MOST_MESSAGES: usize = 65_536;
 
-/// Least bytes in all buffers.
-const LEAST_BYTES: usize = 32 << 20;
+/// Bytes in all buffers, likewise: a sender that finds none uses the socket from then on.
+const BYTES: usize = 256 << 20;
+
+/// The same for messages of 4 MiB.
+const BYTES_FOR_LARGE: usize = 1 << 30;
 
 /// What a buffer takes beside its bytes, as in the library's benchmark.
 const AROUND: usize = 256;
@@ -49,11 +51,14 @@ pub(crate) struct Sending {
 }
 
 fn config(plan: &Plan) -> Config {
-    let messages = (plan.capacity / plan.len())
-        .clamp(16, MOST_MESSAGES)
-        .next_power_of_two();
     let size = plan.len() + AROUND;
-    let bytes = (2 * messages * (size + AROUND)).max(LEAST_BYTES);
+    let bytes = if plan.len() >= 4 << 20 {
+        BYTES_FOR_LARGE
+    } else {
+        BYTES
+    };
+    // So that the queue is full before the buffers are out: one is being written and one being read.
+    let messages = (bytes / (2 * size)).min(MOST_MESSAGES);
     let mut config = Config::default().with_v4_eventfd();
     config.queue_cap = messages as u32;
     config.share_memory_buffer_cap = bytes as u32;
@@ -73,6 +78,9 @@ fn runtime() -> io::Result<Runtime> {
 impl Wire for Shmipc {
     type Tx = Sending;
     type Rx = Connected;
+
+    /// Its documentation asks for an acknowledgement of the last message.
+    const LINGERS: bool = true;
 
     fn open(plan: &Plan, way: &str) -> io::Result<Self> {
         Ok(Self(plan.path(way)))

@@ -68,7 +68,9 @@ impl Sending {
         if self.bus.is_none() {
             self.connect()?;
         }
-        self.bus.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+        self.bus
+            .as_ref()
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     #[cold]
