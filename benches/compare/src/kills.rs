@@ -37,7 +37,7 @@ const MORE: u64 = 1_777;
 const STILL: Duration = Duration::from_millis(30);
 
 /// What a session takes around the waiting: the start of three processes, on CPUs that others spin on.
-const AROUND: Duration = Duration::from_secs(8);
+const AROUND: Duration = Duration::from_secs(30);
 
 /// So many sessions run at the same time.
 const AT_A_TIME: usize = 6;
@@ -77,7 +77,7 @@ pub(crate) struct Kill {
 
 /// How it ended for the survivor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum Ending {
     /// Its call said that nobody sends any more.
     EndOfFile,
     /// Its call failed, with that text.
@@ -90,7 +90,7 @@ pub(crate) enum End {
     Failed(String),
 }
 
-impl End {
+impl Ending {
     /// In the words of the table.
     fn text(&self, patience: Duration) -> String {
         match self {
@@ -111,7 +111,7 @@ pub(crate) struct Fate {
     /// What was done.
     pub(crate) kill: Kill,
     /// How it ended.
-    pub(crate) end: End,
+    pub(crate) end: Ending,
     /// Messages whose send had returned before the kill, and which the survivor did not get.
     pub(crate) lost: u64,
     /// From the kill to the return of the survivor's call.
@@ -223,16 +223,16 @@ fn fate(system: &'static str, kill: Kill, running: Result<Running, String>) -> F
     };
     let value: Value = match line.map(|line| serde_json::from_str(&line)) {
         Ok(Ok(value)) => value,
-        Ok(Err(error)) => return fate(End::Failed(error.to_string()), 0, None),
-        Err(reason) => return fate(End::Failed(reason), 0, None),
+        Ok(Err(error)) => return fate(Ending::Failed(error.to_string()), 0, None),
+        Err(reason) => return fate(Ending::Failed(reason), 0, None),
     };
     let text = || value["text"].as_str().unwrap_or_default().to_owned();
     let end = match value["end"].as_str() {
-        Some("end") => End::EndOfFile,
-        Some("error") => End::Error(text()),
-        Some("hang") => End::Hang,
-        Some("on") => End::GoesOn,
-        _ => End::Failed(format!("unreadable {value}")),
+        Some("end") => Ending::EndOfFile,
+        Some("error") => Ending::Error(text()),
+        Some("hang") => Ending::Hang,
+        Some("on") => Ending::GoesOn,
+        _ => Ending::Failed(format!("unreadable {value}")),
     };
     let lost = value["lost"].as_u64().unwrap_or_default();
     fate(end, lost, value["nanos"].as_u64())
@@ -312,9 +312,9 @@ pub(crate) fn session<W: Wire>(plan: &Plan, kill: Kill, mut report: &File) -> io
     drop(wire);
     wait_for_the_moment(&stage, kill)?;
     let start = Instant::now();
-    self::kill_and_reap(victim)?;
+    kill_and_reap(victim)?;
     let mut line = wait_for_the_end(&stage, reader, kill, start)?;
-    self::kill_and_reap(survivor)?;
+    kill_and_reap(survivor)?;
     let lost = stage.sent().saturating_sub(stage.received());
     // What nobody receives after a receiver's death is nobody's loss.
     line["lost"] = json!(if kill.victim == Victim::Sender {
@@ -436,7 +436,7 @@ fn kill_and_reap(child: Pid) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn fate(turn: u64, end: End, lost: u64) -> Fate {
+    fn fate(turn: u64, end: Ending, lost: u64) -> Fate {
         Fate {
             system: "pipe",
             kill: Kill {
@@ -452,14 +452,14 @@ mod tests {
 
     #[test]
     fn what_was_the_same_each_time_is_said_once() {
-        let same = [fate(0, End::EndOfFile, 0), fate(1, End::EndOfFile, 0)];
+        let same = [fate(0, Ending::EndOfFile, 0), fate(1, Ending::EndOfFile, 0)];
         let text = |fates: &[Fate], victim| summary(fates, "pipe", victim);
         assert_eq!(text(&same, Victim::Sender).as_deref(), Some("end-of-file"));
         assert_eq!(text(&same, Victim::Receiver), None);
         let different = [
-            fate(0, End::Hang, 0),
-            fate(1, End::EndOfFile, 3),
-            fate(2, End::Hang, 4),
+            fate(0, Ending::Hang, 0),
+            fate(1, Ending::EndOfFile, 3),
+            fate(2, Ending::Hang, 4),
         ];
         assert_eq!(
             text(&different, Victim::Sender).as_deref(),

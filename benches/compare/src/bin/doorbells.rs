@@ -510,17 +510,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     println!("|---|---|---|---|---|---|---|");
     for (number, bell) in BELLS.into_iter().enumerate() {
-        let mut worst = Some(Duration::ZERO);
+        let mut late = Vec::new();
         for _ in 0..DEATHS {
-            let late = death(bell, places[1])?;
-            worst = worst.zip(late).map(|(worst, late)| worst.max(late));
-            if late.is_none() {
+            late.push(death(bell, places[1])?.map(|late| late.as_secs_f64() * 1e3));
+            if late.contains(&None) {
                 break;
             }
         }
-        let seen = worst.map_or("never".into(), |late| {
-            format!("{:.2} ms", late.as_secs_f64() * 1e3)
-        });
+        let seen = match late.into_iter().collect::<Option<Vec<_>>>() {
+            Some(late) => {
+                let most = late.iter().copied().fold(0.0, f64::max);
+                format!("{:.2} ms (most {most:.2})", median(late))
+            }
+            None => "never".into(),
+        };
         let [one, two] = [0, 1].map(|place| cells(&figures[place][number], &figures[place][0]));
         let descriptors = descriptors(bell)?;
         println!(
