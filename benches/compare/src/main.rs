@@ -48,7 +48,7 @@ use workload::{Place, Workload};
 #[derive(Parser, Debug)]
 #[command(version)]
 struct Options {
-    /// Take under a minute: 2 rounds of 20 ms, most systems in the second one only
+    /// Take about a minute: 2 rounds of 10 ms, and one kill of each side
     #[arg(long)]
     quick: bool,
 
@@ -60,11 +60,11 @@ struct Options {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     workload: Vec<String>,
 
-    /// Rounds over everything; what no goal needs takes part in every fourth and the last [default: 20; with --quick 2]
+    /// Rounds over everything; what no goal needs takes part in every fourth and the last [default: 14; with --quick 2]
     #[arg(long)]
     rounds: Option<usize>,
 
-    /// Begin nothing after this time, and report what there is [default: 540; with --quick 50]
+    /// Begin nothing after this time, and report what there is [default: 540; with --quick 60]
     #[arg(long)]
     seconds: Option<u64>,
 
@@ -124,9 +124,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     cpus.extend(usable.iter().filter(|&&cpu| cpu != first && cpu != second));
 
     let quick = options.quick;
-    let slice_ms = options.slice_ms.unwrap_or(if quick { 20 } else { 30 });
-    let rounds = options.rounds.unwrap_or(if quick { 2 } else { 20 }).max(1);
-    let seconds = options.seconds.unwrap_or(if quick { 50 } else { 540 });
+    let slice_ms = options.slice_ms.unwrap_or(if quick { 10 } else { 30 });
+    let rounds = options.rounds.unwrap_or(if quick { 2 } else { 14 }).max(1);
+    let seconds = options.seconds.unwrap_or(if quick { 60 } else { 540 });
     let mut run = Run::describe(cpus, slice_ms * 1_000_000);
     supervise::prepare()?;
     let end = Instant::now() + Duration::from_secs(seconds);
