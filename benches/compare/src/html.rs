@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::goals::goals;
+use crate::kills::{Victim, summary};
 use crate::record::{Run, version};
 use crate::statistics::{Cell, cell};
 use crate::svg::{Series, colour, escape, lines, rows};
@@ -221,7 +222,7 @@ impl Page<'_> {
                 system.name
             );
             let failure = self.run.failure(workload, system.name);
-            let refusal = (system.refuses)(workload);
+            let refusal = system.refusal(workload);
             html += &match (cell(self.run, workload, system.name), failure, refusal) {
                 (_, Some(reason), _) => format!(
                     "<td colspan=\"13\" class=\"bad\">failed: {}",
@@ -256,19 +257,19 @@ impl Page<'_> {
     fn goals(&self) -> String {
         let mut html = String::new();
         for goal in goals(self.run, self.systems, self.workloads) {
-            let class = if goal.is_met() { "" } else { " class=\"bad\"" };
-            let [reached, wanted] = [goal.reached, goal.wanted].map(|figure| amount(&goal, figure));
+            let is_missed = goal.is_met() == Some(false);
+            let class = if is_missed { " class=\"bad\"" } else { "" };
+            let reached = amount(&goal, goal.reached);
             let [near, far] = [goal.near, goal.far].map(|one| one.map_or_else(String::new, three));
-            let bound = if goal.at_most { "≤" } else { "≥" };
-            let (workload, reference, verdict) = (goal.workload, &goal.reference, verdict(&goal));
+            let (workload, beside, verdict) = (goal.workload, goal.beside(), verdict(&goal));
+            let verdict = verdict.trim_start_matches(", ");
             let _ = writeln!(
                 html,
-                "<tr><td>{workload}<td>{reference}<td>{reached}<td>{near}<td>{far}<td>{bound} {wanted}<td{class}>{verdict}</tr>"
+                "<tr><td>{workload}<td>{beside}<td>{reached}<td>{near}<td>{far}<td{class}>{verdict}</tr>"
             );
         }
         if !html.is_empty() {
-            let head =
-                "<tr><th>workload<th>beside<th>ratio<th>near CPUs<th>far CPUs<th>wanted<th></tr>";
+            let head = "<tr><th>workload<th>beside<th>ratio<th>near CPUs<th>far CPUs<th></tr>";
             html = format!("<table>{head}\n{html}</table>\n");
         }
         for (workload, reason) in &self.run.impossible {
@@ -278,12 +279,14 @@ impl Page<'_> {
                 escape(reason)
             );
         }
-        section("Goals", &html)
+        section("The fastest rival of each workload, and the goals", &html)
     }
 
     fn systems(&self) -> String {
-        let mut html =
-            String::from("<table><tr><th>system<th>what<th>version<th>role<th>lacks</tr>\n");
+        let mut html = String::from(
+            "<div class=\"wide\"><table><tr><th>system<th>what<th>version<th>role<th>lacks\
+<th>sender killed<th>receiver killed</tr>\n",
+        );
         for system in self.systems {
             let cells = [
                 system.label,
@@ -292,14 +295,19 @@ impl Page<'_> {
                 system.lacks,
             ]
             .map(escape);
+            let killed = Victim::ALL.map(|victim| {
+                let end = summary(&self.run.kills, system.name, victim);
+                escape(&end.unwrap_or_default())
+            });
             let _ = writeln!(
                 html,
-                "<tr><td>{}<td>{}</tr>",
+                "<tr><td>{}<td>{}<td>{}</tr>",
                 system.name,
-                cells.join("<td>")
+                cells.join("<td>"),
+                killed.join("<td>")
             );
         }
-        html += "</table>\n<p>Not measured:</p><ul>\n";
+        html += "</table></div>\n<p>The last two columns tell what the other side gets.</p><p>Not measured:</p><ul>\n";
         for (name, reason) in left_out() {
             let _ = writeln!(html, "<li>{}: {}", escape(name), escape(reason));
         }

@@ -6,9 +6,11 @@ mod clock;
 mod counter;
 mod goals;
 mod html;
+mod kills;
 mod load;
 #[path = "../../../cli/src/machine.rs"]
 mod machine;
+mod markdown;
 mod message;
 mod one_way;
 mod outcome;
@@ -40,10 +42,13 @@ use systems::{Role, System};
 use workload::{Place, Workload};
 
 /// Measures shmpipe beside the other ways between two processes
+///
+/// A record for docs/performance.md: leave the machine alone, run it without arguments (10 minutes) three times at
+/// different hours with --json records/DAY-N.json, pack each by gzip, and paste what --markdown prints of them.
 #[derive(Parser, Debug)]
 #[command(version)]
 struct Options {
-    /// Take under a minute: 2 rounds of 20 ms, most systems in the second one only
+    /// Take about a minute: 2 rounds of 10 ms, and one kill of each side
     #[arg(long)]
     quick: bool,
 
@@ -55,11 +60,11 @@ struct Options {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     workload: Vec<String>,
 
-    /// Rounds over everything; what no goal needs takes part in every fourth and the last [default: 20; with --quick 2]
+    /// Rounds over everything; what no goal needs takes part in every fourth and the last [default: 14; with --quick 2]
     #[arg(long)]
     rounds: Option<usize>,
 
-    /// Begin nothing after this time, and report what there is [default: 540; with --quick 50]
+    /// Begin nothing after this time, and report what there is [default: 540; with --quick 60]
     #[arg(long)]
     seconds: Option<u64>,
 
@@ -84,6 +89,14 @@ struct Options {
     #[arg(long, value_name = "PATH", default_value = "compare.html")]
     html: PathBuf,
 
+    /// Only kill senders and receivers, and tell what the other side gets; else done first, unless there is --workload
+    #[arg(long)]
+    kills: bool,
+
+    /// Print the tables of docs/performance.md from these records (.json, .json.gz), and run nothing
+    #[arg(long, value_name = "RECORDS", num_args = 1..)]
+    markdown: Vec<PathBuf>,
+
     /// List systems and workloads, and run nothing
     #[arg(long)]
     list: bool,
@@ -99,6 +112,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         return Ok(());
     }
+    if !options.markdown.is_empty() {
+        print!("{}", markdown::tables(&options.markdown)?);
+        return Ok(());
+    }
     let workloads = choose_workloads(&options.workload)?;
     let systems = choose_systems(&all, &options.only, &workloads)?;
     let usable = machine::usable_cpus()?;
@@ -107,11 +124,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     cpus.extend(usable.iter().filter(|&&cpu| cpu != first && cpu != second));
 
     let quick = options.quick;
-    let slice_ms = options.slice_ms.unwrap_or(if quick { 20 } else { 30 });
-    let rounds = options.rounds.unwrap_or(if quick { 2 } else { 20 }).max(1);
-    let seconds = options.seconds.unwrap_or(if quick { 50 } else { 540 });
+    let slice_ms = options.slice_ms.unwrap_or(if quick { 10 } else { 30 });
+    let rounds = options.rounds.unwrap_or(if quick { 2 } else { 14 }).max(1);
+    let seconds = options.seconds.unwrap_or(if quick { 60 } else { 540 });
     let mut run = Run::describe(cpus, slice_ms * 1_000_000);
     supervise::prepare()?;
+    let end = Instant::now() + Duration::from_secs(seconds);
+    if options.kills || options.workload.is_empty() {
+        let (tries, patience) = if quick { (1, 1) } else { (4, 2) };
+        eprintln!("killing senders and receivers");
+        run.kills = kills::go(&systems, &run.cpus, tries, Duration::from_secs(patience));
+    }
+    if options.kills {
+        print!("{}", table::kills_text(&run, &systems));
+        return Ok(());
+    }
     let has_quota = |workload: &Workload| workload.place == Place::Quota;
     let schedule = Schedule {
         systems: &systems,
@@ -123,7 +150,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         counts_few: quick,
         repeats: options.repeats.unwrap_or(rounds * workloads.len() / 2),
         limit: Duration::from_millis(options.limit_ms),
-        end: Instant::now() + Duration::from_secs(seconds),
+        end,
         quota: match workloads.iter().any(has_quota) {
             true => Quota::make(),
             false => Err("no workload asks for one".into()),
@@ -185,7 +212,10 @@ fn choose_systems<'a>(
         }
         let is_limit = workloads
             .iter()
-            .any(|workload| workload.limit() == system.name || system.name.starts_with("memcpy"));
+            .any(|workload| workload.limit() == system.name)
+            || ["memcpy", "atomics"]
+                .iter()
+                .any(|name| system.name.starts_with(name));
         names.iter().any(|name| name == system.name) || is_limit || system.name == "pipe"
     };
     Ok(all.iter().filter(chosen).collect())

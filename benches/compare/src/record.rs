@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::goals::goals;
+use crate::kills::{self, Fate, Victim};
 use crate::load::Load;
 use crate::machine;
 use crate::outcome::Outcome;
@@ -15,7 +16,7 @@ use crate::systems::System;
 use crate::workload::{Measure, Workload};
 
 /// Changes with the form of the record.
-const SCHEMA: u32 = 2;
+pub(crate) const SCHEMA: u32 = 3;
 
 /// A bare round trip of two atomics under so many nanoseconds is one between CPUs that are near each other.
 const NEAR_NANOS: f64 = 250.0;
@@ -93,6 +94,10 @@ pub(crate) struct Run {
     pub(crate) blocks: Vec<Block>,
     /// What was counted beside the rounds.
     pub(crate) syscalls: Vec<Syscalls>,
+    /// Rivals that are so slow on a workload that they are measured in few rounds.
+    pub(crate) outpaced: Vec<(Workload, &'static str)>,
+    /// What became of each kill.
+    pub(crate) kills: Vec<Fate>,
     /// All slices in the order they were run.
     pub(crate) slices: Vec<Slice>,
 }
@@ -215,6 +220,7 @@ impl Run {
             json!({
                 "workload": goal.workload.to_string(),
                 "reference": goal.reference,
+                "fastest_rival": goal.is_fastest,
                 "wanted": goal.wanted,
                 "reached": goal.reached,
                 "at_most": goal.at_most,
@@ -239,6 +245,18 @@ impl Run {
             })
         });
         let blocks: Vec<_> = blocks.collect();
+        let kills: Vec<_> = self.kills.iter().map(Fate::to_json).collect();
+        let ends = systems.iter().filter_map(|system| {
+            let of = |victim| kills::summary(&self.kills, system.name, victim);
+            let ends = Victim::ALL.map(|victim| Some((victim.name(), of(victim)?)));
+            let ends: serde_json::Map<_, _> = ends
+                .into_iter()
+                .flatten()
+                .map(|(victim, end)| (victim.to_owned(), json!(end)))
+                .collect();
+            (!ends.is_empty()).then(|| (system.name.to_owned(), Value::Object(ends)))
+        });
+        let ends: serde_json::Map<_, _> = ends.collect();
         let mut cells = Vec::new();
         for &workload in workloads {
             for system in systems {
@@ -259,6 +277,8 @@ impl Run {
             "syscalls_counted_by": self.syscalls.first().map(|one| one.by),
             "systems": described,
             "goals": goals,
+            "kills": kills,
+            "kill_ends": ends,
             "cells": cells,
         })
     }
@@ -292,7 +312,7 @@ impl Run {
             "system": system.name,
             "unit": unit(measure),
             "limit": workload.limit(),
-            "not_run": (system.refuses)(workload),
+            "not_run": system.refusal(workload),
             "rounds": rounds,
         });
         match self.syscalls_of(workload, system.name) {
@@ -319,7 +339,7 @@ impl Run {
 /// The name of a measure's unit.
 pub(crate) fn unit(measure: Measure) -> &'static str {
     match measure {
-        Measure::MeanTime => "ns for a round trip, mean of a slice",
+        Measure::MeanTime => "ns for a round trip or a channel, mean of a slice",
         Measure::MedianTime => "ns for a round trip, median of a slice",
         Measure::Rate => "messages in a second",
         Measure::CpuTime => "CPU ns for a message, all sides",

@@ -96,10 +96,10 @@ impl Schedule<'_> {
                 let begun = Instant::now();
                 let mut is_disturbed = self.block(run, round, workload);
                 let mut last = begun.elapsed();
-                planned += self.estimate(round, workload);
+                planned += self.estimate(run, round, workload);
                 taken += last;
                 let slower = taken.as_secs_f64() / planned.as_secs_f64();
-                let rest = self.rest(round, place).mul_f64(MARGIN * slower);
+                let rest = self.rest(run, round, place).mul_f64(MARGIN * slower);
                 // Each round may use its part of the time that is left over.
                 let over = (self.end.saturating_duration_since(Instant::now()) + repeated)
                     .saturating_sub(rest);
@@ -111,6 +111,10 @@ impl Schedule<'_> {
                     last = begun.elapsed();
                     repeated += last;
                 }
+                run.outpaced.retain(|(other, _)| *other != workload);
+                let outpaced = goals::outpaced(run, self.systems, workload);
+                run.outpaced
+                    .extend(outpaced.into_iter().map(|name| (workload, name)));
             }
         }
     }
@@ -122,13 +126,13 @@ impl Schedule<'_> {
     }
 
     /// The systems of a block in its order: whoever came first in the last round comes last.
-    fn order(&self, round: usize, workload: Workload) -> Vec<&System> {
+    fn order(&self, run: &Run, round: usize, workload: Workload) -> Vec<&System> {
         let takes_part = |system: &&System| {
-            (system.refuses)(workload).is_none()
+            system.refusal(workload).is_none()
                 && (self.every_round
                     || (round + 1).is_multiple_of(SELDOM)
                     || round + 1 == self.rounds
-                    || goals::need(workload, system))
+                    || goals::need(run, workload, system))
         };
         let mut order: Vec<_> = self.systems.iter().copied().filter(takes_part).collect();
         let turn = round % order.len().max(1);
@@ -137,25 +141,25 @@ impl Schedule<'_> {
     }
 
     /// What a block takes on a machine on which nothing else runs, about.
-    fn estimate(&self, round: usize, workload: Workload) -> Duration {
+    fn estimate(&self, run: &Run, round: usize, workload: Workload) -> Duration {
         if !self.has(round, workload) {
             return Duration::ZERO;
         }
         let slice = self.slice_nanos(workload);
         let systems = match workload.runs_beside_others() {
             true => 1,
-            false => self.order(round, workload).len() as u32,
+            false => self.order(run, round, workload).len() as u32,
         };
         (Duration::from_nanos(slice) + AROUND) * (systems + 1)
     }
 
     /// The same of all blocks behind that one.
-    fn rest(&self, round: usize, place: usize) -> Duration {
+    fn rest(&self, run: &Run, round: usize, place: usize) -> Duration {
         let here = self.workloads[place + 1..].iter().map(|&one| (round, one));
         let later = (round + 1..self.rounds)
             .flat_map(|round| self.workloads.iter().map(move |&one| (round, one)));
         here.chain(later)
-            .map(|(round, workload)| self.estimate(round, workload))
+            .map(|(round, workload)| self.estimate(run, round, workload))
             .sum()
     }
 
@@ -168,7 +172,7 @@ impl Schedule<'_> {
         let mood_nanos = self.mood(run);
         let start = Reading::now();
         let fails = |run: &Run, system: &System| run.failure(workload, system.name).is_some();
-        let mut order = self.order(round, workload);
+        let mut order = self.order(run, round, workload);
         order.retain(|system| !fails(run, system));
         if workload.runs_beside_others() {
             self.measure_together(run, round, workload, &order);
@@ -223,7 +227,7 @@ impl Schedule<'_> {
         let left = self.end.saturating_duration_since(Instant::now());
         let end = Instant::now() + left / COUNTING_PART;
         for &workload in self.workloads {
-            for system in self.order(self.rounds - 1, workload) {
+            for system in self.order(run, self.rounds - 1, workload) {
                 if workload.runs_beside_others()
                     || !self.has(0, workload)
                     || Instant::now() >= end
@@ -289,6 +293,7 @@ impl Schedule<'_> {
             slice_nanos,
             cgroup,
             name: format!("compare-{}-{number}", std::process::id()),
+            kill: None,
         }
     }
 }

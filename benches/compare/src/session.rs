@@ -15,14 +15,16 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
-use crate::clock::Usage;
+use crate::clock::{Until, Usage, WARM_UP_NANOS, now};
+use crate::kills;
 use crate::message::MAX_SENDERS;
 use crate::one_way;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, latency};
 use crate::quota;
 use crate::round_trip;
 use crate::shared::{Atomics, Shared};
 use crate::wire::{Plan, Rx, Wire};
+use crate::workload::Kind;
 
 /// Begins the line of a process that failed; the rest is the reason.
 pub(crate) const ERROR_PREFIX: &str = "error ";
@@ -37,6 +39,9 @@ pub(crate) struct Control {
     /// 0, or 1 when all warm-up messages have arrived. The receiver writes it by Release, the senders read
     /// it by Acquire.
     pub(crate) measuring: AtomicU64,
+    /// 0, or 1 when all messages have arrived. The receiver or the pinging side writes it by Release, lingering
+    /// peers read it by Acquire.
+    drained: AtomicU64,
     /// What each peer did; written by it once, before it ends.
     pub(crate) accounts: [Account; MAX_SENDERS],
 }
@@ -83,20 +88,37 @@ impl Account {
     }
 }
 
-/// Runs a slice between forked processes.
+/// Forks a child that dies with the session, whatever it waits for; `None` in the child.
+pub(crate) fn fork_child() -> io::Result<Option<Pid>> {
+    // SAFETY: the session has one thread: no system starts one in `open`.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(Some(child)),
+        ForkResult::Child => {
+            if set_pdeathsig(Signal::SIGKILL).is_err() {
+                process::exit(1);
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Runs a slice between forked processes, or a kill, if the plan has one.
 pub(crate) fn processes<W: Wire>(plan: &Plan, report: &File) -> io::Result<Outcome> {
+    if let Some(kill) = plan.kill {
+        kills::session::<W>(plan, kill, report)?;
+        // It has reported by itself, and nothing of the parent's stack is to be run a second time here.
+        process::exit(0);
+    }
+    if plan.workload.kind == Kind::Make {
+        return make::<W>(plan);
+    }
     let slice = Slice::<W>::open(plan)?;
     let mut children = Vec::new();
     for peer in 0..plan.workload.peers() {
-        // SAFETY: the session has one thread: no system starts one in `open`.
-        match unsafe { fork() }? {
-            ForkResult::Parent { child } => children.push(child),
-            ForkResult::Child => {
-                // The session's death ends its children, whatever they wait for.
-                let code = match set_pdeathsig(Signal::SIGKILL)
-                    .map_err(io::Error::from)
-                    .and_then(|()| slice.peer(peer))
-                {
+        match fork_child()? {
+            Some(child) => children.push(child),
+            None => {
+                let code = match slice.peer(peer) {
                     Ok(()) => 0,
                     Err(error) => tell(report, &error),
                 };
@@ -113,6 +135,33 @@ pub(crate) fn processes<W: Wire>(plan: &Plan, report: &File) -> io::Result<Outco
         }
     }
     Ok(slice.complete(outcome))
+}
+
+/// Makes and drops both ends again and again.
+fn make<W: Wire>(plan: &Plan) -> io::Result<Outcome> {
+    pin(plan, plan.cpus[0])?;
+    let go = |nanos| -> io::Result<(u64, u64)> {
+        let start = now();
+        let mut time = Until::from_now(nanos, plan.workload.stride());
+        let mut count = 0;
+        while !time.is_over() {
+            drop(W::open(plan, "there")?);
+            count += 1;
+        }
+        Ok((count, now() - start))
+    };
+    go(WARM_UP_NANOS)?;
+    let before = Usage::now()?;
+    let (messages, nanos) = go(plan.slice_nanos)?;
+    Ok(Outcome {
+        messages,
+        nanos,
+        main: Usage::now()?.since(before),
+        peers: Usage::default(),
+        used_over: messages,
+        in_place: [0, 0],
+        latency: latency(),
+    })
 }
 
 /// Runs a slice between threads.
@@ -167,6 +216,12 @@ impl<'a, W: Wire> Slice<'a, W> {
 
     fn peer(&self, peer: usize) -> io::Result<()> {
         pin(self.plan, self.plan.peer_cpu(peer))?;
+        let linger = || {
+            // SYNC: drained
+            while W::LINGERS && self.control.drained.load(Ordering::Acquire) == 0 {
+                thread::yield_now();
+            }
+        };
         let account = &self.control.accounts[peer];
         match &self.back {
             Some(back) => {
@@ -174,18 +229,28 @@ impl<'a, W: Wire> Slice<'a, W> {
                 let mut tx = back.tx(self.plan)?;
                 let mut rx = self.there.rx(self.plan)?;
                 self.gather(&mut rx)?;
-                round_trip::echo(self.plan, &mut rx, &mut tx, account)
+                round_trip::echo(self.plan, &mut rx, &mut tx, account)?;
+                linger();
             }
             None => {
                 let mut tx = self.there.tx(self.plan)?;
                 self.wait_for(1);
                 self.wait_for(2);
-                one_way::send(self.plan, &mut tx, &self.control, peer)
+                one_way::send(self.plan, &mut tx, &self.control, peer)?;
+                linger();
             }
         }
+        Ok(())
     }
 
     fn main(&self) -> io::Result<Outcome> {
+        let outcome = self.measure();
+        // SYNC: drained
+        self.control.drained.store(1, Ordering::Release);
+        outcome
+    }
+
+    fn measure(&self) -> io::Result<Outcome> {
         match &self.back {
             Some(back) => {
                 let mut tx = self.there.tx(self.plan)?;
@@ -235,7 +300,7 @@ impl<'a, W: Wire> Slice<'a, W> {
 }
 
 /// Restricts the calling thread to one CPU; to all of the plan's in a cgroup whose quota is the limit.
-fn pin(plan: &Plan, cpu: usize) -> io::Result<()> {
+pub(crate) fn pin(plan: &Plan, cpu: usize) -> io::Result<()> {
     let cpus = match plan.cgroup {
         Some(_) => plan.cpus.as_slice(),
         None => &[cpu],

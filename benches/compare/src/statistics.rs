@@ -139,9 +139,25 @@ pub(crate) fn ratios_by_block(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::clock::Usage;
+
+    /// So many messages in a second.
+    pub(crate) fn outcome(messages: u64) -> Outcome {
+        Outcome {
+            messages,
+            nanos: 1_000_000_000,
+            main: Usage {
+                cpu_nanos: 2 * messages,
+                ..Usage::default()
+            },
+            peers: Usage::default(),
+            used_over: messages,
+            in_place: [0, 0],
+            latency: latency(),
+        }
+    }
 
     fn slice(round: usize, system: &'static str, messages: u64) -> Slice {
         Slice {
@@ -150,18 +166,7 @@ mod tests {
             workload: one_way(),
             system,
             is_disturbed: false,
-            outcome: Ok(Outcome {
-                messages,
-                nanos: 1_000_000_000,
-                main: Usage {
-                    cpu_nanos: 2 * messages,
-                    ..Usage::default()
-                },
-                peers: Usage::default(),
-                used_over: messages,
-                in_place: [0, 0],
-                latency: latency(),
-            }),
+            outcome: Ok(outcome(messages)),
         }
     }
 

@@ -129,12 +129,25 @@ impl Running {
     /// # Errors
     ///
     /// As [`run`].
-    pub(crate) fn finish(mut self) -> Result<Outcome, String> {
+    pub(crate) fn finish(self) -> Result<Outcome, String> {
+        let line = self.finish_line()?;
+        serde_json::from_str(&line)
+            .ok()
+            .and_then(|value| Outcome::from_json(&value))
+            .ok_or_else(|| format!("unreadable outcome {line:?}"))
+    }
+
+    /// As [`finish`](Self::finish), but gives the line as it was reported.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`].
+    pub(crate) fn finish_line(mut self) -> Result<String, String> {
         let line = read_line(&mut self.reader, self.deadline)
             .and_then(|line| line.ok_or_else(|| format!("no end in {:?}", self.limit)));
         let end = end_all(self.session);
         remove_files(&self.name);
-        line.and_then(|line| understand(&line, end))
+        line.and_then(|line| understand(line, end))
     }
 }
 
@@ -150,13 +163,8 @@ fn write_outcome(outcome: &Outcome, mut report: &File) -> i32 {
 fn read_line(reader: &mut PipeReader, deadline: Instant) -> Result<Option<String>, String> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\n") {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).map_err(|error| error.to_string())?;
-        let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, timeout) {
-            Ok(0) => return Ok(None),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.to_string()),
+        if !is_readable(reader, deadline).map_err(|error| error.to_string())? {
+            return Ok(None);
         }
         let mut part = [0; 4096];
         match reader.read(&mut part).map_err(|error| error.to_string())? {
@@ -167,6 +175,20 @@ fn read_line(reader: &mut PipeReader, deadline: Instant) -> Result<Option<String
     String::from_utf8(bytes)
         .map(Some)
         .map_err(|error| error.to_string())
+}
+
+/// Waits until there is something to read, or every writer has gone; `false` when time ran out first.
+pub(crate) fn is_readable(reader: &PipeReader, deadline: Instant) -> io::Result<bool> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).map_err(io::Error::other)?;
+        let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(count) => return Ok(count > 0),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 /// Kills what is left of the session's group and reaps all of it; gives the session's own end.
@@ -200,7 +222,8 @@ fn remove_files(name: &str) {
     }
 }
 
-fn understand(line: &str, end: Option<WaitStatus>) -> Result<Outcome, String> {
+/// The line, if it is no account of a failure.
+fn understand(line: String, end: Option<WaitStatus>) -> Result<String, String> {
     if let Some(reason) = line.strip_prefix(ERROR_PREFIX) {
         // The other side may have added its own account; the first is nearest to the cause.
         return Err(reason.lines().next().unwrap_or_default().to_owned());
@@ -212,8 +235,5 @@ fn understand(line: &str, end: Option<WaitStatus>) -> Result<Outcome, String> {
             end => format!("its process ended by {end:?}"),
         });
     }
-    serde_json::from_str(line)
-        .ok()
-        .and_then(|value| Outcome::from_json(&value))
-        .ok_or_else(|| format!("unreadable outcome {line:?}"))
+    Ok(line)
 }

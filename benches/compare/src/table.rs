@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::goals::{Goal, goals};
+use crate::kills::{Victim, summary};
 use crate::record::{Run, version};
 use crate::statistics::{Cell, cell};
 use crate::systems::{System, left_out};
@@ -32,20 +33,22 @@ Linux {}, CPUs {:?}, {}
     if !goals.is_empty() {
         let _ = writeln!(
             text,
-            "\ngoals of shm, median ratios within the rounds (with near CPUs, with far ones), and counts:"
+            "\nshm beside the fastest rival between processes, and its goals: median ratios within the rounds (with near \
+             CPUs, with far ones), and counts:"
         );
     }
     for goal in goals {
         let name = goal.workload.to_string();
-        let [reached, wanted] = [goal.reached, goal.wanted].map(|figure| amount(&goal, figure));
+        let reached = amount(&goal, goal.reached);
         let [near, far] = [goal.near, goal.far].map(|ratio| ratio.map_or("-".into(), three));
-        let (verdict, bound) = (verdict(&goal), if goal.at_most { "≤" } else { "≥" });
         let _ = writeln!(
             text,
-            "  {name:<20} {:<14} {reached:>7} ({near:>4} {far:>4}), wanted {bound} {wanted:>5}: {verdict}",
-            goal.reference
+            "  {name:<20} {:<22} {reached:>7} ({near:>4} {far:>4}){}",
+            goal.beside(),
+            verdict(&goal)
         );
     }
+    text += &kills_text(run, systems);
     for (workload, reason) in &run.impossible {
         let _ = writeln!(text, "\n{workload}: not possible here: {reason}");
     }
@@ -83,12 +86,36 @@ pub(crate) fn amount(goal: &Goal, figure: f64) -> String {
     format!("{figure:.3}")
 }
 
-/// Whether a goal is met, and if not, what lacks.
+/// What is wanted and whether it is met, and if not, what lacks; empty where nothing is wanted.
 pub(crate) fn verdict(goal: &Goal) -> String {
-    if goal.is_met() {
-        return "met".into();
+    let (Some(wanted), Some(factor)) = (goal.wanted, goal.missed_by()) else {
+        return String::new();
+    };
+    let bound = if goal.at_most { "≤" } else { "≥" };
+    let missed = match goal.is_met() {
+        Some(true) => "met".to_owned(),
+        _ => format!("missed by {}×", three(factor)),
+    };
+    format!(", wanted {bound} {}: {missed}", amount(goal, wanted))
+}
+
+/// What the other side gets when a sender, or a receiver, is killed; empty where nobody was.
+pub(crate) fn kills_text(run: &Run, systems: &[&System]) -> String {
+    let mut text = String::new();
+    for system in systems {
+        let [sender, receiver] = Victim::ALL.map(|victim| summary(&run.kills, system.name, victim));
+        if sender.is_none() && receiver.is_none() {
+            continue;
+        }
+        if text.is_empty() {
+            text =
+                "\nwhat the other side gets when the sender, and when the receiver, is killed:\n"
+                    .into();
+        }
+        let [sender, receiver] = [sender, receiver].map(|end| end.unwrap_or_else(|| "-".into()));
+        let _ = writeln!(text, "  {:<14} {sender:<40} {receiver}", system.name);
     }
-    format!("missed by {}×", three(goal.missed_by()))
+    text
 }
 
 /// What the figures of a workload are.
@@ -104,6 +131,7 @@ pub(crate) fn title(workload: Workload) -> String {
             format!("one way, {len}, made and read in place where the system lends its memory")
         }
         Kind::Paced { per_second } => format!("{per_second} messages a second, {len}, CPU time"),
+        Kind::Make => format!("both ends made and dropped, capacity {len}"),
     };
     let place = match workload.place {
         Place::TwoCpus => "",

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::kills::Kill;
 use crate::message::{Batch, Incoming};
 use crate::workload::Workload;
 
@@ -26,6 +27,8 @@ pub(crate) struct Plan {
     /// A name that no other slice on this machine uses, for systems that meet by name: the files
     /// they make in /dev/shm begin with it.
     pub(crate) name: String,
+    /// Whom to kill, in place of measuring.
+    pub(crate) kill: Option<Kill>,
 }
 
 impl Plan {
@@ -69,6 +72,33 @@ impl Patience {
             std::hint::spin_loop();
         }
     }
+
+    /// One turn with a barrier between two loads in place of a pause.
+    #[inline]
+    pub(crate) fn barrier(self) {
+        if self.yields {
+            std::thread::yield_now();
+        } else {
+            keep_loads_apart();
+        }
+    }
+}
+
+/// Lets no later load begin before all earlier ones have ended.
+#[inline]
+fn keep_loads_apart() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction is part of every x86_64 and changes neither memory nor registers.
+    unsafe {
+        std::arch::asm!("lfence", options(nostack, preserves_flags));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: the instruction is part of every aarch64 and changes neither memory nor registers.
+    unsafe {
+        std::arch::asm!("isb", options(nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    std::hint::spin_loop();
 }
 
 /// One way for messages, opened before the fork and then shared by both sides.
@@ -77,6 +107,9 @@ pub(crate) trait Wire: Sized + Sync {
     type Tx: Tx;
     /// The receiving end.
     type Rx: Rx;
+
+    /// Whether a sender's end takes along what is still under way, so that it must wait for its receiver.
+    const LINGERS: bool = false;
 
     /// Opens a channel; `way` names its direction, for systems that meet by name.
     fn open(plan: &Plan, way: &str) -> io::Result<Self>;

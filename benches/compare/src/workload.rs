@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Loan,
     /// One sender sends so many messages a second by the clock.
     Paced { per_second: u64 },
+    /// Both ends of a channel of so many bytes are made and dropped, in one process.
+    Make,
 }
 
 /// Where the processes run.
@@ -82,6 +84,7 @@ impl Workload {
         }
         all.extend([two(Kind::Wake, 8), one(Kind::Wake, 8)]);
         all.extend(PACES.map(|per_second| two(Kind::Paced { per_second }, 64)));
+        all.push(two(Kind::Make, 64 << 10));
         all
     }
 
@@ -109,6 +112,7 @@ impl Workload {
     pub(crate) fn peers(self) -> usize {
         match self.kind {
             Kind::OneWay { senders } => senders,
+            Kind::Make => 0,
             _ => 1,
         }
     }
@@ -118,6 +122,7 @@ impl Workload {
         match self.kind {
             // So that several messages lie in it at a time.
             Kind::Loan => CAPACITY.max(16 * self.len),
+            Kind::Make => self.len,
             _ => CAPACITY,
         }
     }
@@ -148,7 +153,7 @@ impl Workload {
     /// Whether a smaller figure is better: times are compared by their inverse.
     pub(crate) fn measure(self) -> Measure {
         match self.kind {
-            Kind::RoundTrip => Measure::MeanTime,
+            Kind::RoundTrip | Kind::Make => Measure::MeanTime,
             Kind::Wake => Measure::MedianTime,
             Kind::OneWay { .. } | Kind::Batch | Kind::Loan => Measure::Rate,
             Kind::Paced { .. } => Measure::CpuTime,
@@ -162,6 +167,7 @@ impl Workload {
             (Kind::RoundTrip, _) if self.is_one_cpu() => 2,
             (Kind::RoundTrip, 0..=4096) => 32,
             (Kind::Batch, _) => 4,
+            (Kind::Make, _) => 1,
             (_, 0..=4096) => 128,
             _ => 1,
         }
@@ -181,6 +187,7 @@ impl Workload {
             Kind::OneWay { .. } if self.len < 1024 => "rtrb",
             Kind::Batch => "rtrb-chunks",
             Kind::OneWay { .. } | Kind::Loan => "memcpy",
+            Kind::Make => "pipe-plain",
         }
     }
 }
@@ -188,7 +195,7 @@ impl Workload {
 /// The figure of a slice that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
-    /// Nanoseconds for a round trip, over all of a slice.
+    /// Nanoseconds for a round trip, or for a channel, over all of a slice.
     MeanTime,
     /// Nanoseconds for a round trip, the median of a slice.
     MedianTime,
@@ -223,6 +230,7 @@ impl fmt::Display for Workload {
             Kind::OneWay { senders } => write!(f, "senders-{senders}-{len}")?,
             Kind::Batch => write!(f, "batch-{len}")?,
             Kind::Loan => write!(f, "loan-{len}")?,
+            Kind::Make => write!(f, "make-{len}")?,
             Kind::Paced { per_second } if per_second >= 1000 => {
                 write!(f, "paced-{}k-{len}", per_second / 1000)?;
             }
@@ -257,6 +265,7 @@ mod tests {
             "wake-8-one-cpu",
             "paced-1-64",
             "paced-100k-64",
+            "make-64k",
         ] {
             assert!(names.iter().any(|other| other == name), "{name}");
         }

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::sync::Mutex;
 
 use interprocess::unnamed_pipe::{self, Recver, Sender};
+use ipc_channel::IpcError;
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, bytes_channel};
 use ipc_ring::{RingReader, RingWriter};
 use shmring::backend::ShmStorage;
@@ -52,7 +53,10 @@ impl Tx for IpcBytesSender {
 impl Rx for IpcBytesReceiver {
     fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         let due = buf.len();
-        *buf = IpcBytesReceiver::recv(self).map_err(foreign)?;
+        *buf = IpcBytesReceiver::recv(self).map_err(|error| match error {
+            IpcError::Disconnected => io::ErrorKind::UnexpectedEof.into(),
+            error => foreign(error),
+        })?;
         whole(buf.len(), due)
     }
 }

@@ -143,6 +143,9 @@ impl Tx for Whole {
 impl Rx for Whole {
     #[inline]
     fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
-        whole(self.0.read(buf)?, buf.len())
+        match self.0.read(buf)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            len => whole(len, buf.len()),
+        }
     }
 }

@@ -10,8 +10,13 @@ mod kernel;
 mod limits;
 mod ours;
 mod refusals;
+mod shmem;
+#[cfg(feature = "shmipc")]
+mod shmipc;
 mod slots;
 mod spoiled;
+#[cfg(feature = "tachyon")]
+mod tachyon;
 mod threads;
 
 use std::fs::File;
@@ -20,7 +25,7 @@ use std::io;
 use crate::outcome::Outcome;
 use crate::session::processes;
 use crate::wire::Plan;
-use crate::workload::Workload;
+use crate::workload::{Kind, Workload};
 
 /// What a system is here for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +69,11 @@ pub(crate) struct System {
     pub(crate) role: Role,
     /// What it lacks beside a pipe; empty when nothing.
     pub(crate) lacks: &'static str,
-    /// Why it cannot do a workload; `None` when it can.
-    pub(crate) refuses: fn(Workload) -> Option<&'static str>,
+    /// Whether opening it makes both ends at once; the others make each in its own process.
+    makes_both: bool,
+    /// Whether it never sleeps, and keeps a CPU busy for as long as it waits.
+    pub(crate) spins: bool,
+    refuses: fn(Workload) -> Option<&'static str>,
     /// Runs a slice.
     pub(crate) run: fn(&Plan, &File) -> io::Result<Outcome>,
 }
@@ -80,6 +88,8 @@ impl System {
             package: "",
             role,
             lacks: "",
+            makes_both: false,
+            spins: false,
             refuses: refusals::none,
             run,
         }
@@ -95,6 +105,30 @@ impl System {
 
     fn refuses(self, refuses: fn(Workload) -> Option<&'static str>) -> Self {
         Self { refuses, ..self }
+    }
+
+    fn makes_both(self) -> Self {
+        Self {
+            makes_both: true,
+            ..self
+        }
+    }
+
+    fn spins(self) -> Self {
+        Self {
+            spins: true,
+            ..self
+        }
+    }
+
+    /// Why it cannot do a workload; `None` when it can.
+    pub(crate) fn refusal(&self, workload: Workload) -> Option<&'static str> {
+        match workload.kind {
+            Kind::Make if self.makes_both => None,
+            Kind::Make if self.package == "shmpipe" => Some("as shm here"),
+            Kind::Make => Some("its ends are made in two processes, by a name"),
+            _ => (self.refuses)(workload),
+        }
     }
 }
 
@@ -117,6 +151,7 @@ fn rivals() -> Vec<System> {
             processes::<channels::IpcChannel>,
         )
         .package("ipc-channel")
+        .makes_both()
         .lacks("readiness to poll")
         .refuses(refusals::no_batch),
         System::new(
@@ -126,6 +161,7 @@ fn rivals() -> Vec<System> {
             processes::<channels::Unnamed>,
         )
         .package("interprocess")
+        .makes_both()
         .lacks("capacity over 64 KiB, whole messages")
         .refuses(refusals::as_the_plain_pipe),
         System::new("ringfire", "ringfire, futex", Pipe, slots::ringfire)
@@ -140,6 +176,7 @@ fn rivals() -> Vec<System> {
         )
         .package("ringfire")
         .lacks("end-of-file, messages of any size, several senders without loss, sleep")
+        .spins()
         .refuses(refusals::fits_a_slot_and_spins),
         System::new("ipc_ring", "ipc_ring", Pipe, processes::<channels::IpcRing>)
             .package("ipc_ring")
@@ -149,6 +186,49 @@ fn rivals() -> Vec<System> {
             .package("shmring")
             .lacks("end-of-file after a kill, messages, several senders")
             .refuses(refusals::from_one),
+        System::new(
+            "shmem-ipc",
+            "shmem-ipc, ring of bytes",
+            Pipe,
+            processes::<shmem::Shmem>,
+        )
+        .package("shmem-ipc")
+        .makes_both()
+        .lacks("end-of-file, messages, several senders")
+        .refuses(refusals::from_one),
+        #[cfg(feature = "tachyon")]
+        System::new(
+            "tachyon",
+            "tachyon-ipc, hybrid",
+            Pipe,
+            processes::<tachyon::Tachyon<false>>,
+        )
+        .package("tachyon-ipc")
+        .lacks("end-of-file, waiting for room, several senders, messages as long as its ring")
+        .refuses(refusals::gives_back_by_many),
+        #[cfg(feature = "tachyon")]
+        System::new(
+            "tachyon-spin",
+            "tachyon-ipc, polling",
+            Pipe,
+            processes::<tachyon::Tachyon<true>>,
+        )
+        .package("tachyon-ipc")
+        .lacks(
+            "end-of-file, waiting for room, several senders, messages as long as its ring, sleep",
+        )
+        .spins()
+        .refuses(refusals::gives_back_by_many_and_spins),
+        #[cfg(feature = "shmipc")]
+        System::new(
+            "shmipc",
+            "shmipc, V4 with eventfd, 256 MiB",
+            Pipe,
+            processes::<shmipc::Shmipc>,
+        )
+        .package("shmipc")
+        .lacks("whole messages, calls without a runtime, delivery after the sender's exit")
+        .refuses(refusals::a_stream_for_each),
         #[cfg(feature = "iceoryx2")]
         System::new(
             "iceoryx2",
@@ -158,6 +238,7 @@ fn rivals() -> Vec<System> {
         )
         .package("iceoryx2")
         .lacks("blocking receive, end-of-file")
+        .spins()
         .refuses(refusals::polled),
     ]
 }
@@ -167,9 +248,22 @@ pub(crate) fn left_out() -> Vec<(&'static str, &'static str)> {
     vec![
         #[cfg(not(feature = "iceoryx2"))]
         ("iceoryx2", "built without the feature iceoryx2"),
+        #[cfg(not(feature = "shmipc"))]
+        ("shmipc", "built without the feature shmipc"),
+        #[cfg(not(feature = "tachyon"))]
         (
-            "shmem-ipc",
-            "needs both ends set up by hand over descriptors; no blocking send",
+            "tachyon-ipc",
+            "built without the feature tachyon, which needs a C++23 compiler and libclang",
+        ),
+        (
+            "ipmpsc",
+            "serializes each message by bincode 1, and is built on packages of 2021",
+        ),
+        ("kekbit", "a journal in files that one side polls"),
+        ("raw_sync, shared_memory", "locks and memory, no messages"),
+        (
+            "ipc-ring48",
+            "messages of 48 bytes only, and calls that do not wait",
         ),
         ("faster-fifo, Boost message_queue, Aeron", "not Rust"),
     ]
@@ -184,6 +278,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             Pipe,
             processes::<ours::SharedMemory>,
         )
+        .makes_both()
         .package("shmpipe"),
         System::new(
             "shm-sleep",
@@ -214,6 +309,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             Pipe,
             processes::<ours::OnKernelPipes>,
         )
+        .makes_both()
         .package("shmpipe"),
         System::new(
             "pipe",
@@ -221,6 +317,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             Pipe,
             processes::<kernel::TunedPipe>,
         )
+        .makes_both()
         .lacks("whole messages over 4 KiB from several senders"),
         System::new(
             "pipe-plain",
@@ -228,6 +325,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             Pipe,
             processes::<kernel::PlainPipe>,
         )
+        .makes_both()
         .lacks("whole messages over 4 KiB from several senders"),
         System::new(
             "stream",
@@ -235,6 +333,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             Pipe,
             processes::<kernel::Stream>,
         )
+        .makes_both()
         .lacks("whole messages from several senders"),
         System::new(
             "seqpacket",
@@ -242,6 +341,7 @@ fn ours_and_the_kernels() -> Vec<System> {
             Pipe,
             processes::<kernel::Packets>,
         )
+        .makes_both()
         .lacks("messages longer than its buffer")
         .refuses(refusals::packets),
     ]
@@ -254,9 +354,16 @@ fn limits() -> Vec<System> {
             "atomics",
             "two atomics, spinning",
             Limit,
-            processes::<limits::Line>,
+            processes::<limits::Line<false>>,
         )
         .refuses(refusals::only_small_round_trips),
+        System::new(
+            "atomics-fence",
+            "two atomics, spinning with a barrier between looks",
+            Limit,
+            processes::<limits::Line<true>>,
+        )
+        .refuses(refusals::only_small_round_trips_between_cpus),
         System::new(
             "futex",
             "two futexes, sleeping",

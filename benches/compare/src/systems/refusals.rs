@@ -20,6 +20,12 @@ pub(super) fn only_small_round_trips(workload: Workload) -> Refusal {
     (!workload.is_two_way() || workload.len > 56).then_some("round trips of up to 56 bytes only")
 }
 
+/// The same, with nothing that gives way.
+pub(super) fn only_small_round_trips_between_cpus(workload: Workload) -> Refusal {
+    let is_out = workload.is_one_cpu() || workload.kind == Kind::Wake;
+    only_small_round_trips(workload).or(is_out.then_some("as atomics here"))
+}
+
 /// Buffers that change hands, both ways.
 pub(super) fn only_large(workload: Workload) -> Refusal {
     let is_its =
@@ -104,6 +110,30 @@ pub(super) fn fits_the_ring(workload: Workload) -> Refusal {
 /// A ring of bytes for one sender.
 pub(super) fn from_one(workload: Workload) -> Refusal {
     (workload.peers() > 1).then_some("one sender")
+}
+
+/// Slots for one sender, whose room is given back for many at a time.
+#[cfg(feature = "tachyon")]
+pub(super) fn gives_back_by_many(workload: Workload) -> Refusal {
+    if workload.peers() > 1 {
+        return Some("one sender");
+    }
+    (workload.len >= 1 << 20).then_some("needs a ring of 64 messages")
+}
+
+/// The same, spinning.
+#[cfg(feature = "tachyon")]
+pub(super) fn gives_back_by_many_and_spins(workload: Workload) -> Refusal {
+    gives_back_by_many(workload).or_else(|| disturbs_others(workload))
+}
+
+/// A stream for each sender.
+#[cfg(feature = "shmipc")]
+pub(super) fn a_stream_for_each(workload: Workload) -> Refusal {
+    if workload.peers() > 1 {
+        return Some("a stream for each sender");
+    }
+    no_batch(workload)
 }
 
 /// Loans of samples, received by polling.
