@@ -68,7 +68,7 @@ fn begin(
         return Ok(ancillary::take(view, next, into)?.map(Attempt::Received));
     }
     if let Some(message) = view.reader.next_of_pack(next) {
-        let len = take::deliver(view, message, into)?;
+        let len = deliver(view, message, into)?;
         view.reader.take_of_pack(next)?;
         view.reader.control.data.note_taken_singly();
         return Ok(Some(Attempt::Received(len)));
