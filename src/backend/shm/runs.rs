@@ -61,7 +61,8 @@ impl Tx {
         } = self;
         let end = &**end;
         let control = end.control();
-        if life_line.is_due_in_passing() && !tx::View::new(end).goes_on(life_line) {
+        let is_due = life_line.is_to_ask() && life_line.is_due_in_passing();
+        if is_due && !tx::View::new(end).goes_on(life_line) {
             return None;
         }
         if *fate != Fate::Open || !life_line.is_as_it_was(&control.room) {
