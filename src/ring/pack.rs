@@ -126,6 +126,12 @@ impl Pack {
 /// Puts a message where it is to lie, in `STRIDE` bytes of which it needs the last word too; the rest of that is 0.
 #[inline(always)]
 fn put<const STRIDE: usize>(place: &mut [u8], message: &[u8]) {
+    // Most messages fill their place, which takes one copy of a length that is known.
+    if let (Some(place), Some(message)) = (place.first_chunk_mut(), message.first_chunk::<STRIDE>())
+    {
+        *place = *message;
+        return;
+    }
     let last = STRIDE - 8;
     let padding = STRIDE - message.len();
     let word = match message.last_chunk() {

@@ -96,24 +96,27 @@ impl Sender {
             if items.is_empty() && few.is_none() {
                 return Ok(sent);
             }
-            let few = few.map(Pack::iter).into_iter().flatten();
-            self.send_run(few.chain(items.iter().map(T::as_ref)), &mut sent)?;
+            self.send_run(few, &items, &mut sent)?;
         }
     }
 
-    /// Sends up to [`AT_A_TIME`] messages, and counts them.
-    fn send_run<'a>(
+    /// Sends the messages of a pack, if any, and others behind them, up to [`AT_A_TIME`] together; counts them.
+    fn send_run<T: AsRef<[u8]>>(
         &mut self,
-        messages: impl Iterator<Item = &'a [u8]>,
+        pack: Option<&Pack>,
+        others: &[T],
         sent: &mut usize,
     ) -> Result<(), SendBatchError> {
         let mut slices = [&[][..]; AT_A_TIME];
-        let mut count = 0;
-        for (slice, message) in slices.iter_mut().zip(messages) {
+        let gathered = pack.map_or(0, Pack::count);
+        let (first, behind) = slices.split_at_mut(gathered);
+        for (slice, message) in first.iter_mut().zip(pack.into_iter().flat_map(Pack::iter)) {
             *slice = message;
-            count += 1;
         }
-        let mut rest = &slices[..count];
+        for (slice, message) in behind.iter_mut().zip(others) {
+            *slice = message.as_ref();
+        }
+        let mut rest = &slices[..gathered + others.len()];
         while !rest.is_empty() {
             let (count, outcome) = self.send_some(rest);
             rest = &rest[count..];
