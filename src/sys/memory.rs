@@ -4,7 +4,6 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use memmap2::MmapOptions;
 use nix::errno::Errno;
@@ -15,6 +14,7 @@ use nix::sys::uio::pwrite;
 
 use super::descriptors::beyond_standard_streams;
 use super::refused::refused;
+use crate::sync::{AtomicU32, Ordering};
 
 /// The size of a page in bytes, a power of two.
 pub(crate) fn page_size() -> usize {
