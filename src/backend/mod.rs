@@ -68,9 +68,9 @@ pub(crate) enum Look {
     Ready,
     /// It would; the descriptor becomes ready when that changes.
     NotYet,
-    /// As `NotYet`, but no descriptor tells of the death of the process whose message is at hand: look again.
+    /// As `NotYet`, but no descriptor shows the death of the process whose message is at hand: look again.
     Inside,
-    /// Another holder of the side is in the middle of a long message; no descriptor tells when it is through.
+    /// Another holder of the side is in the middle of a long message; no descriptor shows when it is through.
     Busy,
 }
 

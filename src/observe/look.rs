@@ -103,7 +103,7 @@ pub struct Side {
     pub blocked: Duration,
     /// How long the one that fell asleep last has been asleep; `None` when it is awake.
     pub asleep: Option<Duration>,
-    /// Messages that were begun and never became whole; for receivers, how often one of them was told.
+    /// Messages that were begun and never became whole; for receivers, how often one was reported.
     pub aborted: u64,
     /// How long ago this side was last known to be at work; `None` where that is not known. The fast path asks
     /// no clock, so a busy receiver is seen by the messages that it takes and not by this.

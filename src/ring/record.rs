@@ -7,7 +7,7 @@
 //! in 8 bytes.
 //!
 //! A *pack* is one record of several short messages of one length, each padded to 8. Its flags also have the length of one
-//! message and how many have been taken, so that it tells by itself what is left of it.
+//! message and how many have been taken, so its header says what is left of it.
 
 use crate::error::Fault;
 

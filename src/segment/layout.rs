@@ -65,7 +65,7 @@ pub(crate) struct Control {
     pub(crate) rx_counters: CachePadded<Counters>,
 }
 
-/// The senders' line. Everything but the lock word is written under the lock only.
+/// The senders' line. Everything but the lock word is written under the lock only, unless a field says otherwise.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct TxSide {
@@ -76,7 +76,7 @@ pub(crate) struct TxSide {
     /// Last number used to arm [`Control::room`].
     pub(crate) epoch: AtomicU32,
     /// Position at which the next record goes, a multiple of 8. A record is published by its header,
-    /// so this may lag behind by the last record of a sender that died.
+    /// so this may lag behind by the last record, or run of records, of a sender that died.
     pub(crate) tail: AtomicU64,
     /// The latest `head` or `read` that a sender has loaded.
     pub(crate) head_seen: AtomicU64,
@@ -88,7 +88,8 @@ pub(crate) struct TxSide {
     /// Ticket of the last message with descriptors, or of one whose sender died before it was there. Written
     /// before the descriptors are sent (Release, `SYNC: ticket`); read by receivers (Acquire).
     pub(crate) ticket: AtomicU64,
-    /// Which of the holder's ends it is.
+    /// Which of the holder's ends it is; 0 when it has let go, stored by the holder without the lock (Release,
+    /// `SYNC: let-go`).
     pub(crate) end: AtomicU64,
     /// Position of the record that follows the last message that was cut short. Written before that record is
     /// published, so whoever sees the record counted in `tail` sees it (`SYNC: count-records`).
@@ -102,7 +103,7 @@ pub(crate) struct TxSide {
     pub(crate) claimed: AtomicU64,
 }
 
-/// The receivers' line. Everything but the lock word is written under the lock only.
+/// The receivers' line. Everything but the lock word is written under the lock only, unless a field says otherwise.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct RxSide {
@@ -110,9 +111,10 @@ pub(crate) struct RxSide {
     pub(crate) lock: SideLock,
     /// Last number used to arm [`Control::data`].
     pub(crate) epoch: AtomicU32,
-    /// Position of the next record to receive, a multiple of 8; what is before it is free:
-    /// `0 ≤ tail − read ≤ capacity`. Senders read it (Acquire, `SYNC: publish-read`) where `head` shows
-    /// no room and they will not come back soon.
+    /// Position of the next record to receive, a multiple of 8. Its lowest bit is the mark, set while that record is
+    /// lent in place. What is before the position is free: `0 ≤ tail − read ≤ capacity − 8`. Receivers move it by
+    /// compare-and-swap, also without the lock (Release). Senders read it (Acquire, `SYNC: publish-read`) where `head`
+    /// shows no room and they will not come back soon.
     pub(crate) read: AtomicU64,
     /// Position behind the first record of the message in fragments that is under way; [`BEGUN`] once that record has
     /// been taken. Written before [`message::INSIDE`], and only compared with `read`: until then `read` is there only by
@@ -155,7 +157,7 @@ pub(crate) struct Counters {
     /// When the one of this side that fell asleep last did so; 0 when it has woken.
     pub(crate) since: AtomicU64,
     /// Messages that were begun and never became whole: withdrawn or left by their sender, as far as senders have
-    /// noticed; for receivers, how often one was told. Without the lock.
+    /// noticed; for receivers, how often one was reported. Without the lock.
     pub(crate) aborted: AtomicU64,
     /// When this side was at work, as of the last time that it asked the clock; 0 never. Without the lock.
     pub(crate) activity: AtomicU64,
@@ -181,7 +183,7 @@ pub(crate) struct SharedReassembly {
     pub(crate) state: AtomicU32,
     /// The holder's process while the state is `OPEN`, `INSIDE`, `WAITING`, `RESERVING`, `RESERVED` or `AWAITED`; nobody otherwise.
     pub(crate) holder: OwnerRecord,
-    /// Which of that process's ends it is.
+    /// Which of that process's ends it is; as [`TxSide::end`].
     pub(crate) end: AtomicU64,
 }
 
@@ -208,7 +210,8 @@ pub(crate) struct Event {
     pub(crate) armed: AtomicU32,
     /// Counts rings, modulo 2^32. Added to by ringers, read by observers alone; relaxed.
     pub(crate) bell: AtomicU32,
-    /// How often a holder of the ringing side closed in good order; sleepers look then.
+    /// How often a holder of the ringing side closed in good order (Release, `SYNC: close`). Calls of the other side that
+    /// do not sleep look at the life-line when it has changed (Acquire).
     pub(crate) closes: AtomicU32,
     /// Where one of the ringing side ran not long ago, as `sys::cpus` numbers it; a hint.
     pub(crate) peer_cpu: AtomicU32,

@@ -118,7 +118,7 @@ impl Receiver {
         Self::from_blocking(self.receiver.try_clone()?)
     }
 
-    /// Has the next message in the buffer of the end when it is ready; tells where in it.
+    /// Puts the next message into the buffer of the end when it is ready; returns where in it.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, RecvError>> {
         let Self { watch, receiver } = self;
         let attempt = || {

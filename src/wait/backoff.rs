@@ -182,7 +182,7 @@ impl Backoff {
         }
     }
 
-    /// Looks until `ready` or until it no longer pays or `deadline`; tells whether it was ready.
+    /// Looks until `ready`, until it no longer pays, or until `deadline`; returns whether it was ready.
     /// `event` knows where the peer ran last.
     #[inline]
     pub(crate) fn look(

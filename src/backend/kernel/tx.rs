@@ -32,7 +32,7 @@ use crate::wait::poll_group::Lead;
 pub(crate) struct Tx {
     pub(super) end: Arc<End>,
     pub(super) fate: Fate,
-    /// What tells this end from others of its process.
+    /// Identifies this end among those of its process.
     pub(super) id: u64,
     /// Whether a message in steps of this end may still hold the side.
     #[cfg(feature = "tokio")]
@@ -284,7 +284,7 @@ impl<'a> Side<'a> {
         )
     }
 
-    /// Whether a message in fragments fits now without waiting. The kernel tells only how many bytes are
+    /// Whether a message in fragments fits now without waiting. The kernel reports only how many bytes are
     /// in the pipe; in the worst case they take twice as many slots, so this may say no too early.
     fn check_room_for(self, len: usize) -> Result<(), Fault> {
         let capacity = self.end.capacity();

@@ -249,7 +249,7 @@ impl Tx {
         is_short && self.fate == Fate::Open && view.look_for_room(span_of(len))
     }
 
-    /// Tells whether there is anybody who could be rung for.
+    /// Rings for the receivers. Returns whether there are any.
     #[cold]
     pub(super) fn ring_after_send(&mut self) -> io::Result<bool> {
         // A receiver that slept is not one that keeps us busy.

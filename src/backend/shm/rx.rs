@@ -36,7 +36,7 @@ pub(crate) struct Rx {
     pub(super) life_line: LifeLine,
     pub(super) backoff: Backoff,
     pub(super) fate: Fate,
-    /// What tells this handle from others of its process.
+    /// Identifies this handle among those of its process.
     pub(super) id: u64,
     /// Position up to which this handle has checked that senders wrote what is there.
     pub(super) verified: u64,

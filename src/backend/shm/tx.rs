@@ -31,7 +31,7 @@ pub(crate) struct Tx {
     pub(super) life_line: LifeLine,
     pub(super) backoff: Backoff,
     pub(super) fate: Fate,
-    /// What tells this end from others of its process.
+    /// Identifies this end among those of its process.
     pub(super) id: u64,
     /// Whether this end may still have the side reserved, for a slot or a message in steps.
     pub(super) may_have_reserved: bool,
@@ -157,7 +157,7 @@ impl<'a> View<'a> {
         len <= fragment_max
     }
 
-    /// Tells receivers that there is a new record. One who cannot be told finds it at its next call.
+    /// Rings for receivers, since there is a new record. One that cannot be woken finds it at its next call.
     #[inline]
     pub(super) fn ring(self) -> io::Result<()> {
         match self.writer.control.data.ring(self.end.socket()) {

@@ -14,7 +14,7 @@ use crate::sys::process::Process;
 /// What a process has of the message that it receives in fragments. `P` is what a backend notes of a fragment that it takes
 /// bit by bit.
 pub(crate) struct Reassembly<P> {
-    /// What tells this end from others of its process.
+    /// Identifies this end among those of its process.
     id: u64,
     pub(super) open: Option<Open>,
     /// Whether the lock was released inside the message, so that others may wait for this process.
