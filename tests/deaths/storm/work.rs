@@ -1,5 +1,6 @@
 //! What the storm's processes do until they are killed or sent home.
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -157,6 +158,8 @@ impl Job<'_> {
             0 => match rx.try_recv() {
                 Ok(message) => self.note(&message),
                 Err(TryRecvError::Empty) => false,
+                // On a CPU that is starved others may be in the middle of a call for long.
+                Err(TryRecvError::Io(error)) if error.kind() == ErrorKind::ResourceBusy => false,
                 Err(TryRecvError::Aborted) => {
                     self.notes.told_of_a_death();
                     false
