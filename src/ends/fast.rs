@@ -14,7 +14,8 @@ impl Receiver {
     ///
     /// `None` does not mean empty: call [`try_recv`](Self::try_recv) or `recv` to find out. It is also returned
     ///
-    /// - for a message that is longer than an eighth of the capacity or carries descriptors;
+    /// - for a message that is longer than an eighth of the capacity or carries descriptors, and maybe for one of up to 64
+    ///   bytes from a [batch](crate::Sender::send_batch);
     /// - once for each capacity received;
     /// - while another holder is inside a call, or has a message in place;
     /// - for every error, and at the end of the pipe;

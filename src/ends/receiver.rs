@@ -160,12 +160,15 @@ impl Receiver {
     /// Receives the next message into this end's buffer, if it is there, and short; tells whether it did. Anything else
     /// stays for a call that can report it.
     pub(crate) fn recv_more(&mut self) -> bool {
-        match &mut self.flavor {
-            Flavor::SharedMemory(_) => self.recv_at_hand(),
-            Flavor::Kernel(rx) => rx
-                .recv_more(Destination::Buffer(&mut self.buffer))
-                .is_some(),
+        if self.recv_at_hand() {
+            return true;
         }
+        let into = Destination::Buffer(&mut self.buffer);
+        let received = match &mut self.flavor {
+            Flavor::SharedMemory(rx) => rx.recv_of_pack(into),
+            Flavor::Kernel(rx) => rx.recv_more(into),
+        };
+        received.is_some()
     }
 
     fn receive(

@@ -8,7 +8,7 @@
 //!
 //! The *mark* in `read` keeps those without the lock away while a message is lent where it lies.
 
-use super::record::{FIRST, HEADER, Header, LAST, PREFIX, Rules, span_of};
+use super::record::{FIRST, HEADER, Header, LAST, PACK, PREFIX, Rules, span_of};
 use super::storage::Storage;
 use crate::error::Fault;
 use crate::segment::layout::Control;
@@ -294,6 +294,13 @@ impl Reader<'_> {
     pub(crate) fn has_record(self) -> bool {
         let read = self.control.rx.read.load(Ordering::Relaxed);
         self.storage.header(read).load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether a pack is there, for one who will look again.
+    pub(crate) fn has_pack(self) -> bool {
+        let read = self.control.rx.read.load(Ordering::Relaxed);
+        let word = self.storage.header(read).load(Ordering::Relaxed);
+        word & u64::from(PACK) << 32 != 0
     }
 
     /// The length in bytes of the whole message of which `next` is the first fragment, as its sender claims it.

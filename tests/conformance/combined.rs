@@ -14,6 +14,7 @@ use crate::support::{check, fork, on_both_backends, on_no_backend, pattern};
 on_both_backends! {
     a_watched_receiver_is_readable_until_the_view_of_the_last_message_is_dropped,
     a_watched_receiver_is_not_readable_after_a_batch_took_all,
+    a_batch_of_a_watched_receiver_is_all_that_is_there,
     a_watched_sender_is_readable_exactly_while_there_is_room_for_a_slot,
     a_watched_sender_is_readable_exactly_while_there_is_room_for_a_batch,
     wait_does_not_tell_an_end_that_a_slot_keeps_out,
@@ -68,6 +69,25 @@ fn a_watched_receiver_is_not_readable_after_a_batch_took_all(backend: Backend) {
             }
         }
         assert_eq!(next, 5, "round {round}");
+    }
+}
+
+fn a_batch_of_a_watched_receiver_is_all_that_is_there(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    for len in [8, 100].repeat(10) {
+        assert!(!is_readable(rx.as_fd()));
+        tx.send_batch((0..20).map(|number| pattern(1, number, len)))
+            .unwrap();
+        // One by itself, and then the others.
+        check(&rx.recv().unwrap(), 1, 0, len);
+        assert!(is_readable(rx.as_fd()));
+        let batch = rx.recv_batch().unwrap();
+        assert_eq!(batch.len(), 19);
+        for (number, message) in (1..).zip(batch) {
+            check(message, 1, number, len);
+        }
+        assert!(!is_readable(rx.as_fd()));
+        assert_empty_but_alive(&mut rx);
     }
 }
 

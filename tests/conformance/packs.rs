@@ -18,6 +18,7 @@ on_both_backends! {
     a_batch_of_short_messages_longer_than_the_pipe_arrives,
     a_slice_that_is_too_small_leaves_a_message_of_a_batch_where_it_is,
     a_stream_reads_across_the_messages_of_batches,
+    a_read_gathers_the_messages_of_a_batch,
     what_a_receiver_that_exits_leaves_of_a_batch_is_for_others,
     receivers_of_one_and_of_many_get_each_message_of_batches_once,
     short_messages_over_a_limit_are_refused,
@@ -203,6 +204,24 @@ fn a_stream_reads_across_the_messages_of_batches(backend: Backend) {
         check(message, 1, number, 12);
     }
     assert_empty_but_alive(&mut rx);
+}
+
+fn a_read_gathers_the_messages_of_a_batch(backend: Backend) {
+    let (mut rx, mut tx) = open(backend);
+    for len in [1, 8, 13, 64] {
+        take_one_batch(&mut rx, &mut tx);
+        tx.send_batch(messages(0..10, len)).unwrap();
+        tx.send(&pattern(1, 10, len)).unwrap();
+        let mut bytes = vec![0; 11 * len];
+        // The first read ends inside a message.
+        let (first, rest) = bytes.split_at_mut(4 * len + len / 2);
+        assert_eq!(rx.read(first).unwrap(), first.len());
+        assert_eq!(rx.read(rest).unwrap(), rest.len());
+        for (number, message) in (0..).zip(bytes.chunks(len)) {
+            check(message, 1, number, len);
+        }
+        assert_empty_but_alive(&mut rx);
+    }
 }
 
 fn what_a_receiver_that_exits_leaves_of_a_batch_is_for_others(backend: Backend) {

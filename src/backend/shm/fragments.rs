@@ -67,10 +67,7 @@ fn begin(
     if next.header.has(ANCILLARY) {
         return Ok(ancillary::take(view, next, into)?.map(Attempt::Received));
     }
-    if let Some(message) = view.reader.next_of_pack(next) {
-        let len = deliver(view, message, into)?;
-        view.reader.take_of_pack(next)?;
-        view.reader.control.data.note_taken_singly();
+    if let Some(len) = take_of_pack(view, next, into)? {
         return Ok(Some(Attempt::Received(len)));
     }
     if next.header.has(LAST) {
@@ -108,6 +105,21 @@ fn begin(
         reassembly.close(view.reassembly());
     }
     Ok(None)
+}
+
+/// Takes the next message of a pack; `None` for any other record. Under the lock.
+pub(super) fn take_of_pack(
+    view: View<'_>,
+    next: Next,
+    into: &mut Destination<'_>,
+) -> Result<Option<usize>, Fault> {
+    let Some(message) = view.reader.next_of_pack(next) else {
+        return Ok(None);
+    };
+    let len = deliver(view, message, into)?;
+    view.reader.take_of_pack(next)?;
+    view.reader.control.data.note_taken_singly();
+    Ok(Some(len))
 }
 
 fn go_on(

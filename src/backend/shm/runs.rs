@@ -5,10 +5,13 @@
 
 use std::io;
 
+use super::fragments;
 use super::rx::Rx;
 use super::tx::{self, Tx};
+use super::view::View;
 use crate::backend::Fate;
 use crate::ring::pack::Pack;
+use crate::ring::payload::Destination;
 use crate::ring::run::{self, Allowance};
 use crate::ring::writer::{Published, Writer};
 use crate::segment::layout::message;
@@ -110,12 +113,10 @@ impl Rx {
         if self.fate != Fate::Open {
             return None;
         }
-        let reader = self.reader();
+        let view = View::new(&self.end);
+        let reader = view.reader;
         let guard = reader.control.rx.lock.lock_uncontended()?;
-        if self.end.closing.is_closed() {
-            return None;
-        }
-        if reader.control.rx.reassembly.state.load(Ordering::Relaxed) != message::WHOLE {
+        if self.end.closing.is_closed() || view.reassembly().state() != message::WHOLE {
             return None;
         }
         let (read, len) = reader
@@ -137,10 +138,30 @@ impl Rx {
         if !reader.take_run(read, span as u64) {
             return None;
         }
+        if view.is_watched() {
+            view.settle();
+        }
         drop(guard);
         reader.control.data.note_taken_together();
         self.stream.took(span / count);
         self.settle_fast(read.wrapping_add(span as u64));
         Some(count)
+    }
+
+    /// Takes the next message of a pack, if that is what is there, it fits, and nobody else has the side.
+    pub(crate) fn recv_of_pack(&mut self, mut into: Destination<'_>) -> Option<usize> {
+        let view = View::new(&self.end);
+        if self.fate != Fate::Open || !view.reader.has_pack() {
+            return None;
+        }
+        let _guard = view.reader.control.rx.lock.lock_uncontended()?;
+        if self.end.closing.is_closed() || view.reassembly().state() != message::WHOLE {
+            return None;
+        }
+        // What is wrong there is for the next receive to say.
+        let next = view.reader.peek().ok()??;
+        let len = fragments::take_of_pack(view, next, &mut into).ok()??;
+        view.settle();
+        Some(len)
     }
 }

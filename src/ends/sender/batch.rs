@@ -38,7 +38,8 @@ impl Sender {
     ///
     /// # Panics
     ///
-    /// Where the iterator or an `as_ref` does; the messages before the last multiple of 64 have been sent then.
+    /// Where the iterator or an `as_ref` does; the messages before the last multiple of 64, and maybe some behind it, have
+    /// been sent then.
     ///
     /// # Examples
     ///
