@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws the picture of the README from a record of `compare`.
 
-    benches/compare/picture.py benches/compare/records/2026-11-23-7.json.gz > docs/figures.svg
+    benches/compare/picture.py benches/compare/records/2026-11-30-1.json.gz > docs/figures.svg
 
 It needs Python 3.10 and nothing else. A ratio is formed within a block, whose systems ran right after one another.
 """
