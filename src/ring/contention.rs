@@ -27,6 +27,26 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 #[derive(Default)]
 pub(crate) struct Stuck(AtomicU32);
 
+impl Stuck {
+    /// For whoever has taken the lock: the owner that was waited for in vain has gone on.
+    #[inline]
+    pub(crate) fn clear(&self) {
+        if self.0.load(Ordering::Relaxed) != 0 {
+            self.0.store(0, Ordering::Relaxed);
+        }
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn note(&self, owner: u32) {
+        self.0.store(owner, Ordering::Relaxed);
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+}
+
 /// Takes a lock that another holder has at the moment.
 ///
 /// # Errors

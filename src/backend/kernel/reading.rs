@@ -86,7 +86,7 @@ impl<'a> Side<'a> {
             Err(Fault::NotNow) if timeout == Timeout::Never => {
                 lock_in_a_moment(&rx.lock, &self.end.stuck, || rx.reassembly.is_waited_in())?
             }
-            outcome => outcome?,
+            outcome => outcome.inspect(|_| self.end.stuck.clear())?,
         };
         // Again, since it may have been closed before this was in the lock.
         self.end.closing.check()?;

@@ -182,4 +182,19 @@ mod tests {
         tx.tidy_up();
         assert_eq!(sending.state.load(Ordering::Relaxed), message::ORPHANED);
     }
+
+    #[test]
+    fn an_owner_that_has_gone_on_is_not_taken_for_stuck_any_more() {
+        use crate::backend::{Rx as _, Tx as _};
+        use crate::ring::payload::Destination;
+
+        let (mut rx, mut tx) = pair(Wanted::plain(65_536), true, None).unwrap();
+        rx.end.stuck.note(1);
+        tx.end.stuck.note(1);
+        tx.send(&[7; 3000], Timeout::FOREVER).unwrap();
+        let mut message = Vec::new();
+        let into = Destination::Buffer(&mut message);
+        assert_eq!(rx.recv(into, Timeout::FOREVER).unwrap(), 3000);
+        assert!(!rx.end.stuck.is_noted() && !tx.end.stuck.is_noted());
+    }
 }

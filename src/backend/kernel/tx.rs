@@ -123,7 +123,7 @@ impl<'a> Side<'a> {
                     outcome => outcome,
                 }
             }
-            outcome => outcome,
+            outcome => outcome.inspect(|_| self.end.stuck.clear()),
         }?;
         note_what_was_left(self.end);
         // Again, since it may have been closed before this was in the lock.

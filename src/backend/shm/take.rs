@@ -196,4 +196,17 @@ mod tests {
         }
         assert_eq!(reader.extent(first).unwrap(), Extent::Moved);
     }
+
+    #[test]
+    fn an_owner_that_has_gone_on_is_not_taken_for_stuck_any_more() {
+        let (mut rx, mut tx) = super::super::pair(Wanted::plain(4096), Spin::default()).unwrap();
+        rx.end.stuck.note(1);
+        tx.end.stuck.note(1);
+        // Of several fragments, so that both sides take their locks.
+        tx.send(&[7; 3000], Timeout::Never).unwrap();
+        let mut message = Vec::new();
+        let into = Destination::Buffer(&mut message);
+        assert_eq!(rx.recv(into, Timeout::FOREVER).unwrap(), 3000);
+        assert!(!rx.end.stuck.is_noted() && !tx.end.stuck.is_noted());
+    }
 }

@@ -91,7 +91,7 @@ impl<'a> View<'a> {
                     fault => fault,
                 })
             }
-            outcome => outcome,
+            outcome => outcome.inspect(|_| self.end.stuck.clear()),
         }
     }
 

@@ -56,6 +56,7 @@ impl<'a> View<'a> {
     pub(super) fn session(self, timeout: Timeout) -> Result<Session<'a, ()>, Fault> {
         let rx = &self.reader.control.rx;
         let guard = rx.lock.lock(timeout)?;
+        self.end.stuck.clear();
         // Again, since it may have been closed before this was in the lock.
         self.end.closing.check()?;
         Session::new(guard, &rx.reassembly, &self.end.fragments)
