@@ -42,9 +42,9 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// - `EMFILE`: two descriptors could not be had. Nothing is closed then.
-    /// - `EBADF`: `RLIMIT_NOFILE` has been lowered below the numbers of the descriptors. All calls are refused then, and
-    ///   the side stays open until a close that succeeds.
+    /// - `EMFILE`: two descriptors could not be had, and nothing is closed; or `RLIMIT_NOFILE` has been lowered below the
+    ///   numbers of the descriptors. Then all calls may be refused already, and the side stays open until a close that
+    ///   succeeds.
     /// - `Deadlock`: a signal handler, or an [`Interrupt`](crate::Interrupt) hook, called in the middle of a change by
     ///   another call of this crate.
     ///

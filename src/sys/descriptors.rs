@@ -41,7 +41,12 @@ pub(crate) fn both_beyond_standard_streams(
 pub(crate) fn copy(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the call takes integers; it makes a new descriptor and changes nothing about the old one.
     let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, FIRST) };
-    let copy = Errno::result(copy).map_err(|errno| refused("fcntl(2), F_DUPFD_CLOEXEC", errno))?;
+    let copy = Errno::result(copy).map_err(|errno| match errno {
+        // As dup(2) has it: the limit is below the least number that was asked for.
+        Errno::EINVAL => Errno::EMFILE,
+        errno => errno,
+    });
+    let copy = copy.map_err(|errno| refused("fcntl(2), F_DUPFD_CLOEXEC", errno))?;
     // SAFETY: the call has just made this descriptor, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
@@ -51,7 +56,7 @@ pub(crate) fn copy(number: RawFd) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// What dup3(2) reports.
+/// `EMFILE` where this process's limit has come to be below the number; what else dup3(2) reports.
 #[cold]
 pub(crate) fn replace(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
     loop {
@@ -61,6 +66,8 @@ pub(crate) fn replace(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()
         match Errno::result(made) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR | Errno::EBUSY) => {}
+            // Both are open, so the number is beyond the limit, which has been lowered since.
+            Err(Errno::EBADF) => return Err(refused("dup3(2)", Errno::EMFILE)),
             Err(errno) => return Err(refused("dup3(2)", errno)),
         }
     }

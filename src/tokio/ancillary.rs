@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 use nix::poll::PollFlags;
@@ -15,6 +15,7 @@ use crate::ends::ancillary::put_together;
 use crate::ends::end::End;
 use crate::error::Fault;
 use crate::sys::clock::Timeout;
+use crate::sys::descriptors;
 use crate::{Message, RecvError, SendError};
 
 impl Receiver {
@@ -204,7 +205,7 @@ impl AncillaryRoom {
         let Some(socket) = sender.ancillary() else {
             return Ok(None);
         };
-        let copy = socket.try_clone_to_owned()?;
+        let copy = descriptors::copy(socket.as_raw_fd())?;
         Ok(Some(Self(Registered::new(copy, Interest::WRITABLE)?)))
     }
 

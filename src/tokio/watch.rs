@@ -1,7 +1,7 @@
 //! One end's descriptor in tokio's reactor, and trying again when it becomes ready.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::pause::Pause;
 use super::registered::Registered;
 use crate::error::Fault;
 use crate::sys::clock::Deadline;
-use crate::sys::socket;
+use crate::sys::{descriptors, socket};
 
 /// Tries in a row that were in vain although the descriptor was ready, from which on there are pauses in between.
 const MAX_IMMEDIATE_TRIES: u32 = 64;
@@ -52,7 +52,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(fd: BorrowedFd<'_>) -> io::Result<Self> {
         Ok(Self {
-            fd: Registered::new(fd.try_clone_to_owned()?, Interest::READABLE)?,
+            fd: Registered::new(descriptors::copy(fd.as_raw_fd())?, Interest::READABLE)?,
             in_vain: 0,
             pause: None,
         })

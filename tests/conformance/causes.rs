@@ -17,6 +17,7 @@ use crate::support::{
 on_both_backends! {
     a_pipe_larger_than_its_memory_group_is_an_error_and_no_kill,
     a_want_of_descriptors_names_call_need_and_limit,
+    no_limit_on_descriptors_is_too_low_for_a_clear_error,
     errors_that_main_returns_are_as_clear_as_their_text,
     a_broken_pipe_has_the_number_of_one,
     a_chosen_backend_has_no_reason_to_fall_back_and_does_not,
@@ -87,6 +88,37 @@ fn a_want_of_descriptors_names_call_need_and_limit(backend: Backend) {
     let error = with_fd_limit(limit, || rx.into_fds()).unwrap_err();
     assert_eq!(shmpipe::raw_os_error(&error), Some(libc::EMFILE));
     assert!(error.to_string().contains("F_DUPFD_CLOEXEC"), "{error}");
+}
+
+/// A limit below the least number that a copy may have, or below the number that is to be replaced, has error numbers of
+/// its own (fcntl(2), dup(2)): a caller is to see one.
+fn no_limit_on_descriptors_is_too_low_for_a_clear_error(backend: Backend) {
+    for limit in 0..8 {
+        let (rx, tx) = open(backend);
+        for error in with_fd_limit(limit, || [rx.close(), tx.close()]) {
+            let error = error.unwrap_err();
+            let text = error.to_string();
+            assert_eq!(
+                shmpipe::raw_os_error(&error),
+                Some(libc::EMFILE),
+                "{limit}: {text}"
+            );
+            assert!(
+                text.contains(&format!("RLIMIT_NOFILE is {limit}")),
+                "{text}"
+            );
+        }
+        // Nothing was lost by it.
+        rx.close().unwrap();
+        tx.close().unwrap();
+        let (rx, _tx) = open(backend);
+        let error = with_fd_limit(limit, || rx.into_fds()).unwrap_err();
+        assert_eq!(
+            shmpipe::raw_os_error(&error),
+            Some(libc::EMFILE),
+            "{limit}: {error}"
+        );
+    }
 }
 
 fn errors_that_main_returns_are_as_clear_as_their_text(backend: Backend) {

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use shmpipe::{Backend, PipeOptions, Receiver, RecvError, Sender, TrySendError};
+use shmpipe::{Backend, PipeOptions, Receiver, Sender, TrySendError};
 
 use super::books::Books;
 use super::messages::CAPACITY;
-use super::notes::Ledger;
-use super::receivers::Calls;
+use super::notes::{Ending, Ledger};
+use super::receivers::{Calls, More, Receiving};
 use super::work::{Receives, Sends, work};
 use super::{Profile, Target};
 use crate::support::{Child, Random, fork, own_group};
@@ -103,27 +103,67 @@ impl Crew {
         let mut watch = Watch::new(self.ledger);
         while self.ledger.progress().0 < messages || self.killed.iter().sum::<u64>() < kills {
             self.strike();
-            self.replace_who_closed();
+            self.replace_who_closed(|_| true);
             self.look(&mut watch);
         }
         self.go_on();
         self.ledger.end();
-        let (receivers, senders) = (self.ends.0.take(), self.ends.1.take());
-        drop(senders);
-        while self.places.iter().any(|place| place.child.is_some()) {
-            self.look(&mut watch);
-            sleep(PAUSE);
-            self.bury_who_ended();
+        while self.has(|role| role == Role::Sends) {
+            // Receivers may still close their side, and senders wait for room.
+            self.replace_who_closed(|role| role != Role::Sends);
+            self.await_ends(&mut watch, |role| role == Role::Sends);
         }
-        let mut rx = receivers.expect("the keeper holds a receiver throughout");
-        let rest = rx.recv().map(|message| message.len());
+        drop(self.ends.1.take());
+        while self.has(|_| true) {
+            self.await_ends(&mut watch, |_| true);
+        }
+        let left = self.take_what_is_left();
         let books = Books::of(self.ledger, self.fits, self.profile.reads);
         self.print(&books, start.elapsed());
         assert!(
-            matches!(rest, Err(RecvError::Disconnected)),
-            "{rest:?} was left"
+            left == 0 || self.profile.troubles.closes,
+            "{left} messages or reports were left"
         );
         books.balance(self.profile.deaths(), self.killed[1]);
+    }
+
+    fn has(&self, sought: impl Fn(Role) -> bool) -> bool {
+        let mut places = self.places.iter();
+        places.any(|place| sought(place.role) && place.child.is_some())
+    }
+
+    /// Waits a little, and buries who has ended of those with a role that is sought.
+    fn await_ends(&mut self, watch: &mut Watch, sought: impl Fn(Role) -> bool) {
+        self.look(watch);
+        sleep(PAUSE);
+        for place in &mut self.places {
+            let child = place.child.as_ref();
+            if sought(place.role) && child.is_some_and(|child| ended(child).is_some()) {
+                place.child.take().expect("looked at above").join();
+            }
+        }
+    }
+
+    /// Receives to the end of the pipe what was left when the last receiver closed its side, and counts it.
+    fn take_what_is_left(&mut self) -> usize {
+        let rx = self.ends.0.as_mut();
+        let rx = rx.expect("the keeper holds a receiver throughout");
+        let calls = Calls {
+            batches: false,
+            reads: false,
+            waits: true,
+        };
+        let mut receiving = Receiving::new(self.ledger, calls);
+        let mut left = 0;
+        loop {
+            match receiving.recv(rx) {
+                More::MayCome => left += 1,
+                More::Never => break,
+                More::NotForUs => panic!("the keeper closes nothing"),
+            }
+        }
+        receiving.notes.ends_with(Ending::Process);
+        left
     }
 
     fn print(&self, books: &Books, elapsed: Duration) {
@@ -228,27 +268,18 @@ impl Crew {
         }
     }
 
-    fn replace_who_closed(&mut self) {
+    /// Starts anew who has closed its side, of those with a role that is sought.
+    fn replace_who_closed(&mut self, sought: impl Fn(Role) -> bool) {
         if !self.profile.troubles.closes {
             return;
         }
         for at in 0..self.places.len() {
-            if ended(self.child(at)).is_some_and(|(_, code)| code == 0) {
-                let child = self.places[at].child.take();
+            let place = &mut self.places[at];
+            let has_ended = |child: &Child| ended(child).is_some_and(|(_, code)| code == 0);
+            if sought(place.role) && place.child.as_ref().is_some_and(has_ended) {
+                let child = place.child.take();
                 child.expect("just looked at").join();
                 self.start(at);
-            }
-        }
-    }
-
-    fn bury_who_ended(&mut self) {
-        for place in &mut self.places {
-            if place
-                .child
-                .as_ref()
-                .is_some_and(|child| ended(child).is_some())
-            {
-                place.child.take().expect("looked at above").join();
             }
         }
     }

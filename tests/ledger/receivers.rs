@@ -74,11 +74,7 @@ impl Receiving {
                 let outcome = rx.try_recv().map(|message| Entry::recognize(&message));
                 self.tried(outcome)
             }
-            11 | 12 if self.calls.waits => {
-                self.notes.does("recv", 0);
-                let outcome = rx.recv().map(|message| Entry::recognize(&message));
-                self.waited(outcome)
-            }
+            11 | 12 if self.calls.waits => return self.recv(rx),
             _ => {
                 self.notes.does("recv_timeout", 0);
                 let outcome = rx.recv_timeout(some_time(random));
@@ -86,6 +82,19 @@ impl Receiving {
                 self.timed(outcome)
             }
         };
+        self.note(outcome)
+    }
+
+    /// The call that waits without limit.
+    pub(super) fn recv(&mut self, rx: &mut Receiver) -> More {
+        self.notes.reach();
+        self.notes.does("recv", 0);
+        let outcome = rx.recv().map(|message| Entry::recognize(&message));
+        let outcome = self.waited(outcome);
+        self.note(outcome)
+    }
+
+    fn note(&mut self, outcome: Outcome) -> More {
         if outcome == Outcome::Aborted {
             self.notes.told_of_a_death();
         }
