@@ -19,13 +19,13 @@ use shmpipe_measure::units::size;
 use shmpipe_measure::workload::{Kind, Place, Workload};
 use shmpipe_measure::{html, machine, picture, supervise, table};
 
-/// Time in seconds that a bench takes unless told otherwise.
+/// Time in seconds that a bench takes unless an option says otherwise.
 const DEFAULT_SECONDS: f64 = 15.0;
 
 /// The same with `--quick`.
 const QUICK_SECONDS: f64 = 4.0;
 
-/// Sizes of messages in bytes unless told otherwise.
+/// Sizes of messages in bytes unless an option says otherwise.
 const SIZES: [usize; 3] = [8, 1 << 10, 64 << 10];
 
 /// Messages a second of a paced sender.
@@ -166,7 +166,7 @@ fn on_two_cpus(kind: Kind, len: usize) -> Workload {
     Workload { kind, len, place }
 }
 
-/// What is measured unless told otherwise: each size both ways, what a wake-up costs where both processes share a CPU, and
+/// What is measured unless an option says otherwise: each size both ways, what a wake-up costs where both processes share a CPU, and
 /// a file.
 fn usual_workloads() -> Vec<Workload> {
     let mut all: Vec<_> = SIZES.map(|len| on_two_cpus(Kind::RoundTrip, len)).into();

@@ -44,7 +44,7 @@ pub fn sleep_exactly() -> io::Result<()> {
 /// How long each side warms up, in nanoseconds.
 pub const WARM_UP_NANOS: u64 = 3_000_000;
 
-/// Tells when a time is over, with a look at the clock once in a stride.
+/// Says when a time is over, with a look at the clock once in a stride.
 pub struct Until {
     end: u64,
     stride: u64,

@@ -24,7 +24,7 @@ const WARM_UP_PACE: u64 = 1_000_000;
 
 /// Sends by one of a system's calls.
 pub(crate) trait Feed {
-    /// Sends one or more messages, the last of them with those flags; tells how many.
+    /// Sends one or more messages, the last of them with those flags; returns how many.
     fn put(&mut self, flags: u64) -> io::Result<u64>;
 
     /// Messages that were made where the channel sends them from.
@@ -238,7 +238,7 @@ impl<R: Rx> Drain for Timed<'_, R> {
         self.rx.recv(&mut messages.bytes)?;
         let arrived = now();
         messages.check()?;
-        // Of the warm-up, whose messages are due as told by nobody.
+        // Of the warm-up, whose messages have no due time.
         if messages.seen(PAUSE) == 0 {
             return Ok(());
         }

@@ -252,7 +252,7 @@ impl Schedule<'_> {
         workload.slice_nanos(self.slice_nanos)
     }
 
-    /// Runs a slice on every system, and tells whether others disturbed them.
+    /// Runs a slice on every system, and returns whether others disturbed them.
     fn block(&self, record: &mut Record, round: usize, workload: Workload) -> bool {
         let mood_nanos = self.mood(record);
         let start = Reading::now();

@@ -50,7 +50,7 @@ pub fn run(system: &System, plan: &Plan, limit: Duration) -> Result<Outcome, Str
     start(system, plan, limit)?.finish()
 }
 
-/// As [`run`], but counts syscalls: by the kernel's tracepoint where that may be used, else by ptrace(2). Tells
+/// As [`run`], but counts syscalls: by the kernel's tracepoint where that may be used, else by ptrace(2). Returns
 /// the counts for a message of the receiving or pinging side and of all peers, and which of the two it was.
 pub(crate) fn count(
     system: &System,
@@ -197,7 +197,7 @@ pub(crate) fn is_readable(reader: &PipeReader, deadline: Instant) -> io::Result<
 
 /// Kills what is left of the session's group and reaps all of it; gives the session's own end.
 fn end_all(session: Pid) -> Option<WaitStatus> {
-    // A session that has told its outcome has only its exit before it.
+    // A session that has reported its outcome has only its exit before it.
     let _ = killpg(session, Signal::SIGKILL);
     let mut end = None;
     loop {

@@ -94,7 +94,7 @@ impl Thread {
 
 fn go_on(thread: Pid, signal: Option<Signal>) -> io::Result<()> {
     match ptrace::syscall(thread, signal) {
-        // It was killed meanwhile, which the next wait tells.
+        // It was killed meanwhile, which the next wait reports.
         Err(Errno::ESRCH) => Ok(()),
         outcome => Ok(outcome?),
     }

@@ -136,7 +136,7 @@ pub trait Tx {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Sends a message that is made now, by copying it from `pattern` to where it is sent from; tells whether
+    /// Sends a message that is made now, by copying it from `pattern` to where it is sent from; returns whether
     /// that was in the channel. One that lends no memory has it made in `own`, and copies it from there.
     fn send_made(&mut self, pattern: &[u8], own: &mut [u8]) -> io::Result<bool> {
         own.copy_from_slice(pattern);
@@ -157,7 +157,7 @@ pub trait Rx {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Has the next message checked where it lies; tells whether that was in the channel. One that lends no
+    /// Has the next message checked where it lies; returns whether that was in the channel. One that lends no
     /// memory copies it out.
     fn recv_lent(&mut self, messages: &mut Incoming) -> io::Result<bool> {
         self.recv(&mut messages.bytes)?;

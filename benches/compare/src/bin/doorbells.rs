@@ -71,7 +71,7 @@ enum Bell {
     PacketRead(Option<Duration>),
     /// A pair of sockets of either kind in an edge-triggered epoll(7), which is drained now and then.
     Edge(SockType),
-    /// An eventfd(2) for each way in an edge-triggered epoll(7), with a socket that tells of a death.
+    /// An eventfd(2) for each way in an edge-triggered epoll(7), with a socket that shows a death.
     EdgeEvent,
 }
 
@@ -134,7 +134,7 @@ struct End<'a> {
     to: Option<OwnedFd>,
     /// Heard by it; `None` where it is the same as `to`.
     from: Option<OwnedFd>,
-    /// Tells of a death; `None` where another one does, or none.
+    /// Shows a death; `None` where another one does, or none.
     life: Option<OwnedFd>,
     epoll: Option<Epoll>,
     heard: u32,

@@ -13,7 +13,7 @@ use crate::wire::{Patience, Plan, Rx, Tx, Wire};
 /// Words of a cache line beside the first.
 const REST: usize = 7;
 
-/// One cache line with one message: its first word tells that it is there.
+/// One cache line with one message: its first word shows that it is there.
 #[repr(C, align(128))]
 pub(crate) struct LineMemory {
     number: AtomicU64,
