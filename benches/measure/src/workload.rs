@@ -235,6 +235,7 @@ pub enum Measure {
     /// Nanoseconds for a round trip, for a channel, or for whatever is done, over all of a slice.
     #[default]
     #[serde(rename = "ns for a round trip or a channel, mean of a slice")]
+    #[serde(alias = "ns for a round trip, mean of a slice")]
     #[serde(alias = "ns for an operation, mean of a slice")]
     MeanTime,
     /// Nanoseconds for a round trip, the median of a slice.
