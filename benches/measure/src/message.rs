@@ -98,6 +98,7 @@ impl Batch {
     }
 
     /// All of them as one run of bytes.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

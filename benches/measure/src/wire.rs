@@ -213,6 +213,7 @@ const PIECE: usize = 64 << 10;
 /// # Errors
 ///
 /// It is another one than was sent.
+#[inline]
 pub fn whole(len: usize, due: usize) -> io::Result<()> {
     if len == due {
         return Ok(());
