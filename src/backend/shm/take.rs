@@ -149,11 +149,12 @@ mod tests {
     use crate::backend::{Rx as _, Tx as _};
     use crate::segment::geometry::Wanted;
     use crate::sys::clock::Timeout;
+    use crate::sys::memory::page_size;
     use crate::wait::backoff::Spin;
 
     /// A pipe with the smallest ring of this machine, and a length in proportion to it.
     fn smallest() -> (super::super::Rx, super::super::Tx, impl Fn(usize) -> usize) {
-        let (rx, tx) = super::super::pair(Wanted::plain(1), Spin::default()).unwrap();
+        let (rx, tx) = super::super::pair(Wanted::plain(page_size()), Spin::default()).unwrap();
         let capacity = rx.capacity();
         (rx, tx, move |of_4096| of_4096 * capacity / 4096)
     }
