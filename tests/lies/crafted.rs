@@ -14,7 +14,7 @@ use crate::support::on_no_backend;
 use crate::support::segment::{FIRST, LAST, Memory, PACK, at};
 use crate::victim::{Outcome, Receive, Send, drop_in_time};
 
-/// Where a held side names its holder.
+/// Where a held side names its owner.
 const TX_SENDER: usize = 0x0b0;
 
 /// Up to where lines are said to begin with 0.
@@ -375,12 +375,12 @@ fn time_outs_hold_on_a_side_that_is_said_to_be_held() {
     let (rx, tx, stage) = open(Content::Small);
     let ours = u64::from(std::process::id());
     for state in [4, 5] {
-        for (holder, may_live) in [(0, false), (ours, true), (1, true), (0x3fff_fff0, true)] {
+        for (owner, may_live) in [(0, false), (ours, true), (1, true), (0x3fff_fff0, true)] {
             stage.restore();
             stage.memory.store(at::RX_REASSEMBLY_STATE, 4, state);
-            stage.memory.store(at::RX_REASSEMBLY_HOLDER, 4, holder);
+            stage.memory.store(at::RX_REASSEMBLY_OWNER, 4, owner);
             stage.memory.store(at::TX_STATE, 4, state);
-            stage.memory.store(TX_SENDER, 4, holder);
+            stage.memory.store(TX_SENDER, 4, owner);
             // Whose birth nobody has told; where one of that id lives it is waited for, as far as the time-out goes.
             let may_be = |outcome| {
                 let is_expected = matches!(outcome, Outcome::NotNow | Outcome::Done);
@@ -388,11 +388,11 @@ fn time_outs_hold_on_a_side_that_is_said_to_be_held() {
             };
             for call in [Receive::Within(MOMENT), Receive::Try, Receive::TryBatch] {
                 let outcome = call.make(&mut rx.try_clone().unwrap());
-                assert!(may_be(outcome), "{call:?}, held by {holder}: {outcome:?}");
+                assert!(may_be(outcome), "{call:?}, held by {owner}: {outcome:?}");
             }
             for call in [Send::Within(8, MOMENT), Send::Try(8)] {
                 let outcome = call.make(&mut tx.try_clone().unwrap());
-                assert!(may_be(outcome), "{call:?}, held by {holder}: {outcome:?}");
+                assert!(may_be(outcome), "{call:?}, held by {owner}: {outcome:?}");
             }
         }
     }

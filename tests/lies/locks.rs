@@ -150,16 +150,16 @@ fn time_outs_hold_while_a_stranger_holds_the_message() {
     const OPEN: u64 = 1;
     let (rx, _tx, stage) = open(Content::InFragments);
     let own = u64::from(std::process::id());
-    for holder in [0, 1, own, 0x7fff_ffff, 0xffff_ffff] {
+    for owner in [0, 1, own, 0x7fff_ffff, 0xffff_ffff] {
         for birth in [0, 1, u64::MAX] {
             stage.restore();
             stage.memory.store(at::RX_REASSEMBLY_STATE, 4, OPEN);
-            stage.memory.store(at::RX_REASSEMBLY_HOLDER, 4, holder);
-            stage.memory.store(at::RX_REASSEMBLY_HOLDER + 8, 8, birth);
+            stage.memory.store(at::RX_REASSEMBLY_OWNER, 4, owner);
+            stage.memory.store(at::RX_REASSEMBLY_OWNER + 8, 8, birth);
             let mut end = rx.try_clone().unwrap();
             for call in [Receive::Try, Receive::Poll, Receive::Within(TIMEOUT)] {
                 let outcome = call.make(&mut end);
-                // The holder may be one that is proven dead.
+                // The owner may be one that is proven dead.
                 let expected = [
                     Outcome::NotNow,
                     Outcome::Done,

@@ -1,4 +1,4 @@
-//! The single checks: each reads what the kernel tells and judges it.
+//! The single checks: each reads what the kernel reports and judges it.
 
 use std::fs;
 use std::io;
@@ -155,7 +155,7 @@ pub(super) fn is_over_file_size(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::FileTooLarge
 }
 
-/// Whether an error tells of a want that no fall-back helps against.
+/// Whether an error shows a want that no fall-back helps against.
 fn is_short_of_something(error: &io::Error) -> bool {
     let errno = shmpipe::raw_os_error(error).map(Errno::from_raw);
     matches!(

@@ -84,7 +84,7 @@ pub(super) fn take_without_lock(
     Ok(None)
 }
 
-/// Whether a receive would find something to do, for a look without the lock; `None` where only the lock can tell.
+/// Whether a receive would find something to do, for a look without the lock; `None` where only a look under the lock can show it.
 pub(super) fn is_there_without_lock(view: View<'_>) -> Result<Option<bool>, Fault> {
     let Some(found) = view.reader.peek_unlocked()? else {
         return Ok(None);

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::{Flavor, Sender};
+use super::sender::{Flavor, Sender};
 use crate::backend::Tx;
 use crate::error::Fault;
 use crate::ring::payload::{Payload, Pieces};

@@ -1,16 +1,19 @@
-//! The byte-stream view of the receiving end: `io::Read` and `io::BufRead`.
+//! The byte-stream view of the ends: `io::Read`, `io::BufRead` and `io::Write`.
 //!
-//! Both eat up the same buffer that `recv` lends from, so they and the calls that receive whole messages may
-//! be mixed in any order. There is no `io::Read` for `&Receiver`: that buffer needs a single user, and what
-//! would make it safe to share is a lock at each call. A second user takes a clone, whose buffer is its own.
+//! The first two eat up the same buffer that `recv` lends from, so they and the calls that receive whole messages may
+//! be mixed in any order.
+//!
+//! None of them is there for `&Receiver` or `&Sender`. The buffer of a receiver needs a single user, and so do the looks
+//! at the other side that a sender counts. Sharing them would take a lock at each call. A second user takes a clone, which
+//! costs no descriptor.
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 
-use super::{Flavor, Receiver};
-use crate::RecvError;
+use super::receiver::{Flavor, Receiver};
 use crate::error::Fault;
 use crate::ring::payload::Destination;
 use crate::sys::clock::Timeout;
+use crate::{Connection, RecvError, SendError, Sender};
 
 impl Receiver {
     /// Moves as much of the message begun by `read` as fits.
@@ -138,5 +141,73 @@ impl io::BufRead for Receiver {
     /// Marks `amount` of those bytes as read; more than there are counts as all.
     fn consume(&mut self, amount: usize) {
         self.unread = self.unread.saturating_sub(amount);
+    }
+}
+
+/// Each write is one message; an empty write sends nothing. A signal interrupts no write: `Interrupted` is reported
+/// only where the hook of an [`Interrupt`](crate::Interrupt) ends one.
+impl io::Write for Sender {
+    /// Sends `buf` as one message, blocking while the pipe is full. Where a limit is set, the message is as much
+    /// of `buf` as the limit allows.
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let piece = &buf[..buf.len().min(self.limit)];
+        if piece.is_empty() && !buf.is_empty() {
+            return Err(SendError::TooLarge {
+                len: buf.len(),
+                max: self.limit,
+            }
+            .into());
+        }
+        if !piece.is_empty() {
+            self.send(piece)?;
+        }
+        Ok(piece.len())
+    }
+
+    /// Writes all the pieces as one message, which [`send_vectored`](Sender::send_vectored) puts together.
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_pieces(pieces)
+    }
+
+    /// Does nothing: what `write` took is already where the receiver finds it.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// As for [`Receiver`].
+impl io::Read for Connection {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.receiver.read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.receiver.read_vectored(bufs)
+    }
+}
+
+/// As for [`Receiver`].
+impl io::BufRead for Connection {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.receiver.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.receiver.consume(amount);
+    }
+}
+
+/// As for [`Sender`].
+impl io::Write for Connection {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.sender.write(buf)
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.sender.write_vectored(pieces)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sender.flush()
     }
 }

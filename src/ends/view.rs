@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use zerocopy::FromBytes;
 
-use super::{Flavor, Receiver};
+use super::receiver::{Flavor, Receiver};
 use crate::backend::Rx;
 use crate::backend::shm::Loan;
 use crate::error::Fault;

@@ -7,7 +7,7 @@
 use std::io::IoSliceMut;
 use std::time::Duration;
 
-use super::{Flavor, Receiver};
+use super::receiver::{Flavor, Receiver};
 use crate::error::Fault;
 use crate::ring::payload::Destination;
 use crate::sys::clock::{Deadline, Timeout};

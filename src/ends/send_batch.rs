@@ -2,7 +2,7 @@
 
 use std::iter::Fuse;
 
-use super::{Flavor, Sender};
+use super::sender::{Flavor, Sender};
 use crate::SendBatchError;
 use crate::error::Fault;
 use crate::ring::pack::{self, Pack};
@@ -152,7 +152,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends at least the first of `messages`, blocking until it can; tells how many.
+    /// Sends at least the first of `messages`, blocking until it can; returns how many.
     fn send_some(&mut self, messages: &[&[u8]]) -> (usize, Result<(), Fault>) {
         if let Flavor::SharedMemory(tx) = &mut self.flavor {
             if let Some((count, rung)) = tx.send_run(messages, self.limit) {

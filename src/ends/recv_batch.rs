@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Flavor, Receiver};
+use super::receiver::{Flavor, Receiver};
 use crate::backend::Rx;
 use crate::error::Fault;
 use crate::ring::run::{self, Records};

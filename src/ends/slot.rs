@@ -2,7 +2,7 @@
 
 use std::{fmt, mem};
 
-use super::{Flavor, Sender};
+use super::sender::{Flavor, Sender};
 use crate::SendError;
 use crate::backend::shm::Loan;
 use crate::error::Fault;
