@@ -24,7 +24,7 @@ const PROTOCOL: u8 = 5;
 const LOOKED_AT: usize = 24;
 const DEPTH: usize = 4;
 
-/// Longest `bytes` that plain pickling copies.
+/// Length from which on plain pickling copies no `bytes` and no `str`.
 const COPIED: ffi::Py_ssize_t = OUT_OF_BAND as ffi::Py_ssize_t;
 
 struct Picklers {
@@ -122,18 +122,27 @@ impl Pieces {
     }
 }
 
+/// The pickle of an object whose pickling runs no code of others and copies little; `None` for any other object.
+///
+/// # Errors
+///
+/// `MemoryError`.
+pub(crate) fn dumps_plain<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if !is_plain(object.as_ptr(), &mut LOOKED_AT.clone(), DEPTH) {
+        return Ok(None);
+    }
+    let picklers = picklers(object.py())?;
+    call_2(&picklers.dumps, object, &picklers.protocol).map(Some)
+}
+
 /// # Errors
 ///
 /// What pickling raises.
 pub(crate) fn dumps<'py>(object: &Bound<'py, PyAny>) -> PyResult<Pickled<'py>> {
     let py = object.py();
     let picklers = picklers(py)?;
-    if is_plain(object.as_ptr(), &mut LOOKED_AT.clone(), DEPTH) {
-        return Ok(Pickled::Whole(call_2(
-            &picklers.dumps,
-            object,
-            &picklers.protocol,
-        )?));
+    if let Some(pickle) = dumps_plain(object)? {
+        return Ok(Pickled::Whole(pickle));
     }
     let class = picklers
         .connection
@@ -225,7 +234,7 @@ fn loads_parts<'py>(
     picklers.loads.bind(py).call((part(pickle)?,), Some(&named))
 }
 
-/// Whether an object consists of builtin types only, no long `bytes` among them, as far as a short look shows.
+/// Whether an object consists of builtin types only, no long `bytes` or `str` among them, as far as a short look shows.
 fn is_plain(object: *mut ffi::PyObject, left: &mut usize, depth: usize) -> bool {
     if *left == 0 || depth == 0 {
         return false;
@@ -235,13 +244,16 @@ fn is_plain(object: *mut ffi::PyObject, left: &mut usize, depth: usize) -> bool 
     let kind = unsafe { ffi::Py_TYPE(object) };
     let is = |other: *mut ffi::PyTypeObject| kind == other;
     if is(&raw mut ffi::PyLong_Type)
-        || is(&raw mut ffi::PyUnicode_Type)
         || is(&raw mut ffi::PyFloat_Type)
         || is(&raw mut ffi::PyBool_Type)
         // SAFETY: with the GIL; the object lives for ever.
         || object == unsafe { ffi::Py_None() }
     {
         return true;
+    }
+    if is(&raw mut ffi::PyUnicode_Type) {
+        // SAFETY: a `str`.
+        return unsafe { ffi::PyUnicode_GetLength(object) } < COPIED;
     }
     if is(&raw mut ffi::PyBytes_Type) {
         // SAFETY: a `bytes`.
