@@ -16,7 +16,7 @@
 //! kernel copies the descriptors a while before the memory, so a close that is done by the words may have been at its
 //! beginning by the descriptors. So the child's own close does all of it again, also where its parent's came to its end.
 //! `kept` is noted for as long as its number is taken, and says which descriptor may be left. A child may have something
-//! else at that number, so it touches it only where it finds what a close of its parent puts there: by the inodes, which
+//! else at that number, so it touches it only where it finds what a close of its parent puts there: by the files, which
 //! are noted before.
 
 use std::io;
@@ -54,8 +54,8 @@ pub(crate) struct Closing {
     /// Through which a close that is under way still reaches the other side; after it, a number that stands for nothing.
     /// The process above, the number plus 1 below; 0 for none.
     kept: AtomicU64,
-    /// Of what has been there: the side's inode, and that of what was put in its place. 0 where unknown.
-    inodes: [AtomicU64; 2],
+    /// Of what has been there: the side's file, and what was put in its place, as [`identity`] has them. 0 where unknown.
+    files: [AtomicU64; 2],
     /// The process's alarm, of which this has a reference, as [`Alarm::into_word`] has it; 0 for none.
     alarm: AtomicU64,
 }
@@ -68,7 +68,7 @@ impl Closing {
             closer: AtomicU64::new(0),
             asleep: CachePadded::new(AtomicU64::new(0)),
             kept: AtomicU64::new(0),
-            inodes: [AtomicU64::new(0), AtomicU64::new(0)],
+            files: [AtomicU64::new(0), AtomicU64::new(0)],
             alarm: AtomicU64::new(0),
         }
     }
@@ -207,7 +207,7 @@ impl Closing {
 
     /// What is kept, as far as this process has it: what a parent has kept may be something else here.
     fn owned_kept(&self) -> Option<RawFd> {
-        // SYNC: kept. Who finds the number finds the inodes.
+        // SYNC: kept. Who finds the number finds the files.
         let word = self.kept.load(Ordering::Acquire);
         let kept = number(word);
         if word == 0 {
@@ -216,9 +216,9 @@ impl Closing {
         if process().is_ok_and(|process| word & PROCESS == process) {
             return Some(kept);
         }
-        let found = inode(kept)?;
+        let found = identity(kept)?;
         let is_known = |known: &AtomicU64| known.load(Ordering::Relaxed) == found;
-        self.inodes.iter().any(is_known).then_some(kept)
+        self.files.iter().any(is_known).then_some(kept)
     }
 }
 
@@ -247,15 +247,21 @@ fn number(word: u64) -> RawFd {
     (word as u32).wrapping_sub(1) as RawFd
 }
 
-/// `None` where nothing is open at `number`.
-fn inode(number: RawFd) -> Option<u64> {
+/// One word for the file that is open at `number`, and for which end of it; `None` where nothing is.
+///
+/// Pipes and sockets have inodes of 32 bits, and the two ends of a pipe the same one.
+fn identity(number: RawFd) -> Option<u64> {
     let mut found = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: a place for what the call writes. It refuses a number that stands for nothing.
     if unsafe { libc::fstat(number, found.as_mut_ptr()) } != 0 {
         return None;
     }
     // SAFETY: the call has succeeded, so it has been written.
-    Some(unsafe { found.assume_init() }.st_ino)
+    let found = unsafe { found.assume_init() };
+    // SAFETY: the call takes integers.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFL) };
+    let access = (flags & libc::O_ACCMODE).unsigned_abs();
+    Some(found.st_ino ^ (found.st_dev << 32) ^ (u64::from(access) << 62))
 }
 
 /// That a thread is counted as asleep.
@@ -300,15 +306,15 @@ impl Closer<'_> {
 
     /// A descriptor that is noted, for what is to be kept: the one that is there, or a new one.
     fn keep(&self, side: BorrowedFd<'_>, useless: BorrowedFd<'_>) -> io::Result<BorrowedFd<'_>> {
-        let Closing { kept, inodes, .. } = self.closing;
+        let Closing { kept, files, .. } = self.closing;
         let number = match self.closing.owned_kept() {
             Some(there) => there,
             None => descriptors::copy(useless.as_raw_fd())?.into_raw_fd(),
         };
         // In a child that closes again the side may be its parent's useless one by now.
-        for (known, fd) in inodes.iter().zip([side, useless]) {
+        for (known, fd) in files.iter().zip([side, useless]) {
             if known.load(Ordering::Relaxed) == 0 {
-                known.store(inode(fd.as_raw_fd()).unwrap_or(0), Ordering::Relaxed);
+                known.store(identity(fd.as_raw_fd()).unwrap_or(0), Ordering::Relaxed);
             }
         }
         let word = process()? | u64::from(number.unsigned_abs() + 1);
@@ -448,6 +454,22 @@ mod tests {
         assert!(socket::is_hung_up(theirs.as_fd()).unwrap());
         assert!(socket::send_token(foreign.as_fd(), 1).unwrap());
         assert_eq!(socket::peek_token(other.as_fd()).unwrap(), Some(1));
+    }
+
+    #[test]
+    fn the_other_end_of_a_pipe_is_not_taken_for_what_a_parent_kept() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        for (side, other) in [(&reader, &writer), (&writer, &reader)] {
+            let closing = Closing::new();
+            let known = identity(side.as_raw_fd()).unwrap();
+            closing.files[0].store(known, Ordering::Relaxed);
+            let [word, others] = [side, other].map(|fd| of_a_parent(fd.as_raw_fd()));
+            closing.kept.store(word, Ordering::Relaxed);
+            assert_eq!(closing.owned_kept(), Some(side.as_raw_fd()));
+            closing.kept.store(others, Ordering::Relaxed);
+            assert_eq!(closing.owned_kept(), None);
+            closing.kept.store(0, Ordering::Relaxed);
+        }
     }
 
     #[test]

@@ -54,27 +54,40 @@ impl Watch {
         made.add(fd, EpollEvent::new(self.events, 0))
             .map_err(|errno| refused("epoll_ctl(2) of the pipe", errno))?;
         let generation = u64::from(fork_generation()?) << 32;
-        let is_inherited = found != 0 && self.is_inherited(found, fd);
-        let word = if is_inherited {
+        let made = match self.take_inherited(fd) {
             // The parent's number, which others may know.
-            replace(borrowed(found), made.0.as_fd())?;
-            generation | found & NUMBER
-        } else {
-            generation | u64::from(made.0.as_raw_fd().unsigned_abs() + 1)
+            Some(inherited) if replace(inherited.as_fd(), made.0.as_fd()).is_ok() => inherited,
+            _ => made.0,
         };
+        let word = generation | u64::from(made.as_raw_fd().unsigned_abs() + 1);
         let outcome = self
             .word
-            .compare_exchange(found, word, Ordering::AcqRel, Ordering::Acquire);
+            .compare_exchange(0, word, Ordering::AcqRel, Ordering::Acquire);
         Ok(match outcome {
             Ok(_) => {
-                if !is_inherited {
-                    let _ = made.0.into_raw_fd();
-                }
+                let _ = made.into_raw_fd();
+                // A close that has not found the word may have put something else in the place of what is watched.
+                self.show(fd);
                 borrowed(word)
             }
             // Another thread was first.
             Err(theirs) => borrowed(theirs),
         })
+    }
+
+    /// Takes a parent's instance out of the word, if this process has it too. One thread alone gets it, so no other
+    /// puts something else in the place of what that one has made of it.
+    fn take_inherited(&self, fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+        let not_ours = |word| (word != 0 && !is_ours(word)).then_some(0);
+        let found = self
+            .word
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, not_ours)
+            .ok()?;
+        if !self.is_inherited(found, fd) {
+            return None;
+        }
+        // SAFETY: the word has owned it in this process, and is this thread's alone since it was emptied.
+        Some(unsafe { OwnedFd::from_raw_fd(number(found)) })
     }
 
     /// Before `fd` is going to stand for something else: watches it no more. A child leaves its parent's as it is, and
@@ -87,7 +100,13 @@ impl Watch {
         if is_ours(word) {
             control(word, libc::EPOLL_CTL_DEL, fd, EpollFlags::empty());
         } else if self.is_inherited(word, fd) {
-            self.word.fetch_or(INHERITED, Ordering::AcqRel);
+            // Else another thread has taken it.
+            let _ = self.word.compare_exchange(
+                word,
+                word | INHERITED,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
         }
     }
 
@@ -171,25 +190,94 @@ mod tests {
     #[test]
     fn an_inherited_watch_keeps_its_number_and_is_closed_with_the_end() {
         let (ours, _theirs) = socket::pair().unwrap();
-        let parents = || {
-            let made = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, 0);
-            made.add(&ours, event).unwrap();
-            made.0.into_raw_fd()
-        };
         // SAFETY: the call takes integers.
         let is_open = |number| unsafe { libc::fcntl(number, libc::F_GETFD) } != -1;
-        let number = parents();
+        let number = parents(&ours);
         let mut watch = of_a_parent(number);
         assert_eq!(watch.of(ours.as_fd()).unwrap().as_raw_fd(), number);
         watch.close(ours.as_fd());
         assert!(!is_open(number));
-        let number = parents();
+        let number = parents(&ours);
         let mut watch = of_a_parent(number);
         watch.hide(ours.as_fd());
         descriptors_replaced(&ours);
         watch.close(ours.as_fd());
         assert!(!is_open(number));
+    }
+
+    #[test]
+    fn threads_of_a_child_that_ask_at_once_get_one_watch() {
+        let (ours, theirs) = socket::pair().unwrap();
+        assert!(socket::send_token(theirs.as_fd(), 1).unwrap());
+        for _ in 0..2000 {
+            let mut watch = of_a_parent(parents(&ours));
+            let copies = at_once(|| {
+                watch
+                    .of(ours.as_fd())
+                    .unwrap()
+                    .try_clone_to_owned()
+                    .unwrap()
+            });
+            assert!(copies.iter().all(is_readable));
+            // Whatever a thread has taken away with it is what a close changes.
+            watch.hide(ours.as_fd());
+            assert!(!copies.iter().any(is_readable));
+            watch.close(ours.as_fd());
+        }
+    }
+
+    #[test]
+    fn a_watch_that_is_made_while_its_side_is_closed_shows_that() {
+        for round in 0..2000 {
+            let (ours, _theirs) = socket::pair().unwrap();
+            let mut watch = match round % 2 {
+                0 => Watch::for_events(EpollFlags::EPOLLIN),
+                _ => of_a_parent(parents(&ours)),
+            };
+            let turn = std::sync::atomic::AtomicUsize::new(0);
+            let copies = at_once(|| {
+                if turn.fetch_add(1, Ordering::Relaxed) == 0 {
+                    return watch
+                        .of(ours.as_fd())
+                        .unwrap()
+                        .try_clone_to_owned()
+                        .unwrap();
+                }
+                watch.hide(ours.as_fd());
+                descriptors_replaced(&ours);
+                watch.show(ours.as_fd());
+                socket::unconnected().unwrap()
+            });
+            assert!(copies.iter().all(is_readable), "round {round}");
+            watch.close(ours.as_fd());
+        }
+    }
+
+    /// What two threads come to that do the same at the same time.
+    fn at_once<T: Send>(work: impl Fn() -> T + Sync) -> [T; 2] {
+        let barrier = std::sync::Barrier::new(2);
+        let work = || {
+            barrier.wait();
+            work()
+        };
+        std::thread::scope(|scope| {
+            let threads = [scope.spawn(work), scope.spawn(work)];
+            threads.map(|thread| thread.join().unwrap())
+        })
+    }
+
+    fn is_readable(fd: &OwnedFd) -> bool {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
+    }
+
+    /// An instance that watches `fd`, as a parent leaves it.
+    fn parents(fd: &OwnedFd) -> RawFd {
+        let made = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, 0);
+        made.add(fd, event).unwrap();
+        made.0.into_raw_fd()
     }
 
     /// As a close of the side does between.
