@@ -7,6 +7,7 @@
 use std::io::IoSlice;
 use std::ptr;
 
+use pyo3::exceptions::PyKeyError;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -92,6 +93,46 @@ impl Sink {
         self.0
             .with(buffer.py(), |collected| collected.buffers.push(bytes));
         Ok(false)
+    }
+}
+
+/// The reducers that a `ForkingPickler` looks classes up in, as they are at each look: those registered with it, then those
+/// of `copyreg`. A pickler by itself has a copy of both from its beginning, and is used here again after more were registered.
+#[pyclass(frozen, module = "shmpipe._shmpipe")]
+struct Reducers {
+    registered: Py<PyDict>,
+    copyreg: Py<PyDict>,
+}
+
+#[pymethods]
+impl Reducers {
+    fn __getitem__<'py>(&self, class: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = class.py();
+        for reducers in [&self.registered, &self.copyreg] {
+            if let Some(reducer) = reducers.bind(py).get_item(class)? {
+                return Ok(reducer);
+            }
+        }
+        Err(PyKeyError::new_err(class.clone().unbind()))
+    }
+}
+
+impl Reducers {
+    /// `None` where the class keeps them in another form.
+    fn of(class: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let py = class.py();
+        let registered = class.getattr(intern!(py, "_extra_reducers"))?;
+        let copyreg = py.import("copyreg")?.getattr("dispatch_table")?;
+        let (Ok(registered), Ok(copyreg)) = (
+            registered.cast_into_exact::<PyDict>(),
+            copyreg.cast_into_exact::<PyDict>(),
+        ) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            registered: registered.unbind(),
+            copyreg: copyreg.unbind(),
+        }))
     }
 }
 
@@ -185,6 +226,9 @@ impl Reused {
         let sink = Bound::new(py, Sink(Gil::new(Collected::default())))?;
         let keep = sink.getattr("keep")?;
         let pickler = class.call1((&sink, PROTOCOL, true, keep))?;
+        if let Some(reducers) = Reducers::of(class)? {
+            pickler.setattr("dispatch_table", Bound::new(py, reducers)?)?;
+        }
         Ok(Self {
             dump: pickler.getattr("dump")?.unbind(),
             clear_memo: pickler.getattr("clear_memo")?.unbind(),
