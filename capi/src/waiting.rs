@@ -56,6 +56,9 @@ fn check_distinct<T>(handles: impl Iterator<Item = *mut T>) -> Result<(), Told> 
 /// many are. It waits no longer than `timeout_ns` nanoseconds, for ever where that is negative (SHMPIPE_FOREVER), and
 /// only looks where it is 0. That the time is over is no error: `*ready` is 0.
 ///
+/// An item is ready in every call until what it is ready for has been received or the room filled. A receiver at
+/// end-of-file and a sender without receivers stay so: set their pointers to NULL when a call has reported it.
+///
 /// Ends of both backends may be mixed. For thousands of ends, register their descriptors with epoll(7) instead:
 /// shmpipe_receiver_fd(), shmpipe_sender_fd().
 ///

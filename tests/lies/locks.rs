@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use shmpipe::{RecvTimeoutError, SendTimeoutError};
 
 use crate::lie::{OWNER_DIED, WAITERS};
-use crate::stage::{Content, Stage, first_message, open};
+use crate::stage::{Content, Stage, first_message, in_fragments, open};
 use crate::support::segment::at;
-use crate::support::{Line, fork, on_no_backend, pattern, thread};
+use crate::support::{Line, fork, on_no_backend, thread};
 use crate::victim::{Outcome, Receive, Send, bounded, drop_in_time};
 
 on_no_backend! {
@@ -127,7 +127,7 @@ fn a_whole_message_in_fragments_is_received_while_a_stranger_sits_on_the_lock() 
     let (mut rx, _tx, stage) = open(Content::InFragments);
     beside_a_squatter(&stage, || {
         assert!(rx.poll(Some(Duration::ZERO)).unwrap());
-        assert_eq!(rx.try_recv().unwrap().to_vec(), pattern(0, 0, 1500));
+        assert_eq!(rx.try_recv().unwrap().to_vec(), in_fragments());
         assert_eq!(Receive::Try.make(&mut rx), Outcome::NotNow);
     });
 }
