@@ -1,6 +1,7 @@
 """What the standard library cannot do."""
 
 import asyncio
+import gc
 import multiprocessing
 import pickle
 import threading
@@ -198,6 +199,8 @@ def test_a_close_ends_the_waits_of_tasks(backend):
         b.close()
         with pytest.raises(OSError, match="handle is closed"):
             await task
+        a.close()
+        gc.collect()
         # Those of another pipe that has the numbers of the descriptors then wait as ever.
         for other_closes in [False, True]:
             a, b = shmpipe.Pipe()
@@ -209,6 +212,7 @@ def test_a_close_ends_the_waits_of_tasks(backend):
             else:
                 b.close()
             a.close()
+            # New descriptors have the lowest numbers that are free.
             c, d = shmpipe.Pipe()
             assert number in [c.fileno(), d.fileno()]
             tasks = [asyncio.ensure_future(end.recv_async()) for end in [c, d]]
@@ -218,6 +222,8 @@ def test_a_close_ends_the_waits_of_tasks(backend):
             assert await asyncio.gather(*tasks) == ["to c", "to d"]
             with pytest.raises(OSError, match="handle is closed"):
                 await task
+            c.close()
+            d.close()
 
     asyncio.run(asyncio.wait_for(main(), 10))
 
