@@ -2,11 +2,10 @@
 
 use std::ffi::{c_int, c_short};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::slice;
 
 use shmpipe::{Interest, Waitable, wait_with};
 
-use crate::border::{Timeout, out};
+use crate::border::{Timeout, array_mut, out};
 use crate::end::End;
 use crate::receiver::shmpipe_receiver;
 use crate::sender::shmpipe_sender;
@@ -84,15 +83,8 @@ pub unsafe extern "C" fn shmpipe_wait(
         };
         // SAFETY: by the caller.
         let ready = unsafe { out(ready, "ready", 0) }?;
-        if items.is_null() && count > 0 {
-            return Err(Told::invalid(format_args!("{count} items at NULL")));
-        }
-        let items: &mut [shmpipe_wait_item] = if count == 0 {
-            &mut []
-        } else {
-            // SAFETY: by the caller.
-            unsafe { slice::from_raw_parts_mut(items, count) }
-        };
+        // SAFETY: by the caller.
+        let items: &mut [shmpipe_wait_item] = unsafe { array_mut(items, count) }?;
         check_distinct(items.iter().map(|item| item.receiver))?;
         check_distinct(items.iter().map(|item| item.sender))?;
         let mut ends: Vec<&mut dyn Waitable> = Vec::with_capacity(count);

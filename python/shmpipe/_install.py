@@ -2,11 +2,12 @@
 
 import contextlib
 import multiprocessing.connection as _connection
+import multiprocessing.pool as _pool
 import multiprocessing.reduction as _reduction
 import multiprocessing.spawn as _spawn
-import sys
 from collections.abc import Iterator
 
+from . import _queues
 from . import connection as _ours
 
 _originals = {}
@@ -55,9 +56,8 @@ def _patches():
     yield _reduction, "send_handle", send_handle
     yield _reduction, "recv_handle", recv_handle
     # It has the name from its import.
-    pool = sys.modules.get("multiprocessing.pool")
-    if pool is not None:
-        yield pool, "wait", _ours.wait
+    yield _pool, "wait", _ours.wait
+    yield from _queues.patches()
 
 
 def install() -> None:
@@ -66,6 +66,9 @@ def install() -> None:
     That is ``multiprocessing.Pipe``, of the module and of its contexts, and what is made of pipes: queues, pools,
     managers, and the executors of ``concurrent.futures``. Processes started from here have it too, by whichever start
     method. Pipes that exist already stay what they are. A second call does nothing.
+
+    ``multiprocessing.Queue.put`` then sends a short object of builtin types by the calling thread, where there is room in
+    the pipe and no earlier object is still to be sent. All others go by the queue's own thread, as in the standard library.
     """
     if _originals:
         return
@@ -79,10 +82,6 @@ def uninstall() -> None:
     while _originals:
         (module, name), original = _originals.popitem()
         setattr(module, name, original)
-    pool = sys.modules.get("multiprocessing.pool")
-    if pool is not None:
-        # Imported while the patch was in place.
-        pool.wait = _connection.wait
 
 
 @contextlib.contextmanager

@@ -489,6 +489,11 @@ impl Core {
         self.try_send(obj)
     }
 
+    /// Sends a short object of builtin types where that needs no wait, and returns whether it has. Runs no Python code.
+    fn _send_plain(&self, obj: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.send_plain(obj)
+    }
+
     /// What has gone through this object, in this process and before a fork in the parent: a dictionary with the numbers
     /// of messages and bytes that were sent and received, and of the calls of each kind that released the GIL, since
     /// they had to wait or copied much.

@@ -7,6 +7,7 @@
 use std::io::IoSlice;
 use std::ptr;
 
+use pyo3::exceptions::PyKeyError;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -24,7 +25,7 @@ const PROTOCOL: u8 = 5;
 const LOOKED_AT: usize = 24;
 const DEPTH: usize = 4;
 
-/// Longest `bytes` that plain pickling copies.
+/// Length from which on plain pickling copies no `bytes` and no `str`.
 const COPIED: ffi::Py_ssize_t = OUT_OF_BAND as ffi::Py_ssize_t;
 
 struct Picklers {
@@ -95,6 +96,46 @@ impl Sink {
     }
 }
 
+/// The reducers that a `ForkingPickler` looks classes up in, as they are at each look: those registered with it, then those
+/// of `copyreg`. A pickler by itself has a copy of both from its beginning, and is used here again after more were registered.
+#[pyclass(frozen, module = "shmpipe._shmpipe")]
+struct Reducers {
+    registered: Py<PyDict>,
+    copyreg: Py<PyDict>,
+}
+
+#[pymethods]
+impl Reducers {
+    fn __getitem__<'py>(&self, class: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = class.py();
+        for reducers in [&self.registered, &self.copyreg] {
+            if let Some(reducer) = reducers.bind(py).get_item(class)? {
+                return Ok(reducer);
+            }
+        }
+        Err(PyKeyError::new_err(class.clone().unbind()))
+    }
+}
+
+impl Reducers {
+    /// `None` where the class keeps them in another form.
+    fn of(class: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let py = class.py();
+        let registered = class.getattr(intern!(py, "_extra_reducers"))?;
+        let copyreg = py.import("copyreg")?.getattr("dispatch_table")?;
+        let (Ok(registered), Ok(copyreg)) = (
+            registered.cast_into_exact::<PyDict>(),
+            copyreg.cast_into_exact::<PyDict>(),
+        ) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            registered: registered.unbind(),
+            copyreg: copyreg.unbind(),
+        }))
+    }
+}
+
 /// A pickled object.
 pub(crate) enum Pickled<'py> {
     /// In one piece.
@@ -122,18 +163,27 @@ impl Pieces {
     }
 }
 
+/// The pickle of an object whose pickling runs no code of others and copies little; `None` for any other object.
+///
+/// # Errors
+///
+/// `MemoryError`.
+pub(crate) fn dumps_plain<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if !is_plain(object.as_ptr(), &mut LOOKED_AT.clone(), DEPTH) {
+        return Ok(None);
+    }
+    let picklers = picklers(object.py())?;
+    call_2(&picklers.dumps, object, &picklers.protocol).map(Some)
+}
+
 /// # Errors
 ///
 /// What pickling raises.
 pub(crate) fn dumps<'py>(object: &Bound<'py, PyAny>) -> PyResult<Pickled<'py>> {
     let py = object.py();
     let picklers = picklers(py)?;
-    if is_plain(object.as_ptr(), &mut LOOKED_AT.clone(), DEPTH) {
-        return Ok(Pickled::Whole(call_2(
-            &picklers.dumps,
-            object,
-            &picklers.protocol,
-        )?));
+    if let Some(pickle) = dumps_plain(object)? {
+        return Ok(Pickled::Whole(pickle));
     }
     let class = picklers
         .connection
@@ -176,6 +226,9 @@ impl Reused {
         let sink = Bound::new(py, Sink(Gil::new(Collected::default())))?;
         let keep = sink.getattr("keep")?;
         let pickler = class.call1((&sink, PROTOCOL, true, keep))?;
+        if let Some(reducers) = Reducers::of(class)? {
+            pickler.setattr("dispatch_table", Bound::new(py, reducers)?)?;
+        }
         Ok(Self {
             dump: pickler.getattr("dump")?.unbind(),
             clear_memo: pickler.getattr("clear_memo")?.unbind(),
@@ -225,7 +278,7 @@ fn loads_parts<'py>(
     picklers.loads.bind(py).call((part(pickle)?,), Some(&named))
 }
 
-/// Whether an object consists of builtin types only, no long `bytes` among them, as far as a short look shows.
+/// Whether an object consists of builtin types only, no long `bytes` or `str` among them, as far as a short look shows.
 fn is_plain(object: *mut ffi::PyObject, left: &mut usize, depth: usize) -> bool {
     if *left == 0 || depth == 0 {
         return false;
@@ -235,13 +288,16 @@ fn is_plain(object: *mut ffi::PyObject, left: &mut usize, depth: usize) -> bool 
     let kind = unsafe { ffi::Py_TYPE(object) };
     let is = |other: *mut ffi::PyTypeObject| kind == other;
     if is(&raw mut ffi::PyLong_Type)
-        || is(&raw mut ffi::PyUnicode_Type)
         || is(&raw mut ffi::PyFloat_Type)
         || is(&raw mut ffi::PyBool_Type)
         // SAFETY: with the GIL; the object lives for ever.
         || object == unsafe { ffi::Py_None() }
     {
         return true;
+    }
+    if is(&raw mut ffi::PyUnicode_Type) {
+        // SAFETY: a `str`.
+        return unsafe { ffi::PyUnicode_GetLength(object) } < COPIED;
     }
     if is(&raw mut ffi::PyBytes_Type) {
         // SAFETY: a `bytes`.

@@ -1,53 +1,49 @@
-//! How many threads of this process use connections.
+//! Whether several threads of this process use connections.
 //!
 //! A thread that gives its CPU away by a yield, or keeps it by spinning, does so in favour of the peer. With other
 //! threads that use pipes, it keeps them from the CPU, or lets them have it while they wait for the GIL; so then it
-//! sleeps at once.
+//! sleeps at once. A thread that has been idle for long is not in the way: that of a `Queue`, for one, sleeps for as long
+//! as its queue does without it.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use crate::blocking::fork_generation;
+/// Uses in a row after which a thread takes itself for the only one: some 30 messages.
+const ALONE_AFTER: u32 = 100;
 
-static COUNT: AtomicU32 = AtomicU32::new(0);
-
-/// One of them, for as long as the thread lives.
-struct Counted {
-    /// The generation of forks in which it was counted; `u64::MAX` for not yet.
-    generation: Cell<u64>,
-}
+/// The thread that used a connection last, as the address of its variable; 0 for none. The GIL guards both.
+static LAST: AtomicUsize = AtomicUsize::new(0);
+/// Uses until [`LAST`] is alone.
+static LEFT: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
-    static COUNTED: Counted = const { Counted { generation: Cell::new(u64::MAX) } };
+    static ADDRESS: u8 = const { 0 };
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if self.generation.get() == fork_generation() {
-            COUNT.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// In a forked child, whose only thread has not been counted.
+/// In a forked child, which has one thread.
 pub(crate) fn forget_all() {
-    COUNT.store(0, Ordering::Relaxed);
+    LAST.store(0, Ordering::Relaxed);
+    LEFT.store(0, Ordering::Relaxed);
 }
 
 /// Notes that the calling thread uses connections.
 #[inline]
 pub(crate) fn note_use() {
-    // A thread that is ending counts no more.
-    let _ = COUNTED.try_with(|counted| {
-        let generation = fork_generation();
-        if counted.generation.replace(generation) != generation {
-            COUNT.fetch_add(1, Ordering::Relaxed);
+    let this = ADDRESS.with(|variable| ptr::from_ref(variable).addr());
+    let last = LAST.load(Ordering::Relaxed);
+    let left = LEFT.load(Ordering::Relaxed);
+    if last != this {
+        LAST.store(this, Ordering::Relaxed);
+        if last != 0 {
+            LEFT.store(ALONE_AFTER, Ordering::Relaxed);
         }
-    });
+    } else if left > 0 {
+        LEFT.store(left - 1, Ordering::Relaxed);
+    }
 }
 
-/// Whether other threads than the calling one use connections.
+/// Whether other threads than the calling one have used connections lately.
 pub(crate) fn others_use_pipes() -> bool {
     note_use();
-    COUNT.load(Ordering::Relaxed) > 1
+    LEFT.load(Ordering::Relaxed) > 0
 }

@@ -28,3 +28,32 @@ def test_recv_bytes_of_an_array_gives_the_pickle_within():
     a.send(numpy.zeros(3000))
     message = b.recv_bytes()
     assert message.startswith(b"\x80\x05") and message.endswith(b".") and len(message) < 1000
+
+
+class Registered:
+    """One whose reducers are registered, and replaced, while picklers are there."""
+
+
+def test_reducers_count_from_their_registration_on():
+    import copyreg
+    from multiprocessing.reduction import ForkingPickler
+
+    def sent():
+        near, far = shmpipe.Pipe()
+        near.send(Registered())
+        return far.recv()
+
+    assert isinstance(sent(), Registered)
+    try:
+        copyreg.pickle(Registered, lambda _: (int, (1,)))
+        assert sent() == 1
+        copyreg.pickle(Registered, lambda _: (int, (2,)))
+        assert sent() == 2
+        ForkingPickler.register(Registered, lambda _: (int, (3,)))
+        assert sent() == 3
+        ForkingPickler.register(Registered, lambda _: (int, (4,)))
+        assert sent() == 4
+    finally:
+        ForkingPickler._extra_reducers.pop(Registered, None)
+        copyreg.dispatch_table.pop(Registered, None)
+    assert isinstance(sent(), Registered)

@@ -13,7 +13,7 @@ use shmpipe::{Backend, PipeOptions};
 
 use super::Finding;
 use crate::look::units::{rate, size};
-use crate::machine;
+use shmpipe_measure::machine;
 
 /// What to do where a limit on the size of files is in the way.
 pub(super) const FILE_SIZE_REMEDY: &str = "a pipe's memory counts as a file: over the limit on their size \
