@@ -25,7 +25,7 @@ fn request_reply(options: PipeOptions) -> common::Outcome {
     let mut client = client.take().expect("only the child takes it");
     for request in ["a pipe", "shared memory", ""] {
         client.send(request.as_bytes())?;
-        // A server that hangs is told from one that died, which would be `Disconnected` at once.
+        // A server that died would be `Disconnected` at once; only one that hangs takes ten seconds.
         let reply = client.recv_timeout(Duration::from_secs(10))?;
         println!("{request:?} has {}", String::from_utf8_lossy(&reply));
     }

@@ -37,10 +37,13 @@ pub use ends::batch::{Batch, SendBatchError};
 pub use ends::connection::Connection;
 pub use ends::end::End;
 pub use ends::holders::Holder;
+pub use ends::memory::Memory;
 pub use ends::message::{IntoMessages, Message, Messages, TryMessages};
 pub use ends::options::{Backend, PipeOptions, duplex, pipe};
-pub use ends::receiver::{Memory, Receiver, View};
-pub use ends::sender::{Sender, Slot};
+pub use ends::receiver::Receiver;
+pub use ends::sender::Sender;
+pub use ends::slot::Slot;
+pub use ends::view::View;
 pub use ends::wait::{Interest, Ready, Waitable, wait, wait_with};
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,

@@ -46,7 +46,7 @@ pub(crate) fn fence_after_swap() {
 /// A relaxed store to a word that others change by compare-and-swap.
 ///
 /// A swap came right after the value it replaced, so whoever stores having seen that value stores after
-/// the swap. loom does not know this rule and would let the swap's value come back; an exchange tells it.
+/// the swap. loom does not know this rule and would let the swap's value come back; an exchange shows it.
 #[inline(always)]
 pub(crate) fn store_over_swaps(word: &AtomicU32, value: u32) {
     #[cfg(not(loom))]

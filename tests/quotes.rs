@@ -1,5 +1,4 @@
-//! Keeps what the documents quote of the examples equal to the examples, the README's picture to its record, and the
-//! names of files and headings to what is there.
+//! Keeps what the documents quote of the examples equal to the examples, and the names of files and headings to what is there.
 //!
 //! A quotation is a fenced block with the file's name in a comment directly before it: `<!-- examples/select.rs -->`.
 //! Its lines stand in that file one after the other, at any depth. Whether they compile is the examples' business.
@@ -7,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 const DOCUMENTS: [&str; 2] = ["README.md", "docs/cookbook.md"];
 
@@ -121,33 +119,6 @@ fn a_changed_line_is_found() {
     assert!(!quoted(&["if a {", "    c();", "}"]));
     assert!(!quoted(&["if a {", "b();", "}"]));
     assert!(!quoted(&["if a {", "}"]), "a line is left out");
-}
-
-#[test]
-fn the_picture_is_what_its_command_draws_from_the_record_that_it_names() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let command = root.join("benches/compare/picture.py");
-    if !command.exists() {
-        println!("skipped: the benchmarks are not here");
-        return;
-    }
-    let picture = read("docs/figures.svg");
-    let record = picture
-        .split(|c: char| c.is_whitespace() || c == '<')
-        .find(|word| word.ends_with(".json.gz"))
-        .expect("the picture names its record");
-    let record = root.join("benches/compare/records").join(record);
-    let drawn = match Command::new("python3").arg(&command).arg(record).output() {
-        Ok(drawn) => drawn,
-        Err(error) => return println!("skipped: python3: {error}"),
-    };
-    let said = String::from_utf8_lossy(&drawn.stderr);
-    assert!(drawn.status.success(), "{said}");
-    assert!(
-        String::from_utf8_lossy(&drawn.stdout) == picture,
-        "docs/figures.svg is not what {} draws",
-        command.display()
-    );
 }
 
 /// README and every document.

@@ -31,7 +31,7 @@
  *   make            shmpipe_pipe, shmpipe_duplex; shmpipe_options_*
  *   send            shmpipe_send, _try_send, _send_timeout, _send_vectored, _send_batch, _write
  *   receive         shmpipe_recv, _try_recv, _recv_timeout, _recv_into, _recv_batch, _read,
- *                   _take_message
+ *                   _take_message; of _recv_into and _recv_batch too the forms _try_... and ..._timeout
  *   without a copy  shmpipe_reserve and shmpipe_slot_*; shmpipe_recv_in_place and shmpipe_view_*
  *   wait            shmpipe_poll, shmpipe_wait; shmpipe_receiver_fd, shmpipe_sender_fd for event loops
  *   share           shmpipe_*_clone for threads; fork(2) by itself
@@ -44,6 +44,10 @@
  * pipe in each direction. A holder is a process that has an end. A message is the bytes of one send,
  * and is received whole, by one receiver. End-of-file comes when no holder of a sender is left
  * anywhere, in any process, and after all messages; a broken pipe when no holder of a receiver is.
+ *
+ * Structs. A message is bytes, and those that a call lends have no alignment that is promised. Copy a
+ * struct out by memcpy(3), or receive it into one: shmpipe_recv_into(rx, &job, sizeof job, &len). Check
+ * the length. Padding is sent as it is, so zero a struct with padding before it is filled.
  *
  * Errors. Calls that can fail return a shmpipe_status, SHMPIPE_OK (0) for success, and hand out
  * everything else through their last arguments. shmpipe_last_error() then has a text of what failed,
@@ -1076,6 +1080,9 @@ void shmpipe_view_release(shmpipe_view *view);
  * many are. It waits no longer than `timeout_ns` nanoseconds, for ever where that is negative (SHMPIPE_FOREVER), and
  * only looks where it is 0. That the time is over is no error: `*ready` is 0.
  *
+ * An item is ready in every call until what it is ready for has been received or the room filled. A receiver at
+ * end-of-file and a sender without receivers stay so: set their pointers to NULL when a call has reported it.
+ *
  * Ends of both backends may be mixed. For thousands of ends, register their descriptors with epoll(7) instead:
  * shmpipe_receiver_fd(), shmpipe_sender_fd().
  *
@@ -1154,13 +1161,16 @@ shmpipe_status shmpipe_interrupt_during(bool (*hook)(void *hook_argument),
  *
  * and in the program, in C by shmpipe_sender_from_env("RESULTS", &tx), in Rust by Sender::from_env("RESULTS").
  *
+ * A child that is forked meanwhile and executes nothing has copies of these ends too, and frees them as well.
+ *
  * Threads: any. Ownership: `*inheritance` is the caller's, to be given to shmpipe_inheritance_free().
  */
 shmpipe_status shmpipe_inheritance_new(shmpipe_inheritance **inheritance);
 
 /**
  * Hands a sender to the program that is going to be executed, which takes it by shmpipe_sender_from_env() of the same
- * name, or in Rust by `Sender::from_env`. Several ends go with one program under different names.
+ * name, or in Rust by `Sender::from_env`. Several ends go with one program under different names. Who goes on using the
+ * end hands over a clone of it.
  *
  * SHMPIPE_INVALID: a name that no variable can have, or that is used for this program already, or a handle that cannot be
  * taken: NULL, or a connection's half. SHMPIPE_IO: there are no descriptors left for the copies.
@@ -1404,8 +1414,8 @@ shmpipe_status shmpipe_try_recv_with_fds(shmpipe_receiver *rx,
  * ended. `*count` says for how many there is room at `holders`, and becomes how many there are; the first ones are
  * written. A room of 0 only counts, and `holders` may be NULL then.
  *
- * They are found by a look at every process's descriptors in /proc, so the list is a snapshot for people and logs. It
- * lacks processes that the caller may not trace.
+ * The caller is among them where it holds one. They are found by a look at every process's descriptors in /proc, so the
+ * list is a snapshot for people and logs. It lacks processes that the caller may not trace.
  *
  * Threads: `rx` by one at a time. Ownership: the memory stays the caller's.
  */

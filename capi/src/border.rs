@@ -90,6 +90,20 @@ pub(crate) unsafe fn array<'a, T>(items: *const T, count: usize) -> Result<&'a [
     Ok(unsafe { slice::from_raw_parts(items, count) })
 }
 
+/// As [`array`], to be written to as well.
+///
+/// # Safety
+///
+/// As there, and so many can be written.
+pub(crate) unsafe fn array_mut<'a, T>(items: *mut T, count: usize) -> Result<&'a mut [T], Told> {
+    check(items.cast(), count.saturating_mul(size_of::<T>()))?;
+    if count == 0 {
+        return Ok(&mut []);
+    }
+    // SAFETY: by the caller; not null, and not longer than an allocation can be.
+    Ok(unsafe { slice::from_raw_parts_mut(items, count) })
+}
+
 fn check(data: *const c_void, len: usize) -> Result<(), Told> {
     if data.is_null() && len > 0 {
         return Err(Told::invalid(format_args!("NULL with a length of {len}")));

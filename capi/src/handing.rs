@@ -87,6 +87,8 @@ impl shmpipe_inheritance {
 ///
 /// and in the program, in C by shmpipe_sender_from_env("RESULTS", &tx), in Rust by Sender::from_env("RESULTS").
 ///
+/// A child that is forked meanwhile and executes nothing has copies of these ends too, and frees them as well.
+///
 /// Threads: any. Ownership: `*inheritance` is the caller's, to be given to shmpipe_inheritance_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shmpipe_inheritance_new(
@@ -118,7 +120,8 @@ unsafe fn to_whom<'a>(
 }
 
 /// Hands a sender to the program that is going to be executed, which takes it by shmpipe_sender_from_env() of the same
-/// name, or in Rust by `Sender::from_env`. Several ends go with one program under different names.
+/// name, or in Rust by `Sender::from_env`. Several ends go with one program under different names. Who goes on using the
+/// end hands over a clone of it.
 ///
 /// SHMPIPE_INVALID: a name that no variable can have, or that is used for this program already, or a handle that cannot be
 /// taken: NULL, or a connection's half. SHMPIPE_IO: there are no descriptors left for the copies.

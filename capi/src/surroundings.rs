@@ -56,8 +56,8 @@ unsafe fn list(
 /// ended. `*count` says for how many there is room at `holders`, and becomes how many there are; the first ones are
 /// written. A room of 0 only counts, and `holders` may be NULL then.
 ///
-/// They are found by a look at every process's descriptors in /proc, so the list is a snapshot for people and logs. It
-/// lacks processes that the caller may not trace.
+/// The caller is among them where it holds one. They are found by a look at every process's descriptors in /proc, so the
+/// list is a snapshot for people and logs. It lacks processes that the caller may not trace.
 ///
 /// Threads: `rx` by one at a time. Ownership: the memory stays the caller's.
 #[unsafe(no_mangle)]

@@ -2,11 +2,10 @@
 
 use std::ffi::{c_int, c_short};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::slice;
 
 use shmpipe::{Interest, Waitable, wait_with};
 
-use crate::border::{Timeout, out};
+use crate::border::{Timeout, array_mut, out};
 use crate::end::End;
 use crate::receiver::shmpipe_receiver;
 use crate::sender::shmpipe_sender;
@@ -57,6 +56,9 @@ fn check_distinct<T>(handles: impl Iterator<Item = *mut T>) -> Result<(), Told> 
 /// many are. It waits no longer than `timeout_ns` nanoseconds, for ever where that is negative (SHMPIPE_FOREVER), and
 /// only looks where it is 0. That the time is over is no error: `*ready` is 0.
 ///
+/// An item is ready in every call until what it is ready for has been received or the room filled. A receiver at
+/// end-of-file and a sender without receivers stay so: set their pointers to NULL when a call has reported it.
+///
 /// Ends of both backends may be mixed. For thousands of ends, register their descriptors with epoll(7) instead:
 /// shmpipe_receiver_fd(), shmpipe_sender_fd().
 ///
@@ -81,15 +83,8 @@ pub unsafe extern "C" fn shmpipe_wait(
         };
         // SAFETY: by the caller.
         let ready = unsafe { out(ready, "ready", 0) }?;
-        if items.is_null() && count > 0 {
-            return Err(Told::invalid(format_args!("{count} items at NULL")));
-        }
-        let items: &mut [shmpipe_wait_item] = if count == 0 {
-            &mut []
-        } else {
-            // SAFETY: by the caller.
-            unsafe { slice::from_raw_parts_mut(items, count) }
-        };
+        // SAFETY: by the caller.
+        let items: &mut [shmpipe_wait_item] = unsafe { array_mut(items, count) }?;
         check_distinct(items.iter().map(|item| item.receiver))?;
         check_distinct(items.iter().map(|item| item.sender))?;
         let mut ends: Vec<&mut dyn Waitable> = Vec::with_capacity(count);

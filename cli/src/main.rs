@@ -6,7 +6,6 @@ mod bench;
 mod doctor;
 mod look;
 mod ls;
-mod machine;
 mod outcome;
 mod stat;
 mod top;

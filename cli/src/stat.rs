@@ -25,7 +25,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 
-    /// Print again every so many seconds until the pipe is gone, which standard error then reports
+    /// Print again every so many seconds until the pipe is gone, and then report that on standard error
     #[arg(long, value_name = "SECONDS", value_parser = crate::parse_interval)]
     watch: Option<Duration>,
 

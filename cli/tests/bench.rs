@@ -41,18 +41,18 @@ fn the_table_names_every_system_and_size_and_the_file_arrives_unchanged() {
         );
     }
     let groups = [
-        "ping-pong 8 B",
-        "ping-pong 1 KiB",
-        "ping-pong 64 KiB",
-        "one way 8 B",
+        "round trip, 8 B",
+        "round trip, 1 KiB",
+        "round trip, 64 KiB",
+        "one way, 8 B",
     ];
     for group in groups
         .iter()
-        .chain(&["one way 1 KiB", "one way 64 KiB", "file, ", "one CPU"])
+        .chain(&["one way, 1 KiB", "one way, 64 KiB", "a file, ", "one CPU"])
     {
         assert!(text.contains(group), "{group} in\n{text}");
     }
-    for unit in ["µs", "messages/s", "MB/s", "× faster"] {
+    for unit in ["µs", "M/s", "B/s", "× faster", "middle half"] {
         assert!(text.contains(unit), "{unit} in\n{text}");
     }
     for fact in ["machine ", "kernel ", "date ", "CPUs ", "capacity "] {
@@ -88,7 +88,7 @@ fn an_unknown_option_is_a_usage_error() {
 }
 
 #[test]
-fn the_full_instrument_reports_as_json_and_as_a_page_that_loads_nothing() {
+fn chosen_workloads_are_reported_as_json_and_as_a_page_that_loads_nothing() {
     let page = std::env::temp_dir().join(format!("shmpipe-bench-{}.html", std::process::id()));
     let path = page.to_str().unwrap();
     let arguments = [
@@ -113,7 +113,7 @@ fn the_full_instrument_reports_as_json_and_as_a_page_that_loads_nothing() {
     let value = support::checked(&String::from_utf8(output.stdout).unwrap());
     let html = std::fs::read_to_string(&page).unwrap();
     std::fs::remove_file(&page).unwrap();
-    for fact in ["command", "machine", "kernel", "date"] {
+    for fact in ["command", "cpu", "kernel", "date"] {
         let fact = value[fact].as_str().unwrap();
         assert!(!fact.is_empty() && html.contains(fact), "{fact}");
     }
@@ -123,34 +123,24 @@ fn the_full_instrument_reports_as_json_and_as_a_page_that_loads_nothing() {
             .unwrap()
             .contains("--sizes 8,5000")
     );
-    let results = value["results"].as_array().unwrap();
-    let find = |mode: &str, size: u64, senders: u64, system: &str| {
-        let is_it = |result: &&serde_json::Value| {
-            result["mode"] == mode
-                && result["size"] == size
-                && result["senders"] == senders
-                && result["system"] == system
-        };
-        results.iter().find(is_it)
+    let cells = value["cells"].as_array().unwrap();
+    let find = |workload: &str, system: &str| {
+        let is_it =
+            |cell: &&serde_json::Value| cell["workload"] == workload && cell["system"] == system;
+        cells.iter().find(is_it).expect(workload)
     };
-    for system in [
-        "shmpipe, shared memory",
-        "kernel pipe, raw",
-        "Unix socketpair, raw",
-        "raw limit",
-    ] {
-        let result = find("ping-pong", 8, 1, system).expect(system);
-        assert!(result["latency_ns"]["p50"].as_f64().unwrap() > 0.0);
-        assert!(
-            find("one-way", 8, 1, system).unwrap()["messages_per_second"]
-                .as_f64()
-                .unwrap()
-                > 0.0
-        );
+    for system in ["shm", "pipe", "stream", "slots"] {
+        let cell = find("round-trip-8", system);
+        assert!(cell["latency_nanos"]["p50"].as_u64().unwrap() > 0);
+        let cell = find("one-way-8", system);
+        let [low, median, high] =
+            ["low", "median", "high"].map(|name| cell[name].as_f64().unwrap());
+        assert!(0.0 < low && low <= median && median <= high, "{cell}");
     }
-    // What cannot keep messages of several senders whole has no figure.
-    assert!(find("one-way", 5000, 2, "shmpipe, shared memory").is_some());
-    assert!(find("one-way", 5000, 2, "kernel pipe, raw").is_none());
+    // What cannot keep messages of several senders whole has no figure, and says why.
+    assert!(find("senders-2-5000", "shm")["median"].is_number());
+    let pipe = find("senders-2-5000", "pipe");
+    assert!(pipe["median"].is_null() && pipe["not_run"].is_string());
     assert!(html.matches("<svg").count() >= 3);
     for load in ["src=", "href=", "@import", "url("] {
         assert!(!html.contains(load), "{load}");
@@ -158,7 +148,7 @@ fn the_full_instrument_reports_as_json_and_as_a_page_that_loads_nothing() {
 }
 
 #[test]
-fn the_full_instrument_prints_percentiles_and_the_raw_limit() {
+fn chosen_workloads_have_percentiles_and_the_raw_limit() {
     let arguments = [
         "bench",
         "--seconds",
@@ -172,12 +162,12 @@ fn the_full_instrument_prints_percentiles_and_the_raw_limit() {
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
     for part in [
-        "p50 µs",
+        "p50",
         "p99.9",
         "× faster",
         "raw limit",
-        "ping-pong 64 B",
-        "paced 64 B",
+        "round trip, 64 B",
+        "CPU time at 5,000/s, 64 B",
         "command ",
     ] {
         assert!(text.contains(part), "{part} in {text}");
@@ -193,4 +183,43 @@ fn sizes_and_senders_out_of_range_are_usage_errors() {
             Some(2)
         );
     }
+}
+
+/// Draws the picture of a record of the repository.
+fn picture(record: &str) -> Output {
+    let record = format!("{}/../{record}", env!("CARGO_MANIFEST_DIR"));
+    shmpipe(&["bench", "--picture", &record])
+}
+
+#[test]
+fn each_picture_of_the_documents_is_drawn_by_its_command_from_the_record_that_it_names() {
+    for (path, records) in [
+        ("docs/figures.svg", "benches/compare/records"),
+        ("python/benches/ratios.svg", "python/benches/records"),
+    ] {
+        let place = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
+        let Ok(there) = std::fs::read_to_string(place) else {
+            println!("skipped: {path} is not here");
+            continue;
+        };
+        let name = there
+            .split(|c: char| c.is_whitespace() || c == '<')
+            .find(|word| word.ends_with(".json.gz") || word.ends_with(".json"))
+            .expect("the picture names its record");
+        let drawn = picture(&format!("{records}/{name}"));
+        let said = String::from_utf8_lossy(&drawn.stderr);
+        assert!(drawn.status.success(), "{said}");
+        assert!(
+            String::from_utf8_lossy(&drawn.stdout) == there,
+            "{path} is not what shmpipe bench --picture {records}/{name} prints"
+        );
+    }
+}
+
+#[test]
+fn a_picture_of_no_record_is_a_failure_that_names_the_file() {
+    let output = picture("Cargo.toml");
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.contains("Cargo.toml"), "{complaint}");
 }

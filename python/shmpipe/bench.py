@@ -8,6 +8,7 @@ import argparse
 import array
 import concurrent.futures
 import contextlib
+import importlib.metadata
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -321,64 +322,103 @@ def measure(name, cpus, rounds, scale=1.0):
     }
 
 
-def picture(results):
-    """An SVG of the ratios."""
-    rows = [result for result in results if result["cpus"] == max(r["cpus"] for r in results)]
-    longest = max(result["ratio"] for result in rows)
-    height = 24 * len(rows) + 40
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{height}" font-family="sans-serif" font-size="13">',
-        '<rect width="100%" height="100%" fill="white"/>',
-        '<text x="10" y="20" font-weight="bold">times as fast as multiprocessing.Pipe</text>',
+def record(results, cpus, command):
+    """The results as a record, in the form of `shmpipe bench --json`, which can draw a picture of it."""
+    versions = [f"CPython {platform.python_version()}"]
+    if numpy is not None:
+        versions.append(f"numpy {numpy.__version__}")
+    cells, first = [], 0
+    for result in results:
+        workload = result["case"] if result["cpus"] > 1 else result["case"] + ", one CPU"
+        for system, times in zip(("stdlib", "shm"), zip(*result["rounds"])):
+            figures = [seconds * 1e9 for seconds in times]
+            low, median, high = statistics.quantiles(figures, n=4, method="inclusive")
+            rounds = [
+                {"round": number, "block": first + number, "figure": figure}
+                for number, figure in enumerate(figures)
+            ]
+            cell = {
+                "workload": workload,
+                "system": system,
+                "unit": "ns for an operation, mean of a slice",
+                "rounds": rounds,
+                "good_rounds": len(rounds),
+                "median": median,
+                "low": low,
+                "high": high,
+            }
+            if system == "shm":
+                cell["median_ratio_to_pipe"] = result["ratio"]
+            cells.append(cell)
+        # Ratios are formed within blocks, and each round of a case is one.
+        first += len(result["rounds"])
+    described = [
+        ("stdlib", "multiprocessing.Pipe", ", ".join(versions)),
+        ("shm", "shmpipe", _version()),
     ]
-    for index, result in enumerate(rows):
-        y = 34 + 24 * index
-        width = max(2, 440 * result["ratio"] / longest)
-        parts.append(f'<text x="190" y="{y + 13}" text-anchor="end">{result["case"]}</text>')
-        parts.append(f'<rect x="200" y="{y}" width="{width:.0f}" height="17" fill="#3572a5"/>')
-        parts.append(f'<text x="{206 + width:.0f}" y="{y + 13}">{result["ratio"]:.1f}</text>')
-    return "\n".join([*parts, "</svg>", ""])
+    return {
+        "schema": 4,
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "command": command,
+        "cpu": _cpu_model(),
+        "kernel": platform.release(),
+        "cpus": cpus,
+        "reference": "stdlib",
+        "systems": [
+            {"name": name, "label": label, "role": "between processes", "version": version, "lacks": ""}
+            for name, label, version in described
+        ],
+        "cells": cells,
+    }
+
+
+def _version():
+    try:
+        return importlib.metadata.version("shmpipe")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _cpu_model():
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return f"{value.strip()}, {platform.machine()}"
+    return platform.machine()
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m shmpipe.bench", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of each case (7)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each case, 2 or more (7)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the operations, 3 rounds")
     parser.add_argument("--case", action="append", choices=CASES, help="this case only; may be repeated")
     parser.add_argument("--cpus", type=int, choices=(1, 2), help="on so many CPUs only")
-    parser.add_argument("--json", metavar="FILE", help="write a record")
-    parser.add_argument("--svg", metavar="FILE", help="write a picture of the ratios")
+    parser.add_argument("--json", metavar="FILE", help="write a record, of which shmpipe bench --picture FILE draws a picture")
     options = parser.parse_args(arguments)
-    rounds, scale = (3, 0.1) if options.quick else (options.rounds, 1.0)
+    rounds, scale = (3, 0.1) if options.quick else (max(2, options.rounds), 1.0)
     cpus = sorted(os.sched_getaffinity(0))
     layouts = [cpus[:2]] if len(cpus) > 1 else []
     layouts.append(cpus[:1])
     if options.cpus:
         layouts = [layout for layout in layouts if len(layout) == options.cpus]
     results = []
-    print(f"{'':26}{'CPUs':>5}{'stdlib':>12}{'shmpipe':>12}{'ratio':>8}")
+    print(f"{'':26}{'CPUs':>5}{'stdlib':>12}{'shmpipe':>12}{'ratio':>8}   middle half of the ratios")
     for layout in layouts:
         for name in options.case or CASES:
             result = measure(name, layout, rounds, scale)
             results.append(result)
+            ratios = [theirs / ours for theirs, ours in result["rounds"]]
+            low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
             print(
                 f"{name:26}{len(layout):>5}{result['stdlib'] * 1e6:>9.2f} µs{result['shmpipe'] * 1e6:>9.2f} µs"
-                f"{result['ratio']:>8.2f}",
+                f"{result['ratio']:>8.2f}   {low:.2f} to {high:.2f}",
                 flush=True,
             )
     if options.json:
-        record = {
-            "python": platform.python_version(),
-            "numpy": getattr(numpy, "__version__", None),
-            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-            "rounds": rounds,
-            "seconds": results,
-        }
+        words = sys.argv[1:] if arguments is None else arguments
         with open(options.json, "w") as file:
-            json.dump(record, file, indent=1)
-    if options.svg:
-        with open(options.svg, "w") as file:
-            file.write(picture(results))
+            json.dump(record(results, cpus, " ".join(["shmpipe.bench", *words])), file)
     return 0
 
 

@@ -66,7 +66,7 @@ class Connection(_shmpipe.Core, _stdlib.Connection):
             found = self._try_recv()
             if found is not None:
                 return found[0]
-            await _readable(self.fileno())
+            await _readable(self, self.fileno())
 
     async def send_async(self, obj: Any) -> None:
         """Send an object on asyncio's running loop, and let other tasks run while the pipe is full.
@@ -81,7 +81,16 @@ class Connection(_shmpipe.Core, _stdlib.Connection):
             if fd < 0:
                 await asyncio.get_running_loop().run_in_executor(None, self.send, obj)
                 return
-            await _readable(fd)
+            await _readable(self, fd)
+
+    def close(self) -> None:
+        """Close this process's end. Calls of other threads that block in it meanwhile go on; tasks that wait end."""
+        try:
+            super().close()
+        finally:
+            waits = self.__dict__.pop("_waits", None)
+            if waits:
+                _end(waits)
 
     def __repr__(self):
         if self.closed:
@@ -92,32 +101,71 @@ class Connection(_shmpipe.Core, _stdlib.Connection):
         )
 
 
-# Futures of tasks that wait for a descriptor, by loop and descriptor: a loop takes one callback for each.
+# For each loop what its tasks wait for, by descriptor: a loop takes one callback for each.
 _waiting = weakref.WeakKeyDictionary()
 
 
-async def _readable(fd):
+class _Wait:
+    """Tasks of one loop that wait for one descriptor of a connection."""
+
+    def __init__(self, loop, fd):
+        self.loop = loop
+        self.fd = fd
+        self.futures = set()
+
+    def wake(self):
+        for future in self.futures:
+            if not future.done():
+                future.set_result(None)
+
+    def end(self):
+        by_fd = _waiting.get(self.loop, {})
+        if by_fd.get(self.fd) is self:
+            del by_fd[self.fd]
+            self.loop.remove_reader(self.fd)
+
+    def has_been_closed(self):
+        self.end()
+        self.wake()
+
+
+async def _readable(connection, fd):
     loop = asyncio.get_running_loop()
     by_fd = _waiting.setdefault(loop, {})
-    futures = by_fd.get(fd)
-    if futures is None:
-        futures = by_fd[fd] = set()
-        loop.add_reader(fd, _wake, loop, fd)
+    waits = connection.__dict__.setdefault("_waits", set())
+    wait = by_fd.get(fd)
+    if wait is not None and wait not in waits:
+        # The descriptor had the number before; it was closed by another thread, or in another way.
+        wait.has_been_closed()
+        wait = None
+    if wait is None:
+        wait = _Wait(loop, fd)
+        loop.add_reader(fd, wait.wake)
+        by_fd[fd] = wait
+        waits.add(wait)
     future = loop.create_future()
-    futures.add(future)
+    wait.futures.add(future)
     try:
         await future
     finally:
-        futures.discard(future)
-        if not futures and by_fd.get(fd) is futures:
-            del by_fd[fd]
-            loop.remove_reader(fd)
+        wait.futures.discard(future)
+        if not wait.futures:
+            waits.discard(wait)
+            wait.end()
 
 
-def _wake(loop, fd):
-    for future in _waiting[loop].get(fd, ()):
-        if not future.done():
-            future.set_result(None)
+def _end(waits):
+    """Have tasks find that what they wait for is closed."""
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        here = None
+    for wait in list(waits):
+        if wait.loop is here:
+            wait.has_been_closed()
+        else:
+            with contextlib.suppress(RuntimeError):  # a loop that is closed
+                wait.loop.call_soon_threadsafe(wait.has_been_closed)
 
 
 def Pipe(

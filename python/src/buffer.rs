@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 #[repr(C)]
 pub(crate) struct PyBuffer {
     buf: *mut c_void,
-    obj: *mut PyObject,
+    pub(crate) obj: *mut PyObject,
     len: Py_ssize_t,
     itemsize: Py_ssize_t,
     readonly: c_int,

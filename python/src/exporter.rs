@@ -23,7 +23,14 @@ struct Object {
     len: Py_ssize_t,
     is_readonly: c_int,
     lent: usize,
+    /// Whether no more views are made.
+    is_over: bool,
+    /// What to do when nothing is lent any more; null for nothing. Thin, since the zeros of a new object are a value.
+    after: *mut After,
 }
+
+/// What the end of the last view is waited for with.
+struct After(Box<dyn FnOnce()>);
 
 unsafe extern "C" {
     fn PyBuffer_FillInfo(
@@ -39,6 +46,16 @@ unsafe extern "C" {
 unsafe extern "C" fn get_buffer(object: *mut PyObject, view: *mut PyBuffer, flags: c_int) -> c_int {
     // SAFETY: called for objects of the type alone, with the GIL.
     let exporter = unsafe { &mut *object.cast::<Object>() };
+    if exporter.is_over {
+        // SAFETY: what the caller gave; null says that there is nothing to release.
+        unsafe { (*view).obj = ptr::null_mut() };
+        let text = c"the block of this message is over";
+        // SAFETY: set for as long as the interpreter runs.
+        let kind = unsafe { ffi::PyExc_BufferError };
+        // SAFETY: a live object and a zero-terminated text.
+        unsafe { ffi::PyErr_SetString(kind, text.as_ptr()) };
+        return -1;
+    }
     let (memory, len) = (exporter.memory.cast(), exporter.len);
     // SAFETY: what the caller gave, and the memory that the loan keeps.
     let outcome =
@@ -51,6 +68,13 @@ unsafe extern "C" fn release_buffer(object: *mut PyObject, _view: *mut PyBuffer)
     // SAFETY: called for objects of the type alone, with the GIL.
     let exporter = unsafe { &mut *object.cast::<Object>() };
     exporter.lent -= 1;
+    if exporter.lent == 0 && !exporter.after.is_null() {
+        exporter.is_over = true;
+        let after = std::mem::replace(&mut exporter.after, ptr::null_mut());
+        // SAFETY: made by `end_when_unused`, and taken out.
+        let After(after) = *unsafe { Box::from_raw(after) };
+        after();
+    }
 }
 
 unsafe extern "C" fn dealloc(object: *mut PyObject) {
@@ -100,7 +124,7 @@ impl Exporter {
     ///
     /// # Safety
     ///
-    /// - So many bytes are there until [`is_lent`](Self::is_lent) was false and no further view was made.
+    /// - So many bytes are there until [`end`](Self::end) was true, or what `end_when_unused` was given is called.
     /// - They may be written, unless they are read-only.
     pub(crate) unsafe fn new(
         py: Python<'_>,
@@ -133,10 +157,22 @@ impl Exporter {
         Ok(unsafe { Bound::from_owned_ptr_or_err(py, view) }?.unbind())
     }
 
-    /// Whether some view is left: one that was not released, or what was made of one.
-    pub(crate) fn is_lent(&self, _py: Python<'_>) -> bool {
+    /// Ends the loan, unless some view is left: one that was not released, or what was made of one. From then on nobody
+    /// gets another view of the memory, though the object may still be had by `memoryview.obj`.
+    pub(crate) fn end(&self, _py: Python<'_>) -> bool {
         // SAFETY: an object of the type, with the GIL.
-        let exporter = unsafe { &*self.0.as_ptr().cast::<Object>() };
-        exporter.lent > 0
+        let exporter = unsafe { &mut *self.0.as_ptr().cast::<Object>() };
+        exporter.is_over |= exporter.lent == 0;
+        exporter.is_over
+    }
+
+    /// Ends the loan when the last view is gone, and then does `after`, with the GIL.
+    pub(crate) fn end_when_unused(self, py: Python<'_>, after: impl FnOnce() + 'static) {
+        if self.end(py) {
+            return after();
+        }
+        // SAFETY: an object of the type, with the GIL.
+        let exporter = unsafe { &mut *self.0.as_ptr().cast::<Object>() };
+        exporter.after = Box::into_raw(Box::new(After(Box::new(after))));
     }
 }

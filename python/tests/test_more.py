@@ -2,11 +2,27 @@
 
 import asyncio
 import multiprocessing
+import pickle
 import threading
 
 import pytest
 
 import shmpipe
+
+
+def in_thread(call, *arguments):
+    raised = []
+
+    def run():
+        try:
+            call(*arguments)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert not raised, raised
 
 
 def test_many_are_sent_and_received_in_order(backend):
@@ -88,6 +104,58 @@ def test_a_view_that_is_still_used_is_an_error(backend):
     assert b.recv_bytes() == bytes([7] * 8)
 
 
+def test_memory_of_a_block_that_is_over_cannot_be_had_again(backend):
+    a, b = shmpipe.Pipe()
+    with a.reserve(4000) as view:
+        sent = view.obj
+    with b.recv_in_place() as view:
+        received = view.obj
+    for memory in [sent, received]:
+        with pytest.raises(BufferError):
+            memoryview(memory)
+
+
+def test_a_block_that_ends_with_its_view_in_use_is_over_when_that_is_gone(backend):
+    a, b = shmpipe.Pipe()
+    with pytest.raises(BufferError):
+        with a.reserve(8) as view:
+            kept = memoryview(view)
+    kept[:] = bytes(8)
+    kept.release()
+    # Nothing of it was sent, and others send again.
+    a.send("next")
+    assert b.poll()
+    with pytest.raises(BufferError):
+        with b.recv_in_place() as view:
+            kept = memoryview(view)
+    assert pickle.loads(kept) == "next"
+    kept.release()
+    a.send("last")
+    assert b.recv() == "last"
+
+
+def test_what_a_block_raises_comes_out_of_it_though_its_view_is_in_use(backend):
+    a, b = shmpipe.Pipe()
+    with pytest.raises(KeyError):
+        with a.reserve(8) as view:
+            kept = memoryview(view)
+            raise KeyError
+    kept.release()
+    a.send("next")
+    assert b.recv() == "next"
+
+
+def test_another_thread_may_end_a_block(backend):
+    a, b = shmpipe.Pipe()
+    block = a.reserve(8)
+    block.__enter__()[:] = b"the same"
+    in_thread(block.__exit__, None, None, None)
+    block = b.recv_in_place()
+    assert bytes(block.__enter__()) == b"the same"
+    in_thread(block.__exit__, None, None, None)
+    assert not b.poll()
+
+
 def test_tasks_send_and_receive(backend):
     async def main():
         a, b = shmpipe.Pipe(capacity=4096)
@@ -120,6 +188,59 @@ def test_two_tasks_wait_on_one_connection(backend):
         return sorted(await asyncio.gather(*tasks))
 
     assert asyncio.run(asyncio.wait_for(main(), 60)) == [1, 2]
+
+
+def test_a_close_ends_the_waits_of_tasks(backend):
+    async def main():
+        a, b = shmpipe.Pipe(capacity=4096)
+        task = asyncio.ensure_future(b.recv_async())
+        await asyncio.sleep(0)
+        b.close()
+        with pytest.raises(OSError, match="handle is closed"):
+            await task
+        # Those of another pipe that has the numbers of the descriptors then wait as ever.
+        for other_closes in [False, True]:
+            a, b = shmpipe.Pipe()
+            task = asyncio.ensure_future(b.recv_async())
+            await asyncio.sleep(0)
+            number = b.fileno()
+            if other_closes:
+                in_thread(b.close)
+            else:
+                b.close()
+            a.close()
+            c, d = shmpipe.Pipe()
+            assert number in [c.fileno(), d.fileno()]
+            tasks = [asyncio.ensure_future(end.recv_async()) for end in [c, d]]
+            await asyncio.sleep(0)
+            c.send("to d")
+            d.send("to c")
+            assert await asyncio.gather(*tasks) == ["to c", "to d"]
+            with pytest.raises(OSError, match="handle is closed"):
+                await task
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_a_descriptor_that_a_loop_refuses_once_is_watched_later(backend):
+    async def main():
+        a, b = shmpipe.Pipe()
+        loop = asyncio.get_running_loop()
+        add_reader = loop.add_reader
+
+        def refuse(fd, *_):
+            raise OSError("refused")
+
+        loop.add_reader = refuse
+        with pytest.raises(OSError, match="refused"):
+            await b.recv_async()
+        loop.add_reader = add_reader
+        task = asyncio.ensure_future(b.recv_async())
+        await asyncio.sleep(0)
+        a.send("heard")
+        assert await task == "heard"
+
+    asyncio.run(asyncio.wait_for(main(), 10))
 
 
 def test_a_wait_beside_a_receive_of_another_thread_misses_nothing(backend):

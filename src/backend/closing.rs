@@ -3,7 +3,7 @@
 //! To the pipe it is as if the process had been killed at that moment, which both backends survive at any instruction:
 //! the descriptors are replaced under the numbers that the handles know (`sys::closing`), and whatever a call does with
 //! one from then on is refused. What a killed process cannot do is made good afterwards. The calls that sleep are woken
-//! and end, those that are in the middle of a change are waited for, and then the others are told of all that was
+//! and end, those that are in the middle of a change are waited for, and then the others learn of all that was
 //! changed and of the message that this process was inside. No later call gets as far as to change anything, since each
 //! looks for the mark under the side's lock.
 

@@ -23,7 +23,7 @@ enum Found {
     /// The calling process, of one thread, is the only holder. That stays true: a holder can only come of a
     /// holder. But messages may have come before the others went.
     OnlyUs,
-    /// Somebody else, or it cannot be told.
+    /// Somebody else, or it cannot be found out.
     Others,
 }
 
@@ -52,7 +52,7 @@ impl DeadlockCheck {
     }
 
     /// Looks who holds the other side. The end of another holder, or of one that may be one and cannot be looked into,
-    /// of which the descriptor tells, is the time to look again.
+    /// which the descriptor shows, is the time to look again.
     ///
     /// # Errors
     ///

@@ -1,16 +1,13 @@
 //! The end of a two-way pipe: a receiver of one direction and a sender of the other.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 use crate::{
-    Backend, Memory, Message, Messages, Receiver, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, Sender, TryMessages, TryRecvError, TrySendError,
+    Backend, Batch, Memory, Message, Messages, Receiver, RecvError, RecvTimeoutError,
+    SendBatchError, SendError, SendTimeoutError, Sender, Slot, TryMessages, TryRecvError,
+    TrySendError, View,
 };
-
-mod batches;
-mod loans;
-mod stream;
 
 /// One end of a two-way pipe, made by [`duplex`](crate::duplex).
 ///
@@ -165,51 +162,23 @@ impl Connection {
         self.sender.capacity()
     }
 
+    /// What carries the bytes.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::backend`].
+    pub fn backend(&self) -> Backend {
+        self.sender.backend()
+    }
+
     /// Refuses messages longer than `max` bytes that come in, as [`Receiver::limit_messages`] does.
     pub fn limit_messages(&mut self, max: usize) {
         self.receiver.limit_messages(max);
     }
+}
 
-    /// Receives the next message into memory that `place` provides once the length is known, as
-    /// [`Receiver::recv_with`] does.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`Receiver::recv_with`].
-    pub fn recv_with<M: Memory>(
-        &mut self,
-        place: impl FnOnce(usize) -> Option<M>,
-    ) -> Result<usize, RecvError> {
-        self.receiver.recv_with(place)
-    }
-
-    /// Receives a message into memory that `place` provides if one is there, and never blocks, as
-    /// [`Receiver::try_recv_with`] does.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`Receiver::try_recv_with`].
-    pub fn try_recv_with<M: Memory>(
-        &mut self,
-        place: impl FnOnce(usize) -> Option<M>,
-    ) -> Result<usize, TryRecvError> {
-        self.receiver.try_recv_with(place)
-    }
-
-    /// Receives a message into memory that `place` provides, and blocks no longer than `timeout`, as
-    /// [`Receiver::recv_with_timeout`] does.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`Receiver::recv_with_timeout`].
-    pub fn recv_with_timeout<M: Memory>(
-        &mut self,
-        timeout: Duration,
-        place: impl FnOnce(usize) -> Option<M>,
-    ) -> Result<usize, RecvTimeoutError> {
-        self.receiver.recv_with_timeout(timeout, place)
-    }
-
+/// # Halves and handles
+impl Connection {
     /// Takes the two directions apart. Each half then counts by itself: the peer gets end-of-file
     /// when the last sender half is gone, and a broken pipe when the last receiver half is.
     ///
@@ -248,13 +217,163 @@ impl Connection {
     pub fn same_pipe(&self, other: &Self) -> bool {
         self.receiver.same_pipe(&other.receiver) && self.sender.same_pipe(&other.sender)
     }
+}
 
-    /// What carries the bytes.
+/// # Several pieces, many messages
+impl Connection {
+    /// Sends one message from several pieces, and blocks while the pipe is full, as
+    /// [`Sender::send_vectored`] does.
     ///
-    /// # Examples
+    /// # Errors
     ///
-    /// See [`Sender::backend`].
-    pub fn backend(&self) -> Backend {
-        self.sender.backend()
+    /// The errors of [`Sender::send_vectored`].
+    pub fn send_vectored(&mut self, pieces: &[IoSlice<'_>]) -> Result<(), SendError> {
+        self.sender.send_vectored(pieces)
+    }
+
+    /// Sends one message from several pieces if there is room for all of it now, and never blocks, as
+    /// [`Sender::try_send_vectored`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Sender::try_send_vectored`].
+    pub fn try_send_vectored(&mut self, pieces: &[IoSlice<'_>]) -> Result<(), TrySendError> {
+        self.sender.try_send_vectored(pieces)
+    }
+
+    /// Sends many messages at the cost of few, as [`Sender::send_batch`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Sender::send_batch`].
+    ///
+    /// # Panics
+    ///
+    /// Panics where [`Sender::send_batch`] does.
+    pub fn send_batch<I>(&mut self, messages: I) -> Result<usize, SendBatchError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        self.sender.send_batch(messages)
+    }
+
+    /// Receives all messages that are there, and blocks while there is none, as
+    /// [`Receiver::recv_batch`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::recv_batch`].
+    pub fn recv_batch(&mut self) -> Result<Batch<'_>, RecvError> {
+        self.receiver.recv_batch()
+    }
+
+    /// Receives all messages that are there, and never blocks, as
+    /// [`Receiver::try_recv_batch`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::try_recv_batch`].
+    pub fn try_recv_batch(&mut self) -> Result<Batch<'_>, TryRecvError> {
+        self.receiver.try_recv_batch()
+    }
+
+    /// Receives all messages that are there, and blocks no longer than `timeout` while there is none, as
+    /// [`Receiver::recv_batch_timeout`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::recv_batch_timeout`].
+    pub fn recv_batch_timeout(&mut self, timeout: Duration) -> Result<Batch<'_>, RecvTimeoutError> {
+        self.receiver.recv_batch_timeout(timeout)
+    }
+}
+
+/// # In place
+impl Connection {
+    /// Reserves room for a message of `len` bytes, which is then written in place, as
+    /// [`Sender::reserve`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Sender::reserve`].
+    pub fn reserve(&mut self, len: usize) -> Result<Slot<'_>, SendError> {
+        self.sender.reserve(len)
+    }
+
+    /// Lends the next message where it lies in the pipe, and blocks while the pipe is empty, as
+    /// [`Receiver::recv_in_place`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::recv_in_place`].
+    pub fn recv_in_place(&mut self) -> Result<View<'_>, RecvError> {
+        self.receiver.recv_in_place()
+    }
+
+    /// Lends the next message where it lies in the pipe if one is there, and never blocks, as
+    /// [`Receiver::try_recv_in_place`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::try_recv_in_place`].
+    pub fn try_recv_in_place(&mut self) -> Result<View<'_>, TryRecvError> {
+        self.receiver.try_recv_in_place()
+    }
+
+    /// Lends the next message where it lies in the pipe, and blocks no longer than `timeout`, as
+    /// [`Receiver::recv_in_place_timeout`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::recv_in_place_timeout`].
+    pub fn recv_in_place_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<View<'_>, RecvTimeoutError> {
+        self.receiver.recv_in_place_timeout(timeout)
+    }
+}
+
+/// # Into memory that the caller provides
+impl Connection {
+    /// Receives the next message into memory that `place` provides once the length is known, as
+    /// [`Receiver::recv_with`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::recv_with`].
+    pub fn recv_with<M: Memory>(
+        &mut self,
+        place: impl FnOnce(usize) -> Option<M>,
+    ) -> Result<usize, RecvError> {
+        self.receiver.recv_with(place)
+    }
+
+    /// Receives a message into memory that `place` provides if one is there, and never blocks, as
+    /// [`Receiver::try_recv_with`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::try_recv_with`].
+    pub fn try_recv_with<M: Memory>(
+        &mut self,
+        place: impl FnOnce(usize) -> Option<M>,
+    ) -> Result<usize, TryRecvError> {
+        self.receiver.try_recv_with(place)
+    }
+
+    /// Receives a message into memory that `place` provides, and blocks no longer than `timeout`, as
+    /// [`Receiver::recv_with_timeout`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Receiver::recv_with_timeout`].
+    pub fn recv_with_timeout<M: Memory>(
+        &mut self,
+        timeout: Duration,
+        place: impl FnOnce(usize) -> Option<M>,
+    ) -> Result<usize, RecvTimeoutError> {
+        self.receiver.recv_with_timeout(timeout, place)
     }
 }

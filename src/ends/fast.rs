@@ -43,12 +43,12 @@ impl Receiver {
         self.recv_soon(false) || self.make_room_for_next() && self.recv_soon(false)
     }
 
-    /// Does what [`recv_fast`](Self::recv_fast) does, into memory that `place` provides when it is told the message's
+    /// Does what [`recv_fast`](Self::recv_fast) does, into memory that `place` provides when it is given the message's
     /// length, as for [`recv_with`](Self::recv_with); returns the length.
     ///
     /// `None` also where `place` refused or gave less, for an empty message, and where another receiver was faster; the
     /// message stays, and what the memory then holds is unspecified. The length that is returned may be less than what
-    /// `place` was told, where this is the message behind that one.
+    /// `place` was given, where this is the message behind that one.
     ///
     /// # Examples
     ///
@@ -77,7 +77,7 @@ impl Receiver {
         self.recv_into_soon(place(len)?, false)
     }
 
-    /// Makes the buffer longer where the next message is longer than it; tells whether it did.
+    /// Makes the buffer longer where the next message is longer than it; returns whether it did.
     #[cold]
     fn make_room_for_next(&mut self) -> bool {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {

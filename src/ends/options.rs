@@ -124,6 +124,7 @@ impl Default for PipeOptions {
     }
 }
 
+/// # Making a pipe
 impl PipeOptions {
     /// The defaults: 64 KiB for each direction, no limit on a message, the backend from
     /// `SHMPIPE_BACKEND` or else shared memory with the kernel pipe as its fall-back.

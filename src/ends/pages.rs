@@ -1,12 +1,50 @@
-//! How a pipe's memory is mapped: page tables that are filled ahead, huge pages, and core dumps.
+//! A pipe's memory: its name, page tables that are filled ahead, huge pages, and core dumps.
 
 use std::io;
 
+use crate::ends::options::invalid_input;
 use crate::ends::{receiver, sender};
 use crate::segment::geometry::Flags;
+use crate::segment::label;
 use crate::{Connection, PipeOptions, Receiver, Sender};
 
+/// # Name and memory
 impl PipeOptions {
+    /// Names the pipe for those who look at it from outside: its memory shows in `/proc/PID/fd` as
+    /// `memfd:shmpipe:LABEL`, on the kernel backend the page beside the pipe as `memfd:shmpipe-kernel:LABEL`,
+    /// and `shmpipe ls` prints the label.
+    ///
+    /// Nothing else depends on it, and several pipes may have the same one. A kernel pipe has none where
+    /// memfd_create(2) is refused.
+    ///
+    /// [`pipe`](Self::pipe) and [`duplex`](Self::duplex) report `InvalidInput`, naming the value, for a label
+    /// that is empty, longer than 234 bytes (what memfd_create(2) leaves of its 249), or has a control
+    /// character in it, NUL among them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_rx, tx) = shmpipe::PipeOptions::new().label("frames").pipe()?;
+    /// let names: Vec<_> = std::fs::read_dir("/proc/self/fd")?
+    ///     .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+    ///     .collect();
+    /// assert!(names.iter().any(|name| name.to_string_lossy().contains(":frames")));
+    /// # drop(tx);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn label(mut self, label: &str) -> Self {
+        self.label = Some(label.to_owned());
+        self
+    }
+
+    /// The label, once it is known that it can be one.
+    pub(crate) fn checked_label(&self) -> io::Result<Option<&str>> {
+        if let Some(wanted) = &self.label {
+            label::check(wanted).map_err(invalid_input)?;
+        }
+        Ok(self.label.as_deref())
+    }
+
     /// Sets whether the page tables for the pipe's memory are filled when it is made, as they are by default. Then no send
     /// or receive of the process that made it meets a page fault.
     ///
@@ -92,9 +130,7 @@ impl PipeOptions {
         self.flags = self.flags.with(Flags::HUGE, huge);
         self
     }
-}
 
-impl PipeOptions {
     /// Sets whether core dumps of the processes that hold the pipe leave its memory out (`MADV_DONTDUMP`, madvise(2)). By
     /// default they do not, and have the ring once.
     ///

@@ -12,14 +12,6 @@ use crate::ring::payload::Destination;
 use crate::sys::clock::{Deadline, Timeout};
 use crate::{Backend, Message, RecvError, RecvTimeoutError, TryRecvError};
 
-mod batch;
-mod in_place;
-mod stream;
-mod with;
-
-pub use in_place::View;
-pub use with::Memory;
-
 /// A buffer larger than this is given back once messages have become small again.
 const KEPT_BUFFER: usize = 1 << 20;
 
@@ -82,7 +74,7 @@ impl Receiver {
         }
     }
 
-    /// Receives into this end's buffer what is there, or comes within a moment if the call `may_wait`; tells
+    /// Receives into this end's buffer what is there, or comes within a moment if the call `may_wait`; returns
     /// whether it did. If not, the call needs the slow path.
     pub(crate) fn recv_soon(&mut self, may_wait: bool) -> bool {
         let Flavor::SharedMemory(rx) = &mut self.flavor else {
@@ -157,7 +149,7 @@ impl Receiver {
         rx.recv_soon(buf, may_wait)
     }
 
-    /// Receives the next message into this end's buffer, if it is there, and short; tells whether it did. Anything else
+    /// Receives the next message into this end's buffer, if it is there, and short; returns whether it did. Anything else
     /// stays for a call that can report it.
     pub(crate) fn recv_more(&mut self) -> bool {
         if self.recv_at_hand() {
@@ -171,7 +163,7 @@ impl Receiver {
         received.is_some()
     }
 
-    fn receive(
+    pub(super) fn receive(
         flavor: &mut Flavor,
         into: Destination<'_>,
         timeout: Timeout,
@@ -475,6 +467,22 @@ impl Receiver {
         }
     }
 
+    /// Bytes that the pipe holds, framing included. See [`Sender::capacity`](crate::Sender::capacity).
+    pub fn capacity(&self) -> usize {
+        match &self.flavor {
+            Flavor::SharedMemory(rx) => rx.capacity(),
+            Flavor::Kernel(rx) => rx.capacity(),
+        }
+    }
+
+    /// What carries the bytes. See [`Sender::backend`](crate::Sender::backend).
+    pub fn backend(&self) -> Backend {
+        match self.flavor {
+            Flavor::SharedMemory(_) => Backend::SharedMemory,
+            Flavor::Kernel(_) => Backend::Kernel,
+        }
+    }
+
     /// Makes another handle to this end. Dropping either changes nothing for the other.
     ///
     /// When a `Read` has taken the beginning of a message, the rest stays with this handle. The fragments of a message
@@ -521,22 +529,6 @@ impl Receiver {
         match &self.flavor {
             Flavor::SharedMemory(rx) => rx.to_fds(),
             Flavor::Kernel(rx) => rx.to_fds(),
-        }
-    }
-
-    /// Bytes that the pipe holds, framing included. See [`Sender::capacity`](crate::Sender::capacity).
-    pub fn capacity(&self) -> usize {
-        match &self.flavor {
-            Flavor::SharedMemory(rx) => rx.capacity(),
-            Flavor::Kernel(rx) => rx.capacity(),
-        }
-    }
-
-    /// What carries the bytes. See [`Sender::backend`](crate::Sender::backend).
-    pub fn backend(&self) -> Backend {
-        match self.flavor {
-            Flavor::SharedMemory(_) => Backend::SharedMemory,
-            Flavor::Kernel(_) => Backend::Kernel,
         }
     }
 }

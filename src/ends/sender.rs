@@ -11,15 +11,6 @@ use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::thread::{Known, Thread};
 use crate::{Backend, SendError, SendTimeoutError, TrySendError};
 
-mod batch;
-mod slot;
-#[cfg(feature = "tokio")]
-mod steps;
-mod stream;
-mod vectored;
-
-pub use slot::Slot;
-
 /// The sending end of a pipe.
 ///
 /// Any number of clones, threads and forked processes may share it. Each message arrives whole, and the messages of one
@@ -45,7 +36,7 @@ pub struct Sender {
     pub(crate) flavor: Flavor,
     pub(crate) limit: usize,
     /// Where batches of short messages are gathered; made by the first one.
-    pack: Option<Box<Pack>>,
+    pub(super) pack: Option<Box<Pack>>,
 }
 
 pub(crate) enum Flavor {
@@ -249,6 +240,43 @@ impl Sender {
         self.send_timeout(message, deadline.saturating_duration_since(Instant::now()))
     }
 
+    /// Bytes that the pipe holds, framing included.
+    ///
+    /// A message takes its length, rounded up to 8, and 8 bytes more. A message over an eighth of the capacity takes a
+    /// little more than that. The longest message that an empty pipe takes without a receiver is a little shorter than
+    /// the capacity (65,456 bytes of 65,536). A kernel pipe may take only half of its capacity from a
+    /// [`try_send`](Self::try_send), since the kernel does not report how full its pages are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_rx, tx) = shmpipe::pipe()?;
+    /// assert_eq!(tx.capacity(), 65_536);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn capacity(&self) -> usize {
+        match &self.flavor {
+            Flavor::SharedMemory(tx) => tx.capacity(),
+            Flavor::Kernel(tx) => tx.capacity(),
+        }
+    }
+
+    /// What carries the bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (rx, tx) = shmpipe::pipe()?;
+    /// assert_eq!(tx.backend(), rx.backend());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn backend(&self) -> Backend {
+        match self.flavor {
+            Flavor::SharedMemory(_) => Backend::SharedMemory,
+            Flavor::Kernel(_) => Backend::Kernel,
+        }
+    }
+
     /// Whether `other` is a sender of the same pipe: a clone, or one that was handed over.
     ///
     /// # Examples
@@ -298,41 +326,41 @@ impl Sender {
             Flavor::Kernel(tx) => tx.to_fds(),
         }
     }
+}
 
-    /// Bytes that the pipe holds, framing included.
+/// A long message without waiting in a call, for the ends for tasks.
+#[cfg(feature = "tokio")]
+impl Sender {
+    /// Sends more of a message that is longer than [`ready_len`](Self::ready_len), without waiting.
     ///
-    /// A message takes its length, rounded up to 8, and 8 bytes more. A message over an eighth of the capacity takes a
-    /// little more than that. The longest message that an empty pipe takes without a receiver is a little shorter than
-    /// the capacity (65,456 bytes of 65,536). A kernel pipe may take only half of its capacity from a
-    /// [`try_send`](Self::try_send), since the kernel does not report how full its pages are.
+    /// From the first step on, and until the last, this end keeps all other senders waiting.
     ///
-    /// # Examples
+    /// # Errors
     ///
-    /// ```
-    /// let (_rx, tx) = shmpipe::pipe()?;
-    /// assert_eq!(tx.capacity(), 65_536);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn capacity(&self) -> usize {
-        match &self.flavor {
-            Flavor::SharedMemory(tx) => tx.capacity(),
-            Flavor::Kernel(tx) => tx.capacity(),
+    /// [`Fault::NotNow`] while there is more to send: again when the descriptor is ready. After any other one the
+    /// message has been taken back.
+    pub(crate) fn send_step(
+        &mut self,
+        message: &[u8],
+        progress: &mut crate::backend::Progress,
+    ) -> Result<(), Fault> {
+        if message.len() > self.limit {
+            return Err(Fault::TooLarge {
+                len: message.len(),
+                max: self.limit,
+            });
+        }
+        match &mut self.flavor {
+            Flavor::SharedMemory(tx) => tx.send_step(message, progress),
+            Flavor::Kernel(tx) => tx.send_step(message, progress),
         }
     }
 
-    /// What carries the bytes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (rx, tx) = shmpipe::pipe()?;
-    /// assert_eq!(tx.backend(), rx.backend());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn backend(&self) -> Backend {
-        match self.flavor {
-            Flavor::SharedMemory(_) => Backend::SharedMemory,
-            Flavor::Kernel(_) => Backend::Kernel,
+    /// Takes back a message that was sent in steps and is not whole.
+    pub(crate) fn take_back(&mut self) {
+        match &mut self.flavor {
+            Flavor::SharedMemory(tx) => tx.take_back(),
+            Flavor::Kernel(tx) => tx.take_back(),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::sys::closing::Closing;
 use crate::sys::socket;
 use crate::{Connection, Receiver, Sender};
 
-/// First interval of looks at an end of which no descriptor tells all; it doubles up to [`LAST_LOOK`].
+/// First interval of looks at an end of which no descriptor shows all; it doubles up to [`LAST_LOOK`].
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LAST_LOOK: Duration = Duration::from_millis(50);
 

@@ -54,7 +54,7 @@ pub enum Presence {
     Held,
     /// None any more; the other side gets end-of-file or a broken pipe.
     Closed,
-    /// That cannot be told: the pipe belongs to another network namespace, or processes are not readable.
+    /// Nobody knows: the pipe belongs to another network namespace, or processes are not readable.
     Unknown,
 }
 

@@ -35,7 +35,7 @@ pub struct Look {
     pub backend: Backend,
     /// Version of the protocol that the pipe's holders speak.
     pub version: u32,
-    /// Bytes that the pipe holds, framing included; `None` where its maker could not tell.
+    /// Bytes that the pipe holds, framing included; `None` where its maker did not know.
     pub capacity: Option<u64>,
     /// Bytes in the pipe: framing included in a ring, payload of whole messages in a kernel pipe.
     pub fill: u64,
@@ -142,7 +142,7 @@ impl From<io::Error> for Unreadable {
 /// The description at the head of the memory, checked as before attaching.
 pub(super) fn geometry(memory: &File) -> Result<Geometry, Unreadable> {
     Geometry::of(memory).map_err(|error| {
-        // The number is one of ours and tells nobody anything.
+        // The number is one of ours and means nothing to others.
         let fd = memory.as_fd().as_raw_fd();
         let text = error.to_string();
         Unreadable(

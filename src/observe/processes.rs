@@ -33,7 +33,7 @@ pub(super) struct Memory {
     pub(super) mount: u64,
 }
 
-/// What `/proc/PID/fdinfo` tells of a descriptor, without touching what it refers to.
+/// What `/proc/PID/fdinfo` says of a descriptor, without touching what it refers to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Info {
     pub(super) flags: libc::c_int,

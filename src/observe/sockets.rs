@@ -1,7 +1,7 @@
 //! The Unix sockets of this network namespace: which inode has which cookie (sock_diag(7)).
 //!
 //! A ring names its sides' sockets by cookie, `/proc/PID/fd` shows them by inode; only the kernel knows both. A
-//! socket that nobody holds is not in the list, whoever the caller is, so the list also tells that a side is gone.
+//! socket that nobody holds is not in the list, whoever the caller is, so the list also shows that a side is gone.
 
 use std::collections::HashMap;
 use std::io;

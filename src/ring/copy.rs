@@ -10,12 +10,11 @@ use crate::sync::{AtomicU64, Ordering};
 
 const WORD: usize = size_of::<u64>();
 
-/// Copies of these lengths are left to the string instruction. It takes some time to start; measured on Zen 4:
-/// 43 GB/s against 48 of the loop at 1 KiB, 62 against 50 at 2 KiB. And of long ones some take twice as long, as
-/// source and target lie within their pages, which those of the loop do not: a pipe carries messages of 1 MiB at 11 or
-/// 23 GB/s by the one and always at 23 by the other.
+/// Copies from this length on are left to the string instruction. It takes some time to start; measured on Zen 4:
+/// 43 GB/s against 48 of the loop at 1 KiB, 62 against 50 at 2 KiB. Where the target's lines are in another core's cache,
+/// it takes a third of the loop's time (`docs/performance.md`, "Large messages").
 #[cfg(target_arch = "x86_64")]
-const STRING_COPY: std::ops::Range<usize> = 1536..16 * 1024;
+const STRING_COPY: usize = 1536;
 
 /// What one turn of a block copy's loop moves.
 const BLOCK: usize = 64;
@@ -186,7 +185,7 @@ unsafe fn word_at<'a>(start: *mut u8, offset: usize) -> &'a AtomicU64 {
 #[cfg(target_arch = "x86_64")]
 #[inline]
 unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) -> usize {
-    if !STRING_COPY.contains(&len) {
+    if len < STRING_COPY {
         let whole = len - len % BLOCK;
         // SAFETY: each turn reads and writes one block of ranges that the caller vouches for, and `whole`
         // is at least one. Stores become visible in their order (Intel SDM 3A §9.2.2), so a later

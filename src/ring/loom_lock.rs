@@ -119,7 +119,10 @@ fn a_sleeper_takes_over_from_an_owner_that_died() {
         }
         let last = locked.lock.lock(Timeout::Never).unwrap();
         let seen = deaths_seen.load(Ordering::Relaxed) + u64::from(last.owner_died());
-        assert_eq!(seen, 1, "exactly one owner after the dead one is told");
+        assert_eq!(
+            seen, 1,
+            "exactly one owner after the dead one sees its mark"
+        );
         drop(last);
         assert_eq!(locked.counted(), 3);
     });

@@ -138,7 +138,7 @@ fn what_the_receiver_sees_is_whole_records_in_order() {
     });
 }
 
-/// Three records through a ring that holds one; `gives_back` is how the receiver tells of the room and
+/// Three records through a ring that holds one; `gives_back` is how the receiver reports the room and
 /// `exactly` where the sender looks for it.
 fn reuse_room(exactly: bool, gives_back: fn(Reader<'_>)) {
     model(move || {

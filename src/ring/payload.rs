@@ -62,7 +62,7 @@ pub(crate) struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// All of `pieces`; `None` for more bytes than a length can tell.
+    /// All of `pieces`; `None` for more bytes than a length can count.
     pub(crate) fn all(pieces: &'a [IoSlice<'a>]) -> Option<Self> {
         let len = pieces
             .iter()

@@ -114,7 +114,7 @@ impl Reader<'_> {
         Err(Fault::Corrupted)
     }
 
-    /// Whether the record is a message that is too long. Of a first fragment only the [`total`](Self::total) tells.
+    /// Whether the record is a message that is too long. Of a first fragment only the [`total`](Self::total) shows it.
     #[inline]
     fn is_over_the_limit(self, header: Header) -> bool {
         header.has(FIRST) && header.has(LAST) && header.message_len() as u64 > self.message_max

@@ -1,9 +1,9 @@
 //! Reservations: one end has a side to itself between two calls. It writes or reads a message in place (a *loan*), or
 //! sends one in steps.
 //!
-//! The end notes its process as the *holder* under the side's lock and releases the lock. The other ends of the side find
-//! the note and wait. A holder's death is proven as in [`reassembly`](super::reassembly): by its process's number, which
-//! is never used twice, and not by time. Whoever finds a dead holder removes the note. There is nothing to repair: what
+//! The end notes its process as the *owner* under the side's lock and releases the lock. The other ends of the side find
+//! the note and wait. An owner's death is proven as in [`reassembly`](super::reassembly): by its process's number, which
+//! is never used twice, and not by time. Whoever finds a dead owner removes the note. There is nothing to repair: what
 //! was written in place was not published, and what was read was not consumed. What became of a message in steps is
 //! in the state, as for any message in fragments.
 
@@ -22,13 +22,13 @@ use crate::sys::process::{Life, Process};
 /// One side's reservation, for calls under its lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Reservation<'a> {
-    /// `RESERVING`, `RESERVED`, `AWAITED`, `SENDING` or `STEPPING` of [`message`] while there is a holder; anything else
+    /// `RESERVING`, `RESERVED`, `AWAITED`, `SENDING` or `STEPPING` of [`message`] while there is an owner; anything else
     /// belongs to others.
     state: &'a AtomicU32,
-    holder: &'a OwnerRecord,
-    /// Which of the holder's ends it is; [`NO_END`] when that has let go.
+    owner: &'a OwnerRecord,
+    /// Which of the owner's ends it is; [`NO_END`] when that has let go.
     end: &'a AtomicU64,
-    /// The receivers' position, of which the mark belongs to the holder.
+    /// The receivers' position, of which the mark belongs to the owner.
     read: Option<&'a AtomicU64>,
     /// Where a message that never became whole is counted.
     counters: Option<&'a Counters>,
@@ -40,7 +40,7 @@ impl<'a> Reservation<'a> {
         let tx = &control.tx;
         Self {
             state: &tx.state,
-            holder: &tx.sender,
+            owner: &tx.sender,
             end: &tx.end,
             read: None,
             counters: Some(&control.tx_counters),
@@ -50,12 +50,12 @@ impl<'a> Reservation<'a> {
     /// Of the senders' side of a kernel pipe, whose backend counts for itself.
     pub(crate) fn of_kernel_tx(
         state: &'a AtomicU32,
-        holder: &'a OwnerRecord,
+        owner: &'a OwnerRecord,
         end: &'a AtomicU64,
     ) -> Self {
         Self {
             state,
-            holder,
+            owner,
             end,
             read: None,
             counters: None,
@@ -67,7 +67,7 @@ impl<'a> Reservation<'a> {
         let shared_reassembly = &control.rx.reassembly;
         Self {
             state: &shared_reassembly.state,
-            holder: &shared_reassembly.holder,
+            owner: &shared_reassembly.owner,
             end: &shared_reassembly.end,
             read: Some(&control.rx.read),
             counters: None,
@@ -88,7 +88,7 @@ impl<'a> Reservation<'a> {
         )
     }
 
-    /// Makes `end` of this process the holder of a side that is `WHOLE`. If the caller dies before
+    /// Makes `end` of this process the owner of a side that is `WHOLE`. If the caller dies before
     /// [`is_lent`](Self::is_lent), the next owner of the lock knows that.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl<'a> Reservation<'a> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`take`](Self::take).
     #[cfg(feature = "tokio")]
     pub(crate) fn take_to_send(self, end: u64) -> Result<(), Fault> {
         self.take_for(end, message::STEPPING)
@@ -111,12 +111,12 @@ impl<'a> Reservation<'a> {
     fn take_for(self, end: u64, state: u32) -> Result<(), Fault> {
         let process = Process::current()?;
         self.end.store(end, Ordering::Relaxed);
-        self.holder.note(process);
+        self.owner.note(process);
         state_word::set_state(self.state, state, Ordering::Relaxed);
         Ok(())
     }
 
-    /// The last thing before the lock is released. From now on the holder has the side without the lock.
+    /// The last thing before the lock is released. From now on the owner has the side without the lock.
     pub(crate) fn is_lent(self) {
         state_word::set_state(self.state, message::RESERVED, Ordering::Relaxed);
     }
@@ -152,23 +152,23 @@ impl<'a> Reservation<'a> {
         match state_word::state(self.state, Ordering::Acquire) {
             // The owner of the lock that died may have been another sender.
             message::SENDING if self.has_let_go() => message::WITHDRAWN,
-            message::SENDING if self.holder_is_dead() => message::ORPHANED,
+            message::SENDING if self.owner_is_dead() => message::ORPHANED,
             message::SENDING => message::SENDING,
             _ if owner_died => message::ORPHANED,
             state => state,
         }
     }
 
-    fn holder_is_dead(self) -> bool {
-        let holder = self.holder.process();
-        holder.is_some_and(|holder| matches!(holder.watch(), Ok(Life::Dead)))
+    fn owner_is_dead(self) -> bool {
+        let owner = self.owner.process();
+        owner.is_some_and(|owner| matches!(owner.watch(), Ok(Life::Dead)))
     }
 
-    /// Whether the holder is `end` of this process; not so for its copy in a forked child.
+    /// Whether the owner is `end` of this process; not so for its copy in a forked child.
     pub(crate) fn is_ours(self, end: u64) -> bool {
         self.is_reserved()
             && self.end.load(Ordering::Relaxed) == end
-            && Process::current().is_ok_and(|us| self.holder.process() == Some(us))
+            && Process::current().is_ok_and(|us| self.owner.process() == Some(us))
     }
 
     /// Ends the reservation. A message in steps that is not whole is taken back.
@@ -196,33 +196,33 @@ impl<'a> Reservation<'a> {
         };
         // SYNC: sender-state
         state_word::set_state(self.state, left, Ordering::Release);
-        self.holder.clear();
+        self.owner.clear();
         if let Some(counters) = self.counters.filter(|_| left != message::WHOLE) {
             counters.count_aborted();
         }
         if is_awaited {
-            futex::wake(self.holder.word(), i32::MAX);
+            futex::wake(self.owner.word(), i32::MAX);
         }
     }
 
-    /// Ends the reservation but for its note, which the next owner of the lock removes. By the holder, without the lock:
+    /// Ends the reservation but for its note, which the next owner of the lock removes. By the owner, without the lock:
     /// nobody else moves a position with its mark or names its end.
     pub(crate) fn let_go(self) {
         if let Some(read) = self.read {
             reader::unmark(read);
         }
-        // SYNC: let-go. What the holder has read and written in place comes before what others do there.
+        // SYNC: let-go. What the owner has read and written in place comes before what others do there.
         self.end.store(NO_END, Ordering::Release);
     }
 
-    /// Removes the note of a holder that has let go.
+    /// Removes the note of an owner that has let go.
     pub(crate) fn tidy_up(self) {
         if self.is_reserved() && self.has_let_go() {
             self.give_back();
         }
     }
 
-    /// For a caller that has just taken the lock: whether the holder died while it had it.
+    /// For a caller that has just taken the lock: whether the owner died while it had it.
     fn has_died_under_the_lock(self) -> bool {
         let state = state_word::state(self.state, Ordering::Relaxed);
         matches!(state, message::RESERVING | message::STEPPING)
@@ -233,14 +233,14 @@ impl<'a> Reservation<'a> {
         self.end.load(Ordering::Acquire) == NO_END
     }
 
-    /// The id of the living holder that keeps `end` from using the side, if there is one. A reservation that `end` itself has
-    /// forgotten, that a dead process had, or that its holder has let go of, is ended.
+    /// The id of the living owner that keeps `end` from using the side, if there is one. A reservation that `end` itself has
+    /// forgotten, that a dead process had, or that its owner has let go of, is ended.
     ///
     /// # Errors
     ///
-    /// What the look after the holder's process reports.
+    /// What the look after the owner's process reports.
     #[cold]
-    pub(crate) fn holder_but(self, end: u64) -> Result<Option<u32>, Fault> {
+    pub(crate) fn owner_but(self, end: u64) -> Result<Option<u32>, Fault> {
         if !self.is_reserved() {
             return Ok(None);
         }
@@ -249,12 +249,12 @@ impl<'a> Reservation<'a> {
             return Ok(None);
         }
         if !self.has_died_under_the_lock() {
-            if let Some(holder) = self.holder.process() {
-                if !matches!(holder.watch()?, Life::Dead) {
+            if let Some(owner) = self.owner.process() {
+                if !matches!(owner.watch()?, Life::Dead) {
                     if state_word::state(self.state, Ordering::Relaxed) == message::RESERVED {
                         state_word::set_state(self.state, message::AWAITED, Ordering::Relaxed);
                     }
-                    return Ok(Some(holder.id));
+                    return Ok(Some(owner.id));
                 }
             }
         }
@@ -262,25 +262,25 @@ impl<'a> Reservation<'a> {
         Ok(None)
     }
 
-    /// Releases the lock and sleeps until the holder may have ended its reservation. The caller then looks again.
+    /// Releases the lock and sleeps until the owner may have ended its reservation. The caller then looks again.
     ///
     /// # Errors
     ///
     /// [`Fault::NotNow`] when the time-out has passed.
     pub(crate) fn wait_for(
         self,
-        holder: u32,
+        owner: u32,
         guard: Guard<'_>,
         timeout: Timeout,
         look_after: &mut Duration,
     ) -> Result<(), Fault> {
         drop(guard);
-        self.holder.wait_while(holder, timeout, look_after)
+        self.owner.wait_while(owner, timeout, look_after)
     }
 }
 
-/// For a slot, or a message in steps, of which this end is not the holder: `what` is a copy in a forked child.
-pub(crate) fn not_the_holder(what: &str) -> Fault {
+/// For a slot, or a message in steps, of which this end is not the owner: `what` is a copy in a forked child.
+pub(crate) fn not_the_owner(what: &str) -> Fault {
     Fault::Io(std::io::Error::new(
         std::io::ErrorKind::Unsupported,
         format!(
@@ -289,7 +289,7 @@ pub(crate) fn not_the_holder(what: &str) -> Fault {
     ))
 }
 
-/// Names no end: beside a holder, that it has let go.
+/// Names no end: beside an owner, that it has let go.
 pub(super) const NO_END: u64 = 0;
 
 /// What tells one end from others of its process, also from those of another copy of this crate in it: each copy
@@ -321,10 +321,10 @@ mod tests {
 
     /// The note of a side that `end` of this process holds.
     fn with_a_reserved_side(end: u64, test: impl FnOnce(Reservation<'_>)) {
-        let (state, holder, end_word) = (AtomicU32::new(0), owner(), AtomicU64::new(0));
+        let (state, owner, end_word) = (AtomicU32::new(0), owner(), AtomicU64::new(0));
         let reservation = Reservation {
             state: &state,
-            holder: &holder,
+            owner: &owner,
             end: &end_word,
             read: None,
             counters: None,
@@ -338,42 +338,42 @@ mod tests {
     fn one_who_is_kept_out_leaves_a_mark() {
         with_a_reserved_side(1, |reservation| {
             assert!(reservation.is_ours(1) && !reservation.is_ours(2));
-            assert_eq!(reservation.holder_but(2).unwrap(), Some(std::process::id()));
+            assert_eq!(reservation.owner_but(2).unwrap(), Some(std::process::id()));
             assert_eq!(reservation.state.load(Ordering::Relaxed), message::AWAITED);
             assert!(
                 reservation.is_ours(1),
-                "a mark changes nothing for the holder"
+                "a mark changes nothing for the owner"
             );
             reservation.give_back();
-            assert!(!reservation.is_reserved() && reservation.holder.process().is_none());
-            assert_eq!(reservation.holder_but(2).unwrap(), None);
+            assert!(!reservation.is_reserved() && reservation.owner.process().is_none());
+            assert_eq!(reservation.owner_but(2).unwrap(), None);
         });
     }
 
     #[test]
     fn an_end_gives_back_what_it_has_forgotten() {
         with_a_reserved_side(1, |reservation| {
-            assert_eq!(reservation.holder_but(1).unwrap(), None);
+            assert_eq!(reservation.owner_but(1).unwrap(), None);
             assert!(!reservation.is_reserved());
         });
     }
 
     #[test]
-    fn one_who_died_while_it_became_the_holder_keeps_nobody_out() {
+    fn one_who_died_while_it_became_the_owner_keeps_nobody_out() {
         with_a_reserved_side(1, |reservation| {
             reservation.take(1).unwrap();
-            assert_eq!(reservation.holder_but(2).unwrap(), None);
+            assert_eq!(reservation.owner_but(2).unwrap(), None);
             assert!(!reservation.is_reserved());
         });
     }
 
     #[test]
-    fn a_holder_whose_id_another_process_has_now_is_dead() {
+    fn an_owner_whose_id_another_process_has_now_is_dead() {
         with_a_reserved_side(1, |reservation| {
-            let us = reservation.holder.process().unwrap();
+            let us = reservation.owner.process().unwrap();
             let birth = us.birth ^ 1;
-            reservation.holder.note(Process { birth, ..us });
-            assert_eq!(reservation.holder_but(2).unwrap(), None);
+            reservation.owner.note(Process { birth, ..us });
+            assert_eq!(reservation.owner_but(2).unwrap(), None);
             assert!(!reservation.is_reserved());
         });
     }

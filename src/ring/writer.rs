@@ -58,7 +58,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`has_room`](Self::has_room).
     pub(crate) fn has_room_exactly(self, span: u64) -> Result<bool, Fault> {
         let tx = &self.control.tx;
         // SYNC: publish-read
@@ -88,7 +88,7 @@ impl Writer<'_> {
         Ok(used + span + HEADER <= self.rules.capacity())
     }
 
-    /// As [`fits`](Self::fits) with a `head` that was just looked at, which tells observers how full it is.
+    /// As [`fits`](Self::fits) with a `head` that was just looked at, which shows observers how full it is.
     fn fits_now(self, tail: u64, head: u64, span: u64) -> Result<bool, Fault> {
         let fits = self.fits(tail, head, span)?;
         self.control.tx_counters.note_fill(tail.wrapping_sub(head));
@@ -289,7 +289,7 @@ impl Writer<'_> {
         tx.totals.count(messages, payload);
     }
 
-    /// Flags that begin the next message: they tell a receiver what became of one left unfinished.
+    /// Flags that begin the next message: they show a receiver what became of one left unfinished.
     #[inline]
     pub(crate) fn opening_flags(self) -> u32 {
         match state_word::state(&self.control.tx.state, Ordering::Relaxed) {

@@ -83,12 +83,12 @@ pub(crate) struct TxSide {
     /// What has been sent.
     pub(crate) totals: Totals,
     /// Who is sending, or last sent, a message in fragments; a hint whose death to watch for. In `RESERVED`, `AWAITED`
-    /// and `SENDING` the holder, on whose id others sleep.
+    /// and `SENDING` the owner, on whose id others sleep.
     pub(crate) sender: OwnerRecord,
     /// Ticket of the last message with descriptors, or of one whose sender died before it was there. Written
     /// before the descriptors are sent (Release, `SYNC: ticket`); read by receivers (Acquire).
     pub(crate) ticket: AtomicU64,
-    /// Which of the holder's ends it is; 0 when it has let go, stored by the holder without the lock (Release,
+    /// Which of the owner's ends it is; 0 when it has let go, stored by the owner without the lock (Release,
     /// `SYNC: let-go`).
     pub(crate) end: AtomicU64,
     /// Position of the record that follows the last message that was cut short. Written before that record is
@@ -118,7 +118,7 @@ pub(crate) struct RxSide {
     pub(crate) read: AtomicU64,
     /// Position behind the first record of the message in fragments that is under way; [`BEGUN`] once that record has
     /// been taken. Written before [`message::INSIDE`], and only compared with `read`: until then `read` is there only by
-    /// the holder's doing, since others take the message whole or not at all.
+    /// the owner's doing, since others take the message whole or not at all.
     pub(crate) begun_at: AtomicU64,
     /// 0; nobody reads it.
     unused: Untouched<u64>,
@@ -175,14 +175,14 @@ pub(crate) struct SideLock {
 
 /// What all receivers see of a message in fragments: its state, and which process has the fragments. Written under the
 /// receivers' lock, and touched only by `ring::reassembly` and `ring::reservation`. Receivers that are kept out sleep on the
-/// holder's id.
+/// owner's id.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct SharedReassembly {
     /// One of [`message`], `WITHDRAWN` apart, and [`message::WATCHED`].
     pub(crate) state: AtomicU32,
-    /// The holder's process while the state is `OPEN`, `INSIDE`, `WAITING`, `RESERVING`, `RESERVED` or `AWAITED`; nobody otherwise.
-    pub(crate) holder: OwnerRecord,
+    /// The owner's process while the state is `OPEN`, `INSIDE`, `WAITING`, `RESERVING`, `RESERVED` or `AWAITED`; nobody otherwise.
+    pub(crate) owner: OwnerRecord,
     /// Which of that process's ends it is; as [`TxSide::end`].
     pub(crate) end: AtomicU64,
 }
@@ -225,14 +225,14 @@ pub(crate) struct Event {
     pub(crate) takes_runs: AtomicU32,
 }
 
-/// Beside a message of which the holder has noted that it has the first record; no position.
+/// Beside a message of which the owner has noted that it has the first record; no position.
 pub(crate) const BEGUN: u64 = 1;
 
 /// States of a side: of its message in fragments, or of its reservation.
 pub(crate) mod message {
     /// None is under way.
     pub(crate) const WHOLE: u32 = 0;
-    /// Senders: its first fragment is there and its last is not. Receivers: the holder has fragments and not the lock.
+    /// Senders: its first fragment is there and its last is not. Receivers: the owner has fragments and not the lock.
     pub(crate) const OPEN: u32 = 1;
     /// Senders only: its sender took it back, as after a time-out.
     pub(crate) const WITHDRAWN: u32 = 2;
@@ -243,21 +243,21 @@ pub(crate) mod message {
     pub(crate) const RESERVED: u32 = 4;
     /// As `RESERVED`, and others wait for the side.
     pub(crate) const AWAITED: u32 = 5;
-    /// Receivers only: as `OPEN`, and the holder has the lock. Whoever takes the lock and finds this knows that the owner
+    /// Receivers only: as `OPEN`, and the owner has the lock. Whoever takes the lock and finds this knows that the lock's owner
     /// before it died there.
     pub(crate) const INSIDE: u32 = 6;
     /// Receivers only: as `ORPHANED`, and the loss has been reported.
     pub(crate) const RESIDUE: u32 = 7;
     /// Receivers only: as `ORPHANED`, and nothing of the message is left in the ring. The next receiver reports the loss.
     pub(crate) const LOST: u32 = 8;
-    /// One end is about to become the holder and still has the lock. Whoever finds this under the lock knows what it knows by
+    /// One end is about to become the owner and still has the lock. Whoever finds this under the lock knows what it knows by
     /// `INSIDE`.
     pub(crate) const RESERVING: u32 = 9;
     /// As `OPEN` for senders and `INSIDE` for receivers. The owner of the lock keeps it while it waits for the other side.
     pub(crate) const WAITING: u32 = 10;
     /// Senders only: one message is under way in steps. Between two of them its end has the side, as in `RESERVED`.
     pub(crate) const SENDING: u32 = 11;
-    /// As `SENDING`, and the holder is in a step and has the lock. Whoever finds this under the lock knows what it knows by
+    /// As `SENDING`, and the owner is in a step and has the lock. Whoever finds this under the lock knows what it knows by
     /// `INSIDE`.
     pub(crate) const STEPPING: u32 = 12;
     /// The bits of a state.
@@ -299,7 +299,7 @@ const _: () = {
     assert!(offset_of!(TxSide, claimed) == 112);
     assert!(size_of::<Totals>() == 16);
     assert!(size_of::<Counters>() == 64);
-    assert!(offset_of!(SharedReassembly, holder) == 8);
+    assert!(offset_of!(SharedReassembly, owner) == 8);
     assert!(offset_of!(SharedReassembly, end) == 32);
     assert!(size_of::<SharedReassembly>() == 40);
     assert!(size_of::<Event>() == 40);

@@ -27,7 +27,7 @@ pub fn passed() -> u64 {
     PASSED.load(Ordering::Relaxed)
 }
 
-/// A point at which the process may end, by SIGKILL as if from outside; tells standard output where.
+/// A point at which the process may end, by SIGKILL as if from outside; prints where.
 #[track_caller]
 pub(crate) fn kill_point() {
     let this = PASSED.fetch_add(1, Ordering::Relaxed) + 1;

@@ -32,7 +32,7 @@ const V2: Version = Version {
 };
 
 /// Bytes that this process can have before one of its memory groups, up to the root of what it sees, is full. Swap
-/// counts for nothing. `None` where there is no limit, or where the files do not tell.
+/// counts for nothing. `None` where there is no limit, or where the files do not say.
 pub(crate) fn headroom() -> Option<u64> {
     headroom_below(Path::new("/"))
 }
@@ -53,7 +53,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| byte == b'\n')
 }
 
-/// The group of the hierarchy that this line of /proc/PID/cgroup tells of, where that is one with memory.
+/// The group of the hierarchy that this line of /proc/PID/cgroup names, where that is one with memory.
 fn memory_group(line: &[u8]) -> Option<(&'static Version, &Path)> {
     let mut fields = line.splitn(3, |&byte| byte == b':');
     let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);

@@ -29,7 +29,7 @@ pub(crate) fn warm_up() {
 }
 
 /// Whether the cgroup's quota leaves us more than one CPU. Asked once, since it reads files; where the
-/// first caller was bound to one CPU the quota cannot be told and counts as enough.
+/// first caller was bound to one CPU the quota cannot be known and counts as enough.
 fn quota_is_over_one_cpu() -> bool {
     // No lock, as in `sys::thread`: a fork could leave it locked. Asking twice does no harm.
     const UNKNOWN: u32 = 0;

@@ -75,7 +75,7 @@ impl Opposite {
             .is_ok_and(|found| found.mode() & wanted != 0)
     }
 
-    /// Whether the process of this id holds that side; `None` when it cannot be told.
+    /// Whether the process of this id holds that side; `None` when it cannot be found out.
     pub(crate) fn is_held_by(self, id: u32) -> Option<bool> {
         match self.is_in(Path::new(&format!("/proc/{id}/fd"))) {
             Look::Found => Some(true),

@@ -186,7 +186,7 @@ unsafe fn read_once(
 
 /// Whether the pipe is empty for good, by the reading end; false for what cannot be read.
 ///
-/// A read to memory that is not there tells it at one moment and takes nothing: the kernel looks for bytes and for
+/// A read to memory that is not there reports it at one moment and takes nothing: the kernel looks for bytes and for
 /// writers before it looks where they are to go.
 pub(crate) fn is_at_end(reader: BorrowedFd<'_>) -> io::Result<bool> {
     let nowhere = [target(std::ptr::without_provenance_mut(1), 1)];

@@ -5,7 +5,7 @@
 //!
 //! That a process is dead is proven in several ways, since a process id alone proves nothing: it is used again. Since
 //! Linux 6.9 each process has an inode in pidfs whose number is never used twice (pidfd_open(2)); before, the start
-//! time in `/proc/PID/stat` (proc_pid_stat(5)) tells two bearers of one id apart. Where no descriptor can be had,
+//! time in `/proc/PID/stat` (proc_pid_stat(5)) tells two processes of one id apart. Where no descriptor can be had,
 //! what the kernel says of the bare id is left: [`seems_dead`].
 
 use std::io;
@@ -39,7 +39,7 @@ pub(crate) struct Process {
 /// Beside a birth: it is a start time, and no inode. Numbers of inodes count up and never reach it.
 const START_TIME: u64 = 1 << 63;
 
-/// Beside a namespace: the number was drawn, because the system does not tell. Numbers of inodes never reach it.
+/// Beside a namespace: the number was drawn, because the system does not say. Numbers of inodes never reach it.
 const DRAWN: u64 = 1 << 63;
 
 /// Whether both are the same process. What is unknown of a process at one time and known at another does not count.
@@ -168,12 +168,12 @@ fn own_birth() -> u64 {
 /// The calling process's pid namespace (pid_namespaces(7)), never 0: the number of its inode. It stays for the
 /// process's life.
 ///
-/// Where nothing tells it, a number is drawn, which the forked children that stay in the namespace inherit. So two
+/// Where nothing shows it, a number is drawn, which the forked children that stay in the namespace inherit. So two
 /// namespaces never have one number, and one may have two.
 ///
 /// # Errors
 ///
-/// A want of descriptors where /proc does not tell; another time there may be some.
+/// A want of descriptors where /proc does not say; another time there may be some.
 pub(crate) fn namespace() -> io::Result<u64> {
     let page = OwnPage::get()?;
     match page.namespace.load(Ordering::Relaxed) {
@@ -204,7 +204,7 @@ fn shown_namespace() -> Option<u64> {
     nix::sys::stat::stat(PATH).ok().map(|found| found.st_ino)
 }
 
-/// As the process's own pidfd tells it (Linux 6.11), which takes two descriptors for a moment; none where that is
+/// As the process's own pidfd reports it (Linux 6.11), which takes two descriptors for a moment; none where that is
 /// refused.
 ///
 /// # Errors
@@ -272,7 +272,7 @@ fn is_ended_child(id: u32) -> bool {
     outcome == 0 && u32::try_from(unsafe { info.si_pid() }) == Ok(id)
 }
 
-/// Whether its main thread has ended and it has no other one, as /proc tells without a descriptor.
+/// Whether its main thread has ended and it has no other one, as /proc shows without a descriptor.
 fn has_no_thread_left(pid: libc::pid_t) -> bool {
     if holders::own().is_none() {
         return false;
@@ -322,7 +322,7 @@ pub(crate) fn watch_living(id: u32) -> io::Result<Life> {
     })
 }
 
-/// Whether the calling process has one thread, as far as /proc tells.
+/// Whether the calling process has one thread, as far as /proc shows.
 pub(crate) fn is_single_threaded() -> bool {
     std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }

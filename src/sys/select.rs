@@ -163,7 +163,7 @@ fn look(fd: BorrowedFd<'_>, is_shown: bool) -> io::Result<Readiness> {
 
 /// Whether the peer of a connected socket is gone; `None` for what is no socket.
 ///
-/// A send from memory that is not there tells it without sending: the kernel looks for the peer before it looks at
+/// A send from memory that is not there reports it without sending: the kernel looks for the peer before it looks at
 /// the message.
 fn is_socket_hung_up(fd: BorrowedFd<'_>) -> Option<bool> {
     let nowhere = ptr::without_provenance(1);

@@ -153,7 +153,7 @@ fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> io::Result<Option<u32>> {
     }
 }
 
-/// Whether an error tells how the socket is: empty, full, or without a peer.
+/// Whether an error says how the socket is: empty, full, or without a peer.
 fn is_state(errno: Errno) -> bool {
     matches!(errno, Errno::EAGAIN | Errno::EPIPE | Errno::ECONNRESET)
 }
@@ -168,7 +168,7 @@ pub(crate) struct Readiness {
 }
 
 /// Waits by poll(2) until `fd` is ready for `events`, hung up, or `deadline`, or until `also` becomes
-/// readable, which is not told: the caller looks.
+/// readable, which is not reported: the caller looks.
 ///
 /// # Errors
 ///
@@ -252,7 +252,7 @@ fn wait_without_poll(
     not_by_close(select::wait_many(&fds, deadline)?[0])
 }
 
-/// Waits by poll(2) until one of many descriptors is ready for its events or hung up, or until `deadline`; tells
+/// Waits by poll(2) until one of many descriptors is ready for its events or hung up, or until `deadline`; returns
 /// what each of them is. With none of them it waits for the deadline.
 ///
 /// # Errors

@@ -130,7 +130,7 @@ impl Sender {
             let mut ancillary_is_full = false;
             let attempt =
                 || match Step::of(sender.send_with_descriptors(message, fds, Timeout::Never)) {
-                    // There is no room for the descriptors, or for the message, which `watch` tells of.
+                    // There is no room for the descriptors, or for the message. `watch` waits for either.
                     Step::InVain if !has_ancillary_room(sender) => {
                         ancillary_is_full = true;
                         Step::Done(Err(Fault::NotNow))

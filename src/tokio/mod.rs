@@ -43,13 +43,16 @@
 //! # }
 //! ```
 
-mod ancillary;
+// In this order the documentation of an end shows its calls: those of a file that is declared earlier come first.
 mod connection;
-mod handed;
-mod pause;
 mod receiver;
-mod registered;
 mod sender;
+
+mod ancillary;
+mod handed;
+
+mod pause;
+mod registered;
 mod watch;
 
 pub use connection::Connection;

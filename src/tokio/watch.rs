@@ -69,7 +69,7 @@ impl Watch {
 
     /// Tries, and tries again whenever the descriptor has become ready.
     ///
-    /// The reactor is told of changes and not of states, and what makes a change for nobody is another holder of
+    /// The reactor sees changes and not states, and what makes a change for nobody is another holder of
     /// the end that leaves something behind. So before this goes to sleep it asks for the state, and where that is
     /// "ready" although the try was in vain it only lets other tasks go first: another holder is inside the end at
     /// this moment. One that stays there, as with a message that it was lent in place, is looked after by and by.

@@ -1,8 +1,61 @@
-//! Ends of values that are handed over, and waited for, as the byte ends below them.
+//! Ends of values that are asked, handed over and waited for as the byte ends below them.
 
 /// `$by` is the field by which an end of values is waited for, `$part` are those that make it up.
 macro_rules! goes_as_its_byte_end {
     ($name:ident<$($value:ident),+>, made of ($($half:ident),+), waits by $by:ident) => {
+        /// # What it is
+        impl<$($value),+> $name<$($value),+> {
+            /// Bytes that the pipe holds in each direction, framing included, as
+            /// [`Sender::capacity`](crate::Sender::capacity).
+            ///
+            /// # Examples
+            ///
+            /// See [`PipeOptions::capacity`](crate::PipeOptions::capacity).
+            pub fn capacity(&self) -> usize {
+                self.$by.capacity()
+            }
+
+            /// What carries the bytes.
+            ///
+            /// # Examples
+            ///
+            /// See [`Backend`](crate::Backend).
+            pub fn backend(&self) -> Backend {
+                self.$by.backend()
+            }
+
+            /// Why this is a kernel pipe although none was chosen, as
+            /// [`Sender::fallback_reason`](crate::Sender::fallback_reason).
+            ///
+            /// # Examples
+            ///
+            /// See [`Sender::fallback_reason`](crate::Sender::fallback_reason).
+            pub fn fallback_reason(&self) -> Option<&io::Error> {
+                self.$by.fallback_reason()
+            }
+
+            /// Does now what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up) does.
+            ///
+            /// # Errors
+            ///
+            /// The errors of [`Sender::warm_up`](crate::Sender::warm_up).
+            ///
+            /// # Examples
+            ///
+            /// See [`Sender::warm_up`](crate::Sender::warm_up).
+            pub fn warm_up(&self) -> io::Result<()> {
+                $(self.$half.warm_up()?;)+
+                Ok(())
+            }
+
+            /// Whether `other` is a handle to the same end of the same pipe, as
+            /// [`Receiver::same_pipe`](crate::Receiver::same_pipe).
+            pub fn same_pipe(&self, other: &Self) -> bool {
+                $(self.$half.same_pipe(&other.$half))&&+
+            }
+        }
+
+        /// # Handing over and closing
         impl<$($value),+> $name<$($value),+> {
             /// Hands this end to the program that `command` will execute, as
             /// [`Sender::inherit`](crate::Sender::inherit); drop the command after the spawn.

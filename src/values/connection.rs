@@ -9,108 +9,7 @@ macro_rules! connection_of_values {
             sender: Sender<S>,
         }
 
-        impl<S, R> Connection<S, R> {
-            /// Takes the two directions apart, as [`Connection::split`](crate::Connection::split).
-            pub fn split(self) -> (Receiver<R>, Sender<S>) {
-                (self.receiver, self.sender)
-            }
-
-            /// Waits until there is something to receive, and returns whether there is, as [`Receiver::poll`] does.
-            ///
-            /// # Errors
-            ///
-            /// The errors of [`Receiver::poll`].
-            pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-                self.receiver.poll(timeout)
-            }
-
-            /// Makes another handle to this end, as [`Connection::try_clone`](crate::Connection::try_clone).
-            ///
-            /// # Errors
-            ///
-            /// What the operating system reports.
-            pub fn try_clone(&self) -> io::Result<Self> {
-                Ok(Self {
-                    receiver: self.receiver.try_clone()?,
-                    sender: self.sender.try_clone()?,
-                })
-            }
-
-            /// Bytes that each direction holds, framing included.
-            ///
-            /// # Examples
-            ///
-            /// See [`PipeOptions::capacity`](crate::PipeOptions::capacity).
-            pub fn capacity(&self) -> usize {
-                self.sender.capacity()
-            }
-
-            /// What carries the bytes.
-            ///
-            /// # Examples
-            ///
-            /// See [`Backend`](crate::Backend).
-            pub fn backend(&self) -> Backend {
-                self.sender.backend()
-            }
-
-            /// Why this is a kernel pipe although none was chosen, as
-            /// [`Sender::fallback_reason`](crate::Sender::fallback_reason).
-            ///
-            /// # Examples
-            ///
-            /// See [`Sender::fallback_reason`](crate::Sender::fallback_reason).
-            pub fn fallback_reason(&self) -> Option<&io::Error> {
-                self.sender.fallback_reason()
-            }
-
-            /// Does now what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up) does.
-            ///
-            /// # Errors
-            ///
-            /// The errors of [`Sender::warm_up`](crate::Sender::warm_up).
-            ///
-            /// # Examples
-            ///
-            /// See [`Sender::warm_up`](crate::Sender::warm_up).
-            pub fn warm_up(&self) -> io::Result<()> {
-                self.receiver.warm_up()?;
-                self.sender.warm_up()
-            }
-
-            /// Refuses values longer than `max` bytes that come in, as [`Receiver::limit_messages`] does.
-            pub fn limit_messages(&mut self, max: usize) {
-                self.receiver.limit_messages(max);
-            }
-
-            /// Whether `other` is a handle to the same end, as [`Connection::same_pipe`](crate::Connection::same_pipe).
-            pub fn same_pipe(&self, other: &Self) -> bool {
-                self.receiver.same_pipe(&other.receiver) && self.sender.same_pipe(&other.sender)
-            }
-
-            /// The processes that hold the other end, or one half of it, as [`Connection::holders`](crate::Connection::holders).
-            ///
-            /// # Errors
-            ///
-            /// What reading /proc reports.
-            pub fn holders(&self) -> io::Result<Vec<crate::Holder>> {
-                let mut holders = self.receiver.holders()?;
-                holders.extend(self.sender.holders()?);
-                holders.sort_by_key(crate::Holder::id);
-                holders.dedup_by_key(|holder| holder.id());
-                Ok(holders)
-            }
-
-            /// The byte end below, to talk in plain bytes; `from` makes an end of values of it again.
-            ///
-            /// # Examples
-            ///
-            /// See [the module's documentation](super#options-and-handing-over).
-            pub fn into_inner(self) -> crate::Connection {
-                crate::Connection::new(self.receiver.into_inner(), self.sender.into_inner())
-            }
-        }
-
+        /// # Sending
         impl<S: $($send)+, R> Connection<S, R> {
             /// Sends `value`, and blocks while the pipe is full, as [`Sender::send`] does.
             ///
@@ -119,19 +18,6 @@ macro_rules! connection_of_values {
             /// The errors of [`Sender::send`].
             pub fn send(&mut self, value: &S) -> Result<(), SendError> {
                 self.sender.send(value)
-            }
-
-            /// Sends `value`, and blocks no longer than until `deadline`, as [`Sender::send_deadline`] does.
-            ///
-            /// # Errors
-            ///
-            /// The errors of [`Sender::send_deadline`].
-            pub fn send_deadline(
-                &mut self,
-                value: &S,
-                deadline: std::time::Instant,
-            ) -> Result<(), SendTimeoutError> {
-                self.sender.send_deadline(value, deadline)
             }
 
             /// Sends `value` if there is room for all of it now, and never blocks, as [`Sender::try_send`] does.
@@ -155,22 +41,23 @@ macro_rules! connection_of_values {
             ) -> Result<(), SendTimeoutError> {
                 self.sender.send_timeout(value, timeout)
             }
-        }
 
-        impl<S, R: $($recv)+> Connection<S, R> {
-            /// Receives the next value, and blocks no longer than until `deadline`, as [`Receiver::recv_deadline`]
-            /// does.
+            /// Sends `value`, and blocks no longer than until `deadline`, as [`Sender::send_deadline`] does.
             ///
             /// # Errors
             ///
-            /// The errors of [`Receiver::recv_deadline`].
-            pub fn recv_deadline(
+            /// The errors of [`Sender::send_deadline`].
+            pub fn send_deadline(
                 &mut self,
+                value: &S,
                 deadline: std::time::Instant,
-            ) -> Result<R, RecvTimeoutError> {
-                self.receiver.recv_deadline(deadline)
+            ) -> Result<(), SendTimeoutError> {
+                self.sender.send_deadline(value, deadline)
             }
+        }
 
+        /// # Receiving
+        impl<S, R: $($recv)+> Connection<S, R> {
             /// Receives the next value, and blocks while the pipe is empty, as [`Receiver::recv`] does.
             ///
             /// # Errors
@@ -198,6 +85,19 @@ macro_rules! connection_of_values {
                 self.receiver.recv_timeout(timeout)
             }
 
+            /// Receives the next value, and blocks no longer than until `deadline`, as [`Receiver::recv_deadline`]
+            /// does.
+            ///
+            /// # Errors
+            ///
+            /// The errors of [`Receiver::recv_deadline`].
+            pub fn recv_deadline(
+                &mut self,
+                deadline: std::time::Instant,
+            ) -> Result<R, RecvTimeoutError> {
+                self.receiver.recv_deadline(deadline)
+            }
+
             /// Iterates over the values until end-of-file, as [`Receiver::messages`] does.
             pub fn messages(&mut self) -> Messages<'_, R> {
                 self.receiver.messages()
@@ -206,6 +106,62 @@ macro_rules! connection_of_values {
             /// Iterates over the values that are there, until the pipe is empty, as [`Receiver::try_messages`] does.
             pub fn try_messages(&mut self) -> TryMessages<'_, R> {
                 self.receiver.try_messages()
+            }
+        }
+
+        /// # Halves and handles
+        impl<S, R> Connection<S, R> {
+            /// Takes the two directions apart, as [`Connection::split`](crate::Connection::split).
+            pub fn split(self) -> (Receiver<R>, Sender<S>) {
+                (self.receiver, self.sender)
+            }
+
+            /// Waits until there is something to receive, and returns whether there is, as [`Receiver::poll`] does.
+            ///
+            /// # Errors
+            ///
+            /// The errors of [`Receiver::poll`].
+            pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+                self.receiver.poll(timeout)
+            }
+
+            /// Makes another handle to this end, as [`Connection::try_clone`](crate::Connection::try_clone).
+            ///
+            /// # Errors
+            ///
+            /// What the operating system reports.
+            pub fn try_clone(&self) -> io::Result<Self> {
+                Ok(Self {
+                    receiver: self.receiver.try_clone()?,
+                    sender: self.sender.try_clone()?,
+                })
+            }
+
+            /// Refuses values longer than `max` bytes that come in, as [`Receiver::limit_messages`] does.
+            pub fn limit_messages(&mut self, max: usize) {
+                self.receiver.limit_messages(max);
+            }
+
+            /// The processes that hold the other end, or one half of it, as [`Connection::holders`](crate::Connection::holders).
+            ///
+            /// # Errors
+            ///
+            /// What reading /proc reports.
+            pub fn holders(&self) -> io::Result<Vec<crate::Holder>> {
+                let mut holders = self.receiver.holders()?;
+                holders.extend(self.sender.holders()?);
+                holders.sort_by_key(crate::Holder::id);
+                holders.dedup_by_key(|holder| holder.id());
+                Ok(holders)
+            }
+
+            /// The byte end below, to talk in plain bytes; `from` makes an end of values of it again.
+            ///
+            /// # Examples
+            ///
+            /// See [the module's documentation](super#options-and-handing-over).
+            pub fn into_inner(self) -> crate::Connection {
+                crate::Connection::new(self.receiver.into_inner(), self.sender.into_inner())
             }
         }
 

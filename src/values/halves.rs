@@ -3,6 +3,7 @@
 /// What a sending end of values does as the byte end in its field `inner` does it.
 macro_rules! sender_of_values {
     () => {
+        /// # Other handles, and below
         impl<T> Sender<T> {
             /// Makes another handle to this end, as [`Sender::try_clone`](crate::Sender::try_clone).
             ///
@@ -11,53 +12,6 @@ macro_rules! sender_of_values {
             /// What the operating system reports.
             pub fn try_clone(&self) -> io::Result<Self> {
                 self.inner.try_clone().map(Self::from)
-            }
-
-            /// Bytes that the pipe holds, framing included, as [`Sender::capacity`](crate::Sender::capacity).
-            ///
-            /// # Examples
-            ///
-            /// See [`PipeOptions::capacity`](crate::PipeOptions::capacity).
-            pub fn capacity(&self) -> usize {
-                self.inner.capacity()
-            }
-
-            /// What carries the bytes.
-            ///
-            /// # Examples
-            ///
-            /// See [`Backend`](crate::Backend).
-            pub fn backend(&self) -> Backend {
-                self.inner.backend()
-            }
-
-            /// Why this is a kernel pipe although none was chosen, as
-            /// [`Sender::fallback_reason`](crate::Sender::fallback_reason).
-            ///
-            /// # Examples
-            ///
-            /// See [`Sender::fallback_reason`](crate::Sender::fallback_reason).
-            pub fn fallback_reason(&self) -> Option<&io::Error> {
-                self.inner.fallback_reason()
-            }
-
-            /// Does now what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up) does.
-            ///
-            /// # Errors
-            ///
-            /// The errors of [`Sender::warm_up`](crate::Sender::warm_up).
-            ///
-            /// # Examples
-            ///
-            /// See [`Sender::warm_up`](crate::Sender::warm_up).
-            pub fn warm_up(&self) -> io::Result<()> {
-                self.inner.warm_up()
-            }
-
-            /// Whether `other` is an end of the same side of the same pipe, as
-            /// [`Receiver::same_pipe`](crate::Receiver::same_pipe).
-            pub fn same_pipe(&self, other: &Self) -> bool {
-                self.inner.same_pipe(&other.inner)
             }
 
             /// The processes that hold a receiver of this pipe, as [`Sender::holders`](crate::Sender::holders).
@@ -99,6 +53,7 @@ macro_rules! sender_of_values {
 /// its values. `recv` is what a value must be for that, `module` where the examples find the ends.
 macro_rules! receiver_of_values {
     (recv: [$($recv:tt)+], in $module:literal) => {
+        /// # Waiting, other handles, and below
         impl<T> Receiver<T> {
             /// Waits until there is something to receive, and returns whether there is, as
             /// [`Receiver::poll`](crate::Receiver::poll). Whether the message is a value only [`recv`](Self::recv) finds
@@ -118,53 +73,6 @@ macro_rules! receiver_of_values {
             /// What the operating system reports.
             pub fn try_clone(&self) -> io::Result<Self> {
                 self.inner.try_clone().map(Self::from)
-            }
-
-            /// Bytes that the pipe holds, framing included.
-            ///
-            /// # Examples
-            ///
-            /// See [`PipeOptions::capacity`](crate::PipeOptions::capacity).
-            pub fn capacity(&self) -> usize {
-                self.inner.capacity()
-            }
-
-            /// What carries the bytes.
-            ///
-            /// # Examples
-            ///
-            /// See [`Backend`](crate::Backend).
-            pub fn backend(&self) -> Backend {
-                self.inner.backend()
-            }
-
-            /// Why this is a kernel pipe although none was chosen, as
-            /// [`Sender::fallback_reason`](crate::Sender::fallback_reason).
-            ///
-            /// # Examples
-            ///
-            /// See [`Sender::fallback_reason`](crate::Sender::fallback_reason).
-            pub fn fallback_reason(&self) -> Option<&io::Error> {
-                self.inner.fallback_reason()
-            }
-
-            /// Does now what the first calls would do, as [`Sender::warm_up`](crate::Sender::warm_up) does.
-            ///
-            /// # Errors
-            ///
-            /// The errors of [`Sender::warm_up`](crate::Sender::warm_up).
-            ///
-            /// # Examples
-            ///
-            /// See [`Sender::warm_up`](crate::Sender::warm_up).
-            pub fn warm_up(&self) -> io::Result<()> {
-                self.inner.warm_up()
-            }
-
-            /// Whether `other` is an end of the same side of the same pipe, as
-            /// [`Receiver::same_pipe`](crate::Receiver::same_pipe).
-            pub fn same_pipe(&self, other: &Self) -> bool {
-                self.inner.same_pipe(&other.inner)
             }
 
             /// Refuses values longer than `max` bytes that come in, as
@@ -192,6 +100,7 @@ macro_rules! receiver_of_values {
             }
         }
 
+        /// # Iterating, and until a deadline
         impl<T: $($recv)+> Receiver<T> {
             /// Receives the next value, blocking no longer than until `deadline`.
             ///

@@ -128,6 +128,7 @@ pub fn duplex<S, R>() -> io::Result<(Connection<S, R>, Connection<R, S>)> {
     PipeOptions::new().serde_duplex()
 }
 
+/// # Pipes of values, encoded
 impl PipeOptions {
     /// Makes a one-way pipe of encoded values: [`serde::pipe`](pipe) with these options.
     ///

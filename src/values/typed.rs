@@ -142,6 +142,7 @@ pub fn duplex<S, R>() -> io::Result<(Connection<S, R>, Connection<R, S>)> {
     PipeOptions::new().typed_duplex()
 }
 
+/// # Pipes of values, by their bytes
 impl PipeOptions {
     /// Makes a one-way pipe of values: [`typed::pipe`](pipe) with these options.
     ///

@@ -88,7 +88,7 @@ impl LifeLine {
         self.look(event, socket)
     }
 
-    /// Whether, as far as shared memory tells, the other side is what it was at the last look: connected,
+    /// Whether, as far as shared memory shows, the other side is what it was at the last look: connected,
     /// and nobody has announced a close since.
     #[inline(always)]
     pub(crate) fn is_as_it_was(&self, event: &Event) -> bool {

@@ -162,7 +162,7 @@ impl PollGroup {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`socket::wait`].
     pub(crate) fn wait<'a>(
         &'a self,
         lead: &mut Option<Lead<'a>>,
@@ -277,7 +277,7 @@ impl Drop for Lead<'_> {
     }
 }
 
-/// The calling thread as the state has it; `None` where it cannot be told.
+/// The calling thread as the state has it; `None` where it cannot be found out.
 fn us() -> Option<u64> {
     let thread = Thread::current().ok()?;
     let generation = fork_generation().ok()?;

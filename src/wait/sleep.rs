@@ -136,7 +136,7 @@ impl<'a> Wait<'a> {
         self.deadline.passed()
     }
 
-    /// Whether the next step sleeps, so that the caller first tells the other side all it knows.
+    /// Whether the next step sleeps, so that the caller first reports to the other side all it knows.
     pub(crate) fn will_sleep(&self) -> bool {
         self.phase != Phase::Spin
     }

@@ -11,7 +11,7 @@ use crate::sync::{look_hint, spin_hint};
 use crate::sys::{clock, cpus};
 
 /// Looks in the first moment. In the first half the processor is only kept from running ahead, so that an answer is met
-/// sooner (`docs/performance.md`, "Round trips"). In the second half it is told that this is a loop.
+/// sooner (`docs/performance.md`, "Round trips"). In the second half the CPU is given the hint that this is a loop.
 const LOOKS: u32 = 64;
 
 /// It is a stream from this score on: records found at the first look, less [`LOSS`] for each other one.

@@ -31,7 +31,7 @@ on_both_backends! {
 /// Long enough never to pass.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Sends messages of one descriptor until there is no room; tells how many.
+/// Sends messages of one descriptor until there is no room; returns how many.
 fn fill(tx: &mut Sender, len: usize) -> u64 {
     let fd = null();
     (0..)

@@ -48,7 +48,7 @@ fn send_all(tx: &mut Sender, cargo: Vec<File>, returned: &AtomicU64) {
     }
 }
 
-/// Receives one message, which must have its own descriptor; tells its inode.
+/// Receives one message, which must have its own descriptor; returns its inode.
 fn receive(rx: &mut Receiver) -> Result<([u8; 8], OwnedFd), RecvError> {
     let (message, mut fds) = rx.recv_with_fds()?;
     assert_eq!(fds.len(), 1);

@@ -25,7 +25,7 @@ fn is_readable(fd: BorrowedFd<'_>) -> bool {
     poll(&mut watched, PollTimeout::ZERO).unwrap() > 0
 }
 
-/// Takes what is there, and finds the descriptor right all along; tells how much that was. One vain call is
+/// Takes what is there, and finds the descriptor right all along; returns how much that was. One vain call is
 /// owed to a token that the dead one sent behind what another one had taken.
 #[track_caller]
 fn take_all(rx: &mut Receiver) -> u32 {

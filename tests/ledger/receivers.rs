@@ -60,7 +60,7 @@ impl Receiving {
         }
     }
 
-    /// One call of the receiving end; tells whether more can come.
+    /// One call of the receiving end; returns whether more can come.
     pub(super) fn call(&mut self, rx: &mut Receiver, random: &mut Random) -> More {
         self.notes.reach();
         let outcome = match random.below(16) {

@@ -42,7 +42,7 @@ impl Sending {
         self.next + BATCH > NUMBERS
     }
 
-    /// One call of the sending end, which may send nothing; tells whether the process still has the side.
+    /// One call of the sending end, which may send nothing; returns whether the process still has the side.
     pub(super) fn call(&mut self, tx: &mut Sender, random: &mut Random) -> bool {
         if random.below(8) == 0 {
             return self.send_batch(tx, 1 + random.below(BATCH));

@@ -45,7 +45,7 @@ pub(super) trait Shared: Sync {
     /// A new life, whose receives wait without limit where `waits`.
     fn worker(&self, ledger: Ledger, waits: bool) -> Self::Worker;
     fn notes(worker: &Self::Worker) -> Notes;
-    /// One call; tells whether there is anything left to do for this life.
+    /// One call; returns whether there is anything left to do for this life.
     fn call(worker: &mut Self::Worker, handle: &mut Self::Handle, random: &mut Random) -> bool;
     /// Whether nobody of this process has anything left to do.
     fn is_done(worker: &Self::Worker) -> bool;
@@ -211,7 +211,7 @@ impl<S: Shared> Lane<'_, S> {
         }
     }
 
-    /// One life of so many calls; tells whether this process has nothing left to do.
+    /// One life of so many calls; returns whether this process has nothing left to do.
     fn one_thread(&self, handle: S::Handle, mut random: Random, calls: u64) -> (S::Handle, bool) {
         let mut handle = handle;
         let mut worker = self.shared.worker(self.ledger, true);

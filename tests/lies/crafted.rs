@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use shmpipe::{Backend, PipeOptions, RecvError, SendError, TryRecvError, TrySendError};
 
 use crate::lie::{Lie, OWNER_DIED};
-use crate::stage::{CAPACITY, Content, open};
+use crate::stage::{Content, capacity, in_fragments, longest, of_ring, open};
 use crate::support::on_no_backend;
 use crate::support::segment::{FIRST, LAST, Memory, PACK, at};
 use crate::victim::{Outcome, Receive, Send, drop_in_time};
 
-/// Where a held side names its holder.
+/// Where a held side names its owner.
 const TX_SENDER: usize = 0x0b0;
 
 /// Up to where lines are said to begin with 0.
@@ -43,9 +43,9 @@ on_no_backend! {
 fn a_sender_after_a_death_follows_records_once_round_the_ring_and_no_further() {
     let (_rx, tx, stage) = open(Content::Nothing);
     let tail = stage.image.u64(at::TX_TAIL);
-    for payload in [0, 8, 24, 504] {
+    for payload in [0, 8, 24, longest() as u64] {
         for flags in [0, FIRST, LAST, FIRST | LAST] {
-            let capacity = CAPACITY as u64;
+            let capacity = capacity() as u64;
             for ahead in [
                 0,
                 8,
@@ -73,7 +73,7 @@ fn a_sender_after_a_death_follows_records_once_round_the_ring_and_no_further() {
 
 fn a_receiver_follows_fragments_without_end_once_round_the_ring_and_no_further() {
     let (rx, _tx, stage) = open(Content::Nothing);
-    for payload in [0, 8, 24, 504] {
+    for payload in [0, 8, 24, longest() as u64] {
         stage.restore();
         Lie::Chain { payload, flags: 0 }.tell(&stage);
         let mut end = rx.try_clone().unwrap();
@@ -90,8 +90,12 @@ fn a_receiver_follows_fragments_without_end_once_round_the_ring_and_no_further()
 
 fn a_blocked_receiver_does_not_take_the_same_fragments_again_and_again() {
     let (rx, _tx, stage) = open(Content::Nothing);
-    for payload in [8, 24, 504] {
-        for call in [Receive::Block, Receive::Iterate, Receive::Stream(CAPACITY)] {
+    for payload in [8, 24, longest() as u64] {
+        for call in [
+            Receive::Block,
+            Receive::Iterate,
+            Receive::Stream(capacity()),
+        ] {
             stage.restore();
             Lie::Chain { payload, flags: 0 }.tell(&stage);
             let mut end = rx.try_clone().unwrap();
@@ -104,7 +108,7 @@ fn a_blocked_receiver_does_not_take_the_same_fragments_again_and_again() {
 
 /// Empty messages, of which a byte stream wants as many as there are, and others.
 fn a_ring_of_whole_messages_without_end_comes_to_an_end() {
-    for payload in [0, 8, 24, 504] {
+    for payload in [0, 8, 24, longest() as u64] {
         let (rx, tx, stage) = open(Content::Nothing);
         drop(tx);
         stage.restore();
@@ -119,11 +123,11 @@ fn a_ring_of_whole_messages_without_end_comes_to_an_end() {
         let mut end = rx.try_clone().unwrap();
         let received = end
             .messages()
-            .take(2 * CAPACITY)
+            .take(2 * capacity())
             .filter(Result::is_ok)
             .count() as u64;
         assert!(
-            received <= 2 * CAPACITY as u64 / (payload + 8),
+            received <= 2 * capacity() as u64 / (payload + 8),
             "{received} messages"
         );
         assert!(matches!(end.recv(), Err(RecvError::Corrupted)));
@@ -131,7 +135,8 @@ fn a_ring_of_whole_messages_without_end_comes_to_an_end() {
 }
 
 fn packs_without_end_come_to_an_end() {
-    for (payload, taken) in [(8, 0), (24, 0), (24, 2), (504, 62)] {
+    let most = longest() as u64;
+    for (payload, taken) in [(8, 0), (24, 0), (24, 2), (most, most as u32 / 8 - 1)] {
         let flags = PACK | FIRST | LAST | 8 << 8 | taken << 16;
         for by_batches in [false, true] {
             let (rx, tx, stage) = open(Content::Nothing);
@@ -150,7 +155,7 @@ fn packs_without_end_come_to_an_end() {
                     Ok(count) => received += count,
                     Err(error) => break error,
                 }
-                assert!(received <= CAPACITY, "{received} messages");
+                assert!(received <= capacity(), "{received} messages");
             };
             assert!(matches!(end_of_it, RecvError::Corrupted), "{end_of_it}");
         }
@@ -174,7 +179,8 @@ fn a_forged_pack_is_corruption_and_stays() {
         (9 * 24, right | 8),
         (9 * 24, right | 16),
         (9 * 24, right | 64),
-        (22 * 24, right),
+        // Longer than any record.
+        ((longest() as u64 / 24 + 1) * 24, right),
     ] {
         for call in [Receive::Try, Receive::TryBatch, Receive::Slice(64)] {
             stage.restore();
@@ -194,7 +200,7 @@ fn a_forged_pack_is_corruption_and_stays() {
 fn a_receiver_passes_over_fragments_of_nobody_once_round_the_ring_and_no_further() {
     let (rx, _tx, stage) = open(Content::Nothing);
     const ORPHANED: u64 = 3;
-    for payload in [0, 8, 24, 504] {
+    for payload in [0, 8, 24, longest() as u64] {
         for call in [
             Receive::Try,
             Receive::Poll,
@@ -248,7 +254,7 @@ fn a_claimed_length_is_not_allocated() {
     let (rx, _tx, stage) = open(Content::InFragments);
     let prefix = stage.image.u64(at::RX_READ) + 8;
     for claim in [
-        1501,
+        in_fragments().len() as u64 + 1,
         1 << 20,
         1 << 31,
         (1 << 32) - 1,
@@ -272,8 +278,8 @@ fn a_claimed_length_is_not_allocated() {
         stage.memory.store(stage.image.place(prefix), 8, claim);
         let mut end = rx.try_clone().unwrap();
         assert_eq!(
-            Receive::Slice(5000).make(&mut end),
-            if claim > 5000 {
+            Receive::Slice(of_ring(5000)).make(&mut end),
+            if claim > of_ring(5000) as u64 {
                 Outcome::Misfit
             } else {
                 Outcome::Corrupted
@@ -286,9 +292,15 @@ fn a_claimed_length_is_not_allocated() {
 
 fn a_length_beyond_the_ring_is_corruption_and_stays() {
     let (rx, tx, stage) = open(Content::Small);
-    let most = CAPACITY as u64 / 8 - 8;
+    let most = longest() as u64;
     let flags = u64::from(FIRST | LAST) << 32;
-    for length in [most + 1, most + 8, CAPACITY as u64, 1 << 31, (1 << 32) - 2] {
+    for length in [
+        most + 1,
+        most + 8,
+        capacity() as u64,
+        1 << 31,
+        (1 << 32) - 2,
+    ] {
         stage.restore();
         Lie::Word {
             behind: 0,
@@ -307,7 +319,7 @@ fn a_length_beyond_the_ring_is_corruption_and_stays() {
         );
     }
     let tail = stage.image.u64(at::TX_TAIL);
-    let capacity = CAPACITY as u64;
+    let capacity = capacity() as u64;
     for head in [
         tail + 8,
         tail.wrapping_sub(capacity + 8),
@@ -337,7 +349,13 @@ fn messages_before_a_lie_inside_a_batch_come_first() {
     // The messages are of 100, 0 and 300 bytes.
     let [second, third] = [112, 120];
     for (behind, before) in [(second, 1), (third, 2)] {
-        for value in [u64::MAX, flags, flags | 506, flags | 1 << 31, 5 << 32] {
+        for value in [
+            u64::MAX,
+            flags,
+            flags | (longest() as u64 + 2),
+            flags | 1 << 31,
+            5 << 32,
+        ] {
             stage.restore();
             Lie::Word { behind, value }.tell(&stage);
             let mut end = rx.try_clone().unwrap();
@@ -350,7 +368,7 @@ fn messages_before_a_lie_inside_a_batch_come_first() {
     }
     // A tail that lies.
     let read = stage.image.u64(at::RX_READ);
-    let capacity = CAPACITY as u64;
+    let capacity = capacity() as u64;
     for tail in [
         read,
         read + 8,
@@ -375,12 +393,12 @@ fn time_outs_hold_on_a_side_that_is_said_to_be_held() {
     let (rx, tx, stage) = open(Content::Small);
     let ours = u64::from(std::process::id());
     for state in [4, 5] {
-        for (holder, may_live) in [(0, false), (ours, true), (1, true), (0x3fff_fff0, true)] {
+        for (owner, may_live) in [(0, false), (ours, true), (1, true), (0x3fff_fff0, true)] {
             stage.restore();
             stage.memory.store(at::RX_REASSEMBLY_STATE, 4, state);
-            stage.memory.store(at::RX_REASSEMBLY_HOLDER, 4, holder);
+            stage.memory.store(at::RX_REASSEMBLY_OWNER, 4, owner);
             stage.memory.store(at::TX_STATE, 4, state);
-            stage.memory.store(TX_SENDER, 4, holder);
+            stage.memory.store(TX_SENDER, 4, owner);
             // Whose birth nobody has told; where one of that id lives it is waited for, as far as the time-out goes.
             let may_be = |outcome| {
                 let is_expected = matches!(outcome, Outcome::NotNow | Outcome::Done);
@@ -388,11 +406,11 @@ fn time_outs_hold_on_a_side_that_is_said_to_be_held() {
             };
             for call in [Receive::Within(MOMENT), Receive::Try, Receive::TryBatch] {
                 let outcome = call.make(&mut rx.try_clone().unwrap());
-                assert!(may_be(outcome), "{call:?}, held by {holder}: {outcome:?}");
+                assert!(may_be(outcome), "{call:?}, held by {owner}: {outcome:?}");
             }
             for call in [Send::Within(8, MOMENT), Send::Try(8)] {
                 let outcome = call.make(&mut tx.try_clone().unwrap());
-                assert!(may_be(outcome), "{call:?}, held by {holder}: {outcome:?}");
+                assert!(may_be(outcome), "{call:?}, held by {owner}: {outcome:?}");
             }
         }
     }
@@ -429,8 +447,14 @@ fn a_claim_beyond_its_reach_is_not_believed() {
     let tail = stage.image.u64(at::TX_TAIL);
     let mut tail = tail + pass_to_a_line(tail, &mut pass);
     // Records that take a line each, so that old headers lie where the next ones will be.
-    for ahead in [4096, 1 << 40, 1 << 62, 1 << 63, 0_u64.wrapping_sub(LINE)] {
-        for _ in 0..2 * CAPACITY as u64 / LINE {
+    for ahead in [
+        capacity() as u64,
+        1 << 40,
+        1 << 62,
+        1 << 63,
+        0_u64.wrapping_sub(LINE),
+    ] {
+        for _ in 0..2 * capacity() as u64 / LINE {
             stage.memory.store(TX_CLAIMED, 8, tail.wrapping_add(ahead));
             pass(&[0xff; LINE as usize - 8]);
             tail += LINE;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{MsgFlags, send};
 use shmpipe::{RecvError, RecvTimeoutError, SendTimeoutError};
 
-use crate::stage::{Content, Stage, open};
+use crate::stage::{Content, Stage, of_ring, open};
 use crate::support::segment::at;
 use crate::support::{fork_apart, on_no_backend, open_fds};
 use crate::victim::{Outcome, Receive, Send};
@@ -99,7 +99,10 @@ fn flood_a_sender(flood: Flood, event: Option<usize>) {
             "{outcome:?}"
         );
         assert!(start.elapsed() >= TIMEOUT, "{:?}", start.elapsed());
-        assert_eq!(Send::Within(12_000, TIMEOUT).make(&mut tx), Outcome::NotNow);
+        assert_eq!(
+            Send::Within(of_ring(12_000), TIMEOUT).make(&mut tx),
+            Outcome::NotNow
+        );
         assert_eq!(Send::Try(100).make(&mut tx), Outcome::NotNow);
     }
     drop(rx);

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use shmpipe::{RecvTimeoutError, SendTimeoutError};
 
 use crate::lie::{OWNER_DIED, WAITERS};
-use crate::stage::{Content, Stage, first_message, open};
+use crate::stage::{Content, Stage, first_message, in_fragments, open};
 use crate::support::segment::at;
-use crate::support::{Line, fork, on_no_backend, pattern, thread};
+use crate::support::{Line, fork, on_no_backend, thread};
 use crate::victim::{Outcome, Receive, Send, bounded, drop_in_time};
 
 on_no_backend! {
@@ -127,7 +127,7 @@ fn a_whole_message_in_fragments_is_received_while_a_stranger_sits_on_the_lock() 
     let (mut rx, _tx, stage) = open(Content::InFragments);
     beside_a_squatter(&stage, || {
         assert!(rx.poll(Some(Duration::ZERO)).unwrap());
-        assert_eq!(rx.try_recv().unwrap().to_vec(), pattern(0, 0, 1500));
+        assert_eq!(rx.try_recv().unwrap().to_vec(), in_fragments());
         assert_eq!(Receive::Try.make(&mut rx), Outcome::NotNow);
     });
 }
@@ -150,16 +150,16 @@ fn time_outs_hold_while_a_stranger_holds_the_message() {
     const OPEN: u64 = 1;
     let (rx, _tx, stage) = open(Content::InFragments);
     let own = u64::from(std::process::id());
-    for holder in [0, 1, own, 0x7fff_ffff, 0xffff_ffff] {
+    for owner in [0, 1, own, 0x7fff_ffff, 0xffff_ffff] {
         for birth in [0, 1, u64::MAX] {
             stage.restore();
             stage.memory.store(at::RX_REASSEMBLY_STATE, 4, OPEN);
-            stage.memory.store(at::RX_REASSEMBLY_HOLDER, 4, holder);
-            stage.memory.store(at::RX_REASSEMBLY_HOLDER + 8, 8, birth);
+            stage.memory.store(at::RX_REASSEMBLY_OWNER, 4, owner);
+            stage.memory.store(at::RX_REASSEMBLY_OWNER + 8, 8, birth);
             let mut end = rx.try_clone().unwrap();
             for call in [Receive::Try, Receive::Poll, Receive::Within(TIMEOUT)] {
                 let outcome = call.make(&mut end);
-                // The holder may be one that is proven dead.
+                // The owner may be one that is proven dead.
                 let expected = [
                     Outcome::NotNow,
                     Outcome::Done,

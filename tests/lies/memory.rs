@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::unistd::ftruncate;
 
-use crate::stage::{CONTENTS, Content, open};
+use crate::stage::{CONTENTS, Content, of_ring, open};
 use crate::support::{Random, fork, on_no_backend, page_size};
 use crate::victim::{Receive, Send, drop_in_time};
 
@@ -70,13 +70,17 @@ fn both_ends_come_through_holes_in_the_memory() {
         let file = stage.memory.descriptor();
         for _ in 0..2000 {
             stage.restore();
-            let (offset, len) =
-                random.pick(&[(0, page()), (page(), page()), (0, 2 * page()), (100, 5000)]);
+            let (offset, len) = random.pick(&[
+                (0, page()),
+                (page(), page()),
+                (0, 2 * page()),
+                (100, page() + 900),
+            ]);
             punch(&file, offset, len);
             let (mut rx, mut tx) = (rx.try_clone().unwrap(), tx.try_clone().unwrap());
             for _ in 0..2 {
                 Receive::Try.make(&mut rx);
-                Send::Try(random.pick(&[0, 100, 1500])).make(&mut tx);
+                Send::Try(random.pick(&[0, 100, of_ring(1500)])).make(&mut tx);
             }
             drop_in_time(rx);
             drop_in_time(tx);
@@ -100,7 +104,7 @@ fn both_ends_come_through_holes_that_are_punched_during_a_call() {
             stage.restore();
             let (mut rx, mut tx) = (rx.try_clone().unwrap(), tx.try_clone().unwrap());
             Receive::Try.make(&mut rx);
-            Send::Try(random.pick(&[0, 100, 1500])).make(&mut tx);
+            Send::Try(random.pick(&[0, 100, of_ring(1500)])).make(&mut tx);
             drop_in_time(rx);
             drop_in_time(tx);
         }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::lie::{self, Lie};
-use crate::stage::{CONTENTS, Content, Stage, open};
+use crate::stage::{CONTENTS, Content, Stage, capacity, longest, of_ring, open};
 use crate::support::segment::{FIELDS, at};
 use crate::support::{Random, fork, long, on_no_backend};
 use crate::victim::{Outcome, Receive, Send, drop_in_time};
@@ -29,7 +29,8 @@ fn rounds() -> usize {
 /// Changes one word after another between what it should be and something else, until it is killed.
 fn flip_for_ever(stage: &Stage, mut random: Random) -> ! {
     let start = stage.image.u64(at::RX_READ);
-    let words = [0, 8, 112, 120, 512].map(|behind| stage.image.place(start + behind));
+    let words =
+        [0, 8, 112, 120, longest() as u64 + 8].map(|behind| stage.image.place(start + behind));
     loop {
         let (place, len) = match random.below(3) {
             0 => {
@@ -52,7 +53,7 @@ fn flip_for_ever(stage: &Stage, mut random: Random) -> ! {
             0,
             good ^ 1 << shift,
             good.wrapping_add(8),
-            good.wrapping_add(4096),
+            good.wrapping_add(capacity() as u64),
             good ^ 1 << 63,
             random.word(),
         ];
@@ -98,7 +99,15 @@ fn a_sender_comes_through_words_that_change_under_its_hands() {
         for round in 0..rounds() {
             stage.restore();
             let mut end = tx.try_clone().expect("a clone");
-            let len = random.pick(&[0, 8, 100, 504, 505, 1500, 12_000]);
+            let len = random.pick(&[
+                0,
+                8,
+                100,
+                longest(),
+                longest() + 1,
+                of_ring(1500),
+                of_ring(12_000),
+            ]);
             let slow = Send::Within(len, MOMENT);
             let call = if round % 200 == 0 {
                 slow
@@ -137,7 +146,9 @@ fn two_honest_ends_come_through_a_third_that_scribbles() {
         let mut random = Random::new(seed ^ 1);
         for _ in 0..rounds() {
             let mut end = tx.try_clone().expect("a clone");
-            while Send::Try(random.pick(&[0, 8, 100, 1500])).make(&mut end) == Outcome::Done {}
+            while Send::Try(random.pick(&[0, 8, 100, of_ring(1500)])).make(&mut end)
+                == Outcome::Done
+            {}
             drop_in_time(end);
         }
     });

@@ -9,7 +9,7 @@ use std::time::Duration;
 use shmpipe::{Receiver, Sender};
 
 use crate::lie::{self, Lie};
-use crate::stage::{CONTENTS, Content, Stage, first_message, open};
+use crate::stage::{CONTENTS, Content, Stage, capacity, first_message, longest, of_ring, open};
 use crate::support::segment::at;
 use crate::support::{Random, long, on_no_backend};
 use crate::victim::{Outcome, Receive, Send, drop_in_time};
@@ -51,7 +51,19 @@ fn any_receive(random: &mut Random) -> Receive {
 }
 
 fn any_send(random: &mut Random) -> Send {
-    let len = random.pick(&[0, 1, 8, 100, 200, 504, 505, 1500, 3000, 4072, 12_000]);
+    let len = random.pick(&[
+        0,
+        1,
+        8,
+        100,
+        200,
+        longest(),
+        longest() + 1,
+        of_ring(1500),
+        of_ring(3000),
+        capacity() - 24,
+        of_ring(12_000),
+    ]);
     match random.below(SELDOM) {
         0 => Send::Within(len, MOMENT),
         _ => Send::Try(len),
@@ -149,11 +161,11 @@ fn a_blocked_receiver_comes_back_when_the_liar_is_gone() {
             let stream = if lies.iter().any(is_nothing) {
                 Receive::Block
             } else {
-                Receive::Stream(600)
+                Receive::Stream(of_ring(600))
             };
             telling(&lies, || {
                 let mut end = rx.try_clone().expect("a clone");
-                let slice = Receive::Slice(random.pick(&[0, 8, 600, 5000]));
+                let slice = Receive::Slice(random.pick(&[0, 8, of_ring(600), of_ring(5000)]));
                 let calls = [
                     Receive::Block,
                     slice,
@@ -184,7 +196,7 @@ fn a_blocked_sender_comes_back_when_the_liar_is_gone() {
             tell_what_ends(&lies, &stage);
             telling(&lies, || {
                 let mut end = tx.try_clone().expect("a clone");
-                let len = random.pick(&[1, 8, 100, 504, 1500, 12_000]);
+                let len = random.pick(&[1, 8, 100, longest(), of_ring(1500), of_ring(12_000)]);
                 random
                     .pick(&[Send::Block(len), Send::Stream(len), Send::Batch(len)])
                     .make(&mut end);

@@ -4,11 +4,28 @@
 
 use shmpipe::{Backend, PipeOptions, Receiver, Sender};
 
-use crate::support::pattern;
 use crate::support::segment::{Image, Memory};
+use crate::support::{page_size, pattern};
 
-/// Bytes of the ring: the smallest, in which everything is near.
-pub(crate) const CAPACITY: usize = 4096;
+/// Bytes of the ring: the smallest of this machine, in which everything is near.
+pub(crate) fn capacity() -> usize {
+    page_size()
+}
+
+/// A length that is to the ring what `len` is to one of 4 KiB.
+pub(crate) fn of_ring(len: usize) -> usize {
+    len * capacity() / 4096
+}
+
+/// The longest message in one piece.
+pub(crate) fn longest() -> usize {
+    capacity() / 8 - 8
+}
+
+/// A message in fragments, of a length that takes as many words as one byte more.
+pub(crate) fn in_fragments() -> Vec<u8> {
+    pattern(0, 0, of_ring(1500) / 8 * 8 + 4)
+}
 
 /// The first message in the ring, where there is one: 100 bytes.
 pub(crate) fn first_message() -> Vec<u8> {
@@ -50,10 +67,10 @@ pub(crate) struct Stage {
 pub(crate) fn open(content: Content) -> (Receiver, Sender, Stage) {
     let options = PipeOptions::new()
         .backend(Backend::SharedMemory)
-        .capacity(CAPACITY);
+        .capacity(capacity());
     let (mut rx, mut tx) = options.pipe().expect("a small pipe");
     // Once round, so that there is old payload everywhere.
-    for number in 0..70 {
+    for number in 0..of_ring(70) as u64 {
         tx.send(&pattern(1, number, 90)).expect("there is room");
         rx.recv().expect("there is a message");
     }
@@ -64,9 +81,9 @@ pub(crate) fn open(content: Content) -> (Receiver, Sender, Stage) {
             tx.try_send(b"").expect("there is room");
             tx.try_send(&[7; 300]).expect("there is room");
         }
-        Content::InFragments => tx.try_send(&pattern(0, 0, 1500)).expect("there is room"),
+        Content::InFragments => tx.try_send(&in_fragments()).expect("there is room"),
         Content::TakenBack => {
-            let outcome = tx.send_timeout(&[9; 3 * CAPACITY], std::time::Duration::ZERO);
+            let outcome = tx.send_timeout(&vec![9; 3 * capacity()], std::time::Duration::ZERO);
             outcome.expect_err("nobody receives");
         }
         Content::Packed => {

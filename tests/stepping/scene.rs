@@ -197,7 +197,7 @@ impl Scene {
         })
     }
 
-    /// Checks the memory after an instruction that changed it; tells whether a receiver sees more or
+    /// Checks the memory after an instruction that changed it; returns whether a receiver sees more or
     /// less than before the call.
     pub(crate) fn check(&self, case: &Case, now: &Image, child: &Traced) -> bool {
         let before = &self.before;

@@ -14,7 +14,7 @@ pub(crate) mod at {
     pub(crate) const RX_LOCK: usize = 0x100;
     pub(crate) const RX_READ: usize = 0x118;
     pub(crate) const RX_REASSEMBLY_STATE: usize = 0x130;
-    pub(crate) const RX_REASSEMBLY_HOLDER: usize = 0x138;
+    pub(crate) const RX_REASSEMBLY_OWNER: usize = 0x138;
     pub(crate) const HEAD: usize = 0x180;
     pub(crate) const DATA: usize = 0x200;
     pub(crate) const ROOM: usize = 0x280;
@@ -67,10 +67,10 @@ pub(crate) const FIELDS: [(&str, usize, usize); 78] = [
     ("rx.read", at::RX_READ, 8),
     ("rx.begun_at", 0x120, 8),
     ("rx.reassembly.state", at::RX_REASSEMBLY_STATE, 4),
-    ("rx.reassembly.holder.id", at::RX_REASSEMBLY_HOLDER, 4),
-    ("rx.reassembly.holder.token", 0x13c, 4),
-    ("rx.reassembly.holder.birth", 0x140, 8),
-    ("rx.reassembly.holder.namespace", 0x148, 8),
+    ("rx.reassembly.owner.id", at::RX_REASSEMBLY_OWNER, 4),
+    ("rx.reassembly.owner.token", 0x13c, 4),
+    ("rx.reassembly.owner.birth", 0x140, 8),
+    ("rx.reassembly.owner.namespace", 0x148, 8),
     ("rx.reassembly.end", 0x150, 8),
     ("head", at::HEAD, 8),
     ("data.armed", at::DATA + at::ARMED, 4),

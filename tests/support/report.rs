@@ -56,7 +56,7 @@ pub(super) fn group(group: Pid) -> String {
     text
 }
 
-/// What /proc tells of one thread.
+/// What /proc says of one thread.
 fn describe(text: &mut String, pid: i32, tid: i32) {
     let read = |name: &str| {
         let content = fs::read_to_string(format!("/proc/{pid}/task/{tid}/{name}"));

@@ -1,45 +1,23 @@
 //! `compare`: shmpipe beside the other ways between two processes, measured in interleaved slices.
 //!
-//! It reads the command line; what runs when is in `schedule`.
+//! It has the rivals and the goals; `shmpipe-measure` measures.
 
-mod clock;
-mod counter;
 mod goals;
-mod html;
-mod kills;
-mod load;
-#[path = "../../../cli/src/machine.rs"]
-mod machine;
 mod markdown;
-mod message;
-mod one_way;
-mod outcome;
-mod quota;
-mod record;
-mod round_trip;
-mod schedule;
-mod session;
-mod shared;
-mod statistics;
-mod supervise;
-mod svg;
-mod syscalls;
 mod systems;
-mod table;
-mod wire;
-mod workload;
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-
-use quota::Quota;
-use record::Run;
-use schedule::Schedule;
-use systems::{Role, System};
-use workload::{Place, Workload};
+use shmpipe_measure::quota::Quota;
+use shmpipe_measure::record::{Record, write};
+use shmpipe_measure::schedule::{Counting, Schedule};
+use shmpipe_measure::systems::{Role, System};
+use shmpipe_measure::workload::{Place, Workload};
+use shmpipe_measure::{html, kills, machine, supervise, table};
 
 /// Measures shmpipe beside the other ways between two processes
 ///
@@ -89,7 +67,7 @@ struct Options {
     #[arg(long, value_name = "PATH", default_value = "compare.html")]
     html: PathBuf,
 
-    /// Only kill senders and receivers, and tell what the other side gets; else done first, unless there is --workload
+    /// Only kill senders and receivers, and report what the other side gets; else done first, unless there is --workload
     #[arg(long)]
     kills: bool,
 
@@ -106,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let all = systems::all();
     if options.list {
-        print!("systems:\n{}workloads:\n", table::systems_text(&all));
+        print!("systems:\n{}workloads:\n", systems_text(&all));
         for workload in Workload::all() {
             println!("  {workload}");
         }
@@ -118,55 +96,96 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let workloads = choose_workloads(&options.workload)?;
     let systems = choose_systems(&all, &options.only, &workloads)?;
-    let usable = machine::usable_cpus()?;
-    let (first, second) = machine::choose_cpus(&usable).ok_or("no usable CPU")?;
-    let mut cpus = vec![first, second];
-    cpus.extend(usable.iter().filter(|&&cpu| cpu != first && cpu != second));
+    let cpus = machine::cpus_to_use()?;
 
     let quick = options.quick;
     let slice_ms = options.slice_ms.unwrap_or(if quick { 10 } else { 30 });
     let rounds = options.rounds.unwrap_or(if quick { 2 } else { 14 }).max(1);
     let seconds = options.seconds.unwrap_or(if quick { 60 } else { 540 });
-    let mut run = Run::describe(cpus, slice_ms * 1_000_000);
+    let slice_nanos = slice_ms * 1_000_000;
+    let mut record = Record::begin("compare", cpus, slice_nanos, &systems, &workloads);
     supervise::prepare()?;
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let start = Instant::now();
+    let end = start + Duration::from_secs(seconds);
     if options.kills || options.workload.is_empty() {
         let (tries, patience) = if quick { (1, 1) } else { (4, 2) };
         eprintln!("killing senders and receivers");
-        run.kills = kills::go(&systems, &run.cpus, tries, Duration::from_secs(patience));
+        record.kills = kills::go(&systems, &record.cpus, tries, Duration::from_secs(patience));
     }
     if options.kills {
-        print!("{}", table::kills_text(&run, &systems));
+        record.finish();
+        print!("{}", table::kills(&record));
         return Ok(());
     }
     let has_quota = |workload: &Workload| workload.place == Place::Quota;
+    let said = RefCell::new(None);
     let schedule = Schedule {
         systems: &systems,
         workloads: &workloads,
+        is_compared: &goals::is_compared,
+        progress: &|step| {
+            let text = match step.round {
+                Some(round) => format!("round {} of {rounds}", round + 1),
+                None => step.what.to_owned(),
+            };
+            let last = said.replace(Some(text.clone()));
+            if last.as_ref() != Some(&text) {
+                eprintln!(
+                    "{:.0} s of {seconds} s: {text}",
+                    start.elapsed().as_secs_f64()
+                );
+            }
+        },
         mood: all.iter().find(|system| system.name == "atomics"),
-        slice_nanos: run.slice_nanos,
+        file: None,
+        capacity: None,
+        slice_nanos,
         rounds,
         every_round: !options.only.is_empty(),
-        counts_few: quick,
+        least_rounds: 0,
+        counting: if quick { Counting::Few } else { Counting::All },
         repeats: options.repeats.unwrap_or(rounds * workloads.len() / 2),
         limit: Duration::from_millis(options.limit_ms),
+        start,
         end,
         quota: match workloads.iter().any(has_quota) {
             true => Quota::make(),
             false => Err("no workload asks for one".into()),
         },
+        outpaced: RefCell::default(),
     };
-    schedule.go(&mut run);
-    print!("{}", table::table(&run, &systems, &workloads));
-    let json = format!("{:#}\n", run.to_json(&systems, &workloads));
-    record::write(&options.json, &json)?;
-    record::write(&options.html, &html::page(&run, &systems, &workloads))?;
+    schedule.go(&mut record);
+    record.goals = goals::goals(&record, &workloads);
+    print!("{}", table::text(&record, table::ALL));
+    let left_out = systems::left_out();
+    println!("\nnot measured:");
+    for (name, reason) in &left_out {
+        println!("  {name}: {reason}");
+    }
+    write(&options.json, &record.to_json()?)?;
+    write(&options.html, &html::page(&record, &left_out))?;
     println!(
         "\nrecord: {}, report: {}",
         options.json.display(),
         options.html.display()
     );
     Ok(())
+}
+
+/// The list of systems and what each lacks.
+fn systems_text(systems: &[System]) -> String {
+    let mut text = String::new();
+    for system in systems.iter().map(System::describe) {
+        let lacks = match system.lacks.as_str() {
+            "" => String::new(),
+            lacks => format!("; no {lacks}"),
+        };
+        text += &format!(
+            "  {:<14} {} {} ({}{lacks})\n",
+            system.name, system.label, system.version, system.role
+        );
+    }
+    text
 }
 
 fn choose_workloads(names: &[String]) -> Result<Vec<Workload>, String> {

@@ -62,7 +62,7 @@ fn a_system_that_loses_a_message_is_reported_and_skipped() {
     assert!(
         report
             .text
-            .contains(&format!("lossy          FAILED: {reason}")),
+            .contains(&format!("FAILED: one-way-8, lossy: {reason}")),
         "{}",
         report.text
     );
@@ -91,7 +91,9 @@ fn a_system_that_hangs_is_ended_in_time() {
         &["--only", "hanging", "--workload", "one-way-8"],
     );
     assert!(
-        report.text.contains("FAILED: no end in 1.005s"),
+        report
+            .text
+            .contains("FAILED: one-way-8, hanging: no end in 1.005s"),
         "{}",
         report.text
     );
@@ -101,7 +103,9 @@ fn a_system_that_hangs_is_ended_in_time() {
 fn a_session_that_is_killed_is_reported() {
     let report = compare("dying", &["--only", "dying", "--workload", "round-trip-8"]);
     assert!(
-        report.text.contains("FAILED: its process died by SIGKILL"),
+        report
+            .text
+            .contains("FAILED: round-trip-8, dying: its process died by SIGKILL"),
         "{}",
         report.text
     );
@@ -119,7 +123,7 @@ fn the_record_names_the_machine_and_keeps_every_round() {
         ],
     );
     let record = &report.record;
-    assert_eq!(record["schema"], 3);
+    assert_eq!(record["schema"], 4);
     for field in ["date", "command", "cpu", "kernel"] {
         assert!(
             record[field].as_str().is_some_and(|text| !text.is_empty()),

@@ -125,6 +125,10 @@ static void a_missing_result_or_memory_loses_nothing(void) {
     INVALID(shmpipe_send(tx, "x", SIZE_MAX));
     INVALID(shmpipe_send_vectored(tx, NULL, 1));
     INVALID(shmpipe_send_batch(tx, NULL, SIZE_MAX, &len));
+    shmpipe_wait_item item = {.receiver = rx};
+    INVALID(shmpipe_wait(NULL, 1, 0, NULL));
+    INVALID(shmpipe_wait(&item, SIZE_MAX, 0, &len));
+    CHECK(len == 0);
     OK(shmpipe_send(tx, "kept", 4));
     INVALID(shmpipe_recv(rx, NULL, &len));
     INVALID(shmpipe_recv(rx, &data, NULL));

@@ -1,4 +1,4 @@
-//! The single checks: each reads what the kernel tells and judges it.
+//! The single checks: each reads what the kernel reports and judges it.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use shmpipe::{Backend, PipeOptions};
 
 use super::Finding;
 use crate::look::units::{rate, size};
-use crate::machine;
+use shmpipe_measure::machine;
 
 /// What to do where a limit on the size of files is in the way.
 pub(super) const FILE_SIZE_REMEDY: &str = "a pipe's memory counts as a file: over the limit on their size \
@@ -155,7 +155,7 @@ pub(super) fn is_over_file_size(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::FileTooLarge
 }
 
-/// Whether an error tells of a want that no fall-back helps against.
+/// Whether an error shows a want that no fall-back helps against.
 fn is_short_of_something(error: &io::Error) -> bool {
     let errno = shmpipe::raw_os_error(error).map(Errno::from_raw);
     matches!(

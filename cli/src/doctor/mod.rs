@@ -9,8 +9,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::look::json;
-use crate::machine;
 use crate::outcome::{Failure, print};
+use shmpipe_measure::machine;
 
 /// Options of `shmpipe doctor`.
 #[derive(Args, Debug)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shmpipe_measure::units::three;
+
 /// A count: exact up to five digits, then with an SI prefix.
 pub(crate) fn count(number: u64) -> String {
     if number < 100_000 {
@@ -23,23 +25,14 @@ pub(crate) fn rate(number: f64) -> String {
     ];
     for (limit, prefix) in prefixes {
         if number >= 0.9995 * limit {
-            return format!("{}{prefix}", three_digits(number / limit));
+            return format!("{}{prefix}", three(number / limit));
         }
     }
     if number == 0.0 {
         "0".into()
     } else {
-        three_digits(number)
+        three(number)
     }
-}
-
-fn three_digits(number: f64) -> String {
-    let decimals = match number {
-        n if n >= 99.95 => 0,
-        n if n >= 9.995 => 1,
-        _ => 2,
-    };
-    format!("{number:.decimals$}")
 }
 
 /// A size in bytes: `64K`, `1M`, binary where it is a whole number of those, else with an SI prefix.

@@ -171,7 +171,7 @@ impl Board {
     }
 }
 
-/// From 0 to 1, where it can be told.
+/// From 0 to 1, where it is known.
 pub(super) fn fullness_of(pipe: &Pipe) -> Option<f64> {
     let look = pipe.look.as_ref().ok()?;
     fullness(look.fill, look.capacity)

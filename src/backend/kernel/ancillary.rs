@@ -70,10 +70,10 @@ impl Tx {
         loop {
             let guard = side.lock()?;
             wait_log.settle(counters);
-            if let Some(holder) = side.holder_but(self.id)? {
+            if let Some(owner) = side.owner_but(self.id)? {
                 lead = None;
                 tx.reservation()
-                    .wait_for(holder, guard, timeout, &mut look_after)?;
+                    .wait_for(owner, guard, timeout, &mut look_after)?;
                 continue;
             }
             side.make_good()?;

@@ -70,7 +70,7 @@ impl Rx {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Closing::prepare`].
     pub(crate) fn prepare_for_close(&self) -> io::Result<()> {
         self.end.closing.prepare()
     }
@@ -86,7 +86,7 @@ impl Tx {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Rx::close`].
     pub(crate) fn close(&self) -> io::Result<()> {
         let lock = &self.end.page.shared().tx.lock;
         let settle = |guard: Option<&Guard<'_>>| {
@@ -101,7 +101,7 @@ impl Tx {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Rx::prepare_for_close`].
     pub(crate) fn prepare_for_close(&self) -> io::Result<()> {
         self.end.closing.prepare()
     }

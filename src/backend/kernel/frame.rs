@@ -59,7 +59,7 @@ const TOP_BITS: u64 = 0x8080_8080_8080_8080;
 /// Bits of the payload length of a message with descriptors, below its ticket.
 const ANCILLARY_BITS: u32 = 12;
 const _: () = assert!(ATOMIC_PAYLOAD < 1 << ANCILLARY_BITS);
-/// Longest length that a header can tell: 53 bits.
+/// Longest length that a header can hold: 53 bits.
 const LEN_MAX: u64 = (1 << (56 - KIND_BITS)) - 1;
 
 impl Header {
@@ -79,7 +79,7 @@ impl Header {
         })
     }
 
-    /// The number of the cut that follows `number`: one that a header can tell.
+    /// The number of the cut that follows `number`: one that a header can hold.
     pub(super) fn next_cut(number: u64) -> u64 {
         number.wrapping_add(1) & LEN_MAX
     }

@@ -61,7 +61,7 @@ pub(crate) fn pair(
             _ => {}
         }
     }
-    // Where that is refused, those who are handed an end cannot tell whose pipe it is.
+    // Where that is refused, those who are handed an end cannot find out whose pipe it is.
     let inode = match pipe::identify(writer.as_fd()) {
         Ok(Some((inode, _))) => inode,
         _ => 0,
@@ -125,7 +125,7 @@ pub(crate) fn attach_rx(
 ///
 /// # Errors
 ///
-/// As there.
+/// The errors of [`attach_rx`].
 pub(crate) fn attach_tx(
     memfd: OwnedFd,
     pipe: OwnedFd,

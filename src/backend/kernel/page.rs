@@ -58,7 +58,7 @@ pub(super) struct TxSide {
     /// As `ticket` of [`crate::segment::layout::TxSide`].
     pub(super) ticket: AtomicU64,
     /// Number of the last frame that closes a message which was cut short. Set before that frame is written, so that it
-    /// is never behind what receivers find, and may be ahead of it while the state tells of the cut.
+    /// is never behind what receivers find, and may be ahead of it while the state has the cut.
     pub(super) cuts: AtomicU64,
     /// As `handed` of [`crate::segment::layout::TxSide`].
     handed: AtomicU32,

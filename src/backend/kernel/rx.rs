@@ -194,12 +194,12 @@ impl<'a> Call<'a> {
             match session.take_turn(|| side.is_untaken())? {
                 Turn::Ours => {}
                 Turn::Lost => return Ok(true),
-                Turn::Held(holder) => {
+                Turn::Held(owner) => {
                     if side.is_hung_up_and_empty()? {
                         return Ok(true);
                     }
                     self.lead = None;
-                    session.wait_for(holder, self.timeout, &mut self.look_after)?;
+                    session.wait_for(owner, self.timeout, &mut self.look_after)?;
                     continue;
                 }
             }
@@ -237,12 +237,12 @@ impl<'a> Call<'a> {
                 side.shared().reassembly.report_lost();
                 return Err(Fault::Aborted);
             }
-            Turn::Held(holder) => {
+            Turn::Held(owner) => {
                 if side.is_hung_up_and_empty()? {
                     return Err(Fault::Disconnected);
                 }
                 self.lead = None;
-                session.wait_for(holder, self.timeout, &mut self.look_after)?;
+                session.wait_for(owner, self.timeout, &mut self.look_after)?;
                 return Ok(None);
             }
         }
@@ -294,7 +294,7 @@ impl<'a> Call<'a> {
 }
 
 /// Whether a receive would not wait; under the lock, when it is this process's turn. `Busy` is a message that is not
-/// whole yet, which no descriptor tells of.
+/// whole yet, which no descriptor shows.
 pub(super) fn look(side: Side<'_>, reassembly: &mut Reassembly<Payload>) -> Result<Look, Fault> {
     let is_ready = match next_for_us(side, reassembly)? {
         Progress::Got(header) if header.kind == Kind::First => match side.extent(header.len)? {

@@ -1,6 +1,6 @@
 //! Sending a long message in steps, none of which waits, as `backend::shm::steps` does.
 //!
-//! The frame that a step leaves torn is what [`in_flight`](super::page::TxSide) says, so one who takes its holder for
+//! The frame that a step leaves torn is what [`in_flight`](super::page::TxSide) says, so one who takes its owner for
 //! dead, or finds the message taken back, fills it up as after a death under the lock.
 
 use std::io::IoSlice;
@@ -10,7 +10,7 @@ use super::page;
 use super::tx::{Side, Tx, note_what_was_left};
 use crate::backend::Progress;
 use crate::error::Fault;
-use crate::ring::reservation::not_the_holder;
+use crate::ring::reservation::not_the_owner;
 use crate::sync::Ordering;
 use crate::sys::clock::Timeout;
 
@@ -40,7 +40,7 @@ impl Tx {
         let (tx, counters) = (&shared.tx, &shared.tx_counters);
         let _guard = side.lock()?;
         if !progress.has_begun {
-            if side.holder_but(self.id)?.is_some() {
+            if side.owner_but(self.id)?.is_some() {
                 return Err(Fault::NotNow);
             }
             side.make_good()?;
@@ -62,7 +62,7 @@ impl Tx {
                 }
             }
         } else if !tx.reservation().step(self.id) {
-            return Err(not_the_holder("message"));
+            return Err(not_the_owner("message"));
         }
         if let Err(fault) = side.write_what_fits(bytes, progress) {
             tx.reservation().has_stepped();

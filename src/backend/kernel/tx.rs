@@ -70,10 +70,10 @@ impl Tx {
         loop {
             let guard = side.lock()?;
             wait_log.settle(&shared.tx_counters);
-            if let Some(holder) = side.holder_but(self.id)? {
+            if let Some(owner) = side.owner_but(self.id)? {
                 lead = None;
                 tx.reservation()
-                    .wait_for(holder, guard, timeout, &mut look_after)?;
+                    .wait_for(owner, guard, timeout, &mut look_after)?;
                 continue;
             }
             side.make_good()?;
@@ -141,12 +141,12 @@ impl<'a> Side<'a> {
     }
 
     /// Finds out whether the end `id` may send: the process of another one that is inside a message in steps.
-    pub(super) fn holder_but(self, id: u64) -> Result<Option<u32>, Fault> {
-        let holder = self.end.page.shared().tx.reservation().holder_but(id)?;
-        if holder.is_some() && socket::is_hung_up(self.end.pipe())? {
+    pub(super) fn owner_but(self, id: u64) -> Result<Option<u32>, Fault> {
+        let owner = self.end.page.shared().tx.reservation().owner_but(id)?;
+        if owner.is_some() && socket::is_hung_up(self.end.pipe())? {
             return Err(Fault::Disconnected);
         }
-        Ok(holder)
+        Ok(owner)
     }
 
     /// Writes a whole frame or nothing; false when there is no room.
@@ -313,7 +313,7 @@ impl<'a> Side<'a> {
         Ok(())
     }
 
-    /// Makes good what the owner before left unfinished: fills up its frame and tells receivers what
+    /// Makes good what the owner before left unfinished: fills up its frame and reports to receivers what
     /// has become of the message. Killed in the middle, the next one does it all again; filler is
     /// passed over however much there is.
     pub(super) fn make_good(self) -> Result<(), Fault> {

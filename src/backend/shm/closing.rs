@@ -20,7 +20,7 @@ impl End {
     }
 
     /// Closes this process's life-line and ancillary socket, whatever handles there are. `settle` makes good what the
-    /// lock's last owner left, and tells the other side what calls of this process have done.
+    /// lock's last owner left, and reports to the other side what calls of this process have done.
     fn close<'a>(
         &'a self,
         lock: &'a SideLock,
@@ -39,7 +39,7 @@ impl End {
             drop(guard);
             self.abandon();
             if let Some(kept) = kept {
-                // For all that calls of this process have rung for in vain. One who cannot be told stays marked as
+                // For all that calls of this process have rung for in vain. One who cannot be woken stays marked as
                 // waiting.
                 let _ = own_ring.ring(kept);
             }
@@ -88,7 +88,7 @@ impl Rx {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Closing::prepare`].
     pub(crate) fn prepare_for_close(&self) -> io::Result<()> {
         self.end.closing.prepare()
     }
@@ -104,7 +104,7 @@ impl Tx {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Rx::close`].
     pub(crate) fn close(&self) -> io::Result<()> {
         let view = tx::View::new(&self.end);
         let control = view.writer.control;
@@ -119,7 +119,7 @@ impl Tx {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Rx::prepare_for_close`].
     pub(crate) fn prepare_for_close(&self) -> io::Result<()> {
         self.end.closing.prepare()
     }

@@ -175,16 +175,16 @@ pub(super) fn skip_residue(view: View<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// For a receiver that a living holder keeps out: takes over if the holder's message ended because its sender died or took it
+/// For a receiver that a living owner keeps out: takes over if the owner's message ended because its sender died or took it
 /// back. Returns whether it did.
 ///
 /// # Errors
 ///
-/// [`Fault::Aborted`] for a sender that died: reported here and not to the holder.
+/// [`Fault::Aborted`] for a sender that died: reported here and not to the owner.
 pub(super) fn take_over_if_cut_short(view: View<'_>) -> Result<bool, Fault> {
     match view.reader.peek()? {
         Some(next) if next.header.has(FIRST) => {
-            view.reassembly().end_for_holder();
+            view.reassembly().end_for_owner();
             if next.header.has(AFTER_DEATH) {
                 Err(Fault::Aborted)
             } else {

@@ -11,7 +11,7 @@ use crate::backend::Fate;
 use crate::error::Fault;
 use crate::ring::place::InRing;
 use crate::ring::record::{HEADER, span_of};
-use crate::ring::reservation::{Reservation, not_the_holder};
+use crate::ring::reservation::{Reservation, not_the_owner};
 use crate::ring::state_word;
 use crate::segment::layout::message;
 use crate::sync::{Ordering, full_fence};
@@ -88,7 +88,7 @@ impl Tx {
         }
         self.end.closing.check()?;
         if !reservation.is_ours(self.id) {
-            return Err(not_the_holder("slot"));
+            return Err(not_the_owner("slot"));
         }
         if writer.control.tx.tail.load(Ordering::Relaxed) != loan.position {
             reservation.give_back();

@@ -145,7 +145,7 @@ pub(crate) fn attach_rx(
 ///
 /// # Errors
 ///
-/// As there.
+/// The errors of [`attach_rx`].
 pub(crate) fn attach_tx(
     memfd: OwnedFd,
     socket: OwnedFd,
@@ -413,7 +413,7 @@ impl Tx {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Rx::fill_tables`].
     pub(crate) fn fill_tables(&self) -> io::Result<()> {
         self.end.segment.fill_tables()
     }

@@ -62,7 +62,7 @@ impl view::View<'_> {
     }
 
     /// Before an end that may not wait says that the pipe is empty: whether every sender is gone. One who watches
-    /// was told once of the hang-up and has to find it.
+    /// had one event of the hang-up and has to find it.
     pub(super) fn is_disconnected(self, life_line: &mut LifeLine) -> io::Result<bool> {
         if self.is_watched() {
             life_line.look(self.place.event, self.end.socket())
@@ -160,7 +160,7 @@ impl Rx {
             outcome => outcome?,
         };
         if Reservation::of_rx(view.reader.control)
-            .holder_but(*id)?
+            .owner_but(*id)?
             .is_some()
         {
             return Ok(Look::Busy);
@@ -214,7 +214,7 @@ impl tx::View<'_> {
 
     /// Under the lock, after room was taken or was found wanting: where somebody watches the senders' side, takes
     /// tokens out unless there is room for the longest record. What is refused leaves the socket readable, so that
-    /// one who watches calls in vain and is told the error.
+    /// one who watches calls in vain and gets the error.
     #[inline]
     pub(super) fn show_readiness_if_watched(self) {
         if state_word::is_watched(&self.writer.control.tx.state) {
@@ -272,7 +272,7 @@ impl Tx {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of the receiver's call.
     #[cfg(feature = "tokio")]
     pub(crate) fn watch_fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.end.closing.check()?;
@@ -293,7 +293,7 @@ impl Tx {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of the receiver's call.
     pub(crate) fn look(&mut self, seen: Seen) -> Result<Look, Fault> {
         self.fate.check(&self.end.closing)?;
         let Self {
@@ -311,7 +311,7 @@ impl Tx {
         {
             return Ok(Look::Ready);
         }
-        if Reservation::of_tx(control).holder_but(*id)?.is_some() {
+        if Reservation::of_tx(control).owner_but(*id)?.is_some() {
             return Ok(Look::Busy);
         }
         let Some(number) = view.arm_for_room()? else {

@@ -223,19 +223,19 @@ impl<'a> Call<'a> {
                 outcome => outcome?,
             };
             self.wait.settle(view.place);
-            if let Some(holder) = Reservation::of_rx(view.reader.control).holder_but(self.id)? {
-                self.wait_for_reservation(holder, session)?;
+            if let Some(owner) = Reservation::of_rx(view.reader.control).owner_but(self.id)? {
+                self.wait_for_reservation(owner, session)?;
                 continue;
             }
             match session.take_turn(|| view.is_untaken())? {
                 Turn::Ours => {}
                 Turn::Lost => return Ok(true),
-                Turn::Held(holder) => {
+                Turn::Held(owner) => {
                     if view.is_at_end_for_others(self.life_line)? || view.reader.has_first()? {
                         return Ok(true);
                     }
                     self.wait.step_aside();
-                    session.wait_for(holder, self.timeout, &mut self.look_after)?;
+                    session.wait_for(owner, self.timeout, &mut self.look_after)?;
                     continue;
                 }
             }
@@ -283,8 +283,8 @@ impl<'a> Call<'a> {
             outcome => outcome?,
         };
         self.wait.settle(view.place);
-        if let Some(holder) = Reservation::of_rx(view.reader.control).holder_but(self.id)? {
-            self.wait_for_reservation(holder, session)?;
+        if let Some(owner) = Reservation::of_rx(view.reader.control).owner_but(self.id)? {
+            self.wait_for_reservation(owner, session)?;
             return Ok(Begun::LookAgain);
         }
         match session.take_turn(|| view.is_untaken())? {
@@ -293,13 +293,13 @@ impl<'a> Call<'a> {
                 view.reassembly().report_lost();
                 return Err(Fault::Aborted);
             }
-            Turn::Held(holder) => {
+            Turn::Held(owner) => {
                 if !fragments::take_over_if_cut_short(view)? {
                     if view.is_at_end_for_others(self.life_line)? {
                         return Err(Fault::Disconnected);
                     }
                     self.wait.step_aside();
-                    session.wait_for(holder, self.timeout, &mut self.look_after)?;
+                    session.wait_for(owner, self.timeout, &mut self.look_after)?;
                     return Ok(Begun::LookAgain);
                 }
             }
@@ -307,11 +307,11 @@ impl<'a> Call<'a> {
         Ok(Begun::Session(session))
     }
 
-    fn wait_for_reservation(&mut self, holder: u32, session: Session<'_, ()>) -> Result<(), Fault> {
+    fn wait_for_reservation(&mut self, owner: u32, session: Session<'_, ()>) -> Result<(), Fault> {
         self.wait.step_aside();
         let reservation = Reservation::of_rx(self.view.reader.control);
         reservation.wait_for(
-            holder,
+            owner,
             session.into_guard(),
             self.timeout,
             &mut self.look_after,

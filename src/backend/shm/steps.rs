@@ -8,7 +8,7 @@ use super::tx::{Tx, View};
 use crate::backend::Progress;
 use crate::error::Fault;
 use crate::ring::record::{LAST, PREFIX, span_of};
-use crate::ring::reservation::{Reservation, not_the_holder};
+use crate::ring::reservation::{Reservation, not_the_owner};
 use crate::sys::clock::Timeout;
 use crate::wait::life_line::LifeLine;
 
@@ -74,7 +74,7 @@ impl Tx {
         end.closing.check()?;
         let reservation = Reservation::of_tx(view.writer.control);
         if !reservation.step(*id) {
-            return Err(not_the_holder("message"));
+            return Err(not_the_owner("message"));
         }
         let outcome = fill(view, life_line, bytes, progress);
         view.show_readiness_if_watched();

@@ -84,7 +84,7 @@ pub(super) fn take_without_lock(
     Ok(None)
 }
 
-/// Whether a receive would find something to do, for a look without the lock; `None` where only the lock can tell.
+/// Whether a receive would find something to do, for a look without the lock; `None` where only a look under the lock can show it.
 pub(super) fn is_there_without_lock(view: View<'_>) -> Result<Option<bool>, Fault> {
     let Some(found) = view.reader.peek_unlocked()? else {
         return Ok(None);
@@ -149,18 +149,26 @@ mod tests {
     use crate::backend::{Rx as _, Tx as _};
     use crate::segment::geometry::Wanted;
     use crate::sys::clock::Timeout;
+    use crate::sys::memory::page_size;
     use crate::wait::backoff::Spin;
+
+    /// A pipe with the smallest ring of this machine, and a length in proportion to it.
+    fn smallest() -> (super::super::Rx, super::super::Tx, impl Fn(usize) -> usize) {
+        let (rx, tx) = super::super::pair(Wanted::plain(page_size()), Spin::default()).unwrap();
+        let capacity = rx.capacity();
+        (rx, tx, move |of_4096| of_4096 * capacity / 4096)
+    }
 
     #[test]
     fn a_length_that_a_liar_has_changed_since_the_look_is_held_to_the_limit_too() {
-        let (rx, mut tx) = super::super::pair(Wanted::plain(4096), Spin::default()).unwrap();
-        rx.limit_messages(1000);
-        tx.send(&[7; 1500], Timeout::Never).unwrap();
+        let (rx, mut tx, length) = smallest();
+        rx.limit_messages(length(1000));
+        tx.send(&vec![7; length(1500)], Timeout::Never).unwrap();
         let view = View::new(&rx.end);
         let claim = |len| {
             let read = view.reader.position();
             let prefix = view.reader.storage.header(read.wrapping_add(8));
-            prefix.store(len, crate::sync::Ordering::Relaxed);
+            prefix.store(length(len) as u64, crate::sync::Ordering::Relaxed);
         };
         claim(600);
         let first = view.reader.peek().unwrap().unwrap();
@@ -177,16 +185,16 @@ mod tests {
 
     #[test]
     fn what_is_read_of_a_message_that_another_one_has_taken_is_not_believed() {
-        let (mut rx, mut tx) = super::super::pair(Wanted::plain(4096), Spin::default()).unwrap();
+        let (mut rx, mut tx, length) = smallest();
         let slow = rx.try_clone().unwrap();
         let reader = View::new(&slow.end).reader;
         let mut pass = |byte| {
-            tx.send(&[byte; 1500], Timeout::Never).unwrap();
+            tx.send(&vec![byte; length(1500)], Timeout::Never).unwrap();
             let first = reader.peek().unwrap().unwrap();
             assert_eq!(reader.extent(first).unwrap(), Extent::Whole);
             let mut message = Vec::new();
             let into = Destination::Buffer(&mut message);
-            assert_eq!(rx.recv(into, Timeout::Never).unwrap(), 1500);
+            assert_eq!(rx.recv(into, Timeout::Never).unwrap(), length(1500));
             first
         };
         let first = pass(0);
@@ -199,14 +207,14 @@ mod tests {
 
     #[test]
     fn an_owner_that_has_gone_on_is_not_taken_for_stuck_any_more() {
-        let (mut rx, mut tx) = super::super::pair(Wanted::plain(4096), Spin::default()).unwrap();
+        let (mut rx, mut tx, length) = smallest();
         rx.end.stuck.note(1);
         tx.end.stuck.note(1);
         // Of several fragments, so that both sides take their locks.
-        tx.send(&[7; 3000], Timeout::Never).unwrap();
+        tx.send(&vec![7; length(3000)], Timeout::Never).unwrap();
         let mut message = Vec::new();
         let into = Destination::Buffer(&mut message);
-        assert_eq!(rx.recv(into, Timeout::FOREVER).unwrap(), 3000);
+        assert_eq!(rx.recv(into, Timeout::FOREVER).unwrap(), length(3000));
         assert!(!rx.end.stuck.is_noted() && !tx.end.stuck.is_noted());
     }
 }

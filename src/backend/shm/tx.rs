@@ -267,17 +267,17 @@ impl Tx {
             wait.settle(view.place);
             if guard.owner_died() {
                 writer.recover()?;
-                // The dead one may not have come as far as to tell of what it published.
+                // The dead one may not have come as far as to ring for what it published.
                 view.ring()?;
             }
             end.closing.check()?;
             if reservation.is_reserved() {
-                if let Some(holder) = reservation.holder_but(*id)? {
+                if let Some(owner) = reservation.owner_but(*id)? {
                     if life_line.look(&writer.control.room, end.socket())? {
                         return Err(Fault::Disconnected);
                     }
                     wait.step_aside();
-                    reservation.wait_for(holder, guard, timeout, &mut look_after)?;
+                    reservation.wait_for(owner, guard, timeout, &mut look_after)?;
                     continue;
                 }
             }
@@ -308,7 +308,7 @@ impl Tx {
 }
 
 /// Sends a message of several fragments, the first of which has room, all in one section of the lock.
-/// Its state tells whoever comes next when it was left unfinished.
+/// Its state shows whoever comes next that it was left unfinished.
 fn send_in_fragments<'a>(
     view: View<'a>,
     bytes: impl Payload,

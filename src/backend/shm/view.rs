@@ -82,7 +82,7 @@ impl<'a> View<'a> {
         &self.reader.control.rx.reassembly
     }
 
-    /// For a receiver that a holder keeps out: whether nothing can come any more but what the holder has.
+    /// For a receiver that an owner keeps out: whether nothing can come any more but what the owner has.
     pub(super) fn is_at_end_for_others(self, life_line: &mut LifeLine) -> Result<bool, Fault> {
         Ok(life_line.look(self.place.event, self.end.socket())? && self.reader.peek()?.is_none())
     }
@@ -156,7 +156,7 @@ impl<'a> View<'a> {
         // after this look sees the room.
         full_fence();
         if control.room.is_armed() || self.is_time_to_give_room_back() {
-            // A sender that cannot be told stays marked as waiting; the error is reported when the ring
+            // A sender that cannot be woken stays marked as waiting; the error is reported when the ring
             // is empty, and not in place of the message that was taken.
             let _ = self.give_room_back(false);
         }

@@ -58,9 +58,9 @@ impl<P: Default> Reassembly<P> {
         self.open.is_some() || shared.state() != message::WHOLE
     }
 
-    pub(super) fn is_holder(&self, shared: &SharedReassembly) -> bool {
+    pub(super) fn is_owner(&self, shared: &SharedReassembly) -> bool {
         shared.end.load(Ordering::Relaxed) == self.id
-            && Process::current().is_ok_and(|us| shared.holder.process() == Some(us))
+            && Process::current().is_ok_and(|us| shared.owner.process() == Some(us))
     }
 
     /// Begins a message of `total` bytes, of which the first fragment follows; before that fragment is
@@ -93,7 +93,7 @@ impl<P: Default> Reassembly<P> {
             is_taken: false,
         });
         shared.end.store(self.id, Ordering::Relaxed);
-        shared.holder.note(process);
+        shared.owner.note(process);
         shared.set_state(message::INSIDE);
         Ok(())
     }
@@ -216,10 +216,10 @@ impl<P: Default> Reassembly<P> {
     pub(crate) fn close(&mut self, shared: &SharedReassembly) {
         self.open = None;
         if shared.state() != message::WHOLE {
-            shared.end_for_holder();
+            shared.end_for_owner();
         }
         if mem::take(&mut self.has_let_go) {
-            futex::wake(shared.holder.word(), i32::MAX);
+            futex::wake(shared.owner.word(), i32::MAX);
         }
     }
 

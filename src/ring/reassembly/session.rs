@@ -58,7 +58,7 @@ impl<'a, P: Default> Session<'a, P> {
     ///
     /// # Errors
     ///
-    /// What the look after the holder's process reports.
+    /// What the look after the owner's process reports.
     #[inline]
     pub(crate) fn take_turn(&mut self, is_untaken: impl FnOnce() -> bool) -> Result<Turn, Fault> {
         let Inside { reassembly, shared } = &mut self.inside;
@@ -74,20 +74,20 @@ impl<'a, P: Default> Session<'a, P> {
         self.guard
     }
 
-    /// Releases the lock and sleeps until the holder may have gone on. The caller then looks again.
+    /// Releases the lock and sleeps until the owner may have gone on. The caller then looks again.
     ///
     /// # Errors
     ///
     /// [`Fault::NotNow`] when the time-out has passed.
     pub(crate) fn wait_for(
         self,
-        holder: u32,
+        owner: u32,
         timeout: Timeout,
         look_after: &mut Duration,
     ) -> Result<(), Fault> {
         let shared = self.inside.shared;
         drop(self);
-        shared.holder.wait_while(holder, timeout, look_after)
+        shared.owner.wait_while(owner, timeout, look_after)
     }
 }
 
@@ -124,7 +124,7 @@ impl<P: Default> Reassembly<P> {
         is_untaken: impl FnOnce() -> bool,
     ) -> Result<Turn, Fault> {
         match shared.state() {
-            message::OPEN if self.open.is_some() && self.is_holder(shared) => {
+            message::OPEN if self.open.is_some() && self.is_owner(shared) => {
                 shared.set_state(message::INSIDE);
                 return Ok(Turn::Ours);
             }
@@ -132,9 +132,9 @@ impl<P: Default> Reassembly<P> {
                 // What this process had has been ended by others, who took it for dead.
                 self.open = None;
                 if !shared.has_let_go() {
-                    if let Some(holder) = shared.holder.process() {
-                        if !matches!(holder.watch()?, Life::Dead) {
-                            return Ok(Turn::Held(holder.id));
+                    if let Some(owner) = shared.owner.process() {
+                        if !matches!(owner.watch()?, Life::Dead) {
+                            return Ok(Turn::Held(owner.id));
                         }
                     }
                 }
@@ -143,7 +143,7 @@ impl<P: Default> Reassembly<P> {
             message::INSIDE | message::WAITING => {
                 self.open = None;
                 if is_untaken() {
-                    shared.end_for_holder();
+                    shared.end_for_owner();
                     return Ok(Turn::Ours);
                 }
                 shared.orphan();
@@ -172,8 +172,8 @@ pub(crate) fn abandon<'a, P: Default>(
         let Ok(reassembly) = fragments.enter() else {
             return;
         };
-        let is_holder = shared.state() == message::OPEN && reassembly.is_holder(shared);
-        if !reassembly.is_open() || !is_holder {
+        let is_owner = shared.state() == message::OPEN && reassembly.is_owner(shared);
+        if !reassembly.is_open() || !is_owner {
             return;
         }
         // Before the lock, so that a process that cannot take it keeps nobody out.
@@ -186,5 +186,5 @@ pub(crate) fn abandon<'a, P: Default>(
             skip();
         }
     }
-    futex::wake(shared.holder.word(), i32::MAX);
+    futex::wake(shared.owner.word(), i32::MAX);
 }

@@ -15,10 +15,10 @@ impl SharedReassembly {
         state_word::set_state(&self.state, state, Ordering::Relaxed);
     }
 
-    /// Ends the message, whatever the holder has of it. The holder finds out at its next call.
-    pub(crate) fn end_for_holder(&self) {
+    /// Ends the message, whatever the owner has of it. The owner finds out at its next call.
+    pub(crate) fn end_for_owner(&self) {
         self.set_state(message::WHOLE);
-        self.holder.clear();
+        self.owner.clear();
     }
 
     /// Whether the rest of a message is to be passed over.
@@ -44,7 +44,7 @@ impl SharedReassembly {
         }
     }
 
-    /// Notes that the holder keeps the lock while it waits for the sender, or that it goes on after that.
+    /// Notes that the owner keeps the lock while it waits for the sender, or that it goes on after that.
     pub(crate) fn set_waiting(&self, waits: bool) {
         self.set_state(if waits {
             message::WAITING
@@ -59,11 +59,11 @@ impl SharedReassembly {
     }
 
     pub(super) fn orphan(&self) {
-        self.holder.clear();
+        self.owner.clear();
         self.set_state(message::ORPHANED);
     }
 
-    /// Whether the holder has closed its end inside the message.
+    /// Whether the owner has closed its end inside the message.
     pub(super) fn has_let_go(&self) -> bool {
         // SYNC: let-go
         self.end.load(Ordering::Acquire) == NO_END

@@ -7,7 +7,7 @@ use super::guard::{MAX_DEPTH, Refusal};
 /// Why a value could not be encoded. Nothing was sent. [`SendError::Encode`](super::SendError::Encode) has it.
 ///
 /// A reason that a type's own `Serialize` gives by `Error::custom` is not in it: postcard keeps none. Its
-/// [`source`](std::error::Error::source) tells no more than that there was one.
+/// [`source`](std::error::Error::source) says no more than that there was one.
 ///
 /// # Examples
 ///

@@ -27,6 +27,7 @@ pub struct Receiver<T> {
     carries: PhantomData<fn() -> T>,
 }
 
+/// # Receiving
 impl<T: DeserializeOwned> Receiver<T> {
     fn recv_within<E: From<Fault>>(&mut self, timeout: Timeout) -> Result<T, RecvError<E>> {
         match self.inner.recv_within(timeout) {

@@ -24,6 +24,7 @@ pub struct Sender<T> {
     carries: PhantomData<fn(&T)>,
 }
 
+/// # Sending
 impl<T: Serialize> Sender<T> {
     /// Sends one value, blocking while the pipe is full.
     ///

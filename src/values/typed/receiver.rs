@@ -26,6 +26,7 @@ pub struct Receiver<T> {
     carries: PhantomData<fn() -> T>,
 }
 
+/// # Receiving
 impl<T: TryFromBytes> Receiver<T> {
     #[inline]
     fn recv_within<E: From<Fault>>(&mut self, timeout: Timeout) -> Result<T, RecvError<E>> {

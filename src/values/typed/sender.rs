@@ -24,6 +24,7 @@ pub struct Sender<T> {
     carries: PhantomData<fn(&T)>,
 }
 
+/// # Sending
 impl<T: IntoBytes + Immutable> Sender<T> {
     /// Sends one value, blocking while the pipe is full.
     ///

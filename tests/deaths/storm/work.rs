@@ -108,7 +108,7 @@ impl Job<'_> {
         }
     }
 
-    /// Notes a message, at once, so that few are in hand unnoted, and checks it; tells whether it sends its receiver home.
+    /// Notes a message, at once, so that few are in hand unnoted, and checks it; returns whether it sends its receiver home.
     fn note(self, message: &[u8]) -> bool {
         let entry = recognize(message);
         self.notes.received(entry, self.line);

@@ -4,15 +4,6 @@
 //! interleaved, and the ratios are formed within a round. Then one process is killed while the other one sleeps, which
 //! shows how long its death goes unseen. It prints a table for docs/performance.md.
 
-#[path = "../../../../cli/src/machine.rs"]
-mod machine;
-#[expect(
-    dead_code,
-    reason = "of the module that is shared with `compare`, this program needs no plain bytes"
-)]
-#[path = "../shared.rs"]
-mod shared;
-
 use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -25,10 +16,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair,
@@ -36,9 +25,12 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, pipe, read, write};
-
-use shared::{Atomics, Shared};
+use nix::unistd::{Pid, pipe, read, write};
+use shmpipe_measure::machine;
+use shmpipe_measure::session::{fork_child, pin_to};
+use shmpipe_measure::shared::{Atomics, Shared};
+use shmpipe_measure::statistics::Spread;
+use shmpipe_measure::units::three;
 
 /// Rings after which an edge-triggered end takes out what has come in.
 const DRAIN: u32 = 64;
@@ -79,7 +71,7 @@ enum Bell {
     PacketRead(Option<Duration>),
     /// A pair of sockets of either kind in an edge-triggered epoll(7), which is drained now and then.
     Edge(SockType),
-    /// An eventfd(2) for each way in an edge-triggered epoll(7), with a socket that tells of a death.
+    /// An eventfd(2) for each way in an edge-triggered epoll(7), with a socket that shows a death.
     EdgeEvent,
 }
 
@@ -142,7 +134,7 @@ struct End<'a> {
     to: Option<OwnedFd>,
     /// Heard by it; `None` where it is the same as `to`.
     from: Option<OwnedFd>,
-    /// Tells of a death; `None` where another one does, or none.
+    /// Shows a death; `None` where another one does, or none.
     life: Option<OwnedFd>,
     epoll: Option<Epoll>,
     heard: u32,
@@ -344,24 +336,12 @@ fn futex(word: &AtomicU32, operation: i32, value: u32, bound: Option<Duration>) 
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, bound) };
 }
 
-fn pin(cpu: usize) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu)?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
-}
-
 /// Runs `child` in a process that dies with this one.
 fn spawn(child: impl FnOnce() -> io::Result<()>) -> io::Result<Pid> {
-    // SAFETY: this program has one thread.
-    match unsafe { fork() }? {
-        ForkResult::Parent { child } => Ok(child),
-        ForkResult::Child => {
-            let done = set_pdeathsig(Signal::SIGKILL)
-                .map_err(io::Error::from)
-                .and_then(|()| child());
-            // Nothing of the parent's stack is to be run a second time here.
-            process::exit(i32::from(done.is_err()));
-        }
+    match fork_child()? {
+        Some(pid) => Ok(pid),
+        // Nothing of the parent's stack is to be run a second time here.
+        None => process::exit(i32::from(child().is_err())),
     }
 }
 
@@ -374,7 +354,7 @@ fn measure(bell: Bell, cpus: [usize; 2], trips: u64) -> io::Result<f64> {
     let words = Shared::<Words>::new()?;
     let [mut here, mut there] = open(bell, &words)?;
     let echo = spawn(|| {
-        pin(cpus[1])?;
+        pin_to(&[cpus[1]])?;
         there.settle()?;
         for _ in 0..=trips {
             if there.hear()? == Heard::Death {
@@ -387,7 +367,7 @@ fn measure(bell: Bell, cpus: [usize; 2], trips: u64) -> io::Result<f64> {
         Ok(())
     })?;
     drop(there);
-    pin(cpus[0])?;
+    pin_to(&[cpus[0]])?;
     here.settle()?;
     let mut trip = || {
         here.ring();
@@ -428,11 +408,11 @@ fn death(bell: Bell, cpus: [usize; 2]) -> io::Result<Option<Duration>> {
     let (reader, writer) = pipe()?;
     // Each closure takes its end along, so that the process that forks has closed it.
     let sleeper = spawn(move || {
-        pin(cpus[0])?;
+        pin_to(&[cpus[0]])?;
         here.settle()?;
         let victim = spawn(move || {
             let _there = there;
-            pin(cpus[1])?;
+            pin_to(&[cpus[1]])?;
             // Until the other one sleeps, and at another moment of its bound each time.
             thread::sleep(Duration::from_micros(
                 20_000 + u64::from(process::id() % 10) * 1_000,
@@ -459,32 +439,22 @@ fn death(bell: Bell, cpus: [usize; 2]) -> io::Result<Option<Duration>> {
     Ok(is_seen.then(|| Duration::from_nanos(u64::from_ne_bytes(late))))
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-fn micros(nanos: f64) -> String {
-    format!("{:.1}", nanos / 1e3)
-}
-
-/// Median, least and most, and the median of the first way's figures divided by these within each round.
-fn cells(figures: &[f64], first: &[f64]) -> String {
-    let least = figures.iter().copied().fold(f64::MAX, f64::min);
-    let most = figures.iter().copied().fold(0.0, f64::max);
+/// Median in µs and the middle half, and the median of the first way's figures divided by these within each round.
+fn cells(figures: &[f64], first: &[f64]) -> Option<String> {
+    let micros = figures.iter().map(|nanos| nanos / 1e3).collect();
+    let Spread { low, median, high } = Spread::of(micros)?;
     let ratios = first.iter().zip(figures).map(|(first, own)| first / own);
-    format!(
-        "{} ({} to {}) | {:.2}",
-        micros(median(figures.to_vec())),
-        micros(least),
-        micros(most),
-        median(ratios.collect())
-    )
+    let ratio = Spread::of(ratios.collect())?;
+    Some(format!(
+        "{median:.1} ({low:.1} to {high:.1}) | {}",
+        three(ratio.median)
+    ))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let (a, b) = machine::choose_cpus(&machine::usable_cpus()?).ok_or("no usable CPU")?;
+    let cpus = machine::cpus_to_use()?;
+    let (a, b) = (cpus[0], cpus[1]);
     let places = [[a, a], [a, b]];
     let mut figures = [const { [const { Vec::new() }; BELLS.len()] }; 2];
     for round in 0..options.rounds as usize {
@@ -497,7 +467,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     println!(
-        "Linux {}, {}, {}; {} rounds of {} round trips, µs: median (least to most), and the pipe's time \
+        "Linux {}, {}, {}; {} rounds of {} round trips, µs: median (middle half), and the pipe's time \
          divided by it\n",
         machine::kernel_release(),
         machine::cpu_model(),
@@ -520,11 +490,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let seen = match late.into_iter().collect::<Option<Vec<_>>>() {
             Some(late) => {
                 let most = late.iter().copied().fold(0.0, f64::max);
-                format!("{:.2} ms (most {most:.2})", median(late))
+                let median = Spread::of(late).ok_or("no death")?.median;
+                format!("{median:.2} ms (most {most:.2})")
             }
             None => "never".into(),
         };
-        let [one, two] = [0, 1].map(|place| cells(&figures[place][number], &figures[place][0]));
+        let [one, two] = [0, 1]
+            .map(|place| cells(&figures[place][number], &figures[place][0]).unwrap_or_default());
         let descriptors = descriptors(bell)?;
         println!(
             "| {} | {descriptors} | {seen} | {one} | {two} |",

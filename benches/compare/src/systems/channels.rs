@@ -11,9 +11,9 @@ use ipc_ring::{RingReader, RingWriter};
 use shmring::backend::ShmStorage;
 use shmring::{Options, Reader, Writer, create_shm, open_shm};
 
-use super::ours::take;
-use crate::message::{Batch, Incoming};
-use crate::wire::{Pieces, Plan, Rx, Tx, Wire, attach, foreign, whole};
+use super::End;
+use shmpipe_measure::message::{Batch, Incoming};
+use shmpipe_measure::wire::{Pieces, Plan, Rx, Tx, Wire, attach, foreign, take, whole};
 
 type Slot<T> = Mutex<Option<T>>;
 
@@ -24,8 +24,8 @@ pub(crate) struct IpcChannel {
 }
 
 impl Wire for IpcChannel {
-    type Tx = IpcBytesSender;
-    type Rx = IpcBytesReceiver;
+    type Tx = End<IpcBytesSender>;
+    type Rx = End<IpcBytesReceiver>;
 
     fn open(_: &Plan, _: &str) -> io::Result<Self> {
         let (tx, rx) = bytes_channel()?;
@@ -36,24 +36,24 @@ impl Wire for IpcChannel {
     }
 
     fn tx(&self, _: &Plan) -> io::Result<Self::Tx> {
-        take(&self.tx)
+        take(&self.tx).map(End)
     }
 
     fn rx(&self, _: &Plan) -> io::Result<Self::Rx> {
-        take(&self.rx)
+        take(&self.rx).map(End)
     }
 }
 
-impl Tx for IpcBytesSender {
+impl Tx for End<IpcBytesSender> {
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        IpcBytesSender::send(self, message)
+        self.0.send(message)
     }
 }
 
-impl Rx for IpcBytesReceiver {
+impl Rx for End<IpcBytesReceiver> {
     fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         let due = buf.len();
-        *buf = IpcBytesReceiver::recv(self).map_err(|error| match error {
+        *buf = self.0.recv().map_err(|error| match error {
             IpcError::Disconnected => io::ErrorKind::UnexpectedEof.into(),
             error => foreign(error),
         })?;
@@ -68,8 +68,8 @@ pub(crate) struct Unnamed {
 }
 
 impl Wire for Unnamed {
-    type Tx = Sender;
-    type Rx = Recver;
+    type Tx = End<Sender>;
+    type Rx = End<Recver>;
 
     fn open(_: &Plan, _: &str) -> io::Result<Self> {
         let (tx, rx) = unnamed_pipe::pipe()?;
@@ -79,24 +79,24 @@ impl Wire for Unnamed {
         })
     }
 
-    fn tx(&self, _: &Plan) -> io::Result<Sender> {
-        take(&self.tx)
+    fn tx(&self, _: &Plan) -> io::Result<Self::Tx> {
+        take(&self.tx).map(End)
     }
 
-    fn rx(&self, _: &Plan) -> io::Result<Recver> {
-        take(&self.rx)
+    fn rx(&self, _: &Plan) -> io::Result<Self::Rx> {
+        take(&self.rx).map(End)
     }
 }
 
-impl Tx for Sender {
+impl Tx for End<Sender> {
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        self.write_all(message)
+        self.0.write_all(message)
     }
 }
 
-impl Rx for Recver {
+impl Rx for End<Recver> {
     fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
-        self.read_exact(buf)
+        self.0.read_exact(buf)
     }
 }
 
@@ -104,34 +104,35 @@ impl Rx for Recver {
 pub(crate) struct IpcRing(String);
 
 impl Wire for IpcRing {
-    type Tx = RingWriter;
-    type Rx = RingReader;
+    type Tx = End<RingWriter>;
+    type Rx = End<RingReader>;
 
     fn open(plan: &Plan, way: &str) -> io::Result<Self> {
         Ok(Self(plan.path(way)))
     }
 
-    fn tx(&self, plan: &Plan) -> io::Result<RingWriter> {
-        RingWriter::create(&self.0, plan.capacity).map_err(foreign)
+    fn tx(&self, plan: &Plan) -> io::Result<Self::Tx> {
+        let tx = RingWriter::create(&self.0, plan.capacity).map_err(foreign)?;
+        Ok(End(tx))
     }
 
-    fn rx(&self, _: &Plan) -> io::Result<RingReader> {
+    fn rx(&self, _: &Plan) -> io::Result<Self::Rx> {
         let rx = attach(|| RingReader::open(&self.0).map_err(foreign))?;
         fs::remove_file(&self.0)?;
-        Ok(rx)
+        Ok(End(rx))
     }
 }
 
-impl Tx for RingWriter {
+impl Tx for End<RingWriter> {
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        self.push(message, None).map_err(foreign)
+        self.0.push(message, None).map_err(foreign)
     }
 }
 
-impl Rx for RingReader {
+impl Rx for End<RingReader> {
     fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         let due = buf.len();
-        whole(self.pop(buf, None).map_err(foreign)?, due)
+        whole(self.0.pop(buf, None).map_err(foreign)?, due)
     }
 }
 
@@ -145,7 +146,7 @@ pub(crate) struct ShmRingRx {
 }
 
 impl Wire for ShmRing {
-    type Tx = Writer<ShmStorage>;
+    type Tx = End<Writer<ShmStorage>>;
     type Rx = ShmRingRx;
 
     fn open(plan: &Plan, way: &str) -> io::Result<Self> {
@@ -153,7 +154,8 @@ impl Wire for ShmRing {
     }
 
     fn tx(&self, plan: &Plan) -> io::Result<Self::Tx> {
-        create_shm(&self.0, plan.capacity as u64, Options::default()).map_err(foreign)
+        let tx = create_shm(&self.0, plan.capacity as u64, Options::default());
+        tx.map(End).map_err(foreign)
     }
 
     fn rx(&self, plan: &Plan) -> io::Result<Self::Rx> {
@@ -165,13 +167,13 @@ impl Wire for ShmRing {
     }
 }
 
-impl Tx for Writer<ShmStorage> {
+impl Tx for End<Writer<ShmStorage>> {
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        self.write_all(message)
+        self.0.write_all(message)
     }
 
     fn send_batch(&mut self, batch: &Batch) -> io::Result<()> {
-        self.write_all(batch.bytes())
+        self.0.write_all(batch.bytes())
     }
 }
 

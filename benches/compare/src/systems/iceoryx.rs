@@ -10,8 +10,12 @@ use iceoryx2::port::{BackpressureAction, BackpressureInfo};
 use iceoryx2::prelude::{LogLevel, NodeBuilder, ipc, set_log_level};
 use iceoryx2::sample::Sample;
 
-use crate::message::{Incoming, MAX_SENDERS};
-use crate::wire::{Patience, Plan, Rx, Tx, Wire, attach, foreign, whole};
+use super::End;
+use shmpipe_measure::message::Incoming;
+use shmpipe_measure::wire::{Patience, Plan, Rx, Tx, Wire, attach, foreign, whole};
+
+/// Most senders of a workload.
+const SENDERS: usize = 8;
 
 /// Most samples in a subscriber's buffer; more than a thousand is refused in some configurations.
 const MOST_SAMPLES: usize = 1000;
@@ -39,8 +43,8 @@ impl Iceoryx {
             .enable_safe_overflow(false)
             .subscriber_max_buffer_size(samples)
             .max_subscribers(1)
-            .max_publishers(MAX_SENDERS)
-            .max_nodes(2 * MAX_SENDERS)
+            .max_publishers(SENDERS)
+            .max_nodes(2 * SENDERS)
             .open_or_create()
             .map_err(foreign)
     }
@@ -50,7 +54,7 @@ type Factory =
     iceoryx2::service::port_factory::publish_subscribe::PortFactory<ipc::Service, [u8], ()>;
 
 impl Wire for Iceoryx {
-    type Tx = Publisher<ipc::Service, [u8], ()>;
+    type Tx = End<Publisher<ipc::Service, [u8], ()>>;
     type Rx = Polled;
 
     fn open(plan: &Plan, way: &str) -> io::Result<Self> {
@@ -68,6 +72,7 @@ impl Wire for Iceoryx {
                 BackpressureAction::Retry
             })
             .create()
+            .map(End)
             .map_err(foreign)
     }
 
@@ -83,9 +88,9 @@ impl Wire for Iceoryx {
     }
 }
 
-impl Tx for Publisher<ipc::Service, [u8], ()> {
+impl Tx for End<Publisher<ipc::Service, [u8], ()>> {
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        let sample = self.loan_slice_uninit(message.len()).map_err(foreign)?;
+        let sample = self.0.loan_slice_uninit(message.len()).map_err(foreign)?;
         sample.write_from_slice(message).send().map_err(foreign)?;
         Ok(())
     }

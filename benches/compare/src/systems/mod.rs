@@ -1,14 +1,10 @@
-//! Every system by name: what it is, what it can do, how a slice on it runs.
+//! Every system by name: those of `shmpipe-measure`, and the rivals.
 //!
-//! How each is used is in the modules below, in the way its own documentation says is fast.
+//! How each rival is used is in the modules below, in the way its own documentation says is fast.
 
 mod channels;
-mod hand_over;
 #[cfg(feature = "iceoryx2")]
 mod iceoryx;
-mod kernel;
-mod limits;
-mod ours;
 mod refusals;
 mod shmem;
 #[cfg(feature = "shmipc")]
@@ -19,126 +15,32 @@ mod spoiled;
 mod tachyon;
 mod threads;
 
-use std::fs::File;
-use std::io;
+use shmpipe_measure::session::processes;
+use shmpipe_measure::systems::{self, Role, System};
 
-use crate::outcome::Outcome;
-use crate::session::processes;
-use crate::wire::Plan;
-use crate::workload::{Kind, Workload};
-
-/// What a system is here for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// Carries messages between processes.
-    Pipe,
-    /// What the hardware or kernel allows, with nothing of a pipe around it.
-    Limit,
-    /// Carries messages between threads of one process.
-    InProcess,
-    /// For the tests of this program; never chosen by itself.
-    Test,
-}
-
-impl Role {
-    /// For the table and the record.
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Pipe => "between processes",
-            Self::Limit => "limit",
-            Self::InProcess => "in-process limit",
-            Self::Test => "test",
-        }
-    }
-
-    /// Whether it is no pipe between processes and shows what is possible.
-    pub(crate) fn is_limit(self) -> bool {
-        matches!(self, Self::Limit | Self::InProcess)
-    }
-}
-
-/// One system.
-pub(crate) struct System {
-    /// The name for the command line.
-    pub(crate) name: &'static str,
-    /// What it is.
-    pub(crate) label: &'static str,
-    /// Its package in Cargo.lock; empty for the kernel's own.
-    pub(crate) package: &'static str,
-    /// What it is here for.
-    pub(crate) role: Role,
-    /// What it lacks beside a pipe; empty when nothing.
-    pub(crate) lacks: &'static str,
-    /// Whether opening it makes both ends at once; the others make each in its own process.
-    makes_both: bool,
-    /// Whether it never sleeps, and keeps a CPU busy for as long as it waits.
-    pub(crate) spins: bool,
-    refuses: fn(Workload) -> Option<&'static str>,
-    /// Runs a slice.
-    pub(crate) run: fn(&Plan, &File) -> io::Result<Outcome>,
-}
-
-type Run = fn(&Plan, &File) -> io::Result<Outcome>;
-
-impl System {
-    fn new(name: &'static str, label: &'static str, role: Role, run: Run) -> Self {
-        Self {
-            name,
-            label,
-            package: "",
-            role,
-            lacks: "",
-            makes_both: false,
-            spins: false,
-            refuses: refusals::none,
-            run,
-        }
-    }
-
-    fn package(self, package: &'static str) -> Self {
-        Self { package, ..self }
-    }
-
-    fn lacks(self, lacks: &'static str) -> Self {
-        Self { lacks, ..self }
-    }
-
-    fn refuses(self, refuses: fn(Workload) -> Option<&'static str>) -> Self {
-        Self { refuses, ..self }
-    }
-
-    fn makes_both(self) -> Self {
-        Self {
-            makes_both: true,
-            ..self
-        }
-    }
-
-    fn spins(self) -> Self {
-        Self {
-            spins: true,
-            ..self
-        }
-    }
-
-    /// Why it cannot do a workload; `None` when it can.
-    pub(crate) fn refusal(&self, workload: Workload) -> Option<&'static str> {
-        match workload.kind {
-            Kind::Make if self.makes_both => None,
-            Kind::Make if self.package == "shmpipe" => Some("as shm here"),
-            Kind::Make => Some("its ends are made in two processes, by a name"),
-            _ => (self.refuses)(workload),
-        }
-    }
-}
+/// An end of another library's channel.
+pub(crate) struct End<T>(T);
 
 /// All systems, in the table's order.
 pub(crate) fn all() -> Vec<System> {
-    let mut all = ours_and_the_kernels();
+    let mut all = systems::common();
     all.extend(rivals());
-    all.extend(limits());
+    all.extend(systems::limits());
+    all.extend(in_process());
     all.extend(spoiled());
+    for system in all.iter_mut().filter(|system| system.version.is_empty()) {
+        system.version = version(system.package);
+    }
     all
+}
+
+/// The version of a package in this workspace's Cargo.lock, from which the program was built.
+fn version(package: &str) -> String {
+    let lock = include_str!("../../Cargo.lock");
+    let header = format!("name = \"{package}\"\nversion = \"");
+    lock.split_once(&header)
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map_or_else(String::new, |(version, _)| version.to_owned())
 }
 
 fn rivals() -> Vec<System> {
@@ -176,7 +78,6 @@ fn rivals() -> Vec<System> {
         )
         .package("ringfire")
         .lacks("end-of-file, messages of any size, several senders without loss, sleep")
-        .spins()
         .refuses(refusals::fits_a_slot_and_spins),
         System::new("ipc_ring", "ipc_ring", Pipe, processes::<channels::IpcRing>)
             .package("ipc_ring")
@@ -217,7 +118,6 @@ fn rivals() -> Vec<System> {
         .lacks(
             "end-of-file, waiting for room, several senders, messages as long as its ring, sleep",
         )
-        .spins()
         .refuses(refusals::gives_back_by_many_and_spins),
         #[cfg(feature = "shmipc")]
         System::new(
@@ -238,7 +138,6 @@ fn rivals() -> Vec<System> {
         )
         .package("iceoryx2")
         .lacks("blocking receive, end-of-file")
-        .spins()
         .refuses(refusals::polled),
     ]
 }
@@ -269,122 +168,10 @@ pub(crate) fn left_out() -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-fn ours_and_the_kernels() -> Vec<System> {
-    use Role::Pipe;
+/// What carries messages between threads of one process.
+fn in_process() -> Vec<System> {
+    use Role::InProcess;
     vec![
-        System::new(
-            "shm",
-            "shmpipe, shared memory",
-            Pipe,
-            processes::<ours::SharedMemory>,
-        )
-        .makes_both()
-        .package("shmpipe"),
-        System::new(
-            "shm-sleep",
-            "shmpipe, Spin::Never",
-            Pipe,
-            processes::<ours::Sleeping>,
-        )
-        .package("shmpipe"),
-        System::new(
-            "shm-spin",
-            "shmpipe, Spin::For(10 ms)",
-            Pipe,
-            processes::<ours::Spinning>,
-        )
-        .package("shmpipe")
-        .refuses(refusals::disturbs_others),
-        System::new(
-            "shm-copy",
-            "shmpipe, copied in and out",
-            Pipe,
-            processes::<ours::Copying>,
-        )
-        .package("shmpipe")
-        .refuses(refusals::only_beside_loans),
-        System::new(
-            "shm-kernel",
-            "shmpipe on kernel pipes",
-            Pipe,
-            processes::<ours::OnKernelPipes>,
-        )
-        .makes_both()
-        .package("shmpipe"),
-        System::new(
-            "pipe",
-            "kernel pipe, 1 MiB",
-            Pipe,
-            processes::<kernel::TunedPipe>,
-        )
-        .makes_both()
-        .lacks("whole messages over 4 KiB from several senders"),
-        System::new(
-            "pipe-plain",
-            "kernel pipe, 64 KiB",
-            Pipe,
-            processes::<kernel::PlainPipe>,
-        )
-        .makes_both()
-        .lacks("whole messages over 4 KiB from several senders"),
-        System::new(
-            "stream",
-            "Unix stream socketpair",
-            Pipe,
-            processes::<kernel::Stream>,
-        )
-        .makes_both()
-        .lacks("whole messages from several senders"),
-        System::new(
-            "seqpacket",
-            "Unix seqpacket socketpair",
-            Pipe,
-            processes::<kernel::Packets>,
-        )
-        .makes_both()
-        .lacks("messages longer than its buffer")
-        .refuses(refusals::packets),
-    ]
-}
-
-fn limits() -> Vec<System> {
-    use Role::{InProcess, Limit};
-    vec![
-        System::new(
-            "atomics",
-            "two atomics, spinning",
-            Limit,
-            processes::<limits::Line<false>>,
-        )
-        .refuses(refusals::only_small_round_trips),
-        System::new(
-            "atomics-fence",
-            "two atomics, spinning with a barrier between looks",
-            Limit,
-            processes::<limits::Line<true>>,
-        )
-        .refuses(refusals::only_small_round_trips_between_cpus),
-        System::new(
-            "futex",
-            "two futexes, sleeping",
-            Limit,
-            processes::<limits::Futex>,
-        )
-        .refuses(refusals::only_small_round_trips),
-        System::new(
-            "memcpy",
-            "memcpy through two buffers",
-            Limit,
-            processes::<hand_over::Two>,
-        )
-        .refuses(refusals::only_large),
-        System::new(
-            "memcpy-deep",
-            "memcpy through 4 MiB of buffers",
-            Limit,
-            processes::<hand_over::Many>,
-        )
-        .refuses(refusals::only_large_one_way),
         System::new("rtrb", "rtrb, between threads", InProcess, threads::rtrb)
             .package("rtrb")
             .refuses(refusals::only_small_from_one),
@@ -430,4 +217,15 @@ fn spoiled() -> Vec<System> {
             processes::<spoiled::Dying>,
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_come_from_the_lock_file() {
+        assert!(version("rtrb").starts_with("0."), "{:?}", version("rtrb"));
+        assert_eq!(version(""), "");
+    }
 }

@@ -1,43 +1,9 @@
-//! Why a system cannot do a workload, in the words of the table; `None` where it can.
+//! Why a rival cannot do a workload, in the words of the table; `None` where it can.
 
-use crate::workload::{Kind, Workload};
+pub(super) use shmpipe_measure::systems::refusals::{disturbs_others, no_batch};
+use shmpipe_measure::workload::{Kind, Workload};
 
 type Refusal = Option<&'static str>;
-
-/// Can do everything.
-pub(super) fn none(_: Workload) -> Refusal {
-    None
-}
-
-/// Spins for as long as it waits.
-pub(super) fn disturbs_others(workload: Workload) -> Refusal {
-    let is_out = workload.runs_beside_others();
-    is_out.then_some("spins, and the systems are measured at the same time here")
-}
-
-/// Two cache lines, one for each way.
-pub(super) fn only_small_round_trips(workload: Workload) -> Refusal {
-    (!workload.is_two_way() || workload.len > 56).then_some("round trips of up to 56 bytes only")
-}
-
-/// The same, with nothing that gives way.
-pub(super) fn only_small_round_trips_between_cpus(workload: Workload) -> Refusal {
-    let is_out = workload.is_one_cpu() || workload.kind == Kind::Wake;
-    only_small_round_trips(workload).or(is_out.then_some("as atomics here"))
-}
-
-/// Buffers that change hands, both ways.
-pub(super) fn only_large(workload: Workload) -> Refusal {
-    let is_its =
-        workload.is_plain_one_way() || matches!(workload.kind, Kind::Loan | Kind::RoundTrip);
-    (!is_its || workload.len < 1024).then_some("from 1 KiB, from one sender")
-}
-
-/// Buffers that change hands.
-pub(super) fn only_large_one_way(workload: Workload) -> Refusal {
-    let is_its = workload.is_plain_one_way() || workload.kind == Kind::Loan;
-    (!is_its || workload.len < 1024).then_some("one way from 1 KiB only")
-}
 
 /// A ring of fixed items for one producer, which spins.
 pub(super) fn only_small_from_one(workload: Workload) -> Refusal {
@@ -60,27 +26,9 @@ pub(super) fn only_small_and_single(workload: Workload) -> Refusal {
     no_batch(workload)
 }
 
-/// Is the same system as another one but for loans.
-pub(super) fn only_beside_loans(workload: Workload) -> Refusal {
-    (workload.kind != Kind::Loan).then_some("as shm here")
-}
-
-/// Has no call for many messages at once.
-pub(super) fn no_batch(workload: Workload) -> Refusal {
-    (workload.kind == Kind::Batch).then_some("no call for many messages at once")
-}
-
 /// A wrapper of pipe(2).
 pub(super) fn as_the_plain_pipe(workload: Workload) -> Refusal {
     matches!(workload.kind, Kind::Batch | Kind::Loan).then_some("as pipe-plain here")
-}
-
-/// Packets of limited size, one a call.
-pub(super) fn packets(workload: Workload) -> Refusal {
-    if workload.len >= 1 << 20 {
-        return Some("longer than its buffer");
-    }
-    no_batch(workload)
 }
 
 /// Slots of a fixed type for one producer.

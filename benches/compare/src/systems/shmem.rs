@@ -8,9 +8,9 @@ use std::sync::Mutex;
 
 use shmem_ipc::sharedring::{Receiver, Sender};
 
-use super::ours::take;
-use crate::message::{Batch, Incoming};
-use crate::wire::{Pieces, Plan, Rx, Tx, Wire, foreign};
+use super::End;
+use shmpipe_measure::message::{Batch, Incoming};
+use shmpipe_measure::wire::{Pieces, Plan, Rx, Tx, Wire, foreign, take};
 
 /// Both ends of a ring.
 pub(crate) struct Shmem {
@@ -25,7 +25,7 @@ pub(crate) struct Receiving {
 }
 
 impl Wire for Shmem {
-    type Tx = Sender<u8>;
+    type Tx = End<Sender<u8>>;
     type Rx = Receiving;
 
     fn open(plan: &Plan, _: &str) -> io::Result<Self> {
@@ -43,7 +43,7 @@ impl Wire for Shmem {
     }
 
     fn tx(&self, _: &Plan) -> io::Result<Self::Tx> {
-        take(&self.tx)
+        take(&self.tx).map(End)
     }
 
     fn rx(&self, _: &Plan) -> io::Result<Receiving> {
@@ -89,13 +89,13 @@ impl Receiving {
     }
 }
 
-impl Tx for Sender<u8> {
+impl Tx for End<Sender<u8>> {
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        put(self, message)
+        put(&mut self.0, message)
     }
 
     fn send_batch(&mut self, batch: &Batch) -> io::Result<()> {
-        put(self, batch.bytes())
+        put(&mut self.0, batch.bytes())
     }
 }
 

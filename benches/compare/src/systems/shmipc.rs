@@ -14,7 +14,7 @@ use shmipc::transport::{DefaultUnixConnect, DefaultUnixListen};
 use shmipc::{Error, Listener};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::wire::{Plan, Rx, Tx, Wire, attach, foreign};
+use shmpipe_measure::wire::{Plan, Rx, Tx, Wire, attach, foreign};
 
 /// Most messages in the queue, as in the library's benchmark: a sender that finds it full sleeps for 10 ms.
 const MOST_MESSAGES: usize = 65_536;

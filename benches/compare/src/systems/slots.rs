@@ -10,11 +10,11 @@ use ringfire::{
 };
 
 use super::threads::{to_bytes, to_words};
-use crate::message::{Batch, Incoming};
-use crate::outcome::Outcome;
-use crate::session::processes;
-use crate::wire::{Plan, Rx, Tx, Wire, attach, foreign};
-use crate::workload::BATCH;
+use shmpipe_measure::message::{Batch, Incoming};
+use shmpipe_measure::outcome::Outcome;
+use shmpipe_measure::session::processes;
+use shmpipe_measure::wire::{Plan, Rx, Tx, Wire, attach, foreign};
+use shmpipe_measure::workload::BATCH;
 
 /// Runs a slice on ringfire with its futex strategy, which spins before it sleeps.
 pub(super) fn ringfire(plan: &Plan, report: &File) -> io::Result<Outcome> {

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::kernel::{Bytes, TunedPipe};
-use crate::wire::{Plan, Tx, Wire};
+use shmpipe_measure::systems::kernel::{Bytes, TunedPipe};
+use shmpipe_measure::wire::{Plan, Tx, Wire};
 
 /// The number of messages after which the fault comes.
 const GOOD: u64 = 100;

@@ -5,9 +5,9 @@ use std::thread::{self, JoinHandle};
 
 use tachyon_ipc::{Bus, TachyonError};
 
-use crate::message::{Batch, Incoming};
-use crate::wire::{Patience, Plan, Rx, Tx, Wire, attach, foreign, whole};
-use crate::workload::BATCH;
+use shmpipe_measure::message::{Batch, Incoming};
+use shmpipe_measure::wire::{Patience, Plan, Rx, Tx, Wire, attach, foreign, whole};
+use shmpipe_measure::workload::BATCH;
 
 /// Looks before a receiver sleeps, as in all of its examples.
 const SPINS: u32 = 10_000;

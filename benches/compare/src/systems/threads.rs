@@ -8,11 +8,11 @@ use std::sync::Mutex;
 
 use rtrb::chunks::ChunkError;
 
-use super::ours::take;
-use crate::message::{Batch, Incoming};
-use crate::outcome::Outcome;
-use crate::session::threads;
-use crate::wire::{Patience, Plan, Rx, Tx, Wire};
+use super::End;
+use shmpipe_measure::message::{Batch, Incoming};
+use shmpipe_measure::outcome::Outcome;
+use shmpipe_measure::session::threads;
+use shmpipe_measure::wire::{Patience, Plan, Rx, Tx, Wire, take};
 
 /// Runs a slice on rtrb.
 pub(super) fn rtrb(plan: &Plan, report: &File) -> io::Result<Outcome> {
@@ -223,8 +223,8 @@ struct Crossbeam<const N: usize> {
 }
 
 impl<const N: usize> Wire for Crossbeam<N> {
-    type Tx = crossbeam_channel::Sender<[u64; N]>;
-    type Rx = crossbeam_channel::Receiver<[u64; N]>;
+    type Tx = End<crossbeam_channel::Sender<[u64; N]>>;
+    type Rx = End<crossbeam_channel::Receiver<[u64; N]>>;
 
     fn open(plan: &Plan, _: &str) -> io::Result<Self> {
         let (tx, rx) = crossbeam_channel::bounded(plan.capacity / plan.len());
@@ -232,25 +232,25 @@ impl<const N: usize> Wire for Crossbeam<N> {
     }
 
     fn tx(&self, _: &Plan) -> io::Result<Self::Tx> {
-        Ok(self.tx.clone())
+        Ok(End(self.tx.clone()))
     }
 
     fn rx(&self, _: &Plan) -> io::Result<Self::Rx> {
-        Ok(self.rx.clone())
+        Ok(End(self.rx.clone()))
     }
 }
 
-impl<const N: usize> Tx for crossbeam_channel::Sender<[u64; N]> {
+impl<const N: usize> Tx for End<crossbeam_channel::Sender<[u64; N]>> {
     #[inline]
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        crossbeam_channel::Sender::send(self, to_words(message)).map_err(io::Error::other)
+        self.0.send(to_words(message)).map_err(io::Error::other)
     }
 }
 
-impl<const N: usize> Rx for crossbeam_channel::Receiver<[u64; N]> {
+impl<const N: usize> Rx for End<crossbeam_channel::Receiver<[u64; N]>> {
     #[inline]
     fn recv(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
-        let words = crossbeam_channel::Receiver::recv(self).map_err(io::Error::other)?;
+        let words = self.0.recv().map_err(io::Error::other)?;
         to_bytes(&words, buf);
         Ok(())
     }
