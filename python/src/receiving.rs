@@ -60,6 +60,16 @@ fn bad_length() -> PyErr {
     BadLength::new_err(())
 }
 
+/// Whether the memory was for a message that another thread or process has taken, and the next one is longer.
+fn is_for_another(
+    outcome: &Result<usize, RecvError>,
+    max: usize,
+    made: &Option<PyResult<(Py<PyAny>, Room)>>,
+) -> bool {
+    let is_longer = matches!(outcome, Err(RecvError::BufferTooSmall { needed }) if *needed <= max);
+    is_longer && !matches!(made, Some(Err(_)))
+}
+
 impl Core {
     /// A message if there is one for the taking.
     #[inline]
@@ -116,21 +126,25 @@ impl Core {
         let outcome = blocking(py, || {
             let _receiving = receiving;
             let mut small = Vec::new();
-            let mut large: Option<PyResult<(Py<PyAny>, Room)>> = None;
-            let outcome = handle.recv_with(|len| {
-                if len > max {
-                    return None;
+            loop {
+                let mut large: Option<PyResult<(Py<PyAny>, Room)>> = None;
+                let outcome = handle.recv_with(|len| {
+                    if len > max {
+                        return None;
+                    }
+                    if len < OUT_OF_BAND {
+                        small.resize(len, 0);
+                        return Some(&mut small[..]);
+                    }
+                    let made = large.insert(Python::attach(|py| wanted.object(py, len)));
+                    let (_, room) = made.as_ref().ok()?;
+                    // SAFETY: the object is new, and `large` keeps it until the call is over.
+                    Some(unsafe { room.as_mut_slice() })
+                });
+                if !is_for_another(&outcome, max, &large) {
+                    break (outcome, small, large);
                 }
-                if len < OUT_OF_BAND {
-                    small.resize(len, 0);
-                    return Some(&mut small[..]);
-                }
-                let made = large.insert(Python::attach(|py| wanted.object(py, len)));
-                let (_, room) = made.as_ref().ok()?;
-                // SAFETY: the object is new, and `large` keeps it until the call is over.
-                Some(unsafe { room.as_mut_slice() })
-            });
-            (outcome, small, large)
+            }
         });
         self.give_back_receiver(py, handle);
         let (outcome, small, large) = outcome?;
@@ -222,17 +236,21 @@ impl Core {
         let (mut handle, receiving) = self.lend_receiver_to_receive(py)?;
         let outcome = blocking(py, || {
             let _receiving = receiving;
-            let mut longer: Option<PyResult<(Py<PyAny>, Room)>> = None;
-            let outcome = handle.recv_with(|len| {
-                if len <= target.len() {
-                    return Some(&mut *target);
+            loop {
+                let mut longer: Option<PyResult<(Py<PyAny>, Room)>> = None;
+                let outcome = handle.recv_with(|len| {
+                    if len <= target.len() {
+                        return Some(&mut *target);
+                    }
+                    let made = longer.insert(Python::attach(|py| new_bytes(py, len)));
+                    let (_, room) = made.as_ref().ok()?;
+                    // SAFETY: the object is new, and `longer` keeps it until the call is over.
+                    Some(unsafe { room.as_mut_slice() })
+                });
+                if !is_for_another(&outcome, usize::MAX, &longer) {
+                    break (outcome, longer);
                 }
-                let made = longer.insert(Python::attach(|py| new_bytes(py, len)));
-                let (_, room) = made.as_ref().ok()?;
-                // SAFETY: the object is new, and `longer` keeps it until the call is over.
-                Some(unsafe { room.as_mut_slice() })
-            });
-            (outcome, longer)
+            }
         });
         self.give_back_receiver(py, handle);
         let (outcome, longer) = outcome?;

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import multiprocessing
+import os
 import pickle
 import threading
 
@@ -191,6 +192,38 @@ def test_two_tasks_wait_on_one_connection(backend):
     assert asyncio.run(asyncio.wait_for(main(), 60)) == [1, 2]
 
 
+def test_receives_of_several_threads_get_messages_of_any_length(backend):
+    lengths = [1, 3000, 15, 20_000, 2, 60_000] * 200
+    r, w = shmpipe.Pipe(False)
+    got, errors = [], []
+
+    def receive(take):
+        try:
+            while length := take():
+                got.append(length)
+        except BaseException as error:
+            errors.append(error)
+
+    def take_into():
+        try:
+            return r.recv_bytes_into(bytearray(100))
+        except multiprocessing.BufferTooShort as error:
+            return len(error.args[0])
+
+    takes = [lambda: len(r.recv_bytes()), lambda: len(r.recv_bytes(100_000)), take_into, take_into]
+    threads = [threading.Thread(target=receive, args=[take]) for take in takes]
+    for thread in threads:
+        thread.start()
+    for length in lengths:
+        w.send_bytes(bytes(length))
+    for _ in threads:
+        w.send_bytes(b"")
+    for thread in threads:
+        thread.join(60)
+    assert not errors
+    assert sorted(got) == sorted(lengths)
+
+
 def test_a_close_ends_the_waits_of_tasks(backend):
     async def main():
         a, b = shmpipe.Pipe(capacity=4096)
@@ -201,6 +234,11 @@ def test_a_close_ends_the_waits_of_tasks(backend):
             await task
         a.close()
         gc.collect()
+        # New descriptors have the lowest numbers that are free: no others than those that the pipes give back.
+        most = max(map(int, os.listdir("/proc/self/fd")))
+        others = []
+        while not others or others[-1].fileno() < most:
+            others.append(open(os.devnull))
         # Those of another pipe that has the numbers of the descriptors then wait as ever.
         for other_closes in [False, True]:
             a, b = shmpipe.Pipe()
@@ -212,7 +250,6 @@ def test_a_close_ends_the_waits_of_tasks(backend):
             else:
                 b.close()
             a.close()
-            # New descriptors have the lowest numbers that are free.
             c, d = shmpipe.Pipe()
             assert number in [c.fileno(), d.fileno()]
             tasks = [asyncio.ensure_future(end.recv_async()) for end in [c, d]]

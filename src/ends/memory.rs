@@ -107,7 +107,7 @@ impl Receiver {
     /// [limit](Self::limit_messages): set one where the sender is not trusted.
     ///
     /// Another receiver may take that message meanwhile. Then the next one is received if it fits, and the length that is
-    /// returned differs from the one that `place` got.
+    /// returned differs from the one that `place` got. If it does not fit, that is `BufferTooSmall`: call again.
     ///
     /// Memory in one piece is filled without another copy. So is memory in several pieces, for a message in shared memory
     /// of up to an eighth of the capacity. Any other message goes to several pieces by way of this end's buffer.
