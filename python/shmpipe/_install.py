@@ -67,8 +67,9 @@ def install() -> None:
     managers, and the executors of ``concurrent.futures``. Processes started from here have it too, by whichever start
     method. Pipes that exist already stay what they are. A second call does nothing.
 
-    ``multiprocessing.Queue.put`` then sends a short object of builtin types by the calling thread, where there is room in
-    the pipe and no earlier object is still to be sent. All others go by the queue's own thread, as in the standard library.
+    ``multiprocessing.Queue.put`` then sends a short object of builtin types by the calling thread, where that needs no wait
+    and no earlier object is still to be sent. All others go by the queue's own thread, as in the standard library. So do the
+    first object of a process, and all objects on kernel pipes.
     """
     if _originals:
         return

@@ -143,6 +143,11 @@ async def _readable(connection, fd):
         loop.add_reader(fd, wait.wake)
         by_fd[fd] = wait
         waits.add(wait)
+        if connection.closed:
+            # By another thread, which may not have found this wait.
+            waits.discard(wait)
+            wait.end()
+            return
     future = loop.create_future()
     wait.futures.add(future)
     try:

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU32;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBool, PyBytes, PyDict};
 use shmpipe::{Backend, Receiver, Sender};
 
 use crate::blocking::blocking;
@@ -489,9 +489,14 @@ impl Core {
         self.try_send(obj)
     }
 
-    /// Sends a short object of builtin types where that needs no wait, and returns whether it has. Runs no Python code.
-    fn _send_plain(&self, obj: &Bound<'_, PyAny>) -> PyResult<bool> {
-        self.send_plain(obj)
+    /// Sends a message of [`plain_message`](crate::pickling::plain_message) where that needs no wait of any kind, and runs no
+    /// Python code. Returns whether it was sent, or an error where it was sent and a receiver could not be woken for it.
+    fn _send_now<'py>(&self, message: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
+        let py = message.py();
+        Ok(match self.send_now(message)? {
+            Ok(is_sent) => PyBool::new(py, is_sent).to_owned().into_any(),
+            Err(error) => error.into_value(py).into_bound(py).into_any(),
+        })
     }
 
     /// What has gone through this object, in this process and before a fork in the parent: a dictionary with the numbers

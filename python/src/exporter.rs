@@ -30,7 +30,7 @@ struct Object {
 }
 
 /// What the end of the last view is waited for with.
-struct After(Box<dyn FnOnce()>);
+struct After(Box<dyn FnOnce() + Send>);
 
 unsafe extern "C" {
     fn PyBuffer_FillInfo(
@@ -167,7 +167,7 @@ impl Exporter {
     }
 
     /// Ends the loan when the last view is gone, and then does `after`, with the GIL.
-    pub(crate) fn end_when_unused(self, py: Python<'_>, after: impl FnOnce() + 'static) {
+    pub(crate) fn end_when_unused(self, py: Python<'_>, after: impl FnOnce() + Send + 'static) {
         if self.end(py) {
             return after();
         }

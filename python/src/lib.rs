@@ -29,6 +29,8 @@ mod _shmpipe {
     #[pymodule_export]
     use super::connection::Core;
     #[pymodule_export]
+    use super::pickling::plain_message;
+    #[pymodule_export]
     use super::pipe::{Seed, pipe, rebuild};
     #[pymodule_export]
     use super::waiting::wait;

@@ -12,9 +12,10 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::buffer::Bytes;
+use crate::connection::COPIED_WITH_GIL;
 use crate::gil::Gil;
 use crate::message::{self, OUT_OF_BAND, Parts};
 
@@ -174,6 +175,23 @@ pub(crate) fn dumps_plain<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bo
     }
     let picklers = picklers(object.py())?;
     call_2(&picklers.dumps, object, &picklers.protocol).map(Some)
+}
+
+/// The message of a short object of builtin types, whose pickling runs no code of others; `None` for any other object.
+///
+/// # Errors
+///
+/// `MemoryError`.
+#[pyfunction]
+#[pyo3(name = "_plain_message")]
+pub(crate) fn plain_message<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let Some(pickle) = dumps_plain(obj)? else {
+        return Ok(None);
+    };
+    let pickle = pickle.cast_into_exact::<PyBytes>()?;
+    let message = pickle.as_bytes();
+    let is_short = message.len() <= COPIED_WITH_GIL && !message::has_trailer(message);
+    Ok(is_short.then_some(pickle))
 }
 
 /// # Errors

@@ -142,12 +142,16 @@ impl Core {
                     Some(unsafe { room.as_mut_slice() })
                 });
                 if !is_for_another(&outcome, max, &large) {
-                    break (outcome, small, large);
+                    break Ok((outcome, small, large));
+                }
+                // A peer that lies could keep this going.
+                if let Err(raised) = Python::attach(|py| py.check_signals()) {
+                    break Err(raised);
                 }
             }
         });
         self.give_back_receiver(py, handle);
-        let (outcome, small, large) = outcome?;
+        let (outcome, small, large) = outcome??;
         let large = large.transpose()?;
         let len = match outcome {
             Ok(len) => len,
@@ -248,12 +252,16 @@ impl Core {
                     Some(unsafe { room.as_mut_slice() })
                 });
                 if !is_for_another(&outcome, usize::MAX, &longer) {
-                    break (outcome, longer);
+                    break Ok((outcome, longer));
+                }
+                // As above.
+                if let Err(raised) = Python::attach(|py| py.check_signals()) {
+                    break Err(raised);
                 }
             }
         });
         self.give_back_receiver(py, handle);
-        let (outcome, longer) = outcome?;
+        let (outcome, longer) = outcome??;
         let longer = longer.transpose()?;
         let len = outcome.map_err(of_recv)?;
         self.count_received(py, len);

@@ -12,7 +12,7 @@ use crate::buffer::Bytes;
 use crate::connection::{COPIED_WITH_GIL, Core};
 use crate::errors::{of_io, of_send, of_try_send};
 use crate::message::{has_trailer, trailer};
-use crate::pickling::{Pickled, Pieces, dumps, dumps_plain};
+use crate::pickling::{Pickled, Pieces, dumps};
 use crate::threads;
 
 /// Messages that `send_many` sends at a time.
@@ -23,19 +23,6 @@ const RUN: usize = 64;
 #[inline]
 fn is_better_without_gil(sender: &Sender) -> bool {
     threads::others_use_pipes() && sender.receiver_sleeps()
-}
-
-/// Whether a message was sent without a wait. Who must wait learns there what else is the matter.
-fn send_now(sender: &mut Sender, message: &[u8]) -> Result<bool, SendError> {
-    if sender.send_fast(message)? {
-        return Ok(true);
-    }
-    match sender.try_send(message) {
-        Ok(()) => Ok(true),
-        // It may have been sent.
-        Err(TrySendError::Io(error)) => Err(SendError::Io(error)),
-        Err(_) => Ok(false),
-    }
 }
 
 impl Core {
@@ -88,38 +75,28 @@ impl Core {
         Ok(())
     }
 
-    /// As the method `_send_plain`.
-    pub(crate) fn send_plain(&self, object: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let py = object.py();
-        let Some(pickle) = dumps_plain(object)? else {
-            return Ok(false);
-        };
-        let pickle = pickle.cast::<PyBytes>()?;
-        let message = pickle.as_bytes();
-        if message.len() > COPIED_WITH_GIL || has_trailer(message) {
-            return Ok(false);
-        }
+    /// As the method `_send_now`.
+    pub(crate) fn send_now(&self, message: &Bound<'_, PyBytes>) -> PyResult<Result<bool, PyErr>> {
+        let py = message.py();
+        let message = message.as_bytes();
         let sent = self.with(py, |state| {
             let sender = state.sender()?.idle().map_err(of_io)?;
-            if is_better_without_gil(sender) {
-                return Ok(None);
-            }
-            send_now(sender, message).map(Some).map_err(of_send)
+            Ok::<_, PyErr>((!is_better_without_gil(sender)).then(|| sender.send_fast(message)))
         })?;
-        let is_sent = match sent {
-            Some(is_sent) => is_sent,
+        let sent = match sent {
+            Some(sent) => sent,
             None => {
                 // Not by `sending`, which lets signal handlers run: they may put into the queue whose lock the caller has.
                 let mut handle = self.lend_sender(py)?;
-                let outcome = py.detach(|| send_now(&mut handle, message));
+                let sent = py.detach(|| handle.send_fast(message));
                 self.give_back_sender(py, handle);
-                outcome.map_err(of_send)?
+                sent
             }
         };
-        if is_sent {
+        if !matches!(sent, Ok(false)) {
             self.count_sent(py, 1, message.len());
         }
-        Ok(is_sent)
+        Ok(sent.map_err(of_send))
     }
 
     pub(crate) fn send_pieces(&self, py: Python<'_>, pieces: &Pieces) -> PyResult<()> {

@@ -1,8 +1,8 @@
 """Queues whose short messages go into the pipe at once, and pools whose worker handler does not wake for results."""
 
+import gc
 import multiprocessing
 import multiprocessing.pool
-import os
 import queue as queues
 import threading
 import time
@@ -47,21 +47,119 @@ class Putting:
         return int, (7,)
 
 
-def number_of_threads():
-    return sum(thread.name == "QueueFeederThread" for thread in threading.enumerate())
-
-
 @pytest.mark.parametrize("kind", ["Queue", "JoinableQueue"])
-def test_a_short_object_is_there_at_once_and_takes_no_thread(kind, monkeypatch):
+def test_a_short_object_is_there_at_once(kind, monkeypatch):
     monkeypatch.setenv("SHMPIPE_BACKEND", "shm")
-    before = number_of_threads()
     with shmpipe.installed():
         queue = getattr(context, kind)()
+        # The first object of a process goes by the thread, which then waits for more.
+        queue.put("first")
+        assert queue.get(timeout=30) == "first"
+        wait_for_sleep(queue)
         for number in range(100):
             queue.put((number, "two", 3.0))
             # Without a wait.
             assert queue.get_nowait() == (number, "two", 3.0)
-    assert number_of_threads() == before
+    queue.close()
+    queue.join_thread()
+
+
+def wait_for_sleep(queue):
+    deadline = time.monotonic() + 30
+    while not queue._notempty._waiters:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+class PutsWhenCollected:
+    def __init__(self, queue):
+        self.queue = queue
+        self.itself = self
+
+    def __del__(self):
+        self.queue.put("collected")
+
+
+def test_an_object_that_puts_when_it_is_collected(installed):
+    queue = context.Queue()
+    queue.put("first")
+    assert queue.get(timeout=30) == "first"
+    wait_for_sleep(queue)
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for number in range(300):
+            PutsWhenCollected(queue)
+            queue.put((number, [number]))
+    finally:
+        gc.set_threshold(*before)
+    gc.collect()
+    got = [queue.get(timeout=30) for _ in range(600)]
+    assert [obj[0] for obj in got if obj != "collected"] == list(range(300))
+    queue.close()
+    queue.join_thread()
+
+
+@pytest.mark.parametrize("fault", [OSError("not woken"), ValueError("not sent")])
+def test_an_object_is_sent_once_whatever_comes_of_it(installed, monkeypatch, fault):
+    queue = context.Queue(2)
+    queue.put("first")
+    assert queue.get(timeout=30) == "first"
+    wait_for_sleep(queue)
+    errors = []
+    queue._on_queue_feeder_error = lambda error, obj: errors.append((error, obj))
+    send_now = shmpipe.Connection._send_now
+
+    def faulty(self, message):
+        if isinstance(fault, OSError):
+            # As if a receiver had slept that could not be woken.
+            return fault if send_now(self, message) else False
+        raise fault
+
+    monkeypatch.setattr(shmpipe.Connection, "_send_now", faulty, raising=False)
+    queue.put(7)
+    assert queue.get(timeout=30) == 7
+    with pytest.raises(queues.Empty):
+        queue.get(timeout=0.1)
+    assert errors in ([], [(fault, 7)])
+    queue.put(8)
+    assert queue.get(timeout=30) == 8
+    queue.close()
+    queue.join_thread()
+
+
+class Codec:
+    """Instead of a pickler."""
+
+    @staticmethod
+    def dumps(obj):
+        return repr(obj).encode()
+
+    @staticmethod
+    def loads(data):
+        return eval(bytes(data))
+
+
+def test_another_pickler_of_queues_is_used(installed, monkeypatch):
+    queue = context.Queue()
+    monkeypatch.setattr("multiprocessing.queues._ForkingPickler", Codec)
+    for number in range(20):
+        queue.put((number, "text"))
+        assert queue.get(timeout=30) == (number, "text")
+    queue.close()
+    queue.join_thread()
+
+
+def test_a_put_that_fails_takes_no_place(installed, monkeypatch):
+    queue = context.Queue(1)
+
+    def fail(_):
+        raise MemoryError
+
+    monkeypatch.setattr("shmpipe._queues._plain_message", fail)
+    for number in range(5):
+        queue.put(number, timeout=30)
+        assert queue.get(timeout=30) == number
     queue.close()
     queue.join_thread()
 
@@ -196,19 +294,18 @@ def test_joinable_queues_between_processes(method, installed):
     assert child.exitcode == 0
 
 
+def _put_and_close(queue):
+    queue.put("child")
+    queue.close()
+
+
 def test_a_child_goes_on_with_its_parents_queue(installed):
     queue = context.Queue()
     queue.put("parent")
-    child = os.fork()
-    if child == 0:
-        try:
-            queue.put("child")
-            queue.close()
-            queue.join_thread()
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    assert [queue.get(timeout=30), queue.get(timeout=30)] == ["parent", "child"]
+    child = context.Process(target=_put_and_close, args=[queue])
+    child.start()
+    child.join()
+    assert {queue.get(timeout=30), queue.get(timeout=30)} == {"parent", "child"}
     queue.put("again")
     assert queue.get(timeout=30) == "again"
 

@@ -12,7 +12,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
@@ -112,6 +112,9 @@ impl Watch {
 
     /// Watches `fd` again, whatever it stands for. Where that is refused, who waits is not woken.
     pub(crate) fn show(&self, fd: BorrowedFd<'_>) {
+        // SYNC: watch. Between what the caller has just written (the word, or the descriptor) and the look at the other one:
+        // of a thread that notes its instance and one that closes, one at least finds what the other has done.
+        fence(Ordering::SeqCst);
         let word = self.word.load(Ordering::Acquire);
         if word != 0 && is_ours(word) {
             control(word, libc::EPOLL_CTL_ADD, fd, self.events);
