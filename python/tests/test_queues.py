@@ -121,7 +121,9 @@ def test_an_object_is_sent_once_whatever_comes_of_it(installed, monkeypatch, fau
     assert queue.get(timeout=30) == 7
     with pytest.raises(queues.Empty):
         queue.get(timeout=0.1)
-    assert errors in ([], [(fault, 7)])
+    # On kernel pipes the thread sends all.
+    is_reported = installed == "shm" and isinstance(fault, OSError)
+    assert errors == ([(fault, 7)] if is_reported else [])
     queue.put(8)
     assert queue.get(timeout=30) == 8
     queue.close()
