@@ -110,6 +110,7 @@ impl<T> Drop for Entered<'_, T> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::sys::fork::Child;
 
     #[test]
     fn the_state_stays_from_one_entry_to_the_next() {
@@ -134,17 +135,9 @@ mod tests {
         let cell = PerProcess::<Vec<u8>>::new();
         let mut entered = cell.enter().unwrap();
         entered.push(7);
-        // SAFETY: the child allocates nothing and ends by `_exit`.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            let is_new = !cell.is_ours() && cell.enter().is_ok_and(|state| state.is_empty());
-            // SAFETY: no preconditions; it does not return.
-            unsafe { libc::_exit(i32::from(!is_new)) };
-        }
-        let mut status = 0;
-        // SAFETY: the status is a live int.
-        unsafe { libc::waitpid(child, &raw mut status, 0) };
-        assert_eq!(status, 0);
+        let child =
+            Child::of(|| !cell.is_ours() && cell.enter().is_ok_and(|state| state.is_empty()));
+        assert!(child.ends_well());
         assert_eq!(*entered, [7]);
     }
 }

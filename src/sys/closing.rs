@@ -385,6 +385,7 @@ pub(crate) fn is_our_thread(id: u32) -> bool {
 mod tests {
     use super::*;
     use crate::sys::clock::Deadline;
+    use crate::sys::fork::Child;
     use nix::poll::PollFlags;
 
     #[test]
@@ -417,20 +418,9 @@ mod tests {
         let closing = Closing::new();
         let _asleep = closing.fall_asleep().unwrap();
         let _closer = closing.begin().unwrap().unwrap();
-        // SAFETY: the child makes a few calls, and ends by `_exit`.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            // SAFETY: no preconditions; it ends a child that waits for ever.
-            unsafe { libc::alarm(20) };
-            let is_new = !closing.is_anybody_asleep();
-            let is_free = matches!(closing.begin(), Ok(Some(_)));
-            // SAFETY: ends the child without anything of its parent's.
-            unsafe { libc::_exit(i32::from(!is_new || !is_free)) };
-        }
-        let mut status = 0;
-        // SAFETY: waits for the child that was just made.
-        unsafe { libc::waitpid(child, &raw mut status, 0) };
-        assert_eq!(status, 0);
+        let child =
+            Child::of(|| !closing.is_anybody_asleep() && matches!(closing.begin(), Ok(Some(_))));
+        assert!(child.ends_well());
         assert!(closing.is_anybody_asleep());
     }
 

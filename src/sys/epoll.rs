@@ -192,20 +192,35 @@ mod tests {
 
     #[test]
     fn an_inherited_watch_keeps_its_number_and_is_closed_with_the_end() {
-        let (ours, _theirs) = socket::pair().unwrap();
-        // SAFETY: the call takes integers.
-        let is_open = |number| unsafe { libc::fcntl(number, libc::F_GETFD) } != -1;
+        let (ours, theirs) = socket::pair().unwrap();
+        assert!(socket::send_token(theirs.as_fd(), 1).unwrap());
         let number = parents(&ours);
         let mut watch = of_a_parent(number);
         assert_eq!(watch.of(ours.as_fd()).unwrap().as_raw_fd(), number);
+        let known = watched(number);
+        assert!(is_readable(&known));
         watch.close(ours.as_fd());
-        assert!(!is_open(number));
+        assert!(!is_readable(&known));
         let number = parents(&ours);
         let mut watch = of_a_parent(number);
         watch.hide(ours.as_fd());
+        let _what_it_watches = ours.try_clone().unwrap();
         descriptors_replaced(&ours);
+        let known = watched(number);
+        assert!(is_readable(&known));
         watch.close(ours.as_fd());
-        assert!(!is_open(number));
+        assert!(!is_readable(&known));
+    }
+
+    /// An instance that watches another one, until that is closed. Its number may be another thread's after that.
+    fn watched(number: RawFd) -> OwnedFd {
+        let outer = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        // SAFETY: the caller has it open.
+        let inner = unsafe { BorrowedFd::borrow_raw(number) };
+        outer
+            .add(inner, EpollEvent::new(EpollFlags::EPOLLIN, 0))
+            .unwrap();
+        outer.0
     }
 
     #[test]

@@ -135,6 +135,43 @@ extern "C" fn in_forked_child() {
     }
 }
 
+/// A child of a unit test. The tests of this process run at the same time in its threads, so it has their descriptors not
+/// as copies, with which it would keep the ends of others open, but in one table with them (`CLONE_FILES`, clone(2)).
+#[cfg(test)]
+pub(crate) struct Child(libc::pid_t);
+
+#[cfg(test)]
+impl Child {
+    /// Forks; the child ends as `work` does, well if that is true. It must not allocate: another thread may have had the
+    /// allocator's lock.
+    pub(crate) fn of(work: impl FnOnce() -> bool) -> Self {
+        let flags = libc::CLONE_FILES | libc::SIGCHLD;
+        // SAFETY: as fork(2) but for the table of descriptors. The child does what it is given, and ends by `_exit`.
+        let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+        if child == 0 {
+            // SAFETY: no preconditions; it ends a child that waits for ever.
+            unsafe { libc::alarm(20) };
+            let status = i32::from(!work());
+            // SAFETY: ends the child without anything of its parent's.
+            unsafe { libc::_exit(status) };
+        }
+        assert!(child > 0, "{}", io::Error::last_os_error());
+        Self(child as libc::pid_t)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.unsigned_abs()
+    }
+
+    /// Whether it has ended, and well.
+    pub(crate) fn ends_well(self) -> bool {
+        let mut status = 0;
+        // SAFETY: waits for the child that was made, with a live int for its status.
+        let ended = unsafe { libc::waitpid(self.0, &raw mut status, 0) };
+        ended == self.0 && status == 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -358,13 +358,12 @@ fn start_time(id: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::fork::Child;
 
     #[test]
     fn a_living_process_can_be_watched_until_it_dies() {
-        let mut child = std::process::Command::new("cat")
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
+        let (ours, theirs) = socket::pair().unwrap();
+        let child = Child::of(|| matches!(nix::unistd::read(&theirs, &mut [0]), Ok(0)));
         let id = child.id();
         let birth = inode(&open(id).unwrap())
             .or_else(|| start_time(id))
@@ -389,8 +388,8 @@ mod tests {
             ..process
         };
         assert!(matches!(stranger.watch().unwrap(), Life::Unknown));
-        drop(child.stdin.take());
-        child.wait().unwrap();
+        drop(ours);
+        assert!(child.ends_well());
         assert!(has_died(watch.as_fd()).unwrap());
         assert!(matches!(process.watch().unwrap(), Life::Dead));
     }
@@ -427,19 +426,17 @@ mod tests {
 
     #[test]
     fn a_bare_id_tells_of_a_death() {
-        let mut child = std::process::Command::new("cat")
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
+        let (ours, theirs) = socket::pair().unwrap();
+        let child = Child::of(|| matches!(nix::unistd::read(&theirs, &mut [0]), Ok(0)));
         let id = child.id();
         let pid = libc::pid_t::try_from(id).unwrap();
         assert!(!seems_dead(id) && !is_ended_child(id) && !has_no_thread_left(pid));
         let watch = open(id).unwrap();
-        drop(child.stdin.take());
+        drop(ours);
         socket::wait(watch.as_fd(), PollFlags::POLLIN, None, Deadline::NEVER).unwrap();
         // It has ended, and nobody has waited for it.
         assert!(is_ended_child(id) && has_no_thread_left(pid) && !is_unused(pid));
-        child.wait().unwrap();
+        assert!(child.ends_well());
         assert!(is_unused(pid) && seems_dead(id) && !is_ended_child(id));
     }
 }

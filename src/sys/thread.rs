@@ -344,6 +344,7 @@ fn compiler_fence() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::fork::Child;
 
     #[test]
     fn an_announcement_is_seen_by_the_kernel_and_taken_back() {
@@ -374,25 +375,14 @@ mod tests {
             thread: Cell::new(thread),
             sent: Cell::new(0),
         };
-        let is_known_in_a_child = || {
-            // SAFETY: the child makes no call but `_exit`.
-            let child = unsafe { libc::fork() };
-            if child == 0 {
-                // SAFETY: it ends the child.
-                unsafe { libc::_exit(i32::from(known.thread().is_some())) };
-            }
-            let mut status = 0;
-            // SAFETY: waits for the child that was just made.
-            unsafe { libc::waitpid(child, &raw mut status, 0) };
-            status != 0
-        };
+        let is_unknown_in_a_child = || Child::of(|| known.thread().is_none()).ends_well();
         let mut steps = 0;
         known.set(page, page.generation(), thread, || {
-            assert!(known.thread().is_none() && !is_known_in_a_child());
+            assert!(known.thread().is_none() && is_unknown_in_a_child());
             steps += 1;
         });
         assert_eq!(steps, 2);
-        assert!(known.thread().is_some() && !is_known_in_a_child());
+        assert!(known.thread().is_some() && is_unknown_in_a_child());
     }
 
     #[test]
