@@ -103,6 +103,10 @@ impl Survey {
     /// Pipes are found through the descriptors of processes that the caller may look into: one's own, or all with
     /// the rights of root (`PTRACE_MODE_READ_FSCREDS`, ptrace(2)).
     ///
+    /// While the link of a descriptor in `/proc/PID/fd` is read, the kernel holds the file. A side whose last descriptor is
+    /// closed in just that time ends when the link is read, whoever reads it: mostly microseconds later, and longer where the
+    /// reader loses its CPU there. Who waits for the end is woken by it.
+    ///
     /// # Errors
     ///
     /// `/proc` cannot be read. What cannot be read of one process or pipe is in the result.
