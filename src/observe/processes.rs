@@ -56,6 +56,11 @@ impl Info {
         })
     }
 
+    /// Whether it is open for both, as an end has its memory. Who only looks at that has it open for reading, or `O_PATH`.
+    fn is_read_and_written(self) -> bool {
+        self.flags & libc::O_ACCMODE == libc::O_RDWR
+    }
+
     pub(super) fn is_writer(self) -> bool {
         self.flags & libc::O_ACCMODE == libc::O_WRONLY
     }
@@ -172,7 +177,8 @@ impl Processes {
                 if label::parse(name).is_none() {
                     continue;
                 }
-                if let Some(info) = Info::read(&pid.to_string(), fd) {
+                let info = Info::read(&pid.to_string(), fd);
+                if let Some(info) = info.filter(|info| info.is_read_and_written()) {
                     self.memories.push(Memory {
                         held,
                         name: name.to_owned(),

@@ -57,7 +57,8 @@ pub struct Pipe {
     pub senders: Holders,
     /// Who can receive.
     pub receivers: Holders,
-    /// Who has its memory open and neither side as far as the caller may see.
+    /// Who has its memory open and neither side as far as the caller may see. Who has it open for reading alone is not
+    /// counted: that is somebody who looks, as a survey does.
     pub others: Vec<Process>,
 }
 

@@ -1,5 +1,7 @@
 //! What a survey shows: each pipe once, who holds it, and its state.
 
+use std::os::unix::fs::OpenOptionsExt;
+
 use shmpipe::observe::{Presence, State, Survey};
 use shmpipe::{Backend, PipeOptions};
 
@@ -11,6 +13,7 @@ on_both_backends! {
     both_directions_of_a_duplex_pipe_are_shown,
     a_pipe_that_is_closed_is_not_shown,
     each_side_names_its_holders_and_no_others,
+    one_who_looks_holds_nothing,
     a_receiver_that_waits_is_named,
     a_sender_that_is_blocked_is_named,
     a_pipe_whose_last_sender_is_gone_says_so,
@@ -89,6 +92,35 @@ fn each_side_names_its_holders_and_no_others(backend: Backend) {
     go.signal();
     sender.join();
     drop(rx);
+}
+
+/// As a survey opens the memory, at the time of another one.
+fn one_who_looks_holds_nothing(backend: Backend) {
+    let label = label();
+    let ends = open(backend, &label);
+    let fds = open_fds();
+    let is_memory = |to: &str| to.starts_with("/memfd:") && to.contains(&label);
+    let (number, _) = fds.iter().find(|(_, to)| is_memory(to)).unwrap();
+    let path = format!("/proc/self/fd/{number}");
+    let read_only = std::fs::File::open(&path).unwrap();
+    let named = std::fs::File::options()
+        .read(true)
+        .custom_flags(nix::libc::O_PATH)
+        .open(&path)
+        .unwrap();
+    let (is_apart, go) = (Line::new(), Line::new());
+    let (looker, ends) = fork_apart(ends, || {
+        is_apart.signal();
+        go.wait();
+    });
+    is_apart.wait();
+    let pipe = one(&label);
+    assert!(pipe.others.is_empty(), "{:?}", pipe.others);
+    go.signal();
+    looker.join();
+    drop(ends);
+    assert_eq!(all(&label).len(), 0);
+    drop((read_only, named));
 }
 
 fn a_receiver_that_waits_is_named(backend: Backend) {
