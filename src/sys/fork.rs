@@ -145,9 +145,10 @@ impl Child {
     /// Forks; the child ends as `work` does, well if that is true. It must not allocate: another thread may have had the
     /// allocator's lock.
     pub(crate) fn of(work: impl FnOnce() -> bool) -> Self {
-        let flags = libc::CLONE_FILES | libc::SIGCHLD;
+        let flags = libc::c_long::from(libc::CLONE_FILES | libc::SIGCHLD);
+        let none: libc::c_long = 0;
         // SAFETY: as fork(2) but for the table of descriptors. The child does what it is given, and ends by `_exit`.
-        let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+        let child = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
         if child == 0 {
             // SAFETY: no preconditions; it ends a child that waits for ever.
             unsafe { libc::alarm(20) };

@@ -38,8 +38,9 @@ pub(crate) fn fork(work: impl FnOnce()) -> Child {
 /// As [`fork`], by clone(2) and past the C library, which so has not set the child's thread up.
 pub(crate) fn raw_clone(work: impl FnOnce()) -> Child {
     let parent = nix::unistd::getpid();
+    let (flags, none) = (libc::c_long::from(libc::SIGCHLD), libc::c_long::from(0));
     // SAFETY: as in `fork`; the child goes on on a copy of this stack.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
     assert!(pid >= 0, "clone: {}", std::io::Error::last_os_error());
     let child = (pid > 0).then(|| Pid::from_raw(i32::try_from(pid).expect("a process id")));
     run(child, parent, work)
